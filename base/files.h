@@ -1,0 +1,51 @@
+// Files: whole or absent on write, memory-mapped on read, checksummed with XXH3-128.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace muster {
+
+namespace fs = std::filesystem;
+
+std::string read_text(const fs::path& path);                       // throws IoError
+// Writes next to `path`, fsyncs, renames over it, fsyncs the folder. Throws IoError, leaving the old file.
+void write_text(const fs::path& path, std::string_view text);
+void fsync_path(const fs::path& path);                             // a file or a folder
+
+// 32 hex digits, as xxh128sum prints.
+std::string xxh128(std::span<const std::byte> bytes);
+std::string xxh128_file(const fs::path& path);
+
+// A read-only mapping of a whole file; empty files map to an empty span.
+class MappedFile {
+ public:
+  explicit MappedFile(const fs::path& path);                       // throws IoError
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  std::span<const std::byte> bytes() const { return bytes_; }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  std::span<const std::byte> bytes_;
+};
+
+// A folder that is deleted with everything in it when the object goes. For tests and staging.
+class TempDir {
+ public:
+  explicit TempDir(std::string_view prefix = "muster");
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace muster

@@ -1,0 +1,66 @@
+// A rank's last moments, kept through SIGKILL (law 12): a fixed-size memory-mapped ring of events in
+// run_dir/black_box/rank-<r>.bin. Written with plain stores, no locks, no system calls; read by the launcher while the
+// rank lives (heartbeat) and after it died (triage). The byte layout is specified in docs/black_box.md.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster {
+
+enum class Phase : std::uint8_t { kStart, kLoad, kData, kForward, kBackward, kReduce, kConsensus, kOptimizer, kGather,
+                                  kCheckpoint, kEvaluate, kIdle, kDone };
+std::string_view phase_name(Phase phase);
+
+struct FlightEvent {
+  std::int64_t time_ns = 0;        // CLOCK_REALTIME
+  std::int64_t step = -1;
+  std::int64_t collective = -1;    // sequence number of the newest collective issued
+  std::int64_t bytes_in_use = 0;   // resident or device memory, as last sampled
+  std::int32_t micro_step = -1;
+  std::int32_t bucket = -1;
+  Phase phase = Phase::kStart;
+  std::array<std::int64_t, 4> samples{-1, -1, -1, -1};  // the first sample ids of the micro-batch
+};
+
+// One writer thread per recorder.
+class FlightRecorder {
+ public:
+  static constexpr std::size_t kEvents = 4096;
+
+  // Creates (or truncates) the file. Throws IoError.
+  FlightRecorder(const std::filesystem::path& file, int rank, int world_size);
+  ~FlightRecorder();
+  FlightRecorder(const FlightRecorder&) = delete;
+  FlightRecorder& operator=(const FlightRecorder&) = delete;
+
+  // Sets the context that following events carry.
+  void set_step(std::int64_t step);
+  void set_micro_batch(std::int32_t micro_step, std::span<const std::int64_t> sample_ids);
+  void set_bytes_in_use(std::int64_t bytes);
+
+  void record(Phase phase, std::int32_t bucket = -1, std::int64_t collective = -1);
+
+ private:
+  struct Page;
+  Page* page_ = nullptr;
+  FlightEvent context_;
+};
+
+// What a reader sees of one rank, also of a dead or still running one.
+struct FlightLog {
+  int rank = -1, world_size = 0;
+  std::int64_t pid = 0;
+  std::string host;
+  std::vector<FlightEvent> events;   // oldest first, the ring's content
+};
+std::optional<FlightLog> read_flight_log(const std::filesystem::path& file);
+
+}  // namespace muster

@@ -1,0 +1,1 @@
+// The precompiled <ATen/ATen.h> of every target is made with this file.

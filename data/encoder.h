@@ -1,0 +1,55 @@
+// One sample -> model inputs. Lengths and denominators are known without decoding the image, which is what the sampler's
+// plan is made of.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/micro_batch.h"
+#include "data/chat.h"
+#include "data/image.h"
+#include "data/pack.h"
+#include "data/tokenizer.h"
+
+namespace muster::data {
+
+struct EncodeOptions {
+  PatchOptions patches;
+  std::string system_prompt, prompt, answer;   // as in the config's data section
+  std::int64_t max_vision_tokens = 0;
+  bool resize_over_budget = false;             // otherwise such a sample is dropped
+  std::int64_t vocab_size = 0;                 // ids are checked against it on the host (FAILURES D-008)
+};
+
+struct SampleSize {
+  bool dropped = false;                        // over the vision-token budget
+  bool resized = false;                        // shrunk to fit it
+  std::int64_t tokens = 0, vision_tokens = 0;
+  Denominators denominators;
+};
+
+struct EncodedSample {
+  ChatTokens text;
+  Grid grid;
+  Size resized;                                // of the image, in pixels
+};
+
+class SampleEncoder {
+ public:
+  SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options);   // keeps a reference
+
+  SampleSize measure(const Sample& sample) const;                     // thread-safe, no image access
+  // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
+  MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples, bool with_answer) const;
+  // A loose image, for predict.
+  MicroBatch encode_image(const Image& image, const std::string& name) const;
+
+  const EncodeOptions& options() const { return options_; }
+
+ private:
+  const Tokenizer& tokenizer_;
+  EncodeOptions options_;
+};
+
+}  // namespace muster::data

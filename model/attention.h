@@ -1,0 +1,17 @@
+// The one attention of every tower: packed segments, no padding. Varlen flash on CUDA, per-segment SDPA on the CPU (segments
+// of equal length are batched, so the vision tower's windows run as one call).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+namespace muster::model {
+
+// q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim] (heads a multiple of kv_heads); cu_seqlens
+// [segments + 1] from 0 to tokens. Returns [tokens, heads, head_dim]. Scale head_dim^-0.5.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::span<const std::int64_t> cu_seqlens,
+                  bool causal);
+
+}  // namespace muster::model

@@ -1,0 +1,31 @@
+// Exact bytes per rank and traffic per step, from the layout alone: nothing is allocated.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "sharding/engine.h"
+
+namespace muster::sharding {
+
+struct PlanInput {
+  std::int64_t trainable_elements = 0;   // with alignment gaps; see FlatSpace
+  std::int64_t frozen_elements = 0;
+  int world_size = 1;
+  std::int64_t bucket_bytes = 0;
+  int param_bytes = 4;                   // per element, of the model's dtype
+  int wire_bytes = 4;
+  std::int64_t micro_batches_per_rank = 1;
+};
+
+struct MemoryPlan {
+  EngineBytes bytes;
+  std::int64_t frozen_parameters = 0;
+  std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;   // sent by one rank
+};
+
+MemoryPlan plan_memory(const PlanInput& input);
+// Elements of the flat space that holds parameters of these sizes (64-element starts, padded end).
+std::int64_t flat_elements(std::span<const std::int64_t> parameter_numels);
+
+}  // namespace muster::sharding

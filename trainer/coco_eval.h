@@ -1,0 +1,39 @@
+// COCO bounding-box evaluation with pycocotools' exact arithmetic (COCOeval, iouType bbox).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace muster::trainer {
+
+struct EvalBox {
+  std::int64_t image_id = 0, category_id = 0;
+  std::array<double, 4> xywh{};
+  double score = 0;        // detections
+  double area = 0;         // ground truth
+  bool crowd = false;      // ground truth
+};
+
+struct CocoMetrics {
+  // AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to measure.
+  std::map<std::string, double> metrics;
+  std::map<std::string, double> ap_per_category;   // by category name
+};
+
+struct CocoGroundTruth {
+  std::vector<std::int64_t> image_ids;
+  std::map<std::int64_t, std::string> categories;
+  std::vector<EvalBox> boxes;
+};
+
+CocoMetrics evaluate_coco(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections);
+
+// From COCO json files. Throw DataError.
+CocoGroundTruth read_ground_truth(const std::filesystem::path& file);
+std::vector<EvalBox> read_detections(const std::filesystem::path& file);
+
+}  // namespace muster::trainer
