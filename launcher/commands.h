@@ -1,0 +1,35 @@
+// The command table. Each function adds one subcommand to the CLI; its callback does the work and either returns (exit code 0,
+// or what it set) or throws a muster::Error, which main prints once and turns into the documented exit code.
+#pragma once
+
+namespace CLI { class App; }
+
+namespace muster::launcher {
+
+struct CommandLine {
+  CLI::App& app;
+  int exit_code = 0;
+  int argc = 0;
+  char** argv = nullptr;   // as the process was started
+};
+
+void add_synth(CommandLine& cli);
+void add_pack(CommandLine& cli);
+void add_tokens(CommandLine& cli);
+void add_check(CommandLine& cli);
+void add_plan(CommandLine& cli);
+void add_launch(CommandLine& cli);
+void add_rank_wrap(CommandLine& cli);   // internal: what mpirun starts; runs the rank, keeps its true exit status
+void add_train(CommandLine& cli);
+void add_submit(CommandLine& cli);
+void add_eval(CommandLine& cli);
+void add_predict(CommandLine& cli);
+void add_generate(CommandLine& cli);
+void add_export(CommandLine& cli);
+void add_report(CommandLine& cli);
+void add_params(CommandLine& cli);
+void add_memcheck(CommandLine& cli);
+void add_triage(CommandLine& cli);
+void add_doctor(CommandLine& cli);
+
+}  // namespace muster::launcher
