@@ -1,0 +1,74 @@
+// muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command 2).
+#include <fmt/core.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "launcher/commands.h"
+#include "launcher/run_context.h"
+#include "model/safetensors.h"
+#include "trainer/checkpoint.h"
+#include "trainer/from_config.h"
+
+namespace muster::launcher {
+namespace {
+
+std::string published_name(const std::string& name) {
+  if (name.starts_with("model.visual.")) return name.substr(6);
+  if (name.starts_with("model.language_model.")) return "model." + name.substr(21);
+  return name;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t n : shape) text += (text.empty() ? "" : " x ") + std::to_string(n);
+  return text;
+}
+
+struct GroupSum {
+  std::int64_t tensors = 0, elements = 0;
+};
+
+void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums, std::vector<std::string>& stray) {
+  const model::SafetensorsReader reader(file);
+  const auto rules = trainer::group_rules({});
+  for (const std::string& raw : reader.names()) {
+    const std::string name = published_name(raw);
+    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    const std::vector<std::int64_t> shape = reader.shape(raw);
+    const std::string group = rule == rules.end() ? "(none)" : rule->name;
+    if (rule == rules.end()) stray.push_back(raw);
+    std::int64_t elements = 1;
+    for (const std::int64_t n : shape) elements *= n;
+    ++sums[group].tensors;
+    sums[group].elements += elements;
+    fmt::print("{:<15} {:<60} {}\n", group, raw, shape_text(shape));
+  }
+}
+
+void params(const std::string& named) {
+  const auto folder = trainer::resolve_checkpoint(named);
+  std::map<std::string, GroupSum> sums;
+  std::vector<std::string> stray;
+  const auto index = folder / "model.safetensors.index.json";
+  list_file(std::filesystem::exists(index) ? index : folder / "model.safetensors", sums, stray);
+  const auto head = folder / "detection_head.safetensors";
+  if (std::filesystem::exists(head)) list_file(head, sums, stray);
+  fmt::print("\n{:<15} {:>8} {:>16}\n", "group", "tensors", "elements");
+  for (const auto& [group, sum] : sums) fmt::print("{:<15} {:>8} {:>16}\n", group, sum.tensors, sum.elements);
+  if (!stray.empty()) {
+    throw ConfigError(fmt::format("{} parameters belong to no learning-rate group, the first is {}: training would refuse "
+                                  "to start", stray.size(), stray.front()));
+  }
+}
+
+}  // namespace
+
+void add_params(CommandLine& cli) {
+  CLI::App* command = cli.app.add_subcommand("params", "Parameter -> learning-rate group table of a checkpoint");
+  auto named = std::make_shared<std::string>();
+  command->add_option("CHECKPOINT", *named, "step-* folder, run folder or Hugging Face folder")->required();
+  command->callback([named] { params(*named); });
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,89 @@
+// muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of one.
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "launcher/commands.h"
+#include "launcher/rank_status.h"
+#include "launcher/run_context.h"
+#include "launcher/world.h"
+#include "trainer/stop_signal.h"
+#include "trainer/train_loop.h"
+
+namespace muster::launcher {
+namespace {
+
+log::Level level_of(const std::string& name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warn") return log::Level::kWarn;
+  return name == "error" ? log::Level::kError : log::Level::kInfo;
+}
+
+void start_log(const configs::Config& config, const RankInfo& info) {
+  log::Options options;
+  options.level = level_of(config.logging.level);
+  options.file = fs::path(config.run.dir) / "logs" / fmt::format("rank-{}.log", info.rank);
+  options.max_bytes = static_cast<std::size_t>(config.logging.max_bytes);
+  options.console = info.rank == 0;
+  options.tag = fmt::format("rank {}/{} {}", info.rank, info.world_size, info.host);
+  log::init(options);
+}
+
+void run_rank(const configs::Config& config, const RankInfo& info) {
+  fs::create_directories(config.run.dir);
+  start_log(config, info);
+  check_world(info.world_size, config.batch.micro_batches_per_step);
+  at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
+  trainer::install_stop_signals();
+  if (info.rank == 0) write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
+  trainer::Trainer trainer(config, make_collective(config.sharding, info));
+  trainer.train();
+}
+
+// An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by one; any other takes the
+// world down, since the peers wait in a collective that will never complete.
+bool all_ranks_agree(const Error& error) {
+  return dynamic_cast<const ConfigError*>(&error) != nullptr || dynamic_cast<const NumericError*>(&error) != nullptr ||
+         dynamic_cast<const StopRequested*>(&error) != nullptr;
+}
+
+int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const std::string& what, bool alone) {
+  const RankInfo& info = session.info();
+  log::flush_backtrace();
+  if (!run_dir.empty()) report_rank_error(run_dir, info.rank, what);
+  if (info.rank == 0 || alone) log::error("{}", what);
+  if (alone && info.world_size > 1) {
+    fmt::print(stderr, "[rank {}/{} {}] {}\n", info.rank, info.world_size, info.host, what);
+    session.abort(static_cast<int>(code));
+  }
+  return static_cast<int>(code);
+}
+
+int train(const ConfigArguments& arguments) {
+  MpiSession session;
+  std::string run_dir;
+  try {
+    const configs::Config config = arguments.load();
+    run_dir = config.run.dir;
+    run_rank(config, session.info());
+    return 0;
+  } catch (const Error& error) {
+    return fail(session, run_dir, error.exit_code(), error.what(), !all_ranks_agree(error));
+  } catch (const std::bad_alloc&) {
+    return fail(session, run_dir, ExitCode::kOutOfMemory, "out of memory", true);
+  } catch (const std::exception& error) {
+    return fail(session, run_dir, ExitCode::kRankFailed, error.what(), true);
+  }
+}
+
+}  // namespace
+
+void add_train(CommandLine& cli) {
+  CLI::App* command = cli.app.add_subcommand("train", "One rank of a training run; mpirun -n N muster train CONFIG");
+  auto arguments = std::make_shared<ConfigArguments>();
+  arguments->add_to(*command);
+  command->callback([&cli, arguments] { cli.exit_code = train(*arguments); });
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,62 @@
+#include "launcher/run_context.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "trainer/checkpoint.h"
+#include "trainer/from_config.h"
+
+namespace muster::launcher {
+namespace {
+
+configs::Config config_of(const fs::path& folder) {
+  if (!fs::exists(folder / "config.yaml")) {
+    throw CheckpointError(fmt::format("{}: no config.yaml; only a checkpoint written by muster knows how its images and "
+                                      "prompts are prepared", folder.string()));
+  }
+  configs::Config config = configs::load(folder / "config.yaml");
+  config.model.path = {folder.string()};
+  config.tokens.tokenizer = folder.string();
+  at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
+  return config;
+}
+
+data::ClassMap classes_of(const fs::path& folder) {
+  return fs::exists(folder / "class_map.json") ? data::ClassMap::from_json(read_text(folder / "class_map.json"))
+                                               : data::ClassMap();
+}
+
+}  // namespace
+
+void ConfigArguments::add_to(CLI::App& command) {
+  command.add_option("CONFIG", file, "YAML file of the run")->required();
+  command.add_option("--set", overrides, "key.path=value, over the file's")->allow_extra_args(false);
+}
+
+configs::Config ConfigArguments::load() const { return configs::load(file, overrides); }
+
+std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info) {
+  const std::chrono::duration<double> timeout(config.timeout_s);
+  if (info.world_size == 1) return sharding::make_self();
+  if (config.backend == "mpi") return sharding::make_mpi(timeout);
+  if (config.backend == "gloo") {
+    return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
+  }
+  throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks on this build; use mpi or gloo", config.backend,
+                                info.world_size));
+}
+
+OpenedCheckpoint::OpenedCheckpoint(const fs::path& named)
+    : folder(trainer::resolve_checkpoint(named)),
+      config(config_of(folder)),
+      tokenizer(folder),
+      classes(classes_of(folder)),
+      detector(trainer::load_detector(config, folder, tokenizer)),
+      encoder(tokenizer, trainer::encode_options(config, detector.backbone().config())) {
+  detector.set_training(false);
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,41 @@
+// What commands share: config options on the command line, and the pieces a checkpoint is used through.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "data/encoder.h"
+#include "data/tokenizer.h"
+#include "launcher/rendezvous.h"
+#include "model/detector.h"
+#include "sharding/collective.h"
+
+namespace muster::launcher {
+
+// CONFIG and --set, as every command that reads a config takes them.
+struct ConfigArguments {
+  std::string file;
+  std::vector<std::string> overrides;
+  void add_to(CLI::App& command);
+  configs::Config load() const;
+};
+
+// The collective that sharding.backend names; `self` for a world of one.
+std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info);
+
+// A trained detector with everything needed to use it, from CHECKPOINT as a user names it.
+struct OpenedCheckpoint {
+  explicit OpenedCheckpoint(const std::filesystem::path& named);   // throws CheckpointError
+  std::filesystem::path folder;
+  configs::Config config;               // as the run resolved it, paths pointing into the folder
+  data::Tokenizer tokenizer;
+  data::ClassMap classes;
+  model::Detector detector;
+  data::SampleEncoder encoder;
+};
+
+}  // namespace muster::launcher

@@ -1,0 +1,145 @@
+#include "trainer/from_config.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "model/detection_head.h"
+
+namespace muster::trainer {
+namespace {
+
+constexpr const char* kHeadFile = "detection_head.safetensors";
+
+at::ScalarType scalar_type(const std::string& dtype) {
+  if (dtype == "bf16") return at::kBFloat16;
+  if (dtype == "fp16") return at::kHalf;
+  return at::kFloat;
+}
+
+// Captions end with the token that ends a turn.
+std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
+  const auto id = tokenizer.token_id("<|im_end|>");
+  if (!id) throw ConfigError("the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
+  return *id;
+}
+
+}  // namespace
+
+model::QwenOptions qwen_options(const configs::Config& config) {
+  return {scalar_type(config.model.dtype), config.model.checkpoint_vision, config.model.checkpoint_language,
+          config.model.logits_chunk_tokens};
+}
+
+model::HeadConfig head_config(const configs::Detection& d) {
+  model::HeadConfig head;
+  head.proposals = d.queries == "proposals";
+  head.use_language = d.memory == "vision+language";
+  head.num_queries = d.num_queries;
+  head.hidden_size = d.hidden_size;
+  head.num_layers = d.num_layers;
+  head.num_heads = d.num_heads;
+  head.mlp_size = d.mlp_size;
+  head.caption_layers = d.caption_layers;
+  head.caption_max_tokens = d.caption_max_tokens;
+  head.denoising_groups = d.denoising_groups;
+  head.denoising_box_noise = d.denoising_box_noise;
+  return head;
+}
+
+model::HeadLossOptions head_loss_options(const configs::Loss& l) {
+  return {l.focal_alpha, l.focal_gamma, l.match_l1, l.match_giou, l.match_objectness, l.match_caption};
+}
+
+data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
+  const configs::Data& d = config.data;
+  data::EncodeOptions options;
+  options.patches.patch_size = model.vision.patch_size;
+  options.patches.merge_size = model.vision.spatial_merge_size;
+  options.patches.temporal_patch_size = model.vision.temporal_patch_size;
+  for (int c = 0; c < 3; ++c) {
+    options.patches.mean[c] = d.image_mean[c];
+    options.patches.std[c] = d.image_std[c];
+  }
+  options.patches.min_pixels = d.min_pixels;
+  options.patches.max_pixels = d.max_pixels;
+  options.system_prompt = d.system_prompt;
+  options.prompt = d.prompt;
+  options.answer = d.answer;
+  options.max_vision_tokens = d.max_vision_tokens;
+  options.resize_over_budget = d.over_budget == "resize";
+  options.vocab_size = model.text.vocab_size;
+  return options;
+}
+
+data::SamplerOptions sampler_options(const configs::Config& config) {
+  const configs::Batch& b = config.batch;
+  return {b.micro_batches_per_step, b.max_tokens, b.max_vision_tokens, b.max_samples,
+          static_cast<std::uint64_t>(config.run.seed)};
+}
+
+sharding::EngineOptions engine_options(const configs::Config& config) {
+  sharding::EngineOptions options;
+  options.bucket_bytes = config.sharding.bucket_bytes;
+  options.overlap = config.sharding.overlap;
+  options.wire_dtype =
+      config.sharding.wire_dtype == "bf16" ? sharding::WireDtype::kBFloat16 : sharding::WireDtype::kFloat32;
+  options.beta1 = config.optimizer.beta1;
+  options.beta2 = config.optimizer.beta2;
+  options.eps = config.optimizer.eps;
+  options.clip_norm = config.optimizer.clip_norm;
+  options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
+  return options;
+}
+
+std::vector<sharding::GroupRule> group_rules(const configs::Groups& g) {
+  const auto rule = [](const char* name, const char* prefix, const configs::Group& group) {
+    return sharding::GroupRule{name, {prefix}, group.weight_decay, group.lr == 0};
+  };
+  return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual),
+          rule("detection_head", "detection_head.", g.detection_head), rule("model", "model.", g.model),
+          rule("lm_head", "lm_head.", g.lm_head)};
+}
+
+std::vector<double> group_lrs(const configs::Groups& g) {
+  return {g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr};
+}
+
+fs::path find_model(const configs::Model& model) {
+  std::vector<std::string> tried;
+  for (const std::string& candidate : model.path) {
+    const fs::path path = candidate;
+    if (fs::exists(path / "config.json") || (fs::exists(path) && path.filename() == "config.json")) return path;
+    tried.push_back(candidate);
+  }
+  std::string list;
+  for (const std::string& path : tried) list += "\n  " + path;
+  throw ConfigError("model.path: no config.json in any of the candidates:" + list);
+}
+
+model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
+  const fs::path path = find_model(config.model);
+  const auto seed = static_cast<std::uint64_t>(config.run.seed);
+  const auto backbone = [&] {
+    if (!config.model.random_init) return model::QwenVL::load(path, qwen_options(config));
+    log::info("random initialisation of every weight (model.random_init), sizes from {}", path.string());
+    return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);
+  };
+  return model::Detector::create(backbone(), head_config(config.detection), caption_end_token(tokenizer), seed);
+}
+
+model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
+                              const data::Tokenizer& tokenizer) {
+  model::Detector detector =
+      model::Detector::create(model::QwenVL::load(checkpoint, qwen_options(config)), head_config(config.detection),
+                              caption_end_token(tokenizer), static_cast<std::uint64_t>(config.run.seed));
+  if (!fs::exists(checkpoint / kHeadFile)) {
+    throw CheckpointError(fmt::format("{}: no {}; this folder holds a language model but no trained detector",
+                                      checkpoint.string(), kHeadFile));
+  }
+  model::load_head(detector, checkpoint / kHeadFile);
+  return detector;
+}
+
+}  // namespace muster::trainer

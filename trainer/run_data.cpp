@@ -1,0 +1,76 @@
+#include "trainer/run_data.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "trainer/from_config.h"
+
+namespace muster::trainer {
+namespace {
+
+constexpr std::size_t kNamesShown = 10;
+
+std::optional<data::Pack> open_optional(const std::string& path) {
+  if (path.empty()) return std::nullopt;
+  return data::Pack(path);
+}
+
+}  // namespace
+
+data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model) {
+  data::Tokenizer tokenizer(config.tokens.tokenizer);
+  tokenizer.assert_tokens(config.tokens.expected);
+  const std::map<std::string, std::int64_t> of_model = {{"<|image_pad|>", model.image_token_id},
+                                                        {"<|vision_start|>", model.vision_start_token_id}};
+  for (const auto& [token, id] : of_model) {
+    if (tokenizer.token_id(token) != id) {
+      throw ConfigError(fmt::format("special token {}: the model's config.json says id {}, the tokenizer {} says {}", token,
+                                    id, config.tokens.tokenizer, tokenizer.token_id(token).value_or(-1)));
+    }
+  }
+  if (tokenizer.size() > model.text.vocab_size) {
+    throw ConfigError(fmt::format("the tokenizer {} has ids up to {}, the model's vocabulary ends at {}",
+                                  config.tokens.tokenizer, tokenizer.size() - 1, model.text.vocab_size - 1));
+  }
+  return tokenizer;
+}
+
+std::vector<data::SampleSize> measure_all(const data::Pack& pack, const data::SampleEncoder& encoder) {
+  std::vector<data::SampleSize> sizes;
+  sizes.reserve(pack.size());
+  Progress progress("measuring samples", pack.size());
+  for (std::int64_t i = 0; i < pack.size(); ++i) {
+    sizes.push_back(encoder.measure(pack.sample(i)));
+    progress.add();
+  }
+  return sizes;
+}
+
+Trainer::Data::Data(const configs::Config& config)
+    : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
+      model(model::read_config(find_model(config.model))),
+      train(config.data.train),
+      val(open_optional(config.data.val)),
+      encoder(tokenizer, encode_options(config, model)),
+      sampler(measure_all(train, encoder), sampler_options(config)) {}
+
+void Trainer::Data::log_summary() const {
+  std::vector<std::string> dropped;
+  std::int64_t resized = 0;
+  for (std::size_t i = 0; i < sampler.sizes().size(); ++i) {
+    if (sampler.sizes()[i].dropped) dropped.push_back(train.sample(static_cast<std::int64_t>(i)).name);
+    resized += sampler.sizes()[i].resized;
+  }
+  log::info("{} training samples, {} resized to fit the vision-token budget", train.size(), resized);
+  if (dropped.empty()) return;
+  log::warn("{} samples are over data.max_vision_tokens {} and dropped (data.over_budget: drop):", dropped.size(),
+            encoder.options().max_vision_tokens);
+  for (std::size_t i = 0; i < std::min(dropped.size(), kNamesShown); ++i) log::warn("  {}", dropped[i]);
+  if (dropped.size() > kNamesShown) log::warn("  and {} more", dropped.size() - kNamesShown);
+}
+
+}  // namespace muster::trainer

@@ -1,0 +1,33 @@
+// The data side of a run: tokenizer, packs, encoder, sampler, built and checked in one place.
+#pragma once
+
+#include <optional>
+
+#include "configs/config.h"
+#include "data/encoder.h"
+#include "data/pack.h"
+#include "data/sampler.h"
+#include "data/tokenizer.h"
+#include "model/config.h"
+#include "trainer/train_loop.h"
+
+namespace muster::trainer {
+
+struct Trainer::Data {
+  explicit Data(const configs::Config& config);   // asserts special tokens (law 2)
+  void log_summary() const;                       // samples, dropped, resized
+
+  data::Tokenizer tokenizer;
+  model::QwenConfig model;
+  data::Pack train;
+  std::optional<data::Pack> val;
+  data::SampleEncoder encoder;
+  data::Sampler sampler;
+};
+
+// Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws ConfigError.
+data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
+// Every sample's size, over a few threads with progress; warns about and names those over the vision-token budget.
+std::vector<data::SampleSize> measure_all(const data::Pack& pack, const data::SampleEncoder& encoder);
+
+}  // namespace muster::trainer

@@ -1,0 +1,41 @@
+#include "trainer/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace muster::trainer {
+namespace {
+
+// From `from` (t = 0) to `to` (t = 1) along half a cosine.
+double cosine(double from, double to, double t) { return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * t)); }
+
+}  // namespace
+
+double lr_factor(const configs::Schedule& schedule, std::int64_t step) {
+  const bool one_cycle = schedule.kind == "one_cycle";
+  if (step < schedule.warmup_steps) {
+    const double t = static_cast<double>(step + 1) / static_cast<double>(schedule.warmup_steps);
+    return one_cycle ? cosine(1.0 / 25, 1, t) : t;
+  }
+  const double span = static_cast<double>(std::max<std::int64_t>(schedule.max_steps - schedule.warmup_steps, 1));
+  const double t = std::min(static_cast<double>(step - schedule.warmup_steps) / span, 1.0);
+  if (schedule.kind == "linear") return 1 + (schedule.min_lr_ratio - 1) * t;
+  if (schedule.kind == "cosine" || one_cycle) return cosine(1, schedule.min_lr_ratio, t);
+  return 1;
+}
+
+Plateau::Action Plateau::observe(const configs::Schedule& schedule, double metric) {
+  if (metric > best) {
+    best = metric;
+    stale = 0;
+    return Action::kNone;
+  }
+  if (schedule.patience == 0 || ++stale < schedule.patience) return Action::kNone;
+  stale = 0;
+  if (schedule.kind != "plateau") return Action::kStop;
+  factor *= 0.5;
+  return factor < schedule.min_lr_ratio ? Action::kStop : Action::kLowered;
+}
+
+}  // namespace muster::trainer

@@ -1,0 +1,55 @@
+// Splits a step's wall time into phases and tells the flight recorder about each.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <string_view>
+
+#include "base/flight_recorder.h"
+
+namespace muster::trainer {
+
+class StepTimer {
+ public:
+  struct Seconds {
+    double data = 0, forward = 0, backward = 0, communication = 0, optimizer = 0, other = 0;
+    double total() const { return data + forward + backward + communication + optimizer + other; }
+  };
+
+  explicit StepTimer(FlightRecorder& recorder) : recorder_(recorder) {}
+
+  // Ends the current phase and begins `phase`.
+  void enter(Phase phase) {
+    const auto now = Clock::now();
+    bucket(phase_) += std::chrono::duration<double>(now - since_).count();
+    since_ = now;
+    phase_ = phase;
+    recorder_.record(phase);
+  }
+  // Ends the step: returns its phases and starts from zero.
+  Seconds lap() {
+    enter(Phase::kIdle);
+    return std::exchange(seconds_, Seconds{});
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  double& bucket(Phase phase) {
+    switch (phase) {
+      case Phase::kData: return seconds_.data;
+      case Phase::kForward: return seconds_.forward;
+      case Phase::kBackward: return seconds_.backward;
+      case Phase::kConsensus: case Phase::kReduce: case Phase::kGather: return seconds_.communication;
+      case Phase::kOptimizer: return seconds_.optimizer;
+      default: return seconds_.other;
+    }
+  }
+
+  FlightRecorder& recorder_;
+  Phase phase_ = Phase::kStart;
+  Clock::time_point since_ = Clock::now();
+  Seconds seconds_;
+};
+
+}  // namespace muster::trainer
