@@ -1,5 +1,5 @@
 // Every setting of a run, one struct per YAML section. There are no defaults: a key that is absent from the file (and from
-// what it `extends`) is an error (law 1). Types, ranges, units and meanings live in one table, fields.cpp, from which the
+// what it `extends`) is an error (law 1). Types, ranges, units and meanings live in one table, fields_*.cpp, from which the
 // loader, --help-config and docs/config.md are made.
 #pragma once
 
@@ -154,6 +154,9 @@ struct Config {
 // Throws one ConfigError that lists every problem: unknown key with the nearest name, missing key, wrong type, value out of
 // range, each with file:line. Relative paths inside a file are relative to the current folder, as typed by the user.
 Config load(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+
+// Settings that are legal but seldom meant, each "key: what, got ...". For check and the start of a run to print.
+std::vector<std::string> warnings(const Config& config);
 
 // The resolved config as YAML that load() reads back to the same values; run_dir/config.yaml.
 std::string to_yaml(const Config& config);

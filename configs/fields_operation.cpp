@@ -1,0 +1,94 @@
+// The table, part 3: how the run is spread over ranks, kept safe and watched.
+#include "configs/field_builder.h"
+
+namespace muster::configs {
+namespace {
+
+std::vector<Field> sharding_fields() {
+  const auto sharding = section("sharding", &Config::sharding);
+  return {
+      sharding("backend", &Sharding::backend, one_of({"mpi", "gloo", "nccl", "self"}), "",
+               "carries the collectives; self: one rank alone"),
+      sharding("bucket_bytes", &Sharding::bucket_bytes, at_least(1), "bytes",
+               "of one window in the wire dtype; never changes results"),
+      sharding("overlap", &Sharding::overlap, anything(), "",
+               "reduce during backward, gather during the next forward; never changes results"),
+      sharding("wire_dtype", &Sharding::wire_dtype, one_of({"fp32", "bf16"}), "",
+               "of gradients between ranks; sums are fp32 either way"),
+      sharding("reduce", &Sharding::reduce, one_of({"ordered", "native"}), "",
+               "ordered: same bits on any number of ranks; native: the library's reduce-scatter"),
+      sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0), "bytes",
+               "for windows kept local between micro-batches and reduced once a step; 0: reduce every time"),
+      sharding("timeout_s", &Sharding::timeout_s, above(0), "seconds", "a collective that takes longer has failed"),
+  };
+}
+
+std::vector<Field> checkpoint_fields() {
+  const auto checkpoint = section("checkpoint", &Config::checkpoint);
+  return {
+      checkpoint("every_steps", &Checkpoint::every_steps, at_least(1), "steps", "between checkpoints"),
+      checkpoint("keep", &Checkpoint::keep, at_least(1), "checkpoints", "newest ones kept, besides the best"),
+      checkpoint("resume", &Checkpoint::resume, anything(), "", "continue from the newest whole one in run.dir"),
+  };
+}
+
+std::vector<Field> eval_fields() {
+  const auto eval = section("eval", &Config::eval);
+  return {
+      eval("every_steps", &Eval::every_steps, at_least(0), "steps", "between evaluations; 0: only at the end"),
+      eval("max_samples", &Eval::max_samples, at_least(0), "samples", "per evaluation; 0: all of data.val"),
+  };
+}
+
+std::vector<Field> health_fields() {
+  const auto health = section("health", &Config::health);
+  Limits backoff = between(0, 1);
+  backoff.low_open = true;
+  return {
+      health("max_skips_in_row", &Health::max_skips_in_row, at_least(1), "steps",
+             "skipped one after another before the run ends with exit code 77"),
+      health("loss_spike_factor", &Health::loss_spike_factor, at_least(0), "",
+             "a loss this many times the recent mean skips the step; 0: off, else above 1"),
+      health("loss_spike_window", &Health::loss_spike_window, at_least(1), "steps", "that make the recent mean"),
+      health("lr_backoff", &Health::lr_backoff, backoff, "factor", "on the learning rate after a skipped step"),
+      health("max_grad_norm", &Health::max_grad_norm, at_least(0), "",
+             "a larger norm before clipping skips the step; 0: off"),
+  };
+}
+
+std::vector<Field> logging_fields() {
+  const auto logging = section("logging", &Config::logging);
+  return {
+      logging("level", &Logging::level, one_of({"debug", "info", "warn", "error"}), "", "of console and files"),
+      logging("every_steps", &Logging::every_steps, at_least(1), "steps", "between progress lines"),
+      logging("max_bytes", &Logging::max_bytes, at_least(4096), "bytes", "of one rank's log and its predecessor"),
+      logging("tensorboard", &Logging::tensorboard, anything(), "", "also write TensorBoard event files"),
+  };
+}
+
+std::vector<Field> launch_fields() {
+  const auto launch = section("launch", &Config::launch);
+  return {
+      launch("max_restarts", &Launch::max_restarts, at_least(0), "restarts", "after failures, in one launch"),
+      launch("start_timeout_s", &Launch::start_timeout_s, above(0), "seconds",
+             "silence of a rank before its first step that counts as a hang"),
+      launch("step_timeout_s", &Launch::step_timeout_s, above(0), "seconds",
+             "silence of a rank within a step that counts as a hang"),
+      launch("checkpoint_timeout_s", &Launch::checkpoint_timeout_s, above(0), "seconds",
+             "silence of a rank in a checkpoint or evaluation that counts as a hang"),
+      launch("environment", &Launch::environment, anything(), "NAME: text", "variables set for the ranks"),
+  };
+}
+
+}  // namespace
+
+std::vector<Field> operation_fields() {
+  std::vector<Field> all;
+  for (const auto& part :
+       {sharding_fields(), checkpoint_fields(), eval_fields(), health_fields(), logging_fields(), launch_fields()}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+}  // namespace muster::configs

@@ -1,0 +1,73 @@
+// The table, part 2: how it is trained.
+#include "configs/field_builder.h"
+
+namespace muster::configs {
+namespace {
+
+std::vector<Field> group_fields(const char* name, Group Groups::*member, const char* covers) {
+  const Section group(
+      std::string("groups.") + name, [member](auto& config) -> auto& { return config.groups.*member; });
+  std::vector<Field> both = {
+      group("lr", &Group::lr, at_least(0), "", "peak learning rate of "),
+      group("weight_decay", &Group::weight_decay, at_least(0), "", "decoupled decay, times the rate, of "),
+  };
+  for (Field& field : both) field.meaning += covers;
+  both.front().meaning += "; 0: frozen, no gradient, no state, no traffic";
+  return both;
+}
+
+std::vector<Field> optimizer_fields() {
+  const auto optimizer = section("optimizer", &Config::optimizer);
+  Limits decay_rate = between(0, 1);
+  decay_rate.high_open = true;
+  return {
+      optimizer("beta1", &Optimizer::beta1, decay_rate, "", "AdamW: memory of the gradient's mean"),
+      optimizer("beta2", &Optimizer::beta2, decay_rate, "", "AdamW: memory of the gradient's square"),
+      optimizer("eps", &Optimizer::eps, above(0), "", "AdamW: added to the root of the second moment"),
+      optimizer("clip_norm", &Optimizer::clip_norm, at_least(0), "", "largest global gradient norm; 0: no clipping"),
+      optimizer("decay_1d", &Optimizer::decay_1d, anything(), "", "also decay norms and biases"),
+  };
+}
+
+std::vector<Field> schedule_fields() {
+  const auto schedule = section("schedule", &Config::schedule);
+  return {
+      schedule("kind", &Schedule::kind, one_of({"constant", "linear", "cosine", "one_cycle", "plateau"}), "",
+               "shape of the learning rate after warm-up"),
+      schedule("max_steps", &Schedule::max_steps, at_least(1), "steps", "length of the run in optimizer steps"),
+      schedule("warmup_steps", &Schedule::warmup_steps, at_least(0), "steps", "linear rise from 0 to the peak"),
+      schedule("min_lr_ratio", &Schedule::min_lr_ratio, between(0, 1), "of the peak", "learning rate at the end"),
+      schedule("patience", &Schedule::patience, at_least(0), "evaluations",
+               "without progress before plateau lowers the rate, or before any other kind stops; 0: never"),
+  };
+}
+
+std::vector<Field> batch_fields() {
+  const auto batch = section("batch", &Config::batch);
+  return {
+      batch("micro_batches_per_step", &Batch::micro_batches_per_step, at_least(1), "micro-batches",
+            "over all ranks; a multiple of the world size, so the run continues on any divisor of it"),
+      batch("max_tokens", &Batch::max_tokens, at_least(1), "tokens", "per micro-batch, text and vision together"),
+      batch("max_vision_tokens", &Batch::max_vision_tokens, at_least(1), "tokens", "per micro-batch"),
+      batch("max_samples", &Batch::max_samples, at_least(1), "samples", "per micro-batch"),
+  };
+}
+
+void append(std::vector<Field>& all, std::vector<Field> part) { all.insert(all.end(), part.begin(), part.end()); }
+
+}  // namespace
+
+std::vector<Field> training_fields() {
+  std::vector<Field> all;
+  append(all, group_fields("merger", &Groups::merger, "the vision-language merger"));
+  append(all, group_fields("visual", &Groups::visual, "the vision tower without the merger"));
+  append(all, group_fields("detection_head", &Groups::detection_head, "the detection head"));
+  append(all, group_fields("model", &Groups::model, "the language model and its embeddings"));
+  append(all, group_fields("lm_head", &Groups::lm_head, "the output projection (empty when tied)"));
+  append(all, optimizer_fields());
+  append(all, schedule_fields());
+  append(all, batch_fields());
+  return all;
+}
+
+}  // namespace muster::configs

@@ -1,0 +1,114 @@
+#include "configs/rules.h"
+
+#include <algorithm>
+
+namespace muster::configs {
+namespace {
+
+using C = const Config&;
+
+std::vector<Rule> model_rules() {
+  return {
+      {{"data.min_pixels", "data.max_pixels"},
+       "must not exceed data.max_pixels",
+       [](C c) { return c.data.min_pixels <= c.data.max_pixels; }},
+      {{"data.max_vision_tokens", "batch.max_vision_tokens"},
+       "must not exceed batch.max_vision_tokens, or one sample alone overflows a micro-batch",
+       [](C c) { return c.data.max_vision_tokens <= c.batch.max_vision_tokens; }},
+      {{"batch.max_vision_tokens", "batch.max_tokens"},
+       "must not exceed batch.max_tokens, which counts them too",
+       [](C c) { return c.batch.max_vision_tokens <= c.batch.max_tokens; }},
+      {{"detection.hidden_size", "detection.num_heads"},
+       "must be a multiple of detection.num_heads",
+       [](C c) { return c.detection.hidden_size % c.detection.num_heads == 0; }},
+      {{"detection.num_queries", "detection.queries"},
+       "must be at least 1 when detection.queries is learned",
+       [](C c) { return c.detection.queries != "learned" || c.detection.num_queries >= 1; }},
+  };
+}
+
+bool some_loss(C c) {
+  const bool language = c.loss.lm > 0;
+  const bool head = c.loss.box_l1 > 0 || c.loss.giou > 0 || c.loss.objectness > 0 || c.loss.caption > 0;
+  return language || (c.detection.enabled && head);
+}
+
+bool some_rate(C c) {
+  const Groups& g = c.groups;
+  return std::max({g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr}) > 0;
+}
+
+std::vector<Rule> training_rules() {
+  return {
+      {{"loss.lm", "data.answer"},
+       "must be 0 when data.answer is none: there is no text to learn",
+       [](C c) { return c.data.answer != "none" || c.loss.lm == 0; }},
+      {{"loss.lm", "loss.box_l1", "loss.giou", "loss.objectness", "loss.caption", "detection.enabled"},
+       "must be above 0, or one of the detection losses with detection.enabled: nothing would be trained",
+       some_loss},
+      {{"groups.model.lr", "groups.merger.lr", "groups.visual.lr", "groups.detection_head.lr", "groups.lm_head.lr"},
+       "must be above 0, or that of another group: everything would be frozen",
+       some_rate},
+      {{"schedule.kind", "schedule.patience", "eval.every_steps", "data.val"},
+       "plateau needs schedule.patience >= 1, eval.every_steps >= 1 and data.val",
+       [](C c) {
+         return c.schedule.kind != "plateau" ||
+                (c.schedule.patience >= 1 && c.eval.every_steps >= 1 && !c.data.val.empty());
+       }},
+      {{"schedule.patience", "eval.every_steps", "data.val"},
+       "needs eval.every_steps >= 1 and data.val, or be 0",
+       [](C c) { return c.schedule.patience == 0 || (c.eval.every_steps >= 1 && !c.data.val.empty()); }},
+      {{"health.loss_spike_factor"},
+       "must be 0 (off) or above 1",
+       [](C c) { return c.health.loss_spike_factor == 0 || c.health.loss_spike_factor > 1; }},
+  };
+}
+
+bool names_fit_environment(C c) {
+  return std::ranges::none_of(c.launch.environment, [](const auto& variable) {
+    return variable.first.empty() || variable.first.find('=') != std::string::npos;
+  });
+}
+
+std::vector<Rule> machine_rules() {
+  return {
+      {{"sharding.backend", "run.device"},
+       "nccl needs run.device cuda; on cpu use mpi, gloo or self",
+       [](C c) { return c.sharding.backend != "nccl" || c.run.device == "cuda"; }},
+      {{"sharding.reduce", "sharding.backend"},
+       "native needs sharding.backend nccl; the others are ordered",
+       [](C c) { return c.sharding.reduce != "native" || c.sharding.backend == "nccl"; }},
+      {{"sharding.wire_dtype", "model.dtype"},
+       "must be fp32 when model.dtype is fp16: bf16 would lose its digits",
+       [](C c) { return c.model.dtype != "fp16" || c.sharding.wire_dtype == "fp32"; }},
+      {{"launch.environment"}, "names must not be empty or hold '='", names_fit_environment},
+  };
+}
+
+}  // namespace
+
+const std::vector<Rule>& rules() {
+  static const std::vector<Rule> all = [] {
+    std::vector<Rule> list = model_rules();
+    for (const auto& part : {training_rules(), machine_rules()}) list.insert(list.end(), part.begin(), part.end());
+    return list;
+  }();
+  return all;
+}
+
+const std::vector<Rule>& advice() {
+  static const std::vector<Rule> all = {
+      {{"schedule.warmup_steps", "schedule.max_steps"},
+       "should be below schedule.max_steps: the learning rate never reaches its peak",
+       [](C c) { return c.schedule.warmup_steps < c.schedule.max_steps; }},
+      {{"sharding.timeout_s", "launch.step_timeout_s"},
+       "should be above launch.step_timeout_s: waiting ranks give up before the launcher has found the one that hangs",
+       [](C c) { return c.sharding.timeout_s > c.launch.step_timeout_s; }},
+      {{"model.dtype", "run.device"},
+       "should not be fp16 on cpu: bf16 has its size and the range of fp32",
+       [](C c) { return c.model.dtype != "fp16" || c.run.device != "cpu"; }},
+  };
+  return all;
+}
+
+}  // namespace muster::configs

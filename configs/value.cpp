@@ -1,0 +1,223 @@
+#include "configs/value.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "base/text.h"
+
+namespace muster::configs {
+namespace {
+
+bool is_plain(const YAML::Node& node) { return node.IsScalar() && node.Tag() == "?"; }
+
+std::optional<double> to_double(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+// Decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent form of a whole number.
+std::optional<std::int64_t> to_int(const std::string& text) {
+  constexpr double kExact = 0x1p53;
+  const std::string digits = text.substr(text.starts_with('-') ? 1 : 0);
+  if (digits.size() > 1 && digits[0] == '0') return std::nullopt;
+  if (text.find_first_of("eE") != std::string::npos) {
+    const auto number = to_double(text);
+    if (!number || std::abs(*number) > kExact || std::trunc(*number) != *number) return std::nullopt;
+    return static_cast<std::int64_t>(*number);
+  }
+  std::int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+// One field's node on its way to a Value.
+class Parser {
+ public:
+  Parser(const Field& field, std::vector<Complaint>& complaints) : field_(field), complaints_(complaints) {}
+
+  std::optional<Value> parse(const YAML::Node& node) {
+    switch (field_.kind) {
+      case Kind::kString: return lift(string(node));
+      case Kind::kStrings: return lift(strings(node));
+      case Kind::kBool: return lift(boolean(node));
+      case Kind::kInt: return lift(integer(node, ""));
+      case Kind::kNumber: return lift(number(node, ""));
+      case Kind::kNumbers: return lift(numbers(node));
+      case Kind::kIntMap:
+        return lift(map<IntMap>(node, [this](const auto& value, const auto& at) { return integer(value, at); }));
+      case Kind::kStringMap:
+        return lift(map<StringMap>(node, [this](const auto& value, const auto& at) { return text(value, at); }));
+    }
+    return std::nullopt;
+  }
+
+ private:
+  template <typename T>
+  static std::optional<Value> lift(std::optional<T> value) {
+    if (!value) return std::nullopt;
+    return std::optional<Value>(std::in_place, std::in_place_type<T>, std::move(*value));
+  }
+
+  std::nullopt_t refuse(const YAML::Node& node, const std::string& what, const std::string& hint = "") {
+    const std::string suggestion = hint.empty() ? "" : fmt::format(" (did you mean '{}'?)", hint);
+    complaints_.push_back(
+        {line_of(node), fmt::format("{}, got {}, allowed {}{}", what, spelled(node), allowed(field_), suggestion)});
+    return std::nullopt;
+  }
+
+  std::optional<std::string> text(const YAML::Node& node, const std::string& at) {
+    if (!node.IsScalar()) return refuse(node, "expected a string" + at);
+    return node.Scalar();
+  }
+
+  std::optional<std::string> string(const YAML::Node& node) {
+    const auto value = text(node, "");
+    if (!value) return std::nullopt;
+    const Limits& limits = field_.limits;
+    if (value->empty() && !limits.may_be_empty) return refuse(node, "empty");
+    if (!limits.choices.empty() && std::ranges::find(limits.choices, *value) == limits.choices.end()) {
+      return refuse(node, "unknown choice", nearest_name(*value, limits.choices));
+    }
+    return value;
+  }
+
+  std::optional<Strings> strings(const YAML::Node& node) {
+    if (node.IsScalar() && !node.Scalar().empty()) return Strings{node.Scalar()};
+    if (!node.IsSequence()) return refuse(node, "expected a list of strings");
+    if (node.size() == 0) return refuse(node, "empty");
+    Strings values;
+    for (const YAML::Node& item : node) {
+      if (!item.IsScalar() || item.Scalar().empty()) return refuse(item, fmt::format("wrong item {}", values.size()));
+      values.push_back(item.Scalar());
+    }
+    return values;
+  }
+
+  std::optional<bool> boolean(const YAML::Node& node) {
+    if (is_plain(node) && node.Scalar() == "true") return true;
+    if (is_plain(node) && node.Scalar() == "false") return false;
+    const Strings both = {"true", "false"};
+    return refuse(node, "expected a bool", node.IsScalar() ? nearest_name(node.Scalar(), both) : "");
+  }
+
+  std::optional<std::int64_t> integer(const YAML::Node& node, const std::string& at) {
+    const auto value = is_plain(node) ? to_int(node.Scalar()) : std::nullopt;
+    if (!value) return refuse(node, "expected an integer" + at);
+    if (!field_.limits.contains(static_cast<double>(*value))) return refuse(node, "out of range" + at);
+    return value;
+  }
+
+  std::optional<double> number(const YAML::Node& node, const std::string& at) {
+    const auto value = is_plain(node) ? to_double(node.Scalar()) : std::nullopt;
+    if (!value) return refuse(node, "expected a number" + at);
+    if (!field_.limits.contains(*value)) return refuse(node, "out of range" + at);
+    return value;
+  }
+
+  std::optional<Numbers> numbers(const YAML::Node& node) {
+    const std::size_t length = field_.limits.length;
+    if (!node.IsSequence() || node.size() != length) {
+      return refuse(node, fmt::format("expected a list of {} numbers", length));
+    }
+    Numbers values;
+    bool whole = true;
+    for (std::size_t i = 0; i < node.size(); ++i) {
+      const auto value = number(node[i], fmt::format(" at item {}", i));
+      whole = whole && value.has_value();
+      values.push_back(value.value_or(0));
+    }
+    return whole ? std::optional(values) : std::nullopt;
+  }
+
+  template <typename Map, typename Read>
+  std::optional<Map> map(const YAML::Node& node, Read read) {
+    if (!node.IsMap()) return refuse(node, "expected a map");
+    if (node.size() == 0 && !field_.limits.may_be_empty) return refuse(node, "empty");
+    const std::vector<Complaint> doubles = duplicate_keys(node);
+    complaints_.insert(complaints_.end(), doubles.begin(), doubles.end());
+    Map values;
+    bool whole = doubles.empty();
+    for (const auto& pair : node) {
+      const auto name = text(pair.first, " as a name");
+      if (!name) whole = false;
+      if (!name) continue;
+      const auto value = read(pair.second, fmt::format(" for '{}'", *name));
+      whole = whole && value.has_value();
+      if (value) values.emplace(*name, *value);
+    }
+    return whole ? std::optional(values) : std::nullopt;
+  }
+
+  const Field& field_;
+  std::vector<Complaint>& complaints_;
+};
+
+std::string double_quoted(const std::string& text) {
+  YAML::Emitter out;
+  out << YAML::DoubleQuoted << text;
+  return out.c_str();
+}
+
+struct TextOf {
+  std::string operator()(const std::string& value) const { return double_quoted(value); }
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
+  std::string operator()(double value) const { return fmt::format("{}", value); }  // shortest that reads back exactly
+
+  template <typename Item>
+  std::string operator()(const std::vector<Item>& values) const {
+    Strings parts;
+    for (const Item& value : values) parts.push_back((*this)(value));
+    return "[" + join(parts, ", ") + "]";
+  }
+  template <typename Item>
+  std::string operator()(const std::map<std::string, Item>& values) const {
+    Strings parts;
+    for (const auto& [name, value] : values) parts.push_back(double_quoted(name) + ": " + (*this)(value));
+    return "{" + join(parts, ", ") + "}";
+  }
+};
+
+}  // namespace
+
+int line_of(const YAML::Node& node) { return node.Mark().line + 1; }
+
+std::string spelled(const YAML::Node& node) {
+  constexpr std::size_t kLongest = 60;
+  if (!node.IsDefined() || node.IsNull()) return "nothing";
+  if (node.IsSequence()) return fmt::format("a list of {}", node.size());
+  if (node.IsMap()) return "a map";
+  std::string text = node.Scalar();
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  return is_plain(node) ? text : double_quoted(text);
+}
+
+std::vector<Complaint> duplicate_keys(const YAML::Node& map) {
+  std::vector<Complaint> found;
+  std::map<std::string, int> first_line;
+  for (const auto& pair : map) {
+    if (!pair.first.IsScalar()) continue;
+    const auto [place, is_new] = first_line.emplace(pair.first.Scalar(), line_of(pair.first));
+    if (is_new) continue;
+    found.push_back(
+        {line_of(pair.first), fmt::format("duplicate key '{}', first given on line {}", place->first, place->second)});
+  }
+  return found;
+}
+
+std::optional<Value> parse_value(const Field& field, const YAML::Node& node, std::vector<Complaint>& complaints) {
+  return Parser(field, complaints).parse(node);
+}
+
+std::string to_text(const Value& value) { return std::visit(TextOf{}, value); }
+
+}  // namespace muster::configs
