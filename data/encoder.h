@@ -29,10 +29,20 @@ struct SampleSize {
   Denominators denominators;
 };
 
+// How one image enters the model: known from its stored size alone.
+struct ImagePlan {
+  PatchOptions patches;                        // max_pixels lowered when shrunk to fit the budget
+  Size resized;                                // in pixels
+  Grid grid;                                   // in patches; all zero without an image
+  std::int64_t vision_tokens = 0;
+  bool dropped = false, shrunk = false;
+};
+// Throws DataError naming `where` when the image cannot be resized (aspect ratio).
+ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOptions& options, const std::string& where);
+
 struct EncodedSample {
   ChatTokens text;
-  Grid grid;
-  Size resized;                                // of the image, in pixels
+  ImagePlan image;
 };
 
 class SampleEncoder {
@@ -48,8 +58,16 @@ class SampleEncoder {
   const EncodeOptions& options() const { return options_; }
 
  private:
+  EncodedSample encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
+  std::string answer_text(const Sample& sample, const ImagePlan& image) const;
+  ImageTargets targets(const Sample& sample, const ClassMap& classes, const std::string& where) const;
+  void check_ids(const std::vector<std::int64_t>& ids, const std::string& where) const;
+
   const Tokenizer& tokenizer_;
   EncodeOptions options_;
 };
+
+// measure() of every sample of a pack, on `threads` threads.
+std::vector<SampleSize> measure_all(const Pack& pack, const SampleEncoder& encoder, int threads);
 
 }  // namespace muster::data

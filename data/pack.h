@@ -27,6 +27,10 @@ struct Sample {
   std::int64_t source_id = -1;     // COCO image id where the source has one, else the position
   std::int64_t width = 0, height = 0;
   std::vector<Object> objects;
+  std::string prompt, answer;      // the source's own conversation, where it is not a list of boxes; else empty: the config's
+  std::string where;               // annotation file (and line) for messages; not stored in the pack
+
+  bool has_image() const { return !image.empty(); }   // false: text only
 };
 
 struct Category {
@@ -49,6 +53,7 @@ class ClassMap {
 
  private:
   std::vector<Category> active_;
+  std::vector<std::string> folded_;   // names, trimmed and case-folded
 };
 
 class Pack {
@@ -63,6 +68,7 @@ class Pack {
   const std::vector<Category>& categories() const;                 // all, also those without objects
   const ClassMap& class_map() const;
   std::string fingerprint() const;                                 // of the content; goes into the checkpoint's manifest
+  const std::filesystem::path& path() const;
 
  private:
   struct Impl;

@@ -31,6 +31,7 @@ class Sampler {
   // padded to a multiple of G with empty micro-batches so that every sample is seen exactly once.
   std::vector<MicroBatchPlan> epoch(std::int64_t epoch) const;
 
+  std::int64_t steps(std::int64_t epoch) const;   // optimizer steps of an epoch
   std::int64_t dropped() const;    // samples left out by the vision-token budget
   const std::vector<SampleSize>& sizes() const { return sizes_; }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/pack.h"
@@ -25,12 +26,13 @@ Source read_source(const std::filesystem::path& path, const std::string& format,
 std::vector<std::string> validate(const Sample& sample);
 
 struct PackReport {
-  std::int64_t packed = 0;
+  std::int64_t packed = 0, objects = 0, crowds = 0;
+  std::vector<std::pair<std::string, std::int64_t>> objects_per_category;   // in the category table's order, zeros included
   std::vector<std::string> left_out;   // names, with the reason
   std::vector<std::string> warnings;   // one class only, empty images, outliers
 };
 // The `pack` command: reads, validates all samples in parallel with progress, writes. Without skip_bad any bad sample is one
-// DataError that lists them all. check_only writes nothing.
-PackReport pack_source(const Source& source, const std::filesystem::path& out, bool skip_bad, bool check_only);
+// DataError that lists them all. check_only writes nothing. `threads` 0: one per core.
+PackReport pack_source(const Source& source, const std::filesystem::path& out, bool skip_bad, bool check_only, int threads = 0);
 
 }  // namespace muster::data
