@@ -51,6 +51,7 @@ class FlightRecorder {
  private:
   struct Page;
   Page* page_ = nullptr;
+  std::uint64_t written_ = 0;
   FlightEvent context_;
 };
 
@@ -59,8 +60,14 @@ struct FlightLog {
   int rank = -1, world_size = 0;
   std::int64_t pid = 0;
   std::string host;
+  std::int64_t start_ns = 0;         // when the recorder was made, CLOCK_REALTIME
+  std::uint64_t written = 0;         // events ever recorded
   std::vector<FlightEvent> events;   // oldest first, the ring's content
 };
-std::optional<FlightLog> read_flight_log(const std::filesystem::path& file);
+
+// The newest `newest` events at most. Nothing when the file is absent, too short, or not a flight log of this version; an
+// event that was being written at that moment (or when the rank was killed) is left out.
+std::optional<FlightLog> read_flight_log(const std::filesystem::path& file,
+                                         std::size_t newest = FlightRecorder::kEvents);
 
 }  // namespace muster
