@@ -1,5 +1,6 @@
 #include "trainer/checkpoint_files.h"
 
+#include <c10/core/GradMode.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>

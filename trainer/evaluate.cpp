@@ -1,5 +1,7 @@
 #include "trainer/evaluate.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cstring>
 

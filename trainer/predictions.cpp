@@ -1,13 +1,13 @@
 #include "trainer/predictions.h"
 
+#include <c10/core/GradMode.h>
+
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
-#include "trainer/overlay.h"
-
 namespace muster::trainer {
 
 ImageDetections detect_image(const model::Detector& detector, const data::Tokenizer& tokenizer,
@@ -35,7 +35,7 @@ std::string to_json(const std::vector<ImageDetections>& images) {
   return list.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-void draw(const data::Image& image, const ImageDetections& found, const fs::path& png, const fs::path& font) {
+void draw(const data::Image& image, const ImageDetections& found, const fs::path& png, LabelFont& font) {
   RgbImage canvas{static_cast<int>(image.width), static_cast<int>(image.height), image.rgb};
   std::vector<OverlayBox> boxes;
   for (const LabelledDetection& d : found.kept) {
@@ -59,12 +59,13 @@ std::string explain_scores(const std::vector<ImageDetections>& images, double th
 void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::Pack& pack,
                    const data::SampleEncoder& encoder, double threshold, std::int64_t count, const fs::path& folder) {
   fs::create_directories(folder);
+  LabelFont font;
   std::vector<ImageDetections> images;
   for (std::int64_t i = 0; i < std::min(count, pack.size()); ++i) {
     const std::string& name = pack.sample(i).name;
     const data::Image image = data::decode_image(pack.image_bytes(i), name);
     images.push_back(detect_image(detector, tokenizer, pack.class_map(), encoder, image, name, threshold));
-    draw(image, images.back(), folder / (fs::path(name).filename().string() + ".png"), {});
+    draw(image, images.back(), folder / (fs::path(name).filename().string() + ".png"), font);
   }
   write_text(folder / "detections.json", to_json(images));
 }

@@ -11,6 +11,7 @@
 #include "data/pack.h"
 #include "model/detector.h"
 #include "trainer/evaluate.h"
+#include "trainer/overlay.h"
 
 namespace muster::trainer {
 
@@ -21,11 +22,6 @@ struct ImageDetections {
   std::vector<float> scores;             // of all queries, best first
 };
 
-struct DetectOptions {
-  double threshold = 0;
-  std::filesystem::path font;            // empty: searched
-};
-
 ImageDetections detect_image(const model::Detector& detector, const data::Tokenizer& tokenizer,
                              const data::ClassMap& classes, const data::SampleEncoder& encoder, const data::Image& image,
                              const std::string& name, double threshold);
@@ -33,7 +29,7 @@ ImageDetections detect_image(const model::Detector& detector, const data::Tokeni
 // [{"image", "width", "height", "detections": [{"box": [x1, y1, x2, y2], "score", "caption", "category_id"}]}], stored pixels.
 std::string to_json(const std::vector<ImageDetections>& images);
 void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png,
-          const std::filesystem::path& font);
+          LabelFont& font);
 
 // The score distribution and the threshold that would have kept some: what to say when nothing passes (FAILURES L-106).
 std::string explain_scores(const std::vector<ImageDetections>& images, double threshold);

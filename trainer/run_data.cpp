@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/progress.h"
 #include "trainer/from_config.h"
 
 namespace muster::trainer {
@@ -39,24 +38,13 @@ data::Tokenizer checked_tokenizer(const configs::Config& config, const model::Qw
   return tokenizer;
 }
 
-std::vector<data::SampleSize> measure_all(const data::Pack& pack, const data::SampleEncoder& encoder) {
-  std::vector<data::SampleSize> sizes;
-  sizes.reserve(pack.size());
-  Progress progress("measuring samples", pack.size());
-  for (std::int64_t i = 0; i < pack.size(); ++i) {
-    sizes.push_back(encoder.measure(pack.sample(i)));
-    progress.add();
-  }
-  return sizes;
-}
-
 Trainer::Data::Data(const configs::Config& config)
     : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
       model(model::read_config(find_model(config.model))),
       train(config.data.train),
       val(open_optional(config.data.val)),
       encoder(tokenizer, encode_options(config, model)),
-      sampler(measure_all(train, encoder), sampler_options(config)) {}
+      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)), sampler_options(config)) {}
 
 void Trainer::Data::log_summary() const {
   std::vector<std::string> dropped;

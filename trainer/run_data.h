@@ -27,7 +27,5 @@ struct Trainer::Data {
 
 // Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws ConfigError.
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
-// Every sample's size, over a few threads with progress; warns about and names those over the vision-token budget.
-std::vector<data::SampleSize> measure_all(const data::Pack& pack, const data::SampleEncoder& encoder);
 
 }  // namespace muster::trainer

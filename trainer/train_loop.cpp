@@ -174,7 +174,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   if (first_rank_) {
     metrics_.emplace(fs::path(config_.run.dir) / "metrics.jsonl");
     metrics_->truncate_after(state_.step);
-    if (config_.logging.tensorboard) tensorboard_.emplace(fs::path(config_.run.dir) / "tensorboard", state_.step);
+    if (config_.logging.tensorboard) tensorboard_.emplace(fs::path(config_.run.dir) / "tensorboard", state_.step + 1);
     data_->log_summary();
   }
   started_ = now_seconds();
@@ -251,10 +251,10 @@ void Trainer::evaluate_now() {
   if (ap50 > state_.plateau.best) best_ = Best{state_.step, ap50};
   early_stop_ = state_.plateau.observe(config_.schedule, ap50) == Plateau::Action::kStop;
   if (first_rank_) {
-    std::vector<std::pair<std::string, double>> row;
+    MetricsRow row = {{"step", static_cast<double>(state_.step)}};
     for (const auto& [name, value] : result.coco.metrics) row.emplace_back("eval." + name, value);
     row.emplace_back("eval.class_agnostic_AP50", result.class_agnostic_ap50);
-    metrics_->write_eval(state_.step, row);
+    metrics_->append(row);
     if (tensorboard_) tensorboard_->write(state_.step, row);
     log::info("step {}: AP {:.4f}  AP50 {:.4f}  class-agnostic AP50 {:.4f}  ({} detections)", state_.step,
               result.coco.metrics.at("AP"), ap50, result.class_agnostic_ap50, result.detections);
@@ -264,7 +264,8 @@ void Trainer::evaluate_now() {
 
 void Trainer::log_step(const StepStats& stats) {
   if (!first_rank_) return;
-  std::vector<std::pair<std::string, double>> row = {{"epoch", static_cast<double>(stats.epoch)}, {"loss", stats.loss.total}};
+  MetricsRow row = {{"step", static_cast<double>(stats.step)}, {"epoch", static_cast<double>(stats.epoch)},
+                    {"loss", stats.loss.total}};
   for (std::int64_t i = 0; i < terms_.size(); ++i) row.emplace_back("loss." + terms_.name(i), stats.loss.terms[i]);
   const auto& groups = zero_->registry().groups();
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -280,10 +281,10 @@ void Trainer::log_step(const StepStats& stats) {
       {"seconds.communication", t.communication}, {"seconds.optimizer", t.optimizer},
       {"memory_bytes", static_cast<double>(stats.memory_bytes)}};
   row.insert(row.end(), std::begin(numbers), std::end(numbers));
-  metrics_->write_step(stats.step, row);
+  metrics_->append(row);
   if (stats.step % config_.logging.every_steps != 0 && stats.step != config_.schedule.max_steps) return;
   if (tensorboard_) tensorboard_->write(stats.step, row);
-  ProgressLine line;
+  StepLine line;
   line.step = stats.step;
   line.max_steps = config_.schedule.max_steps;
   line.loss = stats.loss.total;
@@ -291,9 +292,8 @@ void Trainer::log_step(const StepStats& stats) {
   line.grad_norm = stats.grad_norm;
   line.tokens_per_s = tokens_per_s;
   line.memory_bytes = stats.memory_bytes;
-  line.eta_s = (now_seconds() - started_) / static_cast<double>(stats.step - started_step_) *
-               static_cast<double>(config_.schedule.max_steps - stats.step);
-  log::info("{}", format_progress(line));
+  line.seconds_per_step = (now_seconds() - started_) / static_cast<double>(stats.step - started_step_);
+  log::info("{}", progress_line(line));
 }
 
 void Trainer::write_predictions() {

@@ -85,7 +85,7 @@ class Trainer {
   RunState state_;
   std::unique_ptr<data::Loader> loader_;
   std::optional<MetricsLog> metrics_;              // first rank
-  std::optional<TensorBoard> tensorboard_;         // first rank
+  std::optional<EventWriter> tensorboard_;         // first rank
   StepTimer timer_;
   std::function<void(const StepStats&)> step_observer_;
   struct Best {

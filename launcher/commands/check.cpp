@@ -25,7 +25,7 @@ struct Arguments {
 void check_pack(const char* key, const std::string& path, const data::SampleEncoder& encoder, const configs::Config& config) {
   if (path.empty()) return;
   const data::Pack pack(path);
-  const auto sizes = trainer::measure_all(pack, encoder);
+  const auto sizes = data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads));
   std::int64_t objects = 0, longest = 0, vision = 0;
   for (std::int64_t i = 0; i < pack.size(); ++i) objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
   for (const data::SampleSize& size : sizes) {

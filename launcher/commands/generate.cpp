@@ -1,4 +1,5 @@
 // muster generate CHECKPOINT --image I --prompt TEXT: text from the language model, greedily. For boxes use `predict`.
+#include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
 #include "base/error.h"

@@ -49,6 +49,7 @@ void predict(const Arguments& a) {
   OpenedCheckpoint opened(a.checkpoint);
   const double threshold = a.threshold >= 0 ? a.threshold : opened.config.detection.score_threshold;
   fs::create_directories(a.out);
+  trainer::LabelFont font(a.font);
   std::vector<trainer::ImageDetections> found;
   Progress progress("predicting", static_cast<std::int64_t>(paths.size()));
   std::size_t kept = 0;
@@ -56,7 +57,7 @@ void predict(const Arguments& a) {
     const data::Image image = data::decode_image(MappedFile(path).bytes(), path.string());
     found.push_back(trainer::detect_image(opened.detector, opened.tokenizer, opened.classes, opened.encoder, image,
                                           path.string(), threshold));
-    trainer::draw(image, found.back(), fs::path(a.out) / (path.stem().string() + ".png"), a.font);
+    trainer::draw(image, found.back(), fs::path(a.out) / (path.stem().string() + ".png"), font);
     kept += found.back().kept.size();
     progress.add();
   }

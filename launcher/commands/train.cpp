@@ -48,10 +48,11 @@ bool all_ranks_agree(const Error& error) {
          dynamic_cast<const StopRequested*>(&error) != nullptr;
 }
 
-int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const std::string& what, bool alone) {
+int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const std::string& what, bool alone,
+         bool peer_failed = false) {
   const RankInfo& info = session.info();
   log::flush_backtrace();
-  if (!run_dir.empty()) report_rank_error(run_dir, info.rank, what);
+  if (!run_dir.empty()) report_rank_error(run_dir, info.rank, what, peer_failed);
   if (info.rank == 0 || alone) log::error("{}", what);
   if (alone && info.world_size > 1) {
     fmt::print(stderr, "[rank {}/{} {}] {}\n", info.rank, info.world_size, info.host, what);
@@ -69,7 +70,8 @@ int train(const ConfigArguments& arguments) {
     run_rank(config, session.info());
     return 0;
   } catch (const Error& error) {
-    return fail(session, run_dir, error.exit_code(), error.what(), !all_ranks_agree(error));
+    return fail(session, run_dir, error.exit_code(), error.what(), !all_ranks_agree(error),
+                dynamic_cast<const CollectiveError*>(&error) != nullptr);
   } catch (const std::bad_alloc&) {
     return fail(session, run_dir, ExitCode::kOutOfMemory, "out of memory", true);
   } catch (const std::exception& error) {
