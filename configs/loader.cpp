@@ -27,10 +27,16 @@ std::string suggest(const std::string& section, const std::string& key) {
   return near.empty() && elsewhere.size() == 1 ? elsewhere[0] : near;
 }
 
+std::string hint(const std::string& section, const std::string& key) {
+  if (section.empty() && find_field(key) != nullptr) return ": write sections as nested maps";
+  if (find_field(section) != nullptr) return ": " + section + " is one key, given whole";
+  const std::string near = suggest(section, key);
+  return near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near);
+}
+
 std::string rule_text(const Rule& rule, const Config& config) {
   Strings got;
-  for (const std::string& key : rule.keys)
-    got.push_back(fmt::format("{} = {}", key, to_text(find_field(key)->get(config))));
+  for (const std::string& key : rule.keys) got.push_back(key + " = " + to_text(find_field(key)->get(config)));
   return fmt::format("{}, got {}", rule.statement, join(got, ", "));
 }
 
@@ -81,13 +87,12 @@ class Loader {
 
   // Every key of a section. The newest value of a key wins: sources come in order.
   void walk(const Origin& origin, const std::string& section, const YAML::Node& map) {
-    for (const Complaint& complaint : duplicate_keys(map)) {
-      complain(origin, complaint.line, section.empty() ? "file" : section, complaint.what);
-    }
+    const std::string here = section.empty() ? "file" : section;
+    for (const Complaint& complaint : duplicate_keys(map)) complain(origin, complaint.line, here, complaint.what);
     for (const auto& pair : map) {
       const int line = line_of(pair.first);
       if (!pair.first.IsScalar())
-        complain(origin, line, section, "expected a key, got " + spelled(pair.first));
+        complain(origin, line, here, "expected a key, got " + spelled(pair.first));
       else if (section.empty() && pair.first.Scalar() == "extends")
         continue;
       else
@@ -98,11 +103,10 @@ class Loader {
   void accept(const Origin& origin, int line, const std::string& section, const std::string& key,
               const YAML::Node& value) {
     const std::string name = section.empty() ? key : section + "." + key;
-    if (find_field(name) != nullptr) {
+    if (find_field(name) != nullptr && key.find('.') == std::string::npos) {
       entries_[name] = {origin, value};
     } else if (!is_section(name)) {
-      const std::string near = suggest(section, key);
-      complain(origin, line, name, "unknown key" + (near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
+      complain(origin, line, name, "unknown key" + hint(section, key));
     } else {
       if (origin.file == main_) section_lines_[name] = line;
       if (value.IsMap())

@@ -1,0 +1,97 @@
+// Every rule that ties settings together, broken on purpose.
+#include "configs/rules.h"
+
+#include <algorithm>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <set>
+
+#include "config_files.h"
+#include "configs/fields.h"
+
+namespace muster::configs {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using test::ConfigFiles;
+using test::Lines;
+
+struct Broken {
+  std::string first_key;  // of the rule
+  Lines overrides;        // that break it, and nothing else
+};
+
+const std::vector<Broken> kBroken = {
+    {"data.min_pixels", {"data.min_pixels=99999"}},
+    {"data.max_vision_tokens", {"data.max_vision_tokens=513"}},
+    {"batch.max_vision_tokens", {"batch.max_vision_tokens=2049"}},
+    {"detection.hidden_size", {"detection.num_heads=3"}},
+    {"detection.num_queries", {"detection.queries=learned", "detection.num_queries=0"}},
+    {"loss.lm", {"loss.lm=1"}},
+    {"loss.lm", {"detection.enabled=false"}},
+    {"groups.model.lr",
+     {"groups.model.lr=0", "groups.merger.lr=0", "groups.visual.lr=0", "groups.detection_head.lr=0",
+      "groups.lm_head.lr=0"}},
+    {"schedule.kind", {"schedule.kind=plateau"}},
+    {"schedule.patience", {"schedule.patience=2", "eval.every_steps=0"}},
+    {"health.loss_spike_factor", {"health.loss_spike_factor=0.5"}},
+    {"sharding.backend", {"sharding.backend=nccl"}},
+    {"sharding.reduce", {"sharding.reduce=native"}},
+    {"sharding.wire_dtype", {"model.dtype=fp16", "sharding.wire_dtype=bf16"}},
+    {"launch.environment", {"launch.environment={A=B: 1}"}},
+};
+
+TEST_CASE("each broken rule is one problem that states it and what was got", "[unit]") {
+  const ConfigFiles files;
+  std::set<std::string> stated;
+  for (const Broken& broken : kBroken) {
+    const Lines problems = files.problems(files.path("complete.yaml"), broken.overrides);
+    CAPTURE(broken.overrides, problems);
+    REQUIRE(problems.size() == 1);
+    for (const Rule& rule : rules()) {
+      if (rule.keys[0] == broken.first_key && problems[0].find(rule.statement) != std::string::npos) {
+        stated.insert(rule.statement);
+      }
+    }
+    CHECK_THAT(problems[0], ContainsSubstring("got " + broken.first_key + " = "));
+    CHECK_THAT(problems[0], Catch::Matchers::StartsWith("--set "));
+  }
+  CHECK(stated.size() == rules().size());  // every rule was broken once
+}
+
+TEST_CASE("every rule reads keys that exist", "[unit]") {
+  for (const auto& table : {rules(), advice()}) {
+    for (const Rule& rule : table) {
+      for (const std::string& key : rule.keys) CHECK(find_field(key) != nullptr);
+    }
+  }
+}
+
+TEST_CASE("a broken rule points at the key to change", "[unit]") {
+  const ConfigFiles files;
+  CHECK(
+      files.problems_of_run("data:\n  prompt: x\n  max_pixels: 100\n") ==
+      Lines{
+          "run.yaml:4: data.min_pixels: must not exceed data.max_pixels, got data.min_pixels = 784, data.max_pixels = "
+          "100"});
+  CHECK(files.problems(files.path("complete.yaml"), {"data.max_pixels=100"}) ==
+        Lines{"--set data.max_pixels: data.min_pixels must not exceed data.max_pixels, got data.min_pixels = 784, "
+              "data.max_pixels = 100"});
+}
+
+TEST_CASE("a rule is left alone when a value it reads is itself wrong", "[unit]") {
+  const ConfigFiles files;
+  CHECK(files.problems(files.path("complete.yaml"), {"data.max_pixels=100", "data.min_pixels=x"}).size() == 1);
+}
+
+TEST_CASE("a run shorter than its warm-up is allowed and warned about", "[unit]") {
+  const ConfigFiles files;
+  CHECK(warnings(load(files.path("complete.yaml"))).empty());
+  const Lines overrides = {"schedule.max_steps=4", "sharding.timeout_s=1"};
+  const Lines found = warnings(load(files.path("complete.yaml"), overrides));
+  REQUIRE(found.size() == 2);
+  CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps: should be below schedule.max_steps"));
+  CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps = 30, schedule.max_steps = 4"));
+}
+
+}  // namespace
+}  // namespace muster::configs
