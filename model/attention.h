@@ -14,4 +14,8 @@ namespace muster::model {
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::span<const std::int64_t> cu_seqlens,
                   bool causal);
 
+// The newest tokens of one sequence against all of it: q [new, heads, head_dim], k and v [all, kv_heads, head_dim]. No mask:
+// REQUIRES new == 1. Returns [new, heads, head_dim].
+at::Tensor attend_cached(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+
 }  // namespace muster::model

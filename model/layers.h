@@ -6,37 +6,39 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace muster::model {
 
 struct NamedParam {
   std::string name;
-  at::Tensor tensor;   // a leaf
+  at::Tensor tensor;  // a leaf
 };
 using ParamVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
 
 struct Linear {
-  at::Tensor weight;   // [out, in]
-  at::Tensor bias;     // [out] or undefined
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
   Linear() = default;
-  Linear(std::int64_t in, std::int64_t out, bool with_bias);
-  at::Tensor operator()(const at::Tensor& x) const;          // [..., in] -> [..., out]
+  // Uninitialised fp32 memory on `device` (kMeta: shapes only).
+  Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device = at::kCPU);
+  at::Tensor operator()(const at::Tensor& x) const;  // [..., in] -> [..., out]
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
 // x * rsqrt(mean(x^2) + eps) in fp32, cast to the input's dtype, then times the weight (transformers, Qwen2RMSNorm).
 struct RmsNorm {
-  at::Tensor weight;   // [dim]
+  at::Tensor weight;  // [dim]
   double eps = 1e-6;
   RmsNorm() = default;
-  RmsNorm(std::int64_t dim, double eps);
+  RmsNorm(std::int64_t dim, double eps, at::Device device = at::kCPU);
   at::Tensor operator()(const at::Tensor& x) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
-// Called before each block with the prefix of its parameters ("model.layers.3."), so that an overlapped parameter gather
-// can be awaited there. Empty: nothing to wait for.
+// Called before each block with the prefix of its parameters ("model.layers.3."), so that an overlapped parameter
+// gather can be awaited there. Empty: nothing to wait for.
 using ForwardGate = std::function<void(std::string_view prefix)>;
 
 }  // namespace muster::model

@@ -24,7 +24,7 @@ class SafetensorsReader {
   std::vector<std::string> names() const;                    // sorted
   bool contains(const std::string& name) const;
   std::vector<std::int64_t> shape(const std::string& name) const;
-  at::Tensor view(const std::string& name) const;            // aliases the mapping, valid while the reader lives; read only
+  at::Tensor view(const std::string& name) const;            // aliases the mapping where aligned, valid while the reader lives; read only
   at::Tensor copy(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;
 
@@ -33,7 +33,8 @@ class SafetensorsReader {
   std::unique_ptr<Impl> impl_;
 };
 
-// Writes whole or not at all, fsynced. Tensors are written in the order given, 8-byte aligned.
+// Writes whole or not at all, fsynced. Tensors are written in the order given, without gaps (the
+// format forbids them); the first starts 8-byte aligned.
 void write_safetensors(const std::filesystem::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
