@@ -40,7 +40,7 @@ struct LossTerm {
 
 struct Detection {
   std::array<float, 4> box{};              // x1, y1, x2, y2 in stored pixels
-  float score = 0;                         // objectness times the caption's probability
+  float score = 0;                         // objectness times the probability of the whole caption
   std::vector<std::int64_t> caption;       // token ids
 };
 
@@ -63,13 +63,21 @@ class Detector {
   const QwenVL& backbone() const;
   const HeadConfig& head_config() const;
   void set_forward_gate(ForwardGate gate);
-  void set_training(bool training);                // asserted by loss() and detect() (FAILURES L-105)
+  void set_training(bool training);                // asserted by loss() and detect() (FAILURES L-105); starts true
+
+  // detection_head.safetensors: the head's parameters, its HeadConfig as metadata "config". Loading is strict: one
+  // CheckpointError lists every setting that differs and every missing, unexpected or mis-shaped tensor.
+  void save_head(const std::filesystem::path& file) const;
+  void load_head(const std::filesystem::path& file);
 
  private:
   Detector();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The settings a saved head was made with, to create() a Detector that load_head() fits.
+HeadConfig read_head_config(const std::filesystem::path& file);
 
 // Minimum-cost assignment of rows to columns, rows <= columns; ties resolved towards smaller indices, NaN is a NumericError
 // naming the entry. cost is row-major [rows, columns]. Returns the column of each row. (Jonker and Volgenant's shortest
