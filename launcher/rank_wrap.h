@@ -1,0 +1,25 @@
+// What mpirun or srun starts in place of a rank: runs the rank as its child and keeps its true end. MPI launchers report 137
+// for everybody once one rank died; the wrapper's status file still says who died of what, and when.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace muster::launcher {
+
+struct WrapSpec {
+  std::filesystem::path run_dir;
+  int attempt = 0;
+  std::vector<std::string> program;              // and its arguments
+  std::size_t max_output_bytes = 16u << 20;      // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
+};
+
+// Returns the rank's exit code, 128 + signal after a signal.
+//  - USR2, INT, HUP and a scheduler's TERM reach the rank as USR2: checkpoint at the step boundary.
+//  - mpirun's own TERM (the world is ending) and the death of the parent kill the rank at once.
+//  - the rank dies with the wrapper. Rank 0's stderr is also shown on the wrapper's.
+int run_wrapped(const WrapSpec& spec);
+
+}  // namespace muster::launcher

@@ -1,0 +1,33 @@
+// Start the world again, or stop? A pure function of what happened so far.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace muster::launcher {
+
+struct AttemptOutcome {
+  int exit_code = 0;             // what launch would return if it ended now
+  bool progressed = false;       // a newer checkpoint exists than when the attempt began
+  bool stop_requested = false;   // by a person or the scheduler
+};
+
+struct Decision {
+  bool restart = false;
+  int exit_code = 0;             // when not
+  std::string why;
+};
+
+class RestartPolicy {
+ public:
+  static constexpr int kAttemptsWithoutProgress = 3;   // then 93: the same failure would come again
+
+  explicit RestartPolicy(std::int64_t max_restarts) : max_restarts_(max_restarts), left_(max_restarts) {}
+  Decision decide(const AttemptOutcome& outcome);
+
+ private:
+  std::int64_t max_restarts_, left_;
+  int without_progress_ = 0;
+};
+
+}  // namespace muster::launcher

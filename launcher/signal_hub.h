@@ -1,0 +1,35 @@
+// Signals as data: the wanted ones are blocked in this thread (create the hub before other threads start) and read from a file
+// descriptor, so nothing ever runs inside a signal handler.
+#pragma once
+
+#include <sys/signalfd.h>
+#include <sys/types.h>
+
+#include <csignal>
+#include <initializer_list>
+#include <optional>
+
+namespace muster::launcher {
+
+class SignalHub {
+ public:
+  explicit SignalHub(std::initializer_list<int> signals);
+  ~SignalHub();   // restores the mask
+  SignalHub(const SignalHub&) = delete;
+  SignalHub& operator=(const SignalHub&) = delete;
+
+  int fd() const { return fd_; }
+  std::optional<signalfd_siginfo> next();   // nothing when none is waiting
+
+ private:
+  int fd_ = -1;
+  sigset_t old_mask_{};
+};
+
+// In a child between fork and exec: no blocked signals, default actions (a program must not inherit our choices).
+void reset_signals_for_exec();
+
+// In a child: this signal when the parent goes. False when the parent is gone already.
+bool die_with_parent(int signal, pid_t parent);
+
+}  // namespace muster::launcher
