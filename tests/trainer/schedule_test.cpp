@@ -1,0 +1,44 @@
+#include "trainer/schedule.h"
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+using namespace muster::trainer;
+using Catch::Approx;
+
+namespace {
+
+muster::configs::Schedule make(const char* kind) { return {kind, 110, 10, 0.1, 2}; }
+
+}  // namespace
+
+TEST_CASE("schedules warm up linearly, peak at 1 and end at the ratio", "[unit]") {
+  for (const char* kind : {"linear", "cosine"}) {
+    CAPTURE(kind);
+    CHECK(lr_factor(make(kind), 0) == Approx(0.1));
+    CHECK(lr_factor(make(kind), 9) == Approx(1.0));
+    CHECK(lr_factor(make(kind), 60) == Approx(0.55));   // halfway, both kinds
+    CHECK(lr_factor(make(kind), 110) == Approx(0.1));
+    CHECK(lr_factor(make(kind), 500) == Approx(0.1));
+  }
+  CHECK(lr_factor(make("linear"), 35) == Approx(0.775));
+  CHECK(lr_factor(make("cosine"), 35) == Approx(0.1 + 0.9 * 0.5 * (1 + std::cos(M_PI / 4))));
+  CHECK(lr_factor(make("constant"), 100) == 1);
+  CHECK(lr_factor(make("one_cycle"), 9) == Approx(1.0));
+  CHECK(lr_factor(make("one_cycle"), 4) == Approx(0.52));   // halfway up from 1/25
+}
+
+TEST_CASE("plateau lowers the rate after `patience` stale evaluations, other kinds stop", "[unit]") {
+  Plateau plateau;
+  CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);
+  CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);
+  CHECK(plateau.observe(make("plateau"), 0.2) == Plateau::Action::kLowered);
+  CHECK(plateau.factor == 0.5);
+  CHECK(plateau.observe(make("plateau"), 0.4) == Plateau::Action::kNone);
+  CHECK(plateau.best == 0.4);
+
+  Plateau early;
+  early.observe(make("cosine"), 0.3);
+  CHECK(early.observe(make("cosine"), 0.1) == Plateau::Action::kNone);
+  CHECK(early.observe(make("cosine"), 0.1) == Plateau::Action::kStop);
+}
