@@ -1,0 +1,52 @@
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "sharding/cuda/kernels.cuh"
+#include "sharding/exact_sum.h"
+#include "sharding/kernels.h"
+
+namespace muster::sharding::cuda {
+namespace {
+
+static_assert(ExactSum::kLimbs == 19 && ExactSum::kLowestExponent == -320, "kernels.cu has these numbers too");
+
+Type type_of(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? Type::kFloat32 : Type::kBFloat16; }
+template <typename T> T* data_of(const at::Tensor& t) { return static_cast<T*>(t.data_ptr()); }
+cudaStream_t stream() { return c10::cuda::getCurrentCUDAStream(); }
+
+class CudaKernels final : public Kernels {
+ public:
+  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) override {
+    cuda::to_wire(gradient.data_ptr(), type_of(gradient), wire.data_ptr(), type_of(wire), wire.numel(), add,
+                  data_of<std::uint8_t>(nonfinite), stream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+
+  void accumulate(const at::Tensor& wire, const at::Tensor& acc) override {
+    cuda::accumulate(wire.data_ptr(), type_of(wire), static_cast<int>(wire.size(0)), data_of<float>(acc), acc.numel(),
+                     stream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+
+  void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) override {
+    cuda::add_squares(data_of<float>(values), values.numel(), data_of<std::int64_t>(limbs),
+                      data_of<std::uint8_t>(nonfinite), stream());
+    cuda::normalize_limbs(data_of<std::int64_t>(limbs), stream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+
+  void adamw(const AdamWRun& run) override {
+    const AdamWSpans spans{data_of<float>(run.gradient), data_of<float>(run.master), data_of<float>(run.exp_avg),
+                           data_of<float>(run.exp_avg_sq), run.gradient.numel()};
+    const bool fp32 = run.parameter.scalar_type() == at::kFloat;
+    cuda::adamw(spans, fp32 ? nullptr : data_of<Bf16Bits>(run.parameter), adamw_factors(run), stream());
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_cuda_kernels() { return std::make_unique<CudaKernels>(); }
+
+}  // namespace muster::sharding::cuda

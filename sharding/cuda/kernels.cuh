@@ -1,0 +1,24 @@
+// The kernels' launchers: raw device pointers and a stream, no LibTorch. Same arithmetic as sharding/kernels_cpu.cpp, element
+// by element, so that CPU and GPU give the same bits.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "sharding/fused_adamw.h"
+
+namespace muster::sharding::cuda {
+
+enum class Type { kFloat32, kBFloat16 };
+
+void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n, bool add,
+             std::uint8_t* nonfinite, cudaStream_t stream);
+void accumulate(const void* wire, Type wire_type, int ranks, float* acc, std::int64_t n, cudaStream_t stream);
+// limbs: ExactSum's, int64; added to with integer atomics, so the order of blocks does not matter.
+void add_squares(const float* values, std::int64_t n, std::int64_t* limbs, std::uint8_t* nonfinite, cudaStream_t stream);
+void normalize_limbs(std::int64_t* limbs, cudaStream_t stream);
+// parameter: null when the master is the parameter (fp32), else bf16.
+void adamw(const AdamWSpans& spans, Bf16Bits* parameter, const AdamWFactors& factors, cudaStream_t stream);
+
+}  // namespace muster::sharding::cuda
