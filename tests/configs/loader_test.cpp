@@ -32,6 +32,7 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       {"groups:\n  visal: {lr: 0}\n", "run.yaml:3: groups.visal: unknown key (did you mean 'groups.visual'?)"},
       {"max_steps: 5\n", "run.yaml:2: max_steps: unknown key (did you mean 'schedule.max_steps'?)"},
       {"run.seed: 5\n", "run.yaml:2: run.seed: unknown key: write sections as nested maps"},
+      {"groups.model: {lr: 1}\n", "run.yaml:2: groups.model: unknown key: write sections as nested maps"},
       {"zzzzzzzzzz: 5\n", "run.yaml:2: zzzzzzzzzz: unknown key"},
       {"run: 5\n", "run.yaml:2: run: expected a section, got 5, allowed a map of dir, seed, threads_per_rank, device"},
       {"[a]: 5\n", "run.yaml:2: file: expected a key, got a list of 1"},
@@ -80,6 +81,8 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       // ranges and choices
       {"run: {threads_per_rank: 0}\n",
        "run.yaml:2: run.threads_per_rank: out of range, got 0, allowed an integer in [1, 1024]"},
+      {"detection: {queries: learned, num_queries: 0}\n",
+       "run.yaml:2: detection.num_queries: out of range, got 0, allowed an integer >= 1"},
       {"optimizer: {beta1: 1}\n", "run.yaml:2: optimizer.beta1: out of range, got 1, allowed a number in [0, 1)"},
       {"optimizer: {eps: 0}\n", "run.yaml:2: optimizer.eps: out of range, got 0, allowed a number > 0"},
       {"groups:\n  model:\n    lr: -1e-5\n",
