@@ -3,7 +3,6 @@
 
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <fstream>
 
 #include "config_files.h"
 
@@ -139,7 +138,9 @@ TEST_CASE("malformed and missing files", "[unit]") {
   const ConfigFiles files;
   CHECK(files.problems(files.path("complet.yaml")) ==
         Lines{"complet.yaml: no such file: complet.yaml (did you mean 'complete.yaml'?)"});
-  CHECK(files.problems(files.path("")).front().find("a folder, not a YAML file") != std::string::npos);
+  const Lines folder = files.problems(files.path(""));
+  REQUIRE(folder.size() == 1);
+  CHECK_THAT(folder[0], ContainsSubstring("a folder, not a YAML file"));
 
   const Lines malformed = files.problems(files.write("bad.yaml", "run:\n  seed: 1\n dir: x\n"));
   REQUIRE(malformed.size() == 1);
@@ -168,7 +169,7 @@ TEST_CASE("a missing key names its section's line, the files read and its meanin
 TEST_CASE("an empty file misses everything", "[unit]") {
   const ConfigFiles files;
   const Lines lines = files.problems(files.write("empty.yaml", ""));
-  CHECK(lines.size() > 90);
+  REQUIRE(lines.size() > 90);
   CHECK_THAT(lines.front(), StartsWith("empty.yaml:1: run.dir: missing key"));
 }
 
