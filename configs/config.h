@@ -1,6 +1,7 @@
-// Every setting of a run, one struct per YAML section. There are no defaults: a key that is absent from the file (and from
-// what it `extends`) is an error (law 1). Types, ranges, units and meanings live in one table, fields_*.cpp, from which the
-// loader, --help-config and docs/config.md are made.
+// Every setting of a run, one struct per YAML section. There are no defaults: a key that is absent from the file (and
+// from what it `extends`) is an error (law 1). Types, ranges, units and meanings live in one table, fields_*.cpp, from
+// which the loader, --help-config and docs/config.md are made. A member added here goes into the table too, in the same
+// order: a test counts.
 #pragma once
 
 #include <cstdint>

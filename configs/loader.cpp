@@ -27,8 +27,10 @@ std::string suggest(const std::string& section, const std::string& key) {
   return near.empty() && elsewhere.size() == 1 ? elsewhere[0] : near;
 }
 
+bool is_path(const std::string& key) { return key.find('.') != std::string::npos; }
+
 std::string hint(const std::string& section, const std::string& key) {
-  if (section.empty() && find_field(key) != nullptr) return ": write sections as nested maps";
+  if (is_path(key) && (find_field(key) != nullptr || is_section(key))) return ": write sections as nested maps";
   if (find_field(section) != nullptr) return ": " + section + " is one key, given whole";
   const std::string near = suggest(section, key);
   return near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near);
@@ -103,9 +105,9 @@ class Loader {
   void accept(const Origin& origin, int line, const std::string& section, const std::string& key,
               const YAML::Node& value) {
     const std::string name = section.empty() ? key : section + "." + key;
-    if (find_field(name) != nullptr && key.find('.') == std::string::npos) {
+    if (find_field(name) != nullptr && !is_path(key)) {
       entries_[name] = {origin, value};
-    } else if (!is_section(name)) {
+    } else if (is_path(key) || !is_section(name)) {
       complain(origin, line, name, "unknown key" + hint(section, key));
     } else {
       if (origin.file == main_) section_lines_[name] = line;

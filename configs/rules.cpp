@@ -15,15 +15,12 @@ std::vector<Rule> model_rules() {
       {{"data.max_vision_tokens", "batch.max_vision_tokens"},
        "must not exceed batch.max_vision_tokens, or one sample alone overflows a micro-batch",
        [](C c) { return c.data.max_vision_tokens <= c.batch.max_vision_tokens; }},
-      {{"batch.max_vision_tokens", "batch.max_tokens"},
-       "must not exceed batch.max_tokens, which counts them too",
-       [](C c) { return c.batch.max_vision_tokens <= c.batch.max_tokens; }},
+      {{"data.max_vision_tokens", "batch.max_tokens"},
+       "must not exceed batch.max_tokens, or one sample alone overflows a micro-batch",
+       [](C c) { return c.data.max_vision_tokens <= c.batch.max_tokens; }},
       {{"detection.hidden_size", "detection.num_heads"},
-       "must be a multiple of detection.num_heads",
-       [](C c) { return c.detection.hidden_size % c.detection.num_heads == 0; }},
-      {{"detection.num_queries", "detection.queries"},
-       "must be at least 1 when detection.queries is learned",
-       [](C c) { return c.detection.queries != "learned" || c.detection.num_queries >= 1; }},
+       "must be a multiple of 4 and of detection.num_heads",
+       [](C c) { return c.detection.hidden_size % 4 == 0 && c.detection.hidden_size % c.detection.num_heads == 0; }},
   };
 }
 

@@ -3,7 +3,6 @@
 
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <fstream>
 
 #include "config_files.h"
 
@@ -32,6 +31,7 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       {"groups:\n  visal: {lr: 0}\n", "run.yaml:3: groups.visal: unknown key (did you mean 'groups.visual'?)"},
       {"max_steps: 5\n", "run.yaml:2: max_steps: unknown key (did you mean 'schedule.max_steps'?)"},
       {"run.seed: 5\n", "run.yaml:2: run.seed: unknown key: write sections as nested maps"},
+      {"groups.model: {lr: 1}\n", "run.yaml:2: groups.model: unknown key: write sections as nested maps"},
       {"zzzzzzzzzz: 5\n", "run.yaml:2: zzzzzzzzzz: unknown key"},
       {"run: 5\n", "run.yaml:2: run: expected a section, got 5, allowed a map of dir, seed, threads_per_rank, device"},
       {"[a]: 5\n", "run.yaml:2: file: expected a key, got a list of 1"},
@@ -80,6 +80,8 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       // ranges and choices
       {"run: {threads_per_rank: 0}\n",
        "run.yaml:2: run.threads_per_rank: out of range, got 0, allowed an integer in [1, 1024]"},
+      {"detection: {queries: learned, num_queries: 0}\n",
+       "run.yaml:2: detection.num_queries: out of range, got 0, allowed an integer >= 1"},
       {"optimizer: {beta1: 1}\n", "run.yaml:2: optimizer.beta1: out of range, got 1, allowed a number in [0, 1)"},
       {"optimizer: {eps: 0}\n", "run.yaml:2: optimizer.eps: out of range, got 0, allowed a number > 0"},
       {"groups:\n  model:\n    lr: -1e-5\n",
@@ -136,7 +138,9 @@ TEST_CASE("malformed and missing files", "[unit]") {
   const ConfigFiles files;
   CHECK(files.problems(files.path("complet.yaml")) ==
         Lines{"complet.yaml: no such file: complet.yaml (did you mean 'complete.yaml'?)"});
-  CHECK(files.problems(files.path("")).front().find("a folder, not a YAML file") != std::string::npos);
+  const Lines folder = files.problems(files.path(""));
+  REQUIRE(folder.size() == 1);
+  CHECK_THAT(folder[0], ContainsSubstring("a folder, not a YAML file"));
 
   const Lines malformed = files.problems(files.write("bad.yaml", "run:\n  seed: 1\n dir: x\n"));
   REQUIRE(malformed.size() == 1);
@@ -165,7 +169,7 @@ TEST_CASE("a missing key names its section's line, the files read and its meanin
 TEST_CASE("an empty file misses everything", "[unit]") {
   const ConfigFiles files;
   const Lines lines = files.problems(files.write("empty.yaml", ""));
-  CHECK(lines.size() > 90);
+  REQUIRE(lines.size() > 90);
   CHECK_THAT(lines.front(), StartsWith("empty.yaml:1: run.dir: missing key"));
 }
 

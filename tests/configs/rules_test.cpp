@@ -23,9 +23,9 @@ struct Broken {
 const std::vector<Broken> kBroken = {
     {"data.min_pixels", {"data.min_pixels=99999"}},
     {"data.max_vision_tokens", {"data.max_vision_tokens=513"}},
-    {"batch.max_vision_tokens", {"batch.max_vision_tokens=2049"}},
+    {"data.max_vision_tokens", {"batch.max_tokens=63"}},
     {"detection.hidden_size", {"detection.num_heads=3"}},
-    {"detection.num_queries", {"detection.queries=learned", "detection.num_queries=0"}},
+    {"detection.hidden_size", {"detection.hidden_size=130", "detection.num_heads=2"}},
     {"loss.lm", {"loss.lm=1"}},
     {"loss.lm", {"detection.enabled=false"}},
     {"groups.model.lr",
