@@ -1,4 +1,4 @@
-// Pillow's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double, rounded to 22-bit
+// Pillow 11's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double, rounded to 22-bit
 // fixed point, a horizontal pass and then a vertical one, each rounded and clipped to 8 bits.
 #include <algorithm>
 #include <cmath>
@@ -64,11 +64,12 @@ inline std::uint8_t clip8(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
-// The two kernels below have inner loops of constant length over contiguous bytes, which compilers turn into vector
-// code. On x86-64 they are compiled twice, and the processor is asked once which to run.
+// The two kernels below work on several bytes at once. On x86-64 they are compiled twice, and the processor is asked
+// once which to run.
 #define MUSTER_KERNEL [[gnu::always_inline]] inline
 
-constexpr std::int64_t kLanes = 8;  // two RGB pixels and two bytes that get weight 0
+constexpr std::int64_t kLanes = 8;  // two RGB pixels and two values that get weight 0
+using Lanes8 [[gnu::vector_size(kLanes * 4)]] = std::int32_t;
 
 // Weights of taps 2k and 2k+1 as the kernel multiplies them: a a a b b b 0 0.
 struct PairedWeights {
@@ -79,39 +80,59 @@ struct PairedWeights {
 PairedWeights pair_up(const Weights& weights) {
   PairedWeights paired;
   paired.pairs = (weights.taps + 1) / 2;
-  const std::size_t out = weights.first.size();
-  paired.lanes.assign(out * static_cast<std::size_t>(paired.pairs * kLanes), 0);
-  for (std::size_t i = 0; i < out; ++i) {
-    for (std::int64_t k = 0; k < weights.count[i]; ++k) {
-      std::int32_t* lane =
-          &paired.lanes[(i * static_cast<std::size_t>(paired.pairs) + static_cast<std::size_t>(k / 2)) * kLanes];
-      std::fill_n(lane + 3 * (k % 2), 3,
-                  weights.fixed[i * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(k)]);
+  const auto out = static_cast<std::int64_t>(weights.first.size());
+  paired.lanes.assign(static_cast<std::size_t>(out * paired.pairs * kLanes), 0);
+  for (std::int64_t i = 0; i < out; ++i) {
+    for (std::int64_t k = 0; k < weights.taps; ++k) {
+      std::int32_t* lane = paired.lanes.data() + (i * paired.pairs + k / 2) * kLanes;
+      std::fill_n(lane + 3 * (k % 2), 3, weights.fixed[static_cast<std::size_t>(i * weights.taps + k)]);
     }
   }
   return paired;
 }
 
-// One row. Reads up to kLanes - 3 bytes behind the last pixel (with weight 0).
-MUSTER_KERNEL void horizontal_row(const std::uint8_t* in, const Weights& weights, const PairedWeights& paired,
-                                  std::uint8_t* out) {
-  const std::size_t width = weights.first.size();
-  for (std::size_t i = 0; i < width; ++i) {
-    const std::uint8_t* pixels = in + 3 * weights.first[i];
-    const std::int32_t* lane = &paired.lanes[i * static_cast<std::size_t>(paired.pairs * kLanes)];
-    const std::int64_t pairs = (weights.count[i] + 1) / 2;
-    std::int32_t sum[kLanes] = {};
+constexpr std::int64_t kBlock = 32;  // bytes per iteration of simple loops
+
+MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size, std::int32_t* __restrict__ out) {
+  std::int64_t x = 0;
+  for (; x + kBlock <= size; x += kBlock) {
+    for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = in[x + j];
+  }
+  for (; x < size; ++x) out[x] = in[x];
+}
+
+MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size, std::uint8_t* __restrict__ out) {
+  std::int64_t x = 0;
+  for (; x + kBlock <= size; x += kBlock) {
+    for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = clip8(in[x + j]);
+  }
+  for (; x < size; ++x) out[x] = clip8(in[x]);
+}
+
+// One row of fixed-point sums. Every position takes all its pairs, also those of weight 0: a loop whose length never
+// changes is predicted. Reads values behind the last pixel (with weight 0) and writes kLanes - 3 behind the last sum.
+MUSTER_KERNEL void horizontal_row(const std::int32_t* in, const Weights& weights, const PairedWeights& paired,
+                                  std::int32_t* out) {
+  const std::int64_t *first = weights.first.data(), *end = first + weights.first.size();
+  const std::int32_t* lane = paired.lanes.data();
+  const std::int64_t pairs = paired.pairs;
+  for (; first != end; ++first, out += 3) {
+    const std::int32_t* pixels = in + 3 * *first;
+    Lanes8 sum = {};
     for (std::int64_t k = 0; k < pairs; ++k, pixels += 6, lane += kLanes) {
-      for (std::int64_t j = 0; j < kLanes; ++j) sum[j] += pixels[j] * lane[j];
+      Lanes8 value, weight;
+      std::memcpy(&value, pixels, sizeof value);
+      std::memcpy(&weight, lane, sizeof weight);
+      sum += value * weight;
     }
-    for (std::int64_t c = 0; c < 3; ++c) out[3 * static_cast<std::int64_t>(i) + c] = clip8(kHalf + sum[c] + sum[c + 3]);
+    sum += __builtin_shufflevector(sum, sum, 3, 4, 5, 6, 7, 0, 1, 2) + kHalf;  // the second pixel onto the first
+    std::memcpy(out, &sum, sizeof sum);
   }
 }
 
 // One output row from `count` input rows `stride` bytes apart; every byte column has the same weights.
 MUSTER_KERNEL void vertical_row(const std::uint8_t* in, std::int64_t stride, const std::int32_t* weights,
                                 std::int64_t count, std::uint8_t* out) {
-  constexpr std::int64_t kBlock = 32;
   std::int64_t x = 0;
   for (; x + kBlock <= stride; x += kBlock) {
     std::int32_t sum[kBlock];
@@ -132,14 +153,12 @@ MUSTER_KERNEL void vertical_row(const std::uint8_t* in, std::int64_t stride, con
 MUSTER_KERNEL void horizontal_pass(const Image& in, const Weights& weights, Image& out) {
   const PairedWeights paired = pair_up(weights);
   const std::int64_t in_stride = in.width * 3, out_stride = out.width * 3;
-  std::vector<std::uint8_t> padded(static_cast<std::size_t>(in_stride + kLanes));
+  std::vector<std::int32_t> row(static_cast<std::size_t>(in_stride + paired.pairs * 6 + kLanes));
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(out_stride + kLanes));
   for (std::int64_t y = 0; y < in.height; ++y) {
-    const std::uint8_t* row = in.rgb.data() + y * in_stride;
-    if ((in.height - 1 - y) * in_stride < kLanes) {  // too little memory behind it
-      std::memcpy(padded.data(), row, static_cast<std::size_t>(in_stride));
-      row = padded.data();
-    }
-    horizontal_row(row, weights, paired, out.rgb.data() + y * out_stride);
+    widen(in.rgb.data() + y * in_stride, in_stride, row.data());
+    horizontal_row(row.data(), weights, paired, sums.data());
+    narrow(sums.data(), out_stride, out.rgb.data() + y * out_stride);
   }
 }
 
