@@ -16,6 +16,14 @@ namespace {
 
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
+// The head is small enough to be made for its shapes.
+Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
+  Shapes shapes;
+  model::DetectionHead(config, model.text.hidden_size, 0, 0, at::kFloat, at::kCPU)
+      .visit("detection_head.", [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
+  return shapes;
+}
+
 std::int64_t product(const std::vector<std::int64_t>& shape) {
   std::int64_t n = 1;
   for (const std::int64_t d : shape) n *= d;
@@ -56,13 +64,13 @@ std::int64_t estimate_activations(const configs::Config& config, const model::Qw
 
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks) {
   RunPlan plan;
-  const auto rules = trainer::group_rules(config.groups);
+  const auto rules = trainer::group_rules(config);
   const auto lrs = trainer::group_lrs(config.groups);
   for (std::size_t g = 0; g < rules.size(); ++g) {
     plan.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
   }
   Shapes shapes = model::parameter_shapes(model);
-  const Shapes head = model::head_parameter_shapes(trainer::head_config(config.detection), model);
+  const Shapes head = head_shapes(trainer::head_config(config.detection), model);
   shapes.insert(shapes.end(), head.begin(), head.end());
   std::vector<std::int64_t> trainable;
   std::int64_t frozen = 0;

@@ -96,7 +96,7 @@ std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOpti
   if (batch.labels.defined() && seen.hidden.defined()) {
     terms.push_back({"lm", impl_->backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
   }
-  if (!batch.pixel_values.defined()) return terms;
+  if (!batch.pixel_values.defined() || !options.detection) return terms;
   TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
               "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0), " images");
   const DenoisingQueries denoising =

@@ -26,6 +26,7 @@ struct HeadConfig {
 };
 
 struct HeadLossOptions {
+  bool detection = true;             // false: the head does not run, `lm` is the only term
   double focal_alpha = 0, focal_gamma = 0;
   double match_l1 = 0, match_giou = 0, match_objectness = 0, match_caption = 0;
 };

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -54,7 +55,7 @@ std::vector<std::string> write_model(const configs::Config& config, const HostCo
                                      const std::string& class_map, const fs::path& folder) {
   std::vector<std::string> names = copy_companions(config, folder);
   model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
-  model::write_safetensors(folder / kHeadFile, copy.head, {{"config", model::head_to_json(head)}});
+  model::write_safetensors(folder / kHeadFile, copy.head, {{"config", model::head_to_json(head).dump()}});
   write_text(folder / "config.yaml", configs::to_yaml(config));
   write_text(folder / "class_map.json", class_map);
   names.insert(names.end(), {kModelFile, kHeadFile, "config.yaml", "class_map.json"});

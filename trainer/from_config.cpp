@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "model/detection_head.h"
 
 namespace muster::trainer {
 namespace {
@@ -48,8 +47,10 @@ model::HeadConfig head_config(const configs::Detection& d) {
   return head;
 }
 
-model::HeadLossOptions head_loss_options(const configs::Loss& l) {
-  return {l.focal_alpha, l.focal_gamma, l.match_l1, l.match_giou, l.match_objectness, l.match_caption};
+model::HeadLossOptions head_loss_options(const configs::Config& config) {
+  const configs::Loss& l = config.loss;
+  return {config.detection.enabled, l.focal_alpha, l.focal_gamma,
+          l.match_l1, l.match_giou, l.match_objectness, l.match_caption};
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
@@ -93,12 +94,15 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   return options;
 }
 
-std::vector<sharding::GroupRule> group_rules(const configs::Groups& g) {
+std::vector<sharding::GroupRule> group_rules(const configs::Config& config) {
+  const configs::Groups& g = config.groups;
   const auto rule = [](const char* name, const char* prefix, const configs::Group& group) {
     return sharding::GroupRule{name, {prefix}, group.weight_decay, group.lr == 0};
   };
+  sharding::GroupRule head = rule("detection_head", "detection_head.", g.detection_head);
+  head.frozen = head.frozen || !config.detection.enabled;
   return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual),
-          rule("detection_head", "detection_head.", g.detection_head), rule("model", "model.", g.model),
+          head, rule("model", "model.", g.model),
           rule("lm_head", "lm_head.", g.lm_head)};
 }
 
@@ -131,14 +135,14 @@ model::Detector build_detector(const configs::Config& config, const data::Tokeni
 
 model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
                               const data::Tokenizer& tokenizer) {
-  model::Detector detector =
-      model::Detector::create(model::QwenVL::load(checkpoint, qwen_options(config)), head_config(config.detection),
-                              caption_end_token(tokenizer), static_cast<std::uint64_t>(config.run.seed));
   if (!fs::exists(checkpoint / kHeadFile)) {
     throw CheckpointError(fmt::format("{}: no {}; this folder holds a language model but no trained detector",
                                       checkpoint.string(), kHeadFile));
   }
-  model::load_head(detector, checkpoint / kHeadFile);
+  model::Detector detector = model::Detector::create(model::QwenVL::load(checkpoint, qwen_options(config)),
+                                                     model::read_head_config(checkpoint / kHeadFile),
+                                                     caption_end_token(tokenizer), static_cast<std::uint64_t>(config.run.seed));
+  detector.load_head(checkpoint / kHeadFile);
   return detector;
 }
 

@@ -18,13 +18,13 @@ namespace muster::trainer {
 
 model::QwenOptions qwen_options(const configs::Config& config);
 model::HeadConfig head_config(const configs::Detection& detection);
-model::HeadLossOptions head_loss_options(const configs::Loss& loss);
+model::HeadLossOptions head_loss_options(const configs::Config& config);
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
 data::SamplerOptions sampler_options(const configs::Config& config);
 sharding::EngineOptions engine_options(const configs::Config& config);
 
-// Law 3's prefixes, in matching order: merger, visual, detection_head, model, lm_head.
-std::vector<sharding::GroupRule> group_rules(const configs::Groups& groups);
+// Law 3's prefixes, in matching order: merger, visual, detection_head, model, lm_head. A head that does not run is frozen.
+std::vector<sharding::GroupRule> group_rules(const configs::Config& config);
 std::vector<double> group_lrs(const configs::Groups& groups);   // in the same order
 
 // The first candidate of model.path that is there; ConfigError listing each that was tried.

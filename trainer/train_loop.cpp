@@ -50,7 +50,7 @@ StepStats Trainer::train_step() {
     timer_.enter(Phase::kForward);
     if (batch.num_samples() > 0) {
       const auto seed = noise_seed(config_.run.seed, state_.step, G, step.indices[k]);
-      const auto terms = detector_.loss(batch, head_loss_options(config_.loss), seed);   // sums, not means
+      const auto terms = detector_.loss(batch, head_loss_options(config_), seed);   // sums, not means
       total = terms_.weigh(terms, step.denominators);
       std::ranges::copy(terms_.sums(terms), values.begin() + step.indices[k] * terms_.size());
       counts[kTokens] += batch.cu_seqlens.back();
@@ -164,7 +164,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
     recorder_.record(Phase::kReduce, bucket, collective_number);
   };
   zero_ = std::make_unique<sharding::ZeroEngine>(
-      sharding::ParamRegistry(tensors, group_rules(config_.groups), config_.optimizer.decay_1d), collective_, options);
+      sharding::ParamRegistry(tensors, group_rules(config_), config_.optimizer.decay_1d), collective_, options);
   detector_.set_forward_gate([this](std::string_view prefix) { zero_->await(prefix); });
   detector_.set_training(true);
   resume();
@@ -242,7 +242,7 @@ void Trainer::commit_checkpoint() {
 }
 
 void Trainer::evaluate_now() {
-  if (!data_->val) return;
+  if (!data_->val || !config_.detection.enabled) return;
   timer_.enter(Phase::kEvaluate);
   zero_->await_all();
   const EvalOptions options{config_.eval.max_samples, config_.batch.max_samples};
@@ -297,7 +297,7 @@ void Trainer::log_step(const StepStats& stats) {
 }
 
 void Trainer::write_predictions() {
-  if (!first_rank_ || !data_->val) return;
+  if (!first_rank_ || !data_->val || !config_.detection.enabled) return;
   constexpr std::int64_t kShown = 12;
   write_gallery(detector_, data_->tokenizer, *data_->val, data_->encoder, config_.detection.score_threshold, kShown,
                 fs::path(config_.run.dir) / "predictions");

@@ -48,6 +48,7 @@ void check(const Arguments& a) {
   if (a.file.empty()) throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
   const configs::Config config = configs::load(a.file, a.overrides);
   fmt::print("config          {}: complete and in range\n", a.file);
+  for (const std::string& warning : configs::warnings(config)) fmt::print("warning         {}\n", warning);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
   fmt::print("tokens          {} special tokens have the ids expected\n", config.tokens.expected.size());

@@ -31,7 +31,7 @@ struct GroupSum {
 
 void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums, std::vector<std::string>& stray) {
   const model::SafetensorsReader reader(file);
-  const auto rules = trainer::group_rules({});
+  const auto rules = trainer::group_rules(configs::Config{});
   for (const std::string& raw : reader.names()) {
     const std::string name = published_name(raw);
     const auto rule = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });

@@ -36,7 +36,10 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
   check_world(info.world_size, config.batch.micro_batches_per_step);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::install_stop_signals();
-  if (info.rank == 0) write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
+  if (info.rank == 0) {
+    write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
+    for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
+  }
   trainer::Trainer trainer(config, make_collective(config.sharding, info));
   trainer.train();
 }
