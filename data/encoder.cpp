@@ -69,15 +69,6 @@ class BatchBuilder {
   std::vector<float> pixels_;  // [patches, patch_dim]
 };
 
-// The template always renders a system turn; an empty system prompt means none. Its tokens end where the second turn
-// begins.
-void cut_system_turn(ChatTokens& text, std::int64_t turn_start) {
-  const auto second = std::find(text.input_ids.begin() + 1, text.input_ids.end(), turn_start);
-  const auto length = second - text.input_ids.begin();
-  text.input_ids.erase(text.input_ids.begin(), second);
-  text.labels.erase(text.labels.begin(), text.labels.begin() + length);
-}
-
 // Round half to even, as Python's round.
 std::int64_t round_even(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
 
@@ -144,7 +135,8 @@ std::string SampleEncoder::answer_text(const Sample& sample, const ImagePlan& im
 
 EncodedSample SampleEncoder::encode_text(const Sample& sample, bool with_answer, const std::string& where) const {
   EncodedSample encoded;
-  std::vector<Message> messages{{"system", {{false, options_.system_prompt}}}, {"user", {}}};
+  std::vector<Message> messages{{"system", {}}, {"user", {}}};  // a system message without parts: no system turn
+  if (!options_.system_prompt.empty()) messages[0].parts.push_back({false, options_.system_prompt});
   std::vector<Grid> grids;
   if (sample.has_image()) {
     encoded.image = plan_image(sample.width, sample.height, options_, where);
@@ -155,7 +147,6 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample, bool with_answer,
   const bool answered = with_answer && options_.answer != "none";
   if (answered) messages.push_back({"assistant", {{false, answer_text(sample, encoded.image)}}});
   encoded.text = encode_chat(tokenizer_, messages, grids, options_.patches.merge_size, !answered, where);
-  if (options_.system_prompt.empty()) cut_system_turn(encoded.text, encoded.text.input_ids.front());
   return encoded;
 }
 

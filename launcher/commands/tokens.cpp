@@ -1,0 +1,178 @@
+// muster tokens: vision tokens per image (diary quick command 1).
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "data/encoder.h"
+#include "data/image.h"
+#include "data/pack.h"
+#include "launcher/commands.h"
+
+namespace muster::launcher {
+namespace {
+
+constexpr std::int64_t kManyRows = 500;  // of pixel_values (FAILURES W-001)
+constexpr std::size_t kMostWarnings = 20;
+
+struct TokensFlags {
+  std::vector<std::string> inputs;
+  std::int64_t min_pixels = 56 * 56, max_pixels = 16384 * 28 * 28;  // the published preprocessor's
+  std::int64_t budget = 200, patch_size = 14, merge_size = 2;
+  bool json = false;
+};
+
+struct Row {
+  std::string name;
+  std::int64_t width = 0, height = 0;
+  data::ImagePlan plan;
+};
+
+class TokenTable {
+ public:
+  explicit TokenTable(const TokensFlags& flags) : flags_(flags) {
+    options_.patches.patch_size = flags.patch_size;
+    options_.patches.merge_size = flags.merge_size;
+    options_.patches.min_pixels = flags.min_pixels;
+    options_.patches.max_pixels = flags.max_pixels;
+    options_.max_vision_tokens = flags.budget;
+  }
+
+  void add(const fs::path& path) {
+    if (fs::is_directory(path))
+      add_folder(path);
+    else if (is_image(path))
+      add_image(path);
+    else
+      add_pack(path);
+  }
+
+  void print() const {
+    flags_.json ? print_json() : print_text();
+    std::size_t warned = 0;
+    for (const Row& row : rows_) {
+      if (row.plan.grid.patches() <= kManyRows || ++warned > kMostWarnings) continue;
+      fmt::print(
+          stderr,
+          "warning: {}: {} rows of pixel_values, over {}: lower --max-pixels, or check the image and the merge size\n",
+          row.name, row.plan.grid.patches(), kManyRows);
+    }
+    if (warned > kMostWarnings) fmt::print(stderr, "warning: ... and {} more\n", warned - kMostWarnings);
+  }
+
+ private:
+  static bool is_image(const fs::path& path) {
+    const std::string extension = path.extension().string();
+    constexpr std::array<std::string_view, 6> kKnown{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
+    return std::find(kKnown.begin(), kKnown.end(), extension) != kKnown.end();
+  }
+
+  void add_row(const std::string& name, std::int64_t width, std::int64_t height) {
+    rows_.push_back({name, width, height, data::plan_image(width, height, options_, name)});
+  }
+  void add_image(const fs::path& path) {
+    const MappedFile file(path);
+    const data::ImageInfo info = data::read_image_info(file.bytes(), path.string());
+    add_row(path.string(), info.width, info.height);
+  }
+  void add_folder(const fs::path& folder) {
+    std::vector<fs::path> images;
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+      if (entry.is_regular_file() && is_image(entry.path())) images.push_back(entry.path());
+    std::sort(images.begin(), images.end());
+    if (images.empty()) throw DataError(fmt::format("{}: no .jpg, .jpeg or .png in it", folder.string()));
+    for (const fs::path& image : images) add_image(image);
+  }
+  void add_pack(const fs::path& path) {
+    const data::Pack pack(path);
+    for (std::int64_t i = 0; i < pack.size(); ++i) {
+      const data::Sample& sample = pack.sample(i);
+      if (sample.has_image()) add_row(sample.name, sample.width, sample.height);
+    }
+  }
+
+  struct Summary {
+    std::int64_t least = 0, most = 0, over = 0;
+    double mean = 0;
+  };
+  Summary summary() const {
+    Summary s;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const std::int64_t tokens = rows_[i].plan.vision_tokens;
+      s.least = i == 0 ? tokens : std::min(s.least, tokens);
+      s.most = std::max(s.most, tokens);
+      s.mean += static_cast<double>(tokens) / static_cast<double>(rows_.size());
+      s.over += rows_[i].plan.dropped ? 1 : 0;
+    }
+    return s;
+  }
+
+  void print_text() const {
+    fmt::print("{:>11}  {:>11}  {:>9}  {:>6}  {:>4}  {}\n", "stored", "resized", "grid", "tokens", "over", "image");
+    for (const auto& [name, width, height, plan] : rows_)
+      fmt::print("{:>11}  {:>11}  {:>9}  {:>6}  {:>4}  {}\n", fmt::format("{}x{}", width, height),
+                 fmt::format("{}x{}", plan.resized.width, plan.resized.height),
+                 fmt::format("{}x{}x{}", plan.grid.t, plan.grid.h, plan.grid.w), plan.vision_tokens,
+                 plan.dropped ? "over" : "", name);
+    const Summary s = summary();
+    fmt::print(stderr, "{} images: vision tokens min {}, mean {:.1f}, max {}; {} over the budget of {}\n", rows_.size(),
+               s.least, s.mean, s.most, s.over, flags_.budget);
+  }
+
+  void print_json() const {
+    nlohmann::ordered_json images = nlohmann::ordered_json::array();
+    for (const auto& [name, width, height, plan] : rows_)
+      images.push_back({{"name", name},
+                        {"stored", {width, height}},
+                        {"resized", {plan.resized.width, plan.resized.height}},
+                        {"grid_thw", {plan.grid.t, plan.grid.h, plan.grid.w}},
+                        {"pixel_values_rows", plan.grid.patches()},
+                        {"vision_tokens", plan.vision_tokens},
+                        {"over_budget", plan.dropped}});
+    const Summary s = summary();
+    const nlohmann::ordered_json all{{"images", images}, {"min", s.least},        {"mean", s.mean},
+                                     {"max", s.most},    {"over_budget", s.over}, {"budget", flags_.budget}};
+    fmt::print("{}\n", all.dump());
+  }
+
+  TokensFlags flags_;
+  data::EncodeOptions options_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
+
+void add_tokens(CommandLine& cli) {
+  auto* command = cli.app.add_subcommand("tokens", "Vision tokens per image, and which are over budget");
+  const auto flags = std::make_shared<TokensFlags>();
+  command->add_option("INPUT", flags->inputs, "Images, folders of images, packs")->required();
+  command->add_option("--min-pixels", flags->min_pixels, "data.min_pixels")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-pixels", flags->max_pixels, "data.max_pixels")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--budget", flags->budget, "data.max_vision_tokens")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--patch-size", flags->patch_size, "Pixels per patch side")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--merge-size", flags->merge_size, "Patches per token side")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--json", flags->json, "JSON on stdout");
+  command->callback([flags] {
+    TokenTable table(*flags);
+    for (const std::string& input : flags->inputs) table.add(input);
+    table.print();
+  });
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,235 @@
+#include "data/encoder.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <numeric>
+
+#include "base/error.h"
+#include "data/tokenizer.h"
+#include "small_sets.h"
+#include "support/test_paths.h"
+
+namespace muster::data {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+
+std::vector<std::int64_t> to_vector(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.contiguous();
+  return {flat.data_ptr<std::int64_t>(), flat.data_ptr<std::int64_t>() + flat.numel()};
+}
+
+std::string learned_text(const Tokenizer& tokenizer, const MicroBatch& batch) {
+  std::vector<std::int64_t> ids;
+  for (const std::int64_t id : to_vector(batch.labels))
+    if (id != kIgnoreLabel) ids.push_back(id);
+  return tokenizer.decode(ids, false);
+}
+
+// A pack of two samples: one 56x28 image with three objects (one a crowd), one of words only.
+struct Hand {
+  Hand() : set(1) {
+    data::Image image{56, 28, std::vector<std::uint8_t>(56 * 28 * 3, 90)};
+    test::write_bytes(set.dir.path() / "hand.png", encode_png(image));
+    Sample sample;
+    sample.name = "hand";
+    sample.image = set.dir.path() / "hand.png";
+    sample.width = 56, sample.height = 28;
+    sample.objects = {{{0, 0, 28, 14}, 4, "red ellipse", false, 1},
+                      {{1, 1, 50, 20}, 1, "crowd", true, 1},
+                      {{7, 7, 21, 28}, 2, "a \"b\"", false, 1}};
+    Sample words;
+    words.name = "words";
+    words.prompt = "Why?";
+    words.answer = "red";
+    write_pack(set.pack_path, {sample, words}, {{1, "one"}, {2, "two"}, {4, "four"}});
+  }
+  test::SmallSet set;
+  Tokenizer tokenizer{set.dir.path()};
+};
+
+void check_measure(const Pack& pack, const SampleEncoder& encoder) {
+  const std::vector<SampleSize> sizes = measure_all(pack, encoder, 1);
+  for (std::int64_t i = 0; i < pack.size(); ++i) {
+    const SampleSize& size = sizes[static_cast<std::size_t>(i)];
+    REQUIRE_FALSE(size.dropped);
+    const MicroBatch batch = encoder.encode(pack, {i}, true);
+    const std::int64_t merge = encoder.options().patches.merge_size;
+    REQUIRE(batch.input_ids.numel() == size.tokens);
+    REQUIRE(batch.pixel_values.size(0) == size.vision_tokens * merge * merge);
+    REQUIRE(batch.denominators == size.denominators);
+    REQUIRE((batch.labels != kIgnoreLabel).sum().item<std::int64_t>() == size.denominators.tokens);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the answer is the published JSON in pixels of the resized image", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  EncodeOptions options = test::encode_options();
+  options.patches.min_pixels = 4 * 56 * 28;  // 56x28 becomes 112x56: boxes double
+  const SampleEncoder encoder(hand.tokenizer, options);
+  const MicroBatch batch = encoder.encode(pack, {0}, true);
+  CHECK(learned_text(hand.tokenizer, batch) ==
+        "```json\n[\n\t{\"bbox_2d\": [0, 0, 56, 28], \"label\": \"red ellipse\"},\n"
+        "\t{\"bbox_2d\": [14, 14, 42, 56], \"label\": \"a \\\"b\\\"\"}\n]\n```<|im_end|>\n");
+  CHECK(to_vector(batch.grid_thw) == std::vector<std::int64_t>{1, 4, 8});
+  CHECK((batch.pixel_values.size(0) == 32 && batch.pixel_values.size(1) == 1176));
+  CHECK((batch.image_samples == std::vector<std::int64_t>{0} &&
+         batch.image_sizes[0] == std::array<std::int64_t, 2>{56, 28}));
+}
+
+TEST_CASE("targets: stored-size boxes, class map indices, captions; no crowds", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  const SampleEncoder encoder(hand.tokenizer, test::encode_options());
+  const MicroBatch batch = encoder.encode(pack, {0}, true);
+  REQUIRE(batch.targets.size() == 1);
+  const ImageTargets& targets = batch.targets[0];
+  CHECK(targets.boxes.equal(at::tensor({0.25f, 0.25f, 0.5f, 0.5f, 0.25f, 0.625f, 0.25f, 0.75f}).view({2, 4})));
+  CHECK(targets.categories == std::vector<std::int64_t>{2, 1});  // of the active ids 1, 2, 4
+  CHECK(hand.tokenizer.decode(targets.captions[0]) == "red ellipse");
+  CHECK(batch.denominators.boxes == 2);
+  CHECK(batch.denominators.caption_tokens ==
+        static_cast<std::int64_t>(targets.captions[0].size() + targets.captions[1].size()) + 2);
+}
+
+TEST_CASE("labels and none as answers; prediction leaves the turn open", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  const auto encode = [&](const char* answer, bool with_answer) {
+    return SampleEncoder(hand.tokenizer, test::encode_options(answer)).encode(pack, {0}, with_answer);
+  };
+  CHECK(learned_text(hand.tokenizer, encode("labels", true)) == "red ellipse, a \"b\"<|im_end|>\n");
+  const std::string open = "<|im_start|>assistant\n";
+  for (const MicroBatch& batch : {encode("none", true), encode("json", false)}) {
+    CHECK(learned_text(hand.tokenizer, batch).empty());
+    CHECK(batch.denominators.tokens == 0);
+    CHECK(hand.tokenizer.decode(to_vector(batch.input_ids), false).ends_with(open));
+  }
+  CHECK(encode("none", true).targets.size() == 1);
+  CHECK(encode("json", false).targets.empty());
+  CHECK_THROWS_AS(encode("xml", true), ConfigError);
+}
+
+TEST_CASE("the system turn is there exactly when it is configured", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  EncodeOptions options = test::encode_options();
+  const auto text = [&] {
+    return hand.tokenizer.decode(to_vector(SampleEncoder(hand.tokenizer, options).encode(pack, {1}, true).input_ids),
+                                 false);
+  };
+  CHECK(text() == "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nred<|im_end|>\n");
+  options.system_prompt = "You see.";
+  CHECK(text().starts_with("<|im_start|>system\nYou see.<|im_end|>\n<|im_start|>user\n"));
+}
+
+TEST_CASE("samples are concatenated, with and without images", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  const SampleEncoder encoder(hand.tokenizer, test::encode_options());
+  const MicroBatch words = encoder.encode(pack, {1}, true), image = encoder.encode(pack, {0}, true),
+                   both = encoder.encode(pack, {1, 0}, true);
+  CHECK(
+      (!words.pixel_values.defined() && !words.grid_thw.defined() && words.targets.empty() && words.num_images() == 0));
+  CHECK(encoder.measure(pack.sample(1)).tokens == words.input_ids.numel());
+  CHECK(both.input_ids.equal(at::cat({words.input_ids, image.input_ids})));
+  CHECK(both.cu_seqlens == std::vector<std::int64_t>{0, words.input_ids.numel(), both.input_ids.numel()});
+  CHECK(both.pixel_values.equal(image.pixel_values));
+  CHECK(both.image_samples == std::vector<std::int64_t>{1});
+  Denominators sum = words.denominators;
+  sum += image.denominators;
+  CHECK(both.denominators == sum);
+}
+
+TEST_CASE("vision tokens over budget: dropped, or shrunk to fit", "[unit]") {
+  EncodeOptions options = test::encode_options();
+  options.max_vision_tokens = 200;
+  options.resize_over_budget = false;
+  CHECK(plan_image(640, 480, options, "x").dropped);
+  options.resize_over_budget = true;
+  const ImagePlan bccd = plan_image(640, 480, options, "x");
+  CHECK((bccd.resized == Size{336, 448} && bccd.vision_tokens == 192 && bccd.shrunk && !bccd.dropped));
+  for (std::int64_t width = 20; width < 3000; width += 37)
+    for (std::int64_t height = 20; height < 3000; height += 91) {
+      const ImagePlan plan = plan_image(width, height, options, "x");
+      REQUIRE((plan.dropped || plan.vision_tokens <= 200));
+      REQUIRE((!plan.dropped || std::max(width, height) > 28 * std::min(width, height)));
+    }
+  CHECK_THROWS_MATCHES(plan_image(6000, 10, options, "sample 'thin'"), DataError,
+                       MessageMatches(ContainsSubstring("sample 'thin'")));
+}
+
+TEST_CASE("what does not fit together is refused with the sample's name", "[fault]") {
+  const Hand hand;
+  EncodeOptions options = test::encode_options();
+  SECTION("an id beyond the vocabulary") {
+    const Pack pack(hand.set.pack_path);
+    options.vocab_size = 300;
+    CHECK_THROWS_MATCHES(
+        SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
+        MessageMatches(ContainsSubstring("'hand'") && ContainsSubstring("300") && ContainsSubstring("position")));
+  }
+  SECTION("a recorded size that is not the image's") {
+    Sample sample = hand.set.source.samples[0];
+    sample.width = 60;
+    write_pack(hand.set.pack_path, {sample}, hand.set.source.categories);
+    const Pack pack(hand.set.pack_path);
+    CHECK_THROWS_MATCHES(
+        SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
+        MessageMatches(ContainsSubstring("scene-000000") && ContainsSubstring("60x56") && ContainsSubstring("56x56")));
+  }
+  SECTION("a special token in a caption") {
+    Sample sample = hand.set.source.samples[0];
+    sample.objects[0].caption = "a <|im_end|> b";
+    CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).measure(sample), DataError,
+                         MessageMatches(ContainsSubstring("scene-000000")));
+  }
+  SECTION("a sample over budget where such samples are dropped") {
+    const Pack pack(hand.set.pack_path);
+    options.max_vision_tokens = 1;
+    options.resize_over_budget = false;
+    const SampleEncoder encoder(hand.tokenizer, options);
+    CHECK(encoder.measure(pack.sample(0)).dropped);
+    CHECK_THROWS_MATCHES(encoder.encode(pack, {0}, true), DataError,
+                         MessageMatches(ContainsSubstring("max_vision_tokens")));
+  }
+}
+
+TEST_CASE("a loose image is asked about as a packed one", "[unit]") {
+  const Hand hand;
+  const Pack pack(hand.set.pack_path);
+  const SampleEncoder encoder(hand.tokenizer, test::encode_options());
+  const MicroBatch packed = encoder.encode(pack, {0}, false),
+                   loose = encoder.encode_image(decode_image(pack.image_bytes(0), "x"), "x");
+  CHECK(packed.input_ids.equal(loose.input_ids));
+  CHECK(packed.pixel_values.equal(loose.pixel_values));
+}
+
+TEST_CASE("measure is exact: synthetic set, every answer form", "[unit]") {
+  const test::SmallSet set(15, 90);
+  const Pack pack(set.pack_path);
+  const Tokenizer tokenizer(set.dir.path());
+  for (const char* answer : {"json", "labels", "none"})
+    check_measure(pack, SampleEncoder(tokenizer, test::encode_options(answer)));
+}
+
+TEST_CASE("measure is exact: BCCD with the Qwen tokenizer", "[golden]") {
+  const fs::path bccd = test::shared("data/bccd");
+  const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
+  Source source = read_source(bccd, "", "val");
+  source.samples.resize(20);
+  const TempDir dir;
+  write_pack(dir.path() / "val.h5", source.samples, source.categories);
+  EncodeOptions options = test::encode_options();
+  options.vocab_size = 151936;
+  options.system_prompt = "You are a helpful assistant.";
+  const Pack pack(dir.path() / "val.h5");
+  check_measure(pack, SampleEncoder(tokenizer, options));
+}
+
+}  // namespace muster::data

@@ -1,0 +1,155 @@
+#include "data/loader.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <chrono>
+#include <fstream>
+#include <map>
+
+#include "base/error.h"
+#include "data/tokenizer.h"
+#include "small_sets.h"
+
+namespace muster::data {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+
+const SamplerOptions kOptions{4, 400, 40, 3, 5};
+
+struct Rig {
+  explicit Rig(std::int64_t images = 22) : set(images) {}
+  test::SmallSet set;
+  Pack pack{set.pack_path};
+  Tokenizer tokenizer{set.dir.path()};
+  SampleEncoder encoder{tokenizer, test::encode_options()};
+  Sampler sampler{measure_all(pack, encoder, 1), kOptions};
+
+  Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {}) const {
+    return Loader(pack, encoder, sampler, kOptions, rank, world, threads, prefetch, start);
+  }
+};
+
+// Everything a micro-batch carries, as one digest.
+std::string digest(const MicroBatch& batch) {
+  std::string text = std::to_string(batch.index);
+  for (const std::int64_t id : batch.sample_ids) text += " " + std::to_string(id);
+  const auto add = [&](const at::Tensor& tensor) {
+    if (tensor.defined())
+      text += xxh128(
+          {static_cast<const std::byte*>(tensor.contiguous().data_ptr()), static_cast<std::size_t>(tensor.nbytes())});
+  };
+  add(batch.input_ids), add(batch.labels), add(batch.pixel_values), add(batch.grid_thw);
+  for (const ImageTargets& targets : batch.targets) add(targets.boxes);
+  return text;
+}
+
+std::vector<std::string> digests(Loader& loader, int steps) {
+  std::vector<std::string> all;
+  for (int i = 0; i < steps; ++i)
+    for (const MicroBatch& batch : loader.next_step().micro_batches) all.push_back(digest(batch));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the union of ranks is the global list, in order, whatever the world size", "[unit]") {
+  const Rig rig;
+  const std::int64_t steps = rig.sampler.steps(0);
+  REQUIRE(steps > 1);
+  for (const int world : {1, 2, 4}) {
+    std::map<std::int64_t, std::vector<std::int64_t>> seen;  // index -> samples
+    std::vector<Denominators> of_step;
+    for (int rank = 0; rank < world; ++rank) {
+      Loader loader = rig.loader(rank, world);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        StepBatches batches = loader.next_step();
+        CHECK(batches.cursor == Cursor{0, step});
+        CHECK(batches.last_in_epoch == (step + 1 == steps));
+        if (rank == 0) of_step.push_back(batches.denominators);
+        CHECK(of_step[static_cast<std::size_t>(step)] == batches.denominators);
+        REQUIRE(static_cast<int>(batches.micro_batches.size()) == 4 / world);
+        for (std::size_t k = 0; k < batches.micro_batches.size(); ++k) {
+          CHECK(batches.indices[k] == static_cast<std::int64_t>(k) * world + rank);
+          CHECK(batches.micro_batches[k].index == step * 4 + batches.indices[k]);
+          seen[batches.micro_batches[k].index] = batches.micro_batches[k].sample_ids;
+        }
+      }
+      CHECK(loader.next_step().cursor == Cursor{1, 0});
+    }
+    const auto list = rig.sampler.epoch(0);
+    REQUIRE(seen.size() == list.size());
+    for (std::size_t i = 0; i < list.size(); ++i) CHECK(seen[static_cast<std::int64_t>(i)] == list[i].samples);
+    Denominators all, expected;
+    for (const Denominators& d : of_step) all += d;
+    for (const MicroBatchPlan& plan : list) expected += plan.denominators;
+    CHECK(all == expected);
+  }
+}
+
+TEST_CASE("threads and prefetch change nothing", "[unit]") {
+  const Rig rig;
+  const int steps = static_cast<int>(2 * rig.sampler.steps(0) + 1);  // over an epoch's end
+  Loader one = rig.loader(0, 2, 1, 1), four = rig.loader(0, 2, 4, 9);
+  CHECK(digests(one, steps) == digests(four, steps));
+}
+
+TEST_CASE("a loader started anywhere continues as the uninterrupted one", "[unit]") {
+  const Rig rig;
+  const std::int64_t per_epoch = rig.sampler.steps(0);
+  Loader whole = rig.loader(1, 2);
+  const std::vector<std::string> all = digests(whole, static_cast<int>(2 * per_epoch));
+  for (std::int64_t step = 0; step <= per_epoch; ++step) {
+    Loader resumed = rig.loader(1, 2, 2, 2, {0, step});
+    const auto rest = digests(resumed, static_cast<int>(2 * per_epoch - step));
+    CHECK(std::equal(rest.begin(), rest.end(), all.begin() + 2 * step, all.end()));
+  }
+  CHECK_THROWS_MATCHES(rig.loader(0, 1, 1, 1, {0, per_epoch + 1}), DataError,
+                       MessageMatches(ContainsSubstring("cannot continue")));
+}
+
+TEST_CASE("empty micro-batches have an index and nothing else", "[unit]") {
+  const Rig rig(3);
+  Loader loader = rig.loader(0, 1);
+  int empty = 0;
+  for (const MicroBatch& batch : loader.next_step().micro_batches)
+    if (batch.num_samples() == 0) {
+      ++empty;
+      CHECK((batch.index >= 0 && !batch.input_ids.defined() && !batch.pixel_values.defined() &&
+             batch.denominators == Denominators{}));
+    }
+  CHECK(empty > 0);
+}
+
+TEST_CASE("a worker's error comes out of next_step with the sample's name, again and again", "[fault]") {
+  const Rig rig;
+  const std::string image = read_text(rig.set.source.samples[4].image);
+  const auto at = read_text(rig.set.pack_path).find(image);
+  std::fstream file(rig.set.pack_path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(at + image.size() / 2));
+  file.write("XXXX", 4);
+  file.close();
+  const Pack damaged(rig.set.pack_path);
+  Loader loader(damaged, rig.encoder, rig.sampler, kOptions, 0, 1, 3, 4, {});
+  const auto epoch = [&] {
+    for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
+  };
+  CHECK_THROWS_MATCHES(epoch(), DataError, MessageMatches(ContainsSubstring("scene-000004")));
+  CHECK_THROWS_MATCHES(loader.next_step(), DataError, MessageMatches(ContainsSubstring("scene-000004")));
+}
+
+TEST_CASE("a loader that is not drained stops at once", "[unit]") {
+  const Rig rig;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) {
+    Loader loader = rig.loader(0, 1, 4, 2);
+    if (i % 2 == 0) loader.next_step();
+    CHECK(loader.seconds_waited() >= 0);
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
+  CHECK_THROWS_MATCHES(rig.loader(0, 3), ConfigError, MessageMatches(ContainsSubstring("multiple of the 3 ranks")));
+}
+
+}  // namespace muster::data
