@@ -20,5 +20,6 @@ void install_stop_signals() {
 
 bool stop_signalled() { return stop_flag != 0; }
 void signal_stop() { stop_flag = 1; }
+void clear_stop() { stop_flag = 0; }
 
 }  // namespace muster::trainer

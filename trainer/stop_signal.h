@@ -6,6 +6,7 @@ namespace muster::trainer {
 
 void install_stop_signals();
 bool stop_signalled();
-void signal_stop();   // as a handler would; for tests
+void signal_stop();   // as a handler would; for tests, with
+void clear_stop();
 
 }  // namespace muster::trainer
