@@ -1,6 +1,7 @@
 #include "data/tokenizer_bpe.h"
 
 #include <fmt/core.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <bit>
@@ -40,12 +41,30 @@ MergeTable::Merge MergeTable::find(std::int32_t left, std::int32_t right) const 
   return slots_[slot_of(pair_key(left, right))].merge;
 }
 
-Bpe::Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::string, std::string>>& merges)
-    : tokens_(std::move(tokens)), whole_(std::make_unique<std::atomic<std::uint8_t>[]>(tokens_.size())) {
-  ids_.reserve(tokens_.size());
-  for (std::size_t id = 0; id < tokens_.size(); ++id) {
-    if (!tokens_[id].empty()) ids_.emplace(tokens_[id], static_cast<std::int32_t>(id));
+TokenTable::TokenTable(const std::vector<std::string>& tokens)
+    : tokens_(tokens), slots_(std::bit_ceil(2 * tokens.size() + 2)) {
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].empty()) continue;
+    const std::uint64_t hash = XXH3_64bits(tokens[id].data(), tokens[id].size());
+    Slot& slot = slots_[slot_of(tokens[id], hash)];
+    if (slot.id < 0) slot = {static_cast<std::uint32_t>(hash >> 32), static_cast<std::int32_t>(id)};
   }
+}
+
+std::size_t TokenTable::slot_of(std::string_view bytes, std::uint64_t hash) const {
+  const auto high = static_cast<std::uint32_t>(hash >> 32);
+  for (std::size_t i = hash & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
+    const Slot& slot = slots_[i];
+    if (slot.id < 0 || (slot.hash == high && tokens_[static_cast<std::size_t>(slot.id)] == bytes)) return i;
+  }
+}
+
+std::int32_t TokenTable::find(std::string_view bytes) const {
+  return slots_[slot_of(bytes, XXH3_64bits(bytes.data(), bytes.size()))].id;
+}
+
+Bpe::Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::string, std::string>>& merges)
+    : tokens_(std::move(tokens)), ids_(tokens_), whole_(std::make_unique<std::atomic<std::uint8_t>[]>(tokens_.size())) {
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     byte_ids_[byte] = find({&text, 1});
@@ -60,11 +79,6 @@ Bpe::Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::strin
     }
     merges_.insert(ids[0], ids[1], {rank++, ids[2]});
   }
-}
-
-std::int32_t Bpe::find(std::string_view bytes) const {
-  const auto found = ids_.find(bytes);
-  return found == ids_.end() ? -1 : found->second;
 }
 
 std::string_view Bpe::bytes(std::int64_t id) const {

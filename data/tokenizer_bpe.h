@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -35,6 +34,23 @@ class MergeTable {
   std::vector<Slot> slots_;
 };
 
+// Bytes -> id, pointing into the tokens it was made from. Open addressing, at most half full.
+class TokenTable {
+ public:
+  explicit TokenTable(const std::vector<std::string>& tokens);  // keeps a reference
+  std::int32_t find(std::string_view bytes) const;              // -1 when it is not a token
+
+ private:
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::int32_t id = -1;
+  };
+  std::size_t slot_of(std::string_view bytes, std::uint64_t hash) const;
+
+  const std::vector<std::string>& tokens_;
+  std::vector<Slot> slots_;
+};
+
 class Bpe {
  public:
   // Space for the merging of one piece, to be reused by one thread.
@@ -51,18 +67,21 @@ class Bpe {
   // when a single byte or a merge's parts or result are not tokens.
   Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::string, std::string>>& merges);
 
+  Bpe(const Bpe&) = delete;
+  Bpe& operator=(const Bpe&) = delete;
+
   // Appends the ids of `piece`. Thread-safe.
   void encode(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const;
 
-  std::int32_t find(std::string_view bytes) const;  // -1 when it is not a token
-  std::string_view bytes(std::int64_t id) const;    // empty when unused
+  std::int32_t find(std::string_view bytes) const { return ids_.find(bytes); }  // -1 when it is not a token
+  std::string_view bytes(std::int64_t id) const;                                // empty when unused
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
 
  private:
   void merge(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const;
 
   std::vector<std::string> tokens_;
-  std::unordered_map<std::string_view, std::int32_t> ids_;  // keys point into tokens_
+  TokenTable ids_;
   std::int32_t byte_ids_[256] = {};
   MergeTable merges_;
   // Whether merging a token's own bytes gives that token back: then a piece that equals it needs no merging. Found out

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/tokenizer_tables.h"
 
 namespace muster::data {
 namespace {
@@ -86,36 +87,18 @@ std::string to_bytes(const std::string& spelled) {
   return *std::move(bytes);
 }
 
-std::vector<std::string> read_vocabulary(const json& vocabulary) {
+std::vector<std::string> place_by_id(const std::vector<std::pair<std::string, std::int64_t>>& vocabulary) {
   constexpr std::int64_t kMaxId = 1 << 24;
-  std::vector<std::string> tokens;
-  for (const auto& [spelled, value] : vocabulary.items()) {
-    const auto id = value.get<std::int64_t>();
+  std::vector<std::string> tokens(vocabulary.size());
+  for (const auto& [spelled, id] : vocabulary) {
     if (id < 0 || id > kMaxId) refuse(fmt::format("\"{}\" has id {}", spelled, id));
     const auto index = static_cast<std::size_t>(id);
-    if (index >= tokens.size()) tokens.resize(std::max(index + 1, tokens.size() + vocabulary.size()));
+    if (index >= tokens.size()) tokens.resize(index + index / 2 + 1);
     if (!tokens[index].empty()) refuse(fmt::format("id {} is given twice, once to \"{}\"", id, spelled));
     tokens[index] = to_bytes(spelled);
   }
   while (!tokens.empty() && tokens.back().empty()) tokens.pop_back();
   return tokens;
-}
-
-// Each is "left right", or ["left", "right"] in newer files.
-std::vector<std::pair<std::string, std::string>> read_merges(const json& list) {
-  std::vector<std::pair<std::string, std::string>> merges;
-  merges.reserve(list.size());
-  for (const json& merge : list) {
-    if (merge.is_array() && merge.size() == 2) {
-      merges.emplace_back(to_bytes(merge[0].get<std::string>()), to_bytes(merge[1].get<std::string>()));
-      continue;
-    }
-    const auto& text = merge.get_ref<const std::string&>();
-    const std::size_t space = text.find(' ');
-    if (space == std::string::npos) refuse(fmt::format("merge {} (\"{}\") is not a pair", merges.size(), text));
-    merges.emplace_back(to_bytes(text.substr(0, space)), to_bytes(text.substr(space + 1)));
-  }
-  return merges;
 }
 
 std::vector<AddedToken> read_added_tokens(const json& list) {
@@ -153,12 +136,14 @@ std::optional<std::string> spelled_to_bytes(std::string_view spelled) {
 TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
   try {
     const MappedFile mapped(path);
-    const auto* text = reinterpret_cast<const char*>(mapped.bytes().data());
-    const json file = json::parse(text, text + mapped.bytes().size());
-    check_settings(file);
-    return {read_vocabulary(file.at("model").at("vocab")), read_merges(file.at("model").at("merges")),
-            read_added_tokens(file.value("added_tokens", json::array())), read_normalizer(file),
-            read_split_regex(file)};
+    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+    const json settings = read_tokenizer_settings(text);
+    check_settings(settings);
+    TokenizerTables tables = read_tokenizer_tables(text);
+    for (auto& [left, right] : tables.merges) left = to_bytes(left), right = to_bytes(right);
+    return {place_by_id(tables.vocabulary), std::move(tables.merges),
+            read_added_tokens(settings.value("added_tokens", json::array())), read_normalizer(settings),
+            read_split_regex(settings)};
   } catch (const json::exception& error) {
     throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
   } catch (const Error& error) {

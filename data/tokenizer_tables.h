@@ -1,0 +1,26 @@
+// Private to data/tokenizer*.cpp: the two large tables of a tokenizer.json, read without building a document of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace muster::data {
+
+struct TokenizerTables {
+  std::vector<std::pair<std::string, std::int64_t>> vocabulary;  // spelling, id; in file order
+  std::vector<std::pair<std::string, std::string>> merges;       // spellings; in order of rank
+};
+
+// Of "model": "vocab" and "merges" ("left right", or ["left", "right"] in newer files). Throws DataError or
+// json::exception.
+TokenizerTables read_tokenizer_tables(std::string_view text);
+
+// Everything else: both tables are left out.
+nlohmann::json read_tokenizer_settings(std::string_view text);
+
+}  // namespace muster::data
