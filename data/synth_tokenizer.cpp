@@ -1,6 +1,7 @@
 // A small byte-level BPE in the published tokenizer.json form: every byte, the demo's words, Qwen's special tokens.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>

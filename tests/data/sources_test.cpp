@@ -1,5 +1,6 @@
 #include "data/sources.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -61,16 +62,14 @@ std::string faults(const Sample& sample) { return join(validate(sample), "\n"); 
 
 // APP1 with nothing but the orientation tag, put after the start marker.
 std::vector<std::byte> rotated(std::vector<std::byte> jpeg, int orientation) {
-  std::string exif(
+  const char head[] =
       "\xff\xe1\x00\x22"
       "Exif\0\0"
-      "II*\0\x08\0\0\0"
+      "II\x2a\0\x08\0\0\0"
       "\x01\0"
-      "\x12\x01\x03\0\x01\0\0\0",
-      30);
-  exif += std::string{static_cast<char>(orientation), 0, 0, 0, 0, 0};
-  exif += std::string(2, '\0');
-  exif[3] = static_cast<char>(exif.size() - 2);
+      "\x12\x01\x03\0\x01\0\0\0";
+  std::string exif(head, sizeof(head) - 1);
+  exif += std::string{static_cast<char>(orientation), 0, 0, 0, 0, 0, 0, 0};
   const auto* bytes = reinterpret_cast<const std::byte*>(exif.data());
   jpeg.insert(jpeg.begin() + 2, bytes, bytes + exif.size());
   return jpeg;
