@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "model/layers.h"
+
 namespace muster::model {
 namespace {
 
@@ -26,7 +28,7 @@ struct Chunk {
 // logit.
 Chunk chunk_loss(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& labels, bool want_grad) {
   const at::Tensor logits = at::linear(hidden, weight);
-  const at::Tensor wide = logits.to(at::kFloat);
+  const at::Tensor wide = logits.to(wide_dtype(logits.scalar_type()));
   const at::Tensor index = labels.unsqueeze(1);
   const at::Tensor largest = wide.amax(1), picked = wide.gather(1, index).squeeze(1);
   at::Tensor probability = at::softmax(wide, 1);
@@ -43,7 +45,7 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     const auto pending = c10::make_intrusive<Pending>();
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
-    at::Tensor total = at::zeros({}, hidden.options().dtype(at::kFloat));
+    at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
       const std::int64_t count = std::min(chunk_rows, rows - start);
       const at::Tensor part = hidden.narrow(0, start, count);
@@ -79,8 +81,8 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     if (!many) {
       sum = at::mm(d_logits.t(), hidden);
     } else if (!sum.defined()) {
-      sum = at::mm(d_logits.t(), hidden).to(at::kFloat);
-    } else if (hidden.scalar_type() == at::kFloat) {
+      sum = at::mm(d_logits.t(), hidden).to(wide_dtype(hidden.scalar_type()));
+    } else if (hidden.scalar_type() == sum.scalar_type()) {
       sum.addmm_(d_logits.t(), hidden);
     } else {
       sum += at::mm(d_logits.t(), hidden);

@@ -20,7 +20,7 @@ std::vector<std::int64_t> QwenVL::generate(const MicroBatch& prompt, std::int64_
   std::vector<std::int64_t> generated;
   std::vector<at::Tensor> all_logits;
   while (static_cast<std::int64_t>(generated.size()) < max_new_tokens) {
-    const at::Tensor step = logits(last).to(at::kFloat);
+    const at::Tensor step = logits(last).to(wide_dtype(last.scalar_type()));
     if (step_logits != nullptr) all_logits.push_back(step);
     generated.push_back(step.argmax(1).item<std::int64_t>());
     if (std::find(stop.begin(), stop.end(), generated.back()) != stop.end()) break;

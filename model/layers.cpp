@@ -12,7 +12,7 @@ using torch::autograd::variable_list;
 class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
-    const at::Tensor wide = x.to(at::kFloat);
+    const at::Tensor wide = x.to(wide_dtype(x.scalar_type()));
     const at::Tensor rstd = wide.square().mean(-1, true).add_(eps).rsqrt_();  // [..., 1] f32
     ctx->save_for_backward({x, weight, rstd});
     return normalise(wide, rstd, x.scalar_type()).mul_(weight);
@@ -22,14 +22,14 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &rstd = saved[2], &grad = grads[0];
-    const at::Tensor wide = x.to(at::kFloat);
+    const at::Tensor wide = x.to(wide_dtype(x.scalar_type()));
     at::Tensor d_x, d_weight;
     if (ctx->needs_input_grad(1)) {
-      const at::Tensor product = grad.to(at::kFloat) * normalise(wide, rstd, x.scalar_type());
+      const at::Tensor product = grad.to(wide.scalar_type()) * normalise(wide, rstd, x.scalar_type());
       d_weight = product.reshape({-1, weight.size(0)}).sum(0).to(weight.scalar_type());
     }
     if (ctx->needs_input_grad(0)) {
-      const at::Tensor scaled = (grad * weight).to(at::kFloat);
+      const at::Tensor scaled = (grad * weight).to(wide.scalar_type());
       const at::Tensor along = (scaled * wide).mean(-1, true).mul_(rstd.square());  // [..., 1]
       d_x = scaled.addcmul_(wide, along, -1).mul_(rstd).to(x.scalar_type());
     }
@@ -43,6 +43,8 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
 };
 
 }  // namespace
+
+at::ScalarType wide_dtype(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
 
 Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device) {
   weight = at::empty({out, in}, at::device(device).dtype(at::kFloat));

@@ -17,6 +17,9 @@ struct NamedParam {
 };
 using ParamVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
 
+// What norms, rope and losses compute in: fp32, or fp64 where everything is (an exact run, for tests).
+at::ScalarType wide_dtype(at::ScalarType dtype);
+
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined

@@ -102,6 +102,17 @@ QwenVL QwenVL::load(const std::filesystem::path& folder, const QwenOptions& opti
   return model;
 }
 
+QwenVL QwenVL::cast(at::ScalarType dtype) const {
+  Weights weights;
+  for (const auto& [name, tensor] : parameters()) weights[name] = tensor.to(dtype);
+  QwenOptions options = impl_->options;
+  options.dtype = dtype;
+  QwenVL model;
+  model.impl_ = std::make_unique<Impl>(impl_->config, options, std::move(weights));
+  model.impl_->gate = impl_->gate;
+  return model;
+}
+
 QwenOutput QwenVL::forward(const MicroBatch& batch) const {
   check_batch(batch);
   return impl_->forward(batch, rope_index(batch.input_ids, batch.cu_seqlens, batch.grid_thw, impl_->config));
@@ -119,7 +130,8 @@ at::Tensor QwenVL::logits(const at::Tensor& hidden) const {
 at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch) const {
   impl_->enter("lm_head.");
   const LabelRows wanted = label_rows(batch, impl_->config.text.vocab_size);
-  if (wanted.rows.empty()) return hidden.narrow(0, 0, 0).sum(at::kFloat);  // zero, with hidden's graph
+  if (wanted.rows.empty())
+    return hidden.narrow(0, 0, 0).sum(wide_dtype(hidden.scalar_type()));  // zero, with hidden's graph
   const auto on_device = [&](const std::vector<std::int64_t>& x) {
     return at::tensor(x, at::kLong).to(hidden.device());
   };

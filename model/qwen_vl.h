@@ -46,6 +46,9 @@ class QwenVL {
   static QwenVL random(const QwenConfig& config, const QwenOptions& options, std::uint64_t seed);
   // Strict: one CheckpointError lists missing, unexpected and mis-shaped tensors together. Either name layout.
   static QwenVL load(const std::filesystem::path& folder, const QwenOptions& options);
+  // The same parameters seen in another dtype: computes in `dtype`, gradients flow back to this model's parameters,
+  // whose values at this moment it uses. Its own parameters() are no leaves.
+  QwenVL cast(at::ScalarType dtype) const;
   ~QwenVL();
   QwenVL(QwenVL&&) noexcept;
 

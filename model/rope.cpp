@@ -104,12 +104,12 @@ at::Tensor patch_coordinates(const std::vector<Grid>& grids, std::int64_t merge)
 
 // Half of a head's angles follow the row, half the column.
 Rotary vision_rotary(const std::vector<Grid>& grids, const VisionPlan& plan, const VisionConfig& config,
-                     at::Device device) {
+                     at::ScalarType dtype, at::Device device) {
   const at::Tensor frequencies = inverse_frequencies(10000.0, config.head_dim() / 2);  // [head_dim / 4]
   const at::Tensor angles = patch_coordinates(grids, config.spatial_merge_size).unsqueeze(2) * frequencies;
   const at::Tensor groups = angles.reshape({-1, config.merge_unit(), config.head_dim() / 2});  // per merged token
   const at::Tensor visited = groups.index_select(0, at::tensor(plan.order, at::kLong)).flatten(0, 1);
-  return from_angles(visited, at::kFloat, device);
+  return from_angles(visited, wide_dtype(dtype), device);
 }
 
 }  // namespace
@@ -128,7 +128,8 @@ Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, at:
   return from_angles(positions * frequencies, dtype, device);
 }
 
-VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::Device device) {
+VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::ScalarType dtype,
+                       at::Device device) {
   const std::vector<Grid> grids = merged_grids(grid_thw, config.spatial_merge_size);
   const std::int64_t side = config.window_size / config.patch_size / config.spatial_merge_size;  // in merged tokens
   VisionPlan plan;
@@ -140,7 +141,7 @@ VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, a
       plan.cu_frames.push_back(plan.cu_frames.back() + grid.frame_tokens() * config.merge_unit());
     }
   plan.in_order = std::is_sorted(plan.order.begin(), plan.order.end());
-  plan.rotary = vision_rotary(grids, plan, config, device);
+  plan.rotary = vision_rotary(grids, plan, config, dtype, device);
   return plan;
 }
 

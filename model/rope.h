@@ -29,10 +29,10 @@ struct VisionPlan {
   std::vector<std::int64_t> order;       // [merged tokens]: the merged token that is visited k-th
   std::vector<std::int64_t> cu_windows;  // in patches
   std::vector<std::int64_t> cu_frames;   // in patches
-  Rotary rotary;                         // of the patches in visiting order, fp32
+  Rotary rotary;                         // of the patches in visiting order, fp32 (fp64 in an fp64 model)
   bool in_order = false;                 // order is 0, 1, 2, ...
 };
 // grid_thw [images, 3] i64 on the CPU, in patches. Throws DataError when a grid does not divide into merged tokens.
-VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::Device device);
+VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::ScalarType dtype, at::Device device);
 
 }  // namespace muster::model

@@ -80,7 +80,7 @@ at::Tensor VisionBlock::attention(const at::Tensor& x, const Context& context) c
   const std::vector<at::Tensor> parts =
       qkv(x).unflatten(1, {3, num_heads, -1}).unbind(1);  // each [patches, heads, dim]
   const auto turned = [&](const at::Tensor& t) {          // in fp32, as the reference does
-    return rotate(t.to(at::kFloat), context.plan->rotary).to(x.scalar_type());
+    return rotate(t.to(wide_dtype(t.scalar_type())), context.plan->rotary).to(x.scalar_type());
   };
   const auto& segments = context.full_attention ? context.plan->cu_frames : context.plan->cu_windows;
   return proj(attend(turned(parts[0]), turned(parts[1]), parts[2], segments, false).flatten(1));
@@ -118,7 +118,8 @@ at::Tensor VisionTower::operator()(const at::Tensor& pixel_values, const at::Ten
     if (gate) gate("visual." + prefix);
   };
   const at::Tensor patches = as_patches(pixel_values, grid_thw, config);
-  const auto plan = std::make_shared<const VisionPlan>(plan_vision(grid_thw, config, patches.device()));
+  const auto plan =
+      std::make_shared<const VisionPlan>(plan_vision(grid_thw, config, patches.scalar_type(), patches.device()));
   enter("patch_embed.");
   at::Tensor x = at::linear(patches, patch_embed.weight.flatten(1));
   if (!plan->in_order) x = reorder(x, config.merge_unit(), plan->order);
