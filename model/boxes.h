@@ -14,7 +14,7 @@ at::Tensor cxcywh_to_xyxy(const at::Tensor& boxes);  // [..., 4]
 Box cxcywh_to_xyxy(const Box& box);
 
 // Generalised IoU (Rezatofighi et al., CVPR 2019) of xyxy boxes, in [-1, 1]: IoU - (hull - union) / hull. Degenerate
-// boxes count as area 0; a hull of area 0 gives 0.
+// boxes count as area 0; the result is always finite.
 at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4] -> [n]
 float giou(const Box& a, const Box& b);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/cross_entropy.h"
 
 namespace muster::model {
 namespace {
@@ -75,8 +76,7 @@ at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries, std::span<const C
   const at::Tensor predicted = states(queries, teacher.inputs.to(queries.device()), embedding)
                                    .flatten(0, 1)
                                    .index_select(0, teacher.positions.to(queries.device()));
-  return at::cross_entropy_loss(logits_of(predicted, embedding), teacher.labels.to(queries.device()), {},
-                                at::Reduction::Sum);
+  return cross_entropy_sum(predicted, embedding, teacher.labels.to(queries.device()), kLogitsRows);
 }
 
 at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,

@@ -96,7 +96,7 @@ void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Dev
     proposal_box_.layers.back().weight.zero_();
     proposal_score_.bias.fill_(kRareObject);
   }
-  visit("", [&](const std::string&, at::Tensor& tensor) { tensor = tensor.to(device, dtype).requires_grad_(true); });
+  visit("", [&](const std::string&, at::Tensor& tensor) { tensor = tensor.to(device, dtype); });
 }
 
 HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& language, const TokenLayout& layout,
@@ -116,11 +116,11 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
 
   HeadOutput output;
   output.token_counts = layout.counts;
-  fused = fused_norm_(fused);
+  if (config_.proposals) fused = fused_norm_(fused);
   Queries queries = make_queries(fused, layout, output);
   if (denoising.slots() > 0) add_denoising(queries, fused, layout, denoising);
   const at::Tensor self_mask = on_device(self_attention_mask(output.queries, output.counts, denoising), seen);
-  for (const DecoderLayer& layer : layers_) {
+  for (const QueryLayer& layer : layers_) {
     const at::Tensor near = sine_features(queries.reference.sigmoid(), config_.hidden_size / 2).to(seen.scalar_type());
     queries.states = layer(queries.states, position_(near), self_mask, memory, memory_mask);
     const at::Tensor states = norm_(queries.states);
@@ -186,8 +186,8 @@ void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor
     language_.visit(prefix + "language.", visitor);
     language_norm_.visit(prefix + "language_norm.", visitor);
   }
-  fused_norm_.visit(prefix + "fused_norm.", visitor);
   if (config_.proposals) {
+    fused_norm_.visit(prefix + "fused_norm.", visitor);
     proposal_score_.visit(prefix + "proposal_score.", visitor);
     proposal_box_.visit(prefix + "proposal_box.", visitor);
     query_.visit(prefix + "query.", visitor);

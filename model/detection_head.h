@@ -89,7 +89,7 @@ class DetectionHead {
   at::Tensor learned_query_, learned_box_,
       denoising_query_;  // learned: [queries, hidden], [queries, 4] logits, [hidden]
   Mlp position_;         // of a query, from its box
-  std::vector<DecoderLayer> layers_;
+  std::vector<QueryLayer> layers_;
   LayerNorm norm_;
   Linear score_;
   Mlp box_;  // change of the box, in logits

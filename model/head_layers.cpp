@@ -49,7 +49,7 @@ void Mlp::visit(const std::string& prefix, const ParamVisitor& visitor) {
   for (std::size_t i = 0; i < layers.size(); ++i) layers[i].visit(prefix + std::to_string(i) + ".", visitor);
 }
 
-DecoderLayer::DecoderLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size)
+QueryLayer::QueryLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size)
     : self_norm(hidden),
       cross_norm(hidden),
       mlp_norm(hidden),
@@ -57,15 +57,15 @@ DecoderLayer::DecoderLayer(std::int64_t hidden, std::int64_t num_heads, std::int
       cross_attention(hidden, num_heads),
       mlp({hidden, mlp_size, hidden}) {}
 
-at::Tensor DecoderLayer::operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& self_mask,
-                                    const at::Tensor& memory, const at::Tensor& memory_mask) const {
+at::Tensor QueryLayer::operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& self_mask,
+                                  const at::Tensor& memory, const at::Tensor& memory_mask) const {
   const at::Tensor own = self_norm(x) + position;
   x = x + self_attention(own, own, self_mask);
   x = x + cross_attention(cross_norm(x) + position, memory, memory_mask);
   return x + mlp(mlp_norm(x));
 }
 
-void DecoderLayer::visit(const std::string& prefix, const ParamVisitor& visitor) {
+void QueryLayer::visit(const std::string& prefix, const ParamVisitor& visitor) {
   self_norm.visit(prefix + "self_norm.", visitor);
   self_attention.visit(prefix + "self_attention.", visitor);
   cross_norm.visit(prefix + "cross_norm.", visitor);

@@ -41,12 +41,12 @@ struct Mlp {
 };
 
 // Self-attention among an image's queries, cross-attention to its memory, MLP.
-struct DecoderLayer {
+struct QueryLayer {
   LayerNorm self_norm, cross_norm, mlp_norm;
   HeadAttention self_attention, cross_attention;
   Mlp mlp;
-  DecoderLayer() = default;
-  DecoderLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size);
+  QueryLayer() = default;
+  QueryLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size);
   // x, position [images, queries, hidden]; memory [images, tokens, hidden] with its positions added.
   at::Tensor operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& self_mask, const at::Tensor& memory,
                         const at::Tensor& memory_mask) const;

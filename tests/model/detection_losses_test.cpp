@@ -53,7 +53,9 @@ TEST_CASE("focal loss is its formula, and its gradient that of finite difference
       CHECK(loss.item<double>() == Approx(expected));
       loss.backward();
       const double slope = (focal_loss(at::scalar_tensor(x + 1e-6, at::kDouble), target, 0.25, 2) -
-                            focal_loss(at::scalar_tensor(x - 1e-6, at::kDouble), target, 0.25, 2)).item<double>() / 2e-6;
+                            focal_loss(at::scalar_tensor(x - 1e-6, at::kDouble), target, 0.25, 2))
+                               .item<double>() /
+                           2e-6;
       CHECK(logit.grad().item<double>() == Approx(slope).margin(1e-8));
     }
   }
@@ -64,7 +66,7 @@ TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[u
   const Box truth{0.5f, 0.5f, 0.2f, 0.2f};
   CHECK(match_cost(truth, 0, truth, kOptions) < match_cost({0.55f, 0.5f, 0.2f, 0.2f}, 0, truth, kOptions));
   CHECK(match_cost(truth, 2, truth, kOptions) < match_cost(truth, 1, truth, kOptions));
-  CHECK(match_cost(truth, 0, truth, {0.25, 2, 5, 2, 0, 0}) == Approx(-2));   // L1 0, GIoU 1
+  CHECK(match_cost(truth, 0, truth, {0.25, 2, 5, 2, 0, 0}) == Approx(-2));  // L1 0, GIoU 1
   const double p = 0.5, focal = 0.25 * 0.25 * -std::log(p) - 0.75 * 0.25 * -std::log(1 - p);
   CHECK(match_cost(truth, 0, truth, {0.25, 2, 0, 0, 1, 0}) == Approx(focal));
 }
@@ -96,7 +98,7 @@ TEST_CASE("box terms are sums over matched pairs, objectness over every row but 
       gap += 1 - giou(cxcywh_to_xyxy(a), cxcywh_to_xyxy(b));
       hits.insert(match.row);
     }
-    for (std::int64_t row = set.first; row < set.first + 5; ++row) {   // the sixth is padding
+    for (std::int64_t row = set.first; row < set.first + 5; ++row) {  // the sixth is padding
       const double p = 1 / (1 + std::exp(-scene.predictions.logits[row].item<double>()));
       focal += hits.contains(row) ? 0.25 * (1 - p) * (1 - p) * -std::log(p) : 0.75 * p * p * -std::log(1 - p);
     }
@@ -118,13 +120,15 @@ TEST_CASE("the order of the queries does not matter", "[unit]") {
   set.matches = match_set(a, set, targets, kOptions, {});
   moved.matches = match_set(b, moved, targets, kOptions, {});
   for (std::size_t i = 0; i < 3; ++i) CHECK(order[moved.matches[i].row].item<std::int64_t>() == set.matches[i].row);
-  const auto first = values(box_terms(a, {&set, 1}, targets, kOptions)), second = values(box_terms(b, {&moved, 1}, targets, kOptions));
+  const auto first = values(box_terms(a, {&set, 1}, targets, kOptions)),
+             second = values(box_terms(b, {&moved, 1}, targets, kOptions));
   for (const auto& [name, value] : first) CHECK(second.at(name) == Approx(value));
 }
 
 TEST_CASE("an image without objects trains objectness only", "[unit]") {
   Rng rng(29);
-  const at::Tensor boxes = random_boxes(rng, 4).requires_grad_(true), logits = random_logits(rng, 4).requires_grad_(true);
+  const at::Tensor boxes = random_boxes(rng, 4).requires_grad_(true),
+                   logits = random_logits(rng, 4).requires_grad_(true);
   const std::vector<ImageTargets> targets{targets_of(at::empty({0, 4}))};
   PredictionSet set{"", 0, 4, {4}, {}, {}};
   set.matches = match_set({boxes.detach(), logits.detach()}, set, targets, kOptions, {});
@@ -154,7 +158,8 @@ TEST_CASE("the caption's cost decides between equal boxes", "[unit]") {
   const std::vector<ImageTargets> targets{targets_of(box)};
   HeadLossOptions options = kOptions;
   options.match_caption = 1;
-  const at::Tensor cost = at::tensor({0.0f, -0.9f, -0.9f, 0.0f}).view({1, 2, 2});   // query 0 says object 1, query 1 object 0
+  const at::Tensor cost =
+      at::tensor({0.0f, -0.9f, -0.9f, 0.0f}).view({1, 2, 2});  // query 0 says object 1, query 1 object 0
   const PredictionSet set{"", 0, 2, {2}, {}, {}};
   CHECK((match_set({box, at::zeros({2})}, set, targets, options, cost) == std::vector<Match>{{1, 0, 0}, {0, 0, 1}}));
 }
@@ -181,7 +186,8 @@ TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
     CHECK(noised == noised_box(box, 0.4, 9, 1, 2, group));
     seen.insert(noised);
   }
-  for (const Box& other : {noised_box(box, 0.4, 8, 1, 2, 0), noised_box(box, 0.4, 9, 0, 2, 0), noised_box(box, 0.4, 9, 1, 1, 0)}) {
+  for (const Box& other :
+       {noised_box(box, 0.4, 8, 1, 2, 0), noised_box(box, 0.4, 9, 0, 2, 0), noised_box(box, 0.4, 9, 1, 1, 0)}) {
     seen.insert(other);
   }
   CHECK(seen.size() == 53);
@@ -191,10 +197,11 @@ TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
 TEST_CASE("who may look at whom", "[unit]") {
   Rng rng(43);
   const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)), targets_of(random_boxes(rng, 1))};
-  const DenoisingQueries denoising = make_denoising(targets, 2, 0.4, 1);   // slots 0 1 | 2 3; image 1 lacks 1 and 3
+  const DenoisingQueries denoising = make_denoising(targets, 2, 0.4, 1);  // slots 0 1 | 2 3; image 1 lacks 1 and 3
   const at::Tensor mask = self_attention_mask(3, std::vector<std::int64_t>{3, 2}, denoising).isfinite();
-  const at::Tensor expected = at::tensor({1, 1, 1, 0, 0, 0, 0,  1, 1, 1, 0, 0, 0, 0,  1, 1, 1, 0, 0, 0, 0,  1, 1, 1, 1, 1, 0, 0,
-                                          1, 1, 1, 1, 1, 0, 0,  1, 1, 1, 0, 0, 1, 1,  1, 1, 1, 0, 0, 1, 1}).view({7, 7});
+  const at::Tensor expected = at::tensor({1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1,
+                                          1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1})
+                                  .view({7, 7});
   CHECK(at::equal(mask[0][0].to(at::kInt), expected.to(at::kInt)));
   at::Tensor second = expected.clone();
   for (const std::int64_t padding : {2, 4, 6}) second.select(1, padding).zero_();

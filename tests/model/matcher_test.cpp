@@ -52,7 +52,7 @@ TEST_CASE("assign finds the cheapest assignment", "[unit]") {
 }
 
 TEST_CASE("the cheapest in each row is not enough", "[unit]") {
-  const std::vector<float> cost{1, 2, 1, 9};   // both rows like column 0
+  const std::vector<float> cost{1, 2, 1, 9};  // both rows like column 0
   CHECK(assign(cost, 2, 2) == std::vector<std::int64_t>{1, 0});
 }
 

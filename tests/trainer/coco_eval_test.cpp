@@ -44,9 +44,11 @@ TEST_CASE("pycocotools' numbers", "[golden]") {
 
 TEST_CASE("perfect detections score 1, also by size", "[unit]") {
   const CocoGroundTruth truth = one_class({truth_box(1, {10, 10, 20, 20}), truth_box(2, {50, 50, 60, 60})});
-  const CocoMetrics got = evaluate_coco(truth, {detection(1, {10, 10, 20, 20}, 0.3), detection(2, {50, 50, 60, 60}, 0.9)});
-  for (const char* metric : {"AP", "AP50", "AP75", "APs", "APm", "AR1", "AR100"}) CHECK(got.metrics.at(metric) == Approx(1));
-  CHECK(got.metrics.at("APl") == -1);   // nothing large to measure
+  const CocoMetrics got =
+      evaluate_coco(truth, {detection(1, {10, 10, 20, 20}, 0.3), detection(2, {50, 50, 60, 60}, 0.9)});
+  for (const char* metric : {"AP", "AP50", "AP75", "APs", "APm", "AR1", "AR100"})
+    CHECK(got.metrics.at(metric) == Approx(1));
+  CHECK(got.metrics.at("APl") == -1);  // nothing large to measure
   CHECK(got.ap_per_category.at("cell") == Approx(1));
 }
 
@@ -73,7 +75,7 @@ TEST_CASE("a second detection of one object is false, of a crowd ignored", "[uni
   const CocoGroundTruth crowd = one_class({truth_box(1, place), truth_box(1, region, true)});
   const CocoMetrics got =
       evaluate_coco(crowd, {detection(1, inside, 0.9), detection(1, inside, 0.8), detection(1, place, 0.5)});
-  CHECK(got.metrics.at("AP50") == Approx(1));   // area inside the crowd counts, not the union
+  CHECK(got.metrics.at("AP50") == Approx(1));  // area inside the crowd counts, not the union
 }
 
 TEST_CASE("only the 100 best of an image count", "[unit]") {
@@ -91,7 +93,8 @@ TEST_CASE("an annotation with id 0 counts", "[unit]") {
   write_text(dir.path() / "gt.json", R"({"images": [{"id": 0}], "categories": [{"id": 0, "name": "a"}],
     "annotations": [{"id": 0, "image_id": 0, "category_id": 0, "bbox": [1, 1, 8, 8], "area": 64}]})");
   write_text(dir.path() / "dt.json", R"([{"image_id": 0, "category_id": 0, "bbox": [1, 1, 8, 8], "score": 0.5}])");
-  const CocoMetrics got = evaluate_coco(read_ground_truth(dir.path() / "gt.json"), read_detections(dir.path() / "dt.json"));
+  const CocoMetrics got =
+      evaluate_coco(read_ground_truth(dir.path() / "gt.json"), read_detections(dir.path() / "dt.json"));
   CHECK(got.metrics.at("AP") == Approx(1));
 }
 
