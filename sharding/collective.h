@@ -1,6 +1,6 @@
-// Ranks talking to each other. Backends: self (one rank), threads (N ranks in one process, for tests), mpi, and c10d (NCCL
-// on GPUs, Gloo on CPUs). All calls are blocking, collective, and issued by one thread per rank in one fixed order; a
-// mismatch of size or kind between ranks is a CollectiveError on every rank, never an abort.
+// Ranks talking to each other. Backends: self (one rank), threads (N ranks in one process, for tests), mpi, and c10d
+// (NCCL on GPUs, Gloo on CPUs). All calls are blocking, collective, and issued by one thread per rank in one fixed
+// order; a mismatch of size or kind between ranks is a CollectiveError on every rank, never an abort.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ namespace muster::sharding {
 
 struct CollectiveStats {
   std::int64_t calls = 0;
-  std::int64_t bytes_sent = 0;   // by this rank, to other ranks
+  std::int64_t bytes_sent = 0;  // by this rank, to other ranks
 };
 
 class Collective {
@@ -25,7 +25,8 @@ class Collective {
   virtual int size() const = 0;
   virtual std::string name() const = 0;
 
-  // `send` and `receive` hold size() equal chunks: chunk i of `send` goes to rank i, chunk i of `receive` came from rank i.
+  // `send` and `receive` hold size() equal chunks: chunk i of `send` goes to rank i, chunk i of `receive` came from
+  // rank i.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) = 0;
   // In place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are filled in.
   virtual void all_gather(std::span<std::byte> buffer) = 0;
@@ -33,7 +34,7 @@ class Collective {
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
 
   const CollectiveStats& stats() const { return stats_; }
-  std::int64_t sequence() const { return stats_.calls; }   // number of the newest collective, for the flight recorder
+  std::int64_t sequence() const { return stats_.calls; }  // number of the newest collective, for the flight recorder
 
  protected:
   CollectiveStats stats_;
@@ -44,12 +45,16 @@ std::unique_ptr<Collective> make_self();
 // N connected collectives for N threads of this process.
 std::vector<std::unique_ptr<Collective>> make_threads(int size, std::chrono::duration<double> timeout);
 
-// Over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. Waits with short sleeps instead of spinning, so
-// that a waiting rank does not take the core of a computing one.
+// Over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. Waits with short sleeps instead of spinning,
+// so that a waiting rank does not take the core of a computing one.
 std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 
 // Gloo over a c10d TCPStore at host:port (rank 0 serves).
 std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout);
+
+// Compares kind, size and number of every collective across ranks before it runs: one more small all-gather each. For
+// debugging; MPI and Gloo hang or abort on a mismatch, this throws CollectiveError on every rank.
+std::unique_ptr<Collective> make_checked(std::unique_ptr<Collective> inner);
 
 }  // namespace muster::sharding

@@ -1,16 +1,17 @@
-// ZeroEngine: ZeRO-2 as the training loop sees it. Gradients are reduced into the owner's fp32 shard during backward and the
-// full gradient is freed in the hook; optimizer state and the fp32 master live only in shards; one integer consensus per
-// step. Same bits for any bucket size, overlap and world size (law 9). Knows tensors and ranks, nothing about models.
+// ZeroEngine: ZeRO-2 as the training loop sees it. Gradients are reduced into the owner's fp32 shard during backward
+// and the full gradient is freed in the hook; optimizer state and the fp32 master live only in shards; one integer
+// consensus per step. Same bits for any bucket size, overlap and world size (law 9). Knows tensors and ranks, nothing
+// about models.
 //
-// Threading: every member is called by the rank's main thread. Calls marked [C] must be reached by every rank in the same
-// order; the number of collectives they issue depends on the layout alone, never on data.
+// Threading: every member is called by the rank's main thread. Calls marked [C] must be reached by every rank in the
+// same order; the number of collectives they issue depends on the layout alone, never on data.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,25 +26,32 @@ namespace muster::sharding {
 enum class WireDtype { kFloat32, kBFloat16 };
 
 struct EngineOptions {
-  std::int64_t bucket_bytes = 0;                // of one window, in the wire dtype; > 0
-  bool overlap = true;                          // reduce on a worker thread during backward, gather during the next forward
+  std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
+  bool overlap = true;            // reduce on a worker thread during backward, gather during the next forward
   WireDtype wire_dtype = WireDtype::kFloat32;
   double beta1 = 0, beta2 = 0, eps = 0;
-  double clip_norm = 0;                         // 0: none
-  std::int64_t accumulation_budget_bytes = 0;   // windows kept local between micro-batches, as far as this reaches
-  std::function<void(int bucket, std::int64_t collective, std::string_view phase)> observer;   // flight recorder; may be empty
+  double clip_norm = 0;                        // 0: none
+  std::int64_t accumulation_budget_bytes = 0;  // windows kept local between micro-batches, as far as this reaches
+
+  // Parameters (by name prefix) that may get several gradients within one backward: used in more than one checkpointed
+  // segment, or inside and outside one. Their windows are reduced at the end of backward. Tied parameters always are.
+  std::vector<std::string> reused;
+
+  // Flight recorder; may be empty. Called on the main thread only: `phase` is reduce, gather or consensus when a bucket
+  // is handed over (`collective`: the number it will have), and the same with " done" once the main thread knows.
+  std::function<void(int bucket, std::int64_t collective, std::string_view phase)> observer;
 };
 
 // What all ranks agreed on, bit for bit the same on each.
 struct StepVerdict {
   bool finite = false;
-  int culprit_rank = -1;                  // when not finite: the first rank with a bad value ...
-  std::string culprit_param;              // ... and its first bad parameter in registration order
-  double grad_norm = 0;                   // of the summed gradient, before clipping
-  std::vector<double> group_norms;        // per group of the registry
-  std::vector<std::int64_t> counts;       // consensus()'s `counts`, summed over ranks
-  std::vector<double> values;             // consensus()'s `values`, as the rank that owned each slot wrote them
-  bool stop = false;                      // some rank was asked to stop
+  int culprit_rank = -1;             // when not finite: the first rank with a bad value ...
+  std::string culprit_param;         // ... and its first bad parameter in registration order
+  double grad_norm = 0;              // of the summed gradient, before clipping
+  std::vector<double> group_norms;   // per group of the registry
+  std::vector<std::int64_t> counts;  // consensus()'s `counts`, summed over ranks
+  std::vector<double> values;        // consensus()'s `values`, as the rank that owned each slot wrote them
+  bool stop = false;                 // some rank was asked to stop
 };
 
 // Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
@@ -64,8 +72,8 @@ class ZeroEngine {
   // issues the same collectives (with zeros).
   void backward(const at::Tensor& loss);
 
-  // [C] Once per step, after the last backward. `counts` are summed; `values` has one owner per slot (all other ranks pass
-  // 0.0 there) and keeps its exact bits.
+  // [C] Once per step, after the last backward. `counts` are summed; `values` has one owner per slot (all other ranks
+  // pass 0.0 there) and keeps its exact bits.
   StepVerdict consensus(std::span<const std::int64_t> counts, std::span<const double> values, bool stop_requested);
 
   // [C] Fused unscale, clip, AdamW (decoupled decay; Loshchilov and Hutter 2019), master and parameter out, then the
@@ -75,10 +83,12 @@ class ZeroEngine {
   // Instead of step: forgets the accumulated gradients.
   void skip_step();
 
-  // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the bytes released.
-  std::int64_t empty_partition_cache();
+  // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the bytes released. With
+  // `trim_host` the C library gives free pages back, too: slow (see docs/sharding.md), meant for epoch ends.
+  std::int64_t empty_partition_cache(bool trim_host = false);
 
-  // Blocks until the parameters whose names start with `prefix` hold the newest values. The model calls it at its blocks.
+  // Blocks until the parameters whose names start with `prefix` hold the newest values. The model calls it at its
+  // blocks.
   void await(std::string_view prefix);
   void await_all();
 
@@ -87,14 +97,14 @@ class ZeroEngine {
 
   const ParamRegistry& registry() const;
   const Collective& collective() const;
-  std::int64_t steps_taken() const;           // optimizer steps applied, the t of Adam's bias correction
+  std::int64_t steps_taken() const;  // optimizer steps applied, the t of Adam's bias correction
   std::string layout_hash() const;
 
-  // Checkpointing. [C] except snapshot(), which copies this rank's shard (master, moments, step) to host memory quickly, so
-  // that the file can be written by another thread.
+  // Checkpointing. [C] except snapshot(), which copies this rank's shard (master, moments, step) to host memory
+  // quickly, so that the file can be written by another thread.
   class Snapshot;
   std::shared_ptr<const Snapshot> snapshot() const;
-  static void write(const Snapshot& snapshot, const std::filesystem::path& file);   // one HDF5 file; throws IoError
+  static void write(const Snapshot& snapshot, const std::filesystem::path& file);  // one HDF5 file; throws IoError
   // Reads any set of files written at any world size, bucket size or group layout that covers this engine's parameters;
   // parameters absent there (newly thawed) start with zero moments. Throws CheckpointError.
   void load(const std::vector<std::filesystem::path>& files);

@@ -8,20 +8,23 @@
 
 namespace muster::sharding {
 
+constexpr int kStagingWindows = 3;  // send buffers: one being filled, one on the wire, one waiting
+
 struct PlanInput {
-  std::int64_t trainable_elements = 0;   // with alignment gaps; see FlatSpace
+  std::int64_t trainable_elements = 0;  // with alignment gaps; see FlatSpace
   std::int64_t frozen_elements = 0;
   int world_size = 1;
   std::int64_t bucket_bytes = 0;
-  int param_bytes = 4;                   // per element, of the model's dtype
+  int param_bytes = 4;  // per element, of the model's dtype
   int wire_bytes = 4;
   std::int64_t micro_batches_per_rank = 1;
 };
 
 struct MemoryPlan {
-  EngineBytes bytes;
+  EngineBytes bytes;              // held between steps: staging is 0
+  std::int64_t peak_staging = 0;  // during backward, while gradients come in about reverse registration order
   std::int64_t frozen_parameters = 0;
-  std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;   // sent by one rank
+  std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;  // sent by one rank
 };
 
 MemoryPlan plan_memory(const PlanInput& input);

@@ -1,0 +1,323 @@
+#include "sharding/engine.h"
+
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "sharding/engine_core.h"
+#include "sharding/exact_sum.h"
+#include "sharding/grad_reducer.h"
+#include "sharding/memory_plan.h"
+#include "sharding/param_gather.h"
+#include "sharding/shard_store.h"
+#include "sharding/step_consensus.h"
+
+namespace muster::sharding {
+namespace {
+
+std::int64_t held_bytes(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
+}
+
+// [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's values win.
+at::Tensor make_flat(EngineCore& core) {
+  const c10::NoGradGuard no_grad;
+  at::Tensor flat = core.zeros(core.layout.padded_elements(), core.param_type());
+  for (const Slot& slot : core.space.slots()) {
+    at::Tensor param = core.param(slot.param).tensor;
+    at::Tensor home = flat.narrow(0, slot.offset, slot.numel).view(slot.shape);
+    home.copy_(param.detach());
+    param.set_data(home);
+  }
+  if (core.world_size() > 1) core.collective->broadcast(bytes_of(flat), 0);
+  return flat;
+}
+
+// First index with a flag, or -1. Registration order.
+int first_set(const at::Tensor& flags) {
+  const at::Tensor host = flags.cpu();
+  const auto* begin = host.const_data_ptr<std::uint8_t>();
+  const auto* found = std::find(begin, begin + host.numel(), std::uint8_t{1});
+  return found == begin + host.numel() ? -1 : static_cast<int>(found - begin);
+}
+
+std::int64_t drop_gradients(const std::vector<Param>& params) {
+  std::int64_t released = 0;
+  for (const Param& param : params) {
+    released += held_bytes(param.tensor.grad());
+    param.tensor.mutable_grad().reset();
+  }
+  return released;
+}
+
+}  // namespace
+
+struct ZeroEngine::Impl {
+  Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
+  ~Impl() { core.queue.close(); }  // jobs use the members below
+
+  std::int64_t own_begin(int window) const;  // flat position of this rank's slice
+  at::Tensor own_params(int window) const;
+  at::Tensor own_master(int window) const;
+  void measure(const at::Tensor& limbs, const at::Tensor& nonfinite) const;
+  void update(const Segment& segment, double lr, double scale);
+  ShardTensors export_shard() const;
+  void import_shard(const ShardTensors& tensors);
+  LoadedShard read_agreed(const std::vector<std::filesystem::path>& files, ShardTensors& tensors);
+
+  EngineCore core;
+  std::string layout_text;
+  at::Tensor flat;                             // [padded elements] in the parameters' dtype: their memory
+  std::vector<std::vector<Segment>> segments;  // per window: what this rank owns
+  at::Tensor master;               // [shard elements] f32; undefined for fp32 parameters, which are their own
+  at::Tensor exp_avg, exp_avg_sq;  // [shard elements] f32
+  GradReducer reducer;
+  ParamGather gather;
+  std::vector<std::int64_t> param_steps;  // per parameter: updates it got, the same on all ranks
+  std::vector<std::int64_t> used;         // per parameter: ranks with a gradient, as agreed for this step
+  std::int64_t steps_taken = 0;
+};
+
+static EngineCore& checked_layout(EngineCore& core, std::string& text) {
+  text = describe_layout(core);
+  check_same_layout(*core.collective, text);
+  return core;
+}
+
+ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options)
+    : core(std::move(registry), std::move(collective), std::move(options)),
+      flat(make_flat(checked_layout(core, layout_text))),
+      segments(static_cast<std::size_t>(core.layout.num_windows())),
+      exp_avg(core.zeros(core.layout.shard_elements(), at::kFloat)),
+      exp_avg_sq(core.zeros(core.layout.shard_elements(), at::kFloat)),
+      reducer(core),
+      gather(core, flat),
+      param_steps(static_cast<std::size_t>(core.num_params())) {
+  for (const Segment& segment : owned_segments(core.space, core.layout, core.rank())) {
+    segments[static_cast<std::size_t>(segment.window)].push_back(segment);
+  }
+  if (core.param_type() == at::kFloat) return;
+  master = core.zeros(core.layout.shard_elements(), at::kFloat);
+  for (int w = 0; w < core.layout.num_windows(); ++w) own_master(w).copy_(own_params(w));
+}
+
+std::int64_t ZeroEngine::Impl::own_begin(int window) const {
+  const Window range = core.layout.window(window);
+  return range.begin + core.rank() * range.slice;
+}
+
+at::Tensor ZeroEngine::Impl::own_params(int window) const {
+  return flat.narrow(0, own_begin(window), core.layout.window(window).slice);
+}
+
+at::Tensor ZeroEngine::Impl::own_master(int window) const {
+  if (!master.defined()) return own_params(window);
+  return master.narrow(0, core.layout.shard_begin(window), core.layout.window(window).slice);
+}
+
+// Squares of the reduced gradient per group, and parameters whose sum is not finite.
+void ZeroEngine::Impl::measure(const at::Tensor& limbs, const at::Tensor& nonfinite) const {
+  for (const std::vector<Segment>& window : segments) {
+    for (const Segment& s : window) {
+      core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count), limbs[core.param(s.param).group],
+                                nonfinite.narrow(0, s.param, 1));
+    }
+  }
+}
+
+void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
+  const auto run = [&](const at::Tensor& shard) { return shard.narrow(0, s.shard_begin, s.count); };
+  const at::Tensor parameter = flat.narrow(0, s.flat_begin, s.count);
+  core.kernels->adamw({.gradient = run(reducer.shard()),
+                       .master = master.defined() ? run(master) : parameter,
+                       .exp_avg = run(exp_avg),
+                       .exp_avg_sq = run(exp_avg_sq),
+                       .parameter = parameter,
+                       .scale = scale,
+                       .lr = lr,
+                       .weight_decay = core.param(s.param).weight_decay,
+                       .beta1 = core.options.beta1,
+                       .beta2 = core.options.beta2,
+                       .eps = core.options.eps,
+                       .step = param_steps[static_cast<std::size_t>(s.param)]});
+}
+
+ShardTensors ZeroEngine::Impl::export_shard() const {
+  const auto host = at::TensorOptions().dtype(at::kFloat);
+  ShardTensors tensors{at::empty({core.layout.shard_elements()}, host), exp_avg.to(at::kCPU, at::kFloat, false, true),
+                       exp_avg_sq.to(at::kCPU, at::kFloat, false, true)};
+  for (int w = 0; w < core.layout.num_windows(); ++w) {
+    tensors.master.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice).copy_(own_master(w));
+  }
+  return tensors;
+}
+
+void ZeroEngine::Impl::import_shard(const ShardTensors& tensors) {
+  exp_avg.copy_(tensors.exp_avg);
+  exp_avg_sq.copy_(tensors.exp_avg_sq);
+  for (int w = 0; w < core.layout.num_windows(); ++w) {
+    own_master(w).copy_(tensors.master.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice));
+    if (master.defined()) own_params(w).copy_(own_master(w));
+  }
+}
+
+// [C] Reads this rank's part; when any rank fails, all do.
+LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::path>& files, ShardTensors& tensors) {
+  std::vector<std::vector<std::string>> names;
+  for (const Param& param : core.registry.trainable()) {
+    names.push_back({param.name});
+    names.back().insert(names.back().end(), param.aliases.begin(), param.aliases.end());
+  }
+  LoadedShard loaded;
+  std::exception_ptr failure;
+  try {
+    loaded = read_shards(files, core.space, core.layout, core.rank(), names, tensors);
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+  std::vector<std::int64_t> failed(static_cast<std::size_t>(core.world_size()));
+  failed[static_cast<std::size_t>(core.rank())] = failure != nullptr ? 1 : 0;
+  core.queue.run([&] { core.collective->all_reduce_sum(failed); });
+  if (failure != nullptr) std::rethrow_exception(failure);
+  const auto first = std::find(failed.begin(), failed.end(), 1);
+  if (first == failed.end()) return loaded;
+  throw CheckpointError(
+      fmt::format("rank {} could not read the optimizer shards; its log says why", first - failed.begin()));
+}
+
+ZeroEngine::ZeroEngine(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options)
+    : impl_(std::make_unique<Impl>(std::move(registry), std::move(collective), std::move(options))) {}
+ZeroEngine::~ZeroEngine() = default;
+
+void ZeroEngine::backward(const at::Tensor& loss) {
+  await_all();  // a text-only forward may not have asked for every parameter
+  impl_->reducer.begin();
+  if (loss.defined() && loss.requires_grad()) loss.backward();
+  impl_->reducer.finish();
+}
+
+StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts, std::span<const double> values,
+                                  bool stop_requested) {
+  Impl& my = *impl_;
+  my.core.queue.drain();
+  const auto groups = static_cast<std::int64_t>(my.core.registry.groups().size());
+  const at::Tensor limbs = my.core.zeros(groups * ExactSum::kLimbs, at::kLong).view({groups, ExactSum::kLimbs});
+  const at::Tensor bad_sums = my.core.zeros(my.core.num_params(), at::kByte);
+  my.measure(limbs, bad_sums);
+  const at::Tensor host_limbs = limbs.cpu();
+  AgreedStep agreed = agree(
+      my.core, {.bad_gradient = first_set(my.reducer.nonfinite()),
+                .bad_sum = first_set(bad_sums),
+                .used = my.reducer.used(),
+                .limbs = {host_limbs.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(host_limbs.numel())},
+                .counts = counts,
+                .values = values,
+                .stop = stop_requested});
+  my.used = std::move(agreed.used);
+  return std::move(agreed.verdict);
+}
+
+// As torch's clip_grad_norm_, whose 1e-6 keeps the quotient finite.
+static double clip_scale(double clip_norm, double grad_norm) {
+  return clip_norm > 0 ? std::min(1.0, clip_norm / (grad_norm + 1e-6)) : 1.0;
+}
+
+void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
+  Impl& my = *impl_;
+  TORCH_CHECK(lr.size() == my.core.registry.groups().size(), "step: ", lr.size(), " learning rates for ",
+              my.core.registry.groups().size(), " groups");
+  TORCH_CHECK(verdict.finite, "step: the verdict is not finite, call skip_step()");
+  TORCH_CHECK(!my.used.empty(), "step: consensus() must come first");
+  const double scale = clip_scale(my.core.options.clip_norm, verdict.grad_norm);
+  for (std::size_t p = 0; p < my.param_steps.size(); ++p) my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
+  for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
+    for (const Segment& segment : my.segments[static_cast<std::size_t>(w)]) {
+      const int group = my.core.param(segment.param).group;
+      if (my.used[static_cast<std::size_t>(segment.param)] > 0)
+        my.update(segment, lr[static_cast<std::size_t>(group)], scale);
+    }
+    my.gather.start(w);
+  }
+  ++my.steps_taken;
+  skip_step();
+}
+
+void ZeroEngine::skip_step() {
+  impl_->used.clear();
+  impl_->reducer.reset();
+}
+
+std::int64_t ZeroEngine::empty_partition_cache(bool trim_host) {
+  Impl& my = *impl_;
+  const std::int64_t released = my.reducer.staging_bytes() + drop_gradients(my.core.registry.trainable()) +
+                                drop_gradients(my.core.registry.frozen());
+  my.reducer.release_staging();
+  if (trim_host) malloc_trim(0);
+  return released;
+}
+
+void ZeroEngine::await(std::string_view prefix) { impl_->gather.await(prefix); }
+void ZeroEngine::await_all() { impl_->gather.await_all(); }
+
+EngineBytes ZeroEngine::bytes() const {
+  return {.parameters = held_bytes(impl_->flat),
+          .gradient_shard = held_bytes(impl_->reducer.shard()),
+          .master = held_bytes(impl_->master),
+          .moments = held_bytes(impl_->exp_avg) + held_bytes(impl_->exp_avg_sq),
+          .staging = impl_->reducer.staging_bytes()};
+}
+
+EngineBytes ZeroEngine::planned_bytes() const {
+  const EngineCore& core = impl_->core;
+  return plan_memory({.trainable_elements = core.space.elements(),
+                      .frozen_elements = 0,
+                      .world_size = core.world_size(),
+                      .bucket_bytes = core.options.bucket_bytes,
+                      .param_bytes = static_cast<int>(c10::elementSize(core.param_type())),
+                      .wire_bytes = static_cast<int>(c10::elementSize(core.wire_type()))})
+      .bytes;
+}
+
+const ParamRegistry& ZeroEngine::registry() const { return impl_->core.registry; }
+const Collective& ZeroEngine::collective() const { return *impl_->core.collective; }
+std::int64_t ZeroEngine::steps_taken() const { return impl_->steps_taken; }
+std::string ZeroEngine::layout_hash() const { return xxh128(std::as_bytes(std::span(impl_->layout_text))); }
+
+std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->header = {.space = impl_->core.space,
+                      .layout = impl_->core.layout,
+                      .rank = impl_->core.rank(),
+                      .steps_taken = impl_->steps_taken,
+                      .param_steps = impl_->param_steps};
+  snapshot->tensors = impl_->export_shard();
+  return snapshot;
+}
+
+void ZeroEngine::write(const Snapshot& snapshot, const std::filesystem::path& file) {
+  write_shard(snapshot.header, snapshot.tensors, file);
+}
+
+void ZeroEngine::load(const std::vector<std::filesystem::path>& files) {
+  Impl& my = *impl_;
+  await_all();
+  ShardTensors tensors = my.export_shard();
+  tensors.exp_avg.zero_();
+  tensors.exp_avg_sq.zero_();
+  LoadedShard loaded = my.read_agreed(files, tensors);
+  for (const std::string& name : loaded.absent)
+    log::info("{} is not in the checkpoint's optimizer state: moments start at 0", name);
+  my.import_shard(tensors);
+  my.param_steps = std::move(loaded.param_steps);
+  my.steps_taken = loaded.steps_taken;
+  skip_step();
+  for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) my.gather.start(w);
+  await_all();
+}
+
+}  // namespace muster::sharding

@@ -1,0 +1,89 @@
+#include "sharding/engine_core.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace muster::sharding {
+namespace {
+
+std::int64_t wire_bytes(WireDtype wire) { return wire == WireDtype::kFloat32 ? 4 : 2; }
+
+EngineOptions checked(EngineOptions options) {
+  if (options.bucket_bytes <= 0) throw ConfigError("sharding.bucket_bytes must be positive");
+  if (options.accumulation_budget_bytes != 0) {
+    throw ConfigError(
+        fmt::format("sharding.accumulation_budget_bytes is {}: keeping windows local between micro-batches is "
+                    "not available, use 0",
+                    options.accumulation_budget_bytes));
+  }
+  return options;
+}
+
+ParamRegistry checked(ParamRegistry registry) {
+  if (registry.trainable().empty()) throw ConfigError("no parameter is trainable: every group has lr 0");
+  const Param& first = registry.trainable().front();
+  for (const Param& param : registry.trainable()) {
+    const at::ScalarType type = param.tensor.scalar_type();
+    if (type != at::kFloat && type != at::kBFloat16) {
+      throw ConfigError(
+          fmt::format("parameter {} is {}: float32 and bfloat16 can be trained", param.name, toString(type)));
+    }
+    if (type != first.tensor.scalar_type() || param.tensor.device() != first.tensor.device()) {
+      throw ConfigError(fmt::format("parameters {} and {} differ in dtype or device ({} on {}, {} on {})", first.name,
+                                    param.name, toString(first.tensor.scalar_type()), first.tensor.device().str(),
+                                    toString(type), param.tensor.device().str()));
+    }
+  }
+  return registry;
+}
+
+}  // namespace
+
+EngineCore::EngineCore(ParamRegistry registry_in, std::shared_ptr<Collective> collective_in, EngineOptions options_in)
+    : registry(checked(std::move(registry_in))),
+      collective(std::move(collective_in)),
+      options(checked(std::move(options_in))),
+      space(registry),
+      layout(space.elements(), collective->size(), options.bucket_bytes / wire_bytes(options.wire_dtype)),
+      kernels(make_kernels(param(0).tensor.device().type())),
+      queue(options.overlap) {}
+
+at::ScalarType EngineCore::wire_type() const {
+  return options.wire_dtype == WireDtype::kFloat32 ? at::kFloat : at::kBFloat16;
+}
+
+at::Tensor EngineCore::zeros(std::int64_t elements, at::ScalarType type) const {
+  return at::zeros({elements}, param(0).tensor.options().dtype(type).requires_grad(false));
+}
+
+at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
+  return at::empty({elements}, param(0).tensor.options().dtype(type).requires_grad(false));
+}
+
+CommQueue::Ticket EngineCore::post(int bucket, std::string_view phase, std::function<void()> job) {
+  report_finished();
+  if (queue.idle()) issued_ = collective->sequence();  // others may have used the collective since
+  const std::int64_t number = ++issued_;
+  observe(bucket, number, std::string(phase));
+  const CommQueue::Ticket ticket = queue.post(std::move(job));
+  if (options.observer) in_flight_.push_back({ticket, bucket, number, std::string(phase)});
+  return ticket;
+}
+
+void EngineCore::report_finished() {
+  while (!in_flight_.empty() && queue.done(in_flight_.front().ticket)) {
+    observe(in_flight_.front().bucket, in_flight_.front().collective, in_flight_.front().phase + " done");
+    in_flight_.pop_front();
+  }
+}
+
+void EngineCore::observe(int bucket, std::int64_t collective_number, const std::string& phase) const {
+  if (options.observer) options.observer(bucket, collective_number, phase);
+}
+
+std::span<std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
+}
+
+}  // namespace muster::sharding

@@ -1,0 +1,66 @@
+// Gradients, from autograd to the owner's fp32 shard, during backward. A hook on every trainable parameter copies its
+// gradient into the staging buffers of the windows it lies in, in wire dtype, and drops it. A complete window is handed
+// to the queue when all windows before it were; there it goes all-to-all, and the received slices are added in rank
+// order onto the shard: acc + g0 + g1 + ..., so k micro-batches on N ranks add up exactly as k*N on one.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sharding/engine_core.h"
+#include "sharding/staging.h"
+
+namespace muster::sharding {
+
+class GradHooks;
+
+class GradReducer {
+ public:
+  explicit GradReducer(EngineCore& core);
+  ~GradReducer();
+
+  // [C] One micro-batch: begin, autograd, finish. finish() hands over every window that is left, with zeros where no
+  // gradient came, so the collectives are the same whatever the graph was.
+  void begin();
+  void finish();
+  void on_gradient(int param);  // called by the hooks
+
+  // The rest needs a drained queue. State of the step so far:
+  const at::Tensor& shard() const { return shard_; }               // [shard_elements] f32
+  const std::vector<std::uint8_t>& used() const { return used_; }  // per parameter: got a gradient here
+  const at::Tensor& nonfinite() const { return nonfinite_; }       // [params] u8: got a bad one here
+  void reset();                                                    // forgets the step
+
+  std::int64_t staging_bytes() const;
+  void release_staging();
+
+ private:
+  void fill(const Piece& piece, int window, const at::Tensor& gradient, bool again);
+  void hand_over_complete();
+  void hand_over(int window);
+  at::Tensor window_buffer(int window) const;
+  void zero_uncovered(int window);
+  void reduce(int window, const at::Tensor& wire);  // on the queue's thread
+
+  struct WindowState {
+    std::vector<Piece> pieces;  // in flat order
+    bool deferred = false;      // holds a parameter that may get several gradients: reduced at the end of backward
+    int missing = 0;            // pieces without a gradient in this micro-batch
+    StagingRing::Buffer buffer;
+  };
+
+  EngineCore& core_;
+  StagingRing staging_;
+  std::vector<WindowState> windows_;  // after the ring their buffers return to
+  at::Tensor receive_;                // [window elements] wire; of the queue's thread
+  at::Tensor shard_, nonfinite_;
+  std::vector<std::uint8_t> used_, fired_;
+  int next_ = 0;  // window to hand over next
+  bool active_ = false;
+  std::unique_ptr<GradHooks> hooks_;
+};
+
+}  // namespace muster::sharding

@@ -1,0 +1,47 @@
+// The arithmetic of the engine, behind one seam per device: CPU here, CUDA in libmuster_cuda.so. All tensors are 1-D,
+// contiguous and on that device; calls may return before the device is done, and are ordered by its stream.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+
+namespace muster::sharding {
+
+// One pass over a run of one parameter's elements.
+struct AdamWRun {
+  at::Tensor gradient;             // fp32, the reduced sum
+  at::Tensor master;               // fp32; aliases `parameter` when that is fp32
+  at::Tensor exp_avg, exp_avg_sq;  // fp32
+  at::Tensor parameter;            // the model's dtype
+  double scale = 1;                // of the gradient: clipping
+  double lr = 0, weight_decay = 0, beta1 = 0, beta2 = 0, eps = 0;
+  std::int64_t step = 0;  // of this parameter, from 1
+};
+
+class Kernels {
+ public:
+  virtual ~Kernels() = default;
+
+  // wire = gradient (or wire += gradient), rounded to the wire's dtype. Sets nonfinite[0] (u8) to 1 when a value is NaN
+  // or infinite after that.
+  virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) = 0;
+
+  // wire: [ranks, n]. acc[i] = ((acc[i] + wire[0][i]) + wire[1][i]) + ...: the order of ranks, never another.
+  virtual void accumulate(const at::Tensor& wire, const at::Tensor& acc) = 0;
+
+  // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks, added exactly. A
+  // block that is not finite sets nonfinite[0] instead.
+  virtual void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) = 0;
+
+  virtual void adamw(const AdamWRun& run) = 0;
+};
+
+std::unique_ptr<Kernels> make_cpu_kernels();
+
+// The kernels of a device; ConfigError when none are loaded. libmuster_cuda.so registers its own.
+std::unique_ptr<Kernels> make_kernels(at::DeviceType device);
+void register_kernels(at::DeviceType device, std::function<std::unique_ptr<Kernels>()> make);
+
+}  // namespace muster::sharding

@@ -1,0 +1,80 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "sharding/engine_core.h"
+
+namespace muster::sharding {
+namespace {
+
+struct Fingerprint {
+  std::array<char, 32> hash{};
+  std::int64_t length = 0;
+  bool operator==(const Fingerprint&) const = default;
+};
+
+Fingerprint fingerprint(const std::string& text) {
+  Fingerprint print{.hash = {}, .length = static_cast<std::int64_t>(text.size())};
+  const std::string hash = xxh128(std::as_bytes(std::span(text)));
+  std::copy_n(hash.begin(), print.hash.size(), print.hash.begin());
+  return print;
+}
+
+std::string line_of(const std::vector<std::string>& lines, std::size_t index) {
+  return index < lines.size() ? fmt::format("'{}'", lines[index]) : "nothing";
+}
+
+// [C] All texts, padded to the longest.
+std::vector<std::string> gather_texts(Collective& collective, const std::string& mine, std::size_t longest) {
+  const auto world = static_cast<std::size_t>(collective.size());
+  std::string all(world * longest, '\0');
+  std::copy(mine.begin(), mine.end(), all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
+  collective.all_gather(std::as_writable_bytes(std::span(all)));
+  std::vector<std::string> texts;
+  for (std::size_t r = 0; r < world; ++r) texts.emplace_back(all.substr(r * longest, longest).c_str());
+  return texts;
+}
+
+}  // namespace
+
+void check_same_layout(Collective& collective, const std::string& mine) {
+  std::vector<Fingerprint> prints(static_cast<std::size_t>(collective.size()));
+  prints[static_cast<std::size_t>(collective.rank())] = fingerprint(mine);
+  collective.all_gather(std::as_writable_bytes(std::span(prints)));
+  std::size_t other = 0;
+  std::int64_t longest = 0;
+  for (std::size_t r = 0; r < prints.size(); ++r) {
+    longest = std::max(longest, prints[r].length);
+    if (other == 0 && prints[r] != prints[0]) other = r;
+  }
+  if (other == 0) return;
+  const std::vector<std::string> texts = gather_texts(collective, mine, static_cast<std::size_t>(longest));
+  const std::vector<std::string> first = split(texts[0], '\n'), second = split(texts[other], '\n');
+  std::size_t line = 0;
+  while (line < first.size() && line < second.size() && first[line] == second[line]) ++line;
+  throw CollectiveError(
+      fmt::format("ranks 0 and {} built different layouts: rank 0 has {}, rank {} has {}. All ranks need "
+                  "the same config, checkpoint and program.",
+                  other, line_of(first, line), other, line_of(second, line)));
+}
+
+std::string describe_layout(const EngineCore& core) {
+  const EngineOptions& o = core.options;
+  std::string text = fmt::format("world size {}\nwindow {} elements\nflat space {} elements\nparameters {}\nwire {}\n",
+                                 core.world_size(), core.layout.window_elements(), core.space.elements(),
+                                 toString(core.param_type()), toString(core.wire_type()));
+  text += fmt::format("adamw beta1 {} beta2 {} eps {} clip_norm {}\n", o.beta1, o.beta2, o.eps, o.clip_norm);
+  for (const GroupRule& group : core.registry.groups()) text += fmt::format("group {}\n", group.name);
+  for (const Slot& slot : core.space.slots()) {
+    const Param& param = core.param(slot.param);
+    text += fmt::format("{} [{}] at {} group {} weight_decay {}\n", slot.name, fmt::join(slot.shape, ", "), slot.offset,
+                        core.registry.groups()[static_cast<std::size_t>(param.group)].name, param.weight_decay);
+  }
+  return text;
+}
+
+}  // namespace muster::sharding

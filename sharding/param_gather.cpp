@@ -1,0 +1,39 @@
+#include "sharding/param_gather.h"
+
+#include <algorithm>
+
+namespace muster::sharding {
+
+ParamGather::ParamGather(EngineCore& core, at::Tensor flat)
+    : core_(core), flat_(std::move(flat)), tickets_(static_cast<std::size_t>(core.layout.num_windows())) {}
+
+void ParamGather::start(int window) {
+  if (core_.world_size() == 1) return;
+  const Window range = core_.layout.window(window);
+  tickets_[static_cast<std::size_t>(window)] = core_.post(window, "gather", [this, range] {
+    core_.collective->all_gather(bytes_of(flat_.narrow(0, range.begin, range.elements)));
+  });
+}
+
+void ParamGather::await(std::string_view prefix) {
+  core_.report_finished();
+  if (core_.queue.done(*std::max_element(tickets_.begin(), tickets_.end()))) return;
+  const auto matches = [&](const std::string& name) { return name.starts_with(prefix); };
+  CommQueue::Ticket last = 0;
+  for (const Slot& slot : core_.space.slots()) {
+    const std::vector<std::string>& aliases = core_.param(slot.param).aliases;
+    if (slot.numel == 0 || (!matches(slot.name) && std::none_of(aliases.begin(), aliases.end(), matches))) continue;
+    const std::int64_t width = core_.layout.window_elements();
+    for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
+      last = std::max(last, tickets_[static_cast<std::size_t>(w)]);
+    }
+  }
+  core_.queue.wait(last);
+}
+
+void ParamGather::await_all() {
+  core_.queue.wait(*std::max_element(tickets_.begin(), tickets_.end()));
+  core_.report_finished();
+}
+
+}  // namespace muster::sharding

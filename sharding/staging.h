@@ -1,0 +1,38 @@
+// Send buffers of one window each, taken by the hooks and given back when the reduction is done. At most `limit` exist
+// while one of them is on its way back; only a backward that fills windows far out of order makes more.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace muster::sharding {
+
+class StagingRing {
+ public:
+  StagingRing(std::function<at::Tensor()> allocate, int limit) : allocate_(std::move(allocate)), limit_(limit) {}
+
+  using Buffer = std::shared_ptr<const at::Tensor>;  // returns to the ring when the last owner lets go
+  Buffer take();                                     // contents are undefined
+  void hand_over();                                  // a taken buffer is now with the queue: take() may wait for it
+
+  std::int64_t bytes() const;
+  void release();  // REQUIRES: no buffer is taken
+
+ private:
+  void give_back(at::Tensor tensor);
+
+  const std::function<at::Tensor()> allocate_;
+  const int limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable returned_;
+  std::vector<at::Tensor> free_;
+  int allocated_ = 0, handed_over_ = 0;
+  std::int64_t bytes_ = 0;
+};
+
+}  // namespace muster::sharding

@@ -1,0 +1,19 @@
+// For files of elementwise loops: lets g++ vectorise them at -O2 and keeps a*b+c two roundings on every instruction
+// set, so that an element's bits do not depend on the vector width or on its place in the loop. Include it last.
+#pragma once
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math", "fp-contract=off")
+#endif
+
+// A function compiled twice, for AVX2 and for the baseline, from one always-inlined body.
+#if defined(__x86_64__)
+#define MUSTER_AVX2 __attribute__((target("avx2")))
+inline bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
+#else
+#define MUSTER_AVX2
+inline bool cpu_has_avx2() { return false; }
+#endif
+#define MUSTER_INLINE __attribute__((always_inline)) inline
