@@ -31,16 +31,18 @@ struct Header {
   std::int64_t pid, start_ns;
   std::uint64_t written;
   std::array<char, 64> host;
-  std::array<std::byte, 3976> reserved;
+  std::int64_t first_step;
+  std::array<std::byte, 3968> reserved;
 };
 
 struct Slot {
-  std::uint64_t sequence;   // 1-based number of the event; 0 while it is being written
+  std::uint64_t sequence;  // 1-based number of the event; 0 while it is being written
   FlightEvent event;
   std::array<std::byte, 40> reserved;
 };
 
-static_assert(sizeof(Header) == 4096 && offsetof(Header, written) == 48 && offsetof(Header, host) == 56);
+static_assert(sizeof(Header) == 4096 && offsetof(Header, written) == 48 && offsetof(Header, host) == 56 &&
+              offsetof(Header, first_step) == 120);
 static_assert(sizeof(FlightEvent) == 80 && offsetof(FlightEvent, micro_step) == 32 &&
               offsetof(FlightEvent, phase) == 40 && offsetof(FlightEvent, samples) == 48);
 static_assert(sizeof(Slot) == 128 && offsetof(Slot, event) == 8);
@@ -60,8 +62,8 @@ void* map_new_file(const std::filesystem::path& file, std::size_t bytes) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) fail("create", file, errno);
   const int reserved = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
-  void* start = reserved == 0 ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0)
-                              : MAP_FAILED;
+  void* start =
+      reserved == 0 ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0) : MAP_FAILED;
   const int error = reserved != 0 ? reserved : errno;
   ::close(fd);
   if (start == MAP_FAILED) fail(reserved != 0 ? "reserve disk space for" : "map", file, error);
@@ -76,9 +78,9 @@ struct FlightRecorder::Page {
 };
 
 std::string_view phase_name(Phase phase) {
-  constexpr std::array<std::string_view, 13> kNames{"start",     "load",      "data",   "forward",    "backward",
-                                                    "reduce",    "consensus", "optimizer", "gather",  "checkpoint",
-                                                    "evaluate",  "idle",      "done"};
+  constexpr std::array<std::string_view, 13> kNames{"start",    "load",      "data",      "forward", "backward",
+                                                    "reduce",   "consensus", "optimizer", "gather",  "checkpoint",
+                                                    "evaluate", "idle",      "done"};
   const auto index = static_cast<std::size_t>(phase);
   return index < kNames.size() ? kNames[index] : "unknown";
 }
@@ -93,7 +95,7 @@ FlightRecorder::FlightRecorder(const std::filesystem::path& file, int rank, int 
   header.version = kVersion;
   header.header_bytes = sizeof(Header), header.slot_bytes = sizeof(Slot), header.slots = kEvents;
   header.rank = rank, header.world_size = world_size;
-  header.pid = ::getpid(), header.start_ns = now_ns();
+  header.pid = ::getpid(), header.start_ns = now_ns(), header.first_step = -1;
   ::gethostname(header.host.data(), header.host.size() - 1);
   header.magic = kMagic;
   if (::rename(part.c_str(), file.c_str()) != 0) {
@@ -107,6 +109,8 @@ FlightRecorder::~FlightRecorder() { ::munmap(page_, sizeof(Page)); }
 
 void FlightRecorder::set_step(std::int64_t step) {
   context_.step = step;
+  const std::atomic_ref first(page_->header.first_step);
+  if (first.load(std::memory_order_relaxed) < 0) first.store(step, std::memory_order_relaxed);
   context_.micro_step = -1;
   context_.samples.fill(-1);
 }
@@ -188,6 +192,7 @@ std::optional<FlightLog> read_flight_log(const std::filesystem::path& file, std:
   log.rank = header.rank, log.world_size = header.world_size;
   log.pid = header.pid, log.start_ns = header.start_ns;
   log.host.assign(header.host.data(), ::strnlen(header.host.data(), header.host.size()));
+  log.first_step = std::atomic_ref(header.first_step).load(std::memory_order_relaxed);
   log.written = std::atomic_ref(header.written).load(std::memory_order_acquire);
   const std::uint64_t count = std::min<std::uint64_t>({log.written, newest, FlightRecorder::kEvents});
   log.events.reserve(count);

@@ -61,6 +61,7 @@ struct FlightLog {
   std::int64_t pid = 0;
   std::string host;
   std::int64_t start_ns = 0;         // when the recorder was made, CLOCK_REALTIME
+  std::int64_t first_step = -1;      // of this process; -1 before its first step
   std::uint64_t written = 0;         // events ever recorded
   std::vector<FlightEvent> events;   // oldest first, the ring's content
 };

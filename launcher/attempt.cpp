@@ -23,12 +23,12 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kTick_ms = 100;
-constexpr double kLook_s = 0.25;           // between looks at the black boxes and statuses
-constexpr double kResendStop_s = 2;        // a rank may not have had its handler yet
-constexpr double kPatience_s = 15;         // for mpirun to end the world by itself after a failure, or after TERM
+constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
+constexpr double kResendStop_s = 2;  // a rank may not have had its handler yet
+constexpr double kPatience_s = 15;   // for mpirun to end the world by itself after a failure, or after TERM
 constexpr double kCascade_s = 2;
 constexpr auto kSweepGrace = 1000ms;
-constexpr std::size_t kLastEvents = 12;    // of the culprit, into the log
+constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
 
 double seconds_now() { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
 std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
@@ -53,7 +53,8 @@ class Attempt {
     result_.starter_code = *tree_.poll();
     result_.orphans = tree_.sweep(kSweepGrace);
     pump();
-    if (result_.orphans > 0) log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter_program);
+    if (result_.orphans > 0)
+      log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter_program);
     judge();
     result_.seconds = seconds_now() - start_s_;
     return result_;
@@ -89,7 +90,7 @@ class Attempt {
       if (n == 0) output_closed_ = true;
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
       output_.write(bytes);
-      if (::write(STDERR_FILENO, bytes.data(), bytes.size()) < 0) continue;   // nobody watches: the file has it
+      if (::write(STDERR_FILENO, bytes.data(), bytes.size()) < 0) continue;  // nobody watches: the file has it
     }
   }
 
@@ -116,7 +117,8 @@ class Attempt {
       return;
     }
     auto beats = read_beats(spec_.run_dir, spec_.ranks, start_unix_ns_);
-    for (const RankEvidence& rank : ranks) beats[static_cast<std::size_t>(rank.status.rank)].ended = rank.status.ended();
+    for (const RankEvidence& rank : ranks)
+      beats[static_cast<std::size_t>(rank.status.rank)].ended = rank.status.ended();
     if (auto hang = monitor_.observe(beats, now)) declare_hang(std::move(*hang), now);
   }
 
@@ -133,11 +135,12 @@ class Attempt {
   void declare_hang(Hang hang, double now) {
     const RankBeat& b = hang.culprit;
     const std::string state = b.state != 0 ? fmt::format(", process state {}", b.state) : "";
-    const std::string where = b.present ? fmt::format("in phase {} of step {}, collective {}{}", phase_name(b.last.phase),
-                                                      b.last.step, b.last.collective, state)
+    const std::string where = b.present ? fmt::format("in phase {} of step {}, collective {}{}",
+                                                      phase_name(b.last.phase), b.last.step, b.last.collective, state)
                                         : std::string("it never opened its black box");
-    notice(now, fmt::format("hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the furthest behind, {} (R-005)",
-                            b.rank, hang.silent_s, hang.limit_s, where));
+    notice(now, fmt::format(
+                    "hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the furthest behind, {} (R-005)",
+                    b.rank, hang.silent_s, hang.limit_s, where));
     result_.what = fmt::format("rank {} hung {}", b.rank, where);
     log_last_events(b.rank);
     hang_ = std::move(hang);
@@ -149,8 +152,8 @@ class Attempt {
     if (!box) return;
     for (const FlightEvent& e : box->events) {
       log::info("  rank {} {:9.3f} s: step {} micro {} {} bucket {} collective {}", rank,
-                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step, phase_name(e.phase), e.bucket,
-                e.collective);
+                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step, phase_name(e.phase),
+                e.bucket, e.collective);
     }
   }
 
@@ -179,7 +182,8 @@ class Attempt {
     const auto ranks = evidence();
     const auto failure = first_failure(ranks);
     const auto left_with = [&](ExitCode code) {
-      return std::ranges::any_of(ranks, [&](const RankEvidence& r) { return r.status.exit_code == static_cast<int>(code); });
+      return std::ranges::any_of(ranks,
+                                 [&](const RankEvidence& r) { return r.status.exit_code == static_cast<int>(code); });
     };
     if (request_.kill) {
       finish(Ending::kKilled, 128 + SIGINT, "killed on request");
@@ -218,7 +222,8 @@ class Attempt {
     result_.ending = ending;
     result_.exit_code = code;
     result_.what = what;
-    if (result_.noticed_unix == 0 && ending != Ending::kDone && ending != Ending::kStopped) result_.noticed_unix = unix_now();
+    if (result_.noticed_unix == 0 && ending != Ending::kDone && ending != Ending::kStopped)
+      result_.noticed_unix = unix_now();
   }
 
   const LaunchSpec& spec_;

@@ -15,19 +15,19 @@ enum class Ending { kDone, kStopped, kFailed, kHang, kNotStarted, kKilled };
 
 // What people asked for, across attempts.
 struct StopRequest {
-  bool stop = false;   // checkpoint at the next step boundary and leave
-  bool kill = false;   // now
+  bool stop = false;  // checkpoint at the next step boundary and leave
+  bool kill = false;  // now
 };
 
 struct AttemptResult {
   Ending ending = Ending::kDone;
-  int exit_code = 0;                      // what launch would return
-  int starter_code = 0;                   // mpirun's or srun's own
-  std::optional<FirstFailure> failure;    // of kFailed and kHang, when a rank can be named
-  std::string what;                       // one sentence
+  int exit_code = 0;                    // what launch would return
+  int starter_code = 0;                 // mpirun's or srun's own
+  std::optional<FirstFailure> failure;  // of kFailed and kHang, when a rank can be named
+  std::string what;                     // one sentence
   double seconds = 0;
-  double noticed_unix = 0;                // when the launcher knew; 0 when nothing went wrong
-  int orphans = 0;                        // processes that had to be ended after mpirun was gone
+  double noticed_unix = 0;  // when the launcher knew; 0 when nothing went wrong
+  int orphans = 0;          // processes that had to be ended after mpirun was gone
 };
 
 // Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop, a second INT kills.

@@ -9,11 +9,11 @@ namespace muster::launcher {
 
 class BoundedFile {
  public:
-  BoundedFile(const std::filesystem::path& file, std::size_t max_bytes);   // throws IoError
+  BoundedFile(const std::filesystem::path& file, std::size_t max_bytes);  // throws IoError
   ~BoundedFile();
   BoundedFile(const BoundedFile&) = delete;
   BoundedFile& operator=(const BoundedFile&) = delete;
-  void write(std::string_view bytes) noexcept;   // a full disk loses bytes, never the process
+  void write(std::string_view bytes) noexcept;  // a full disk loses bytes, never the process
 
  private:
   void open();

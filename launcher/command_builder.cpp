@@ -18,8 +18,8 @@ std::map<std::string, std::string> rank_environment(const LaunchSpec& spec, int 
   return all;
 }
 
-// Ranks carry their own thread count, so they are not bound. Outside an allocation Open MPI counts physical cores and refuses
-// more ranks than that; allowing more changes nothing while they fit.
+// Ranks carry their own thread count, so they are not bound. Outside an allocation Open MPI counts physical cores and
+// refuses more ranks than that; allowing more changes nothing while they fit.
 Words mpirun_words(const LaunchSpec& spec) {
   Words words{spec.starter_program, "-n", std::to_string(spec.ranks)};
   if (!spec.in_allocation && spec.starter == Starter::kMpirun4) append(words, {"--oversubscribe"});
@@ -30,8 +30,8 @@ Words mpirun_words(const LaunchSpec& spec) {
 
 // srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task run on.
 Words srun_words(const LaunchSpec& spec) {
-  return {spec.starter_program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks), "--kill-on-bad-exit=1",
-          "--cpu-bind=none",    "--export=ALL"};
+  return {spec.starter_program,   "--mpi=pmix",      "--ntasks=" + std::to_string(spec.ranks),
+          "--kill-on-bad-exit=1", "--cpu-bind=none", "--export=ALL"};
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ Command build_command(const LaunchSpec& spec, int attempt) {
     command.argv = srun_words(spec);
   } else {
     command.argv = mpirun_words(spec);
-    for (const auto& [name, value] : command.environment) append(command.argv, {"-x", name});   // to other nodes, too
+    for (const auto& [name, value] : command.environment) append(command.argv, {"-x", name});  // to other nodes, too
     if (spec.as_root) {
       command.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1";
       command.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";

@@ -12,14 +12,14 @@ namespace muster::launcher {
 
 struct Command {
   std::vector<std::string> argv;
-  std::map<std::string, std::string> environment;   // on top of the launcher's own
+  std::map<std::string, std::string> environment;  // on top of the launcher's own
 };
 
 Command build_command(const LaunchSpec& spec, int attempt);
 
 struct MpiVersion {
   int major = 0, minor = 0;
-  std::string text;       // "4.1.4"
+  std::string text;  // "4.1.4"
 };
 // From `mpirun --version` or MPI_Get_library_version; nothing when it is not Open MPI.
 std::optional<MpiVersion> parse_open_mpi_version(const std::string& text);

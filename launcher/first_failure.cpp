@@ -13,9 +13,7 @@ namespace {
 
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
-bool left_early(const RankEvidence& r) {
-  return r.status.exit_code == 0 && r.last && r.last->phase != Phase::kDone;
-}
+bool left_early(const RankEvidence& r) { return r.status.exit_code == 0 && r.last && r.last->phase != Phase::kDone; }
 
 bool failed(const RankEvidence& r) {
   if (!r.status.ended()) return false;
@@ -24,7 +22,7 @@ bool failed(const RankEvidence& r) {
 
 double failure_time(const RankStatus& s) { return s.error_unix > 0 ? std::min(s.error_unix, s.end_unix) : s.end_unix; }
 
-auto blame(const RankEvidence& r) {   // the smallest is to blame
+auto blame(const RankEvidence& r) {  // the smallest is to blame
   return std::tuple(r.status.torn_down, r.status.consequence, failure_time(r.status));
 }
 
@@ -43,7 +41,8 @@ std::string describe_end(const RankEvidence& rank) {
   const RankStatus& s = rank.status;
   std::string text = fmt::format("rank {} on {} ", s.rank, s.host);
   if (s.signal != 0) {
-    text += fmt::format("was killed by signal {} ({})", s.signal, ::sigabbrev_np(s.signal) ? ::sigabbrev_np(s.signal) : "?");
+    text += fmt::format("was killed by signal {} ({})", s.signal,
+                        ::sigabbrev_np(s.signal) ? ::sigabbrev_np(s.signal) : "?");
   } else if (left_early(rank)) {
     text += "left with code 0 before the end";
   } else {

@@ -12,17 +12,17 @@ namespace muster::launcher {
 
 struct RankEvidence {
   RankStatus status;
-  std::optional<FlightEvent> last;   // newest event of its black box
+  std::optional<FlightEvent> last;  // newest event of its black box
 };
 
 struct FirstFailure {
   RankEvidence rank;
-  double time_unix = 0;              // its own words or its end, whichever came first
-  std::string what;                  // one sentence
+  double time_unix = 0;  // its own words or its end, whichever came first
+  std::string what;      // one sentence
 };
 
-// Ranks that were torn down, or that say a peer failed first, are blamed only when nobody else can be. Code 75 is no failure;
-// code 0 is one only when the rank never reached its end.
+// Ranks that were torn down, or that say a peer failed first, are blamed only when nobody else can be. Code 75 is no
+// failure; code 0 is one only when the rank never reached its end.
 std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks);
 
 // "rank 1 on node17 was killed by SIGKILL in phase reduce of step 12, collective 96"

@@ -45,15 +45,14 @@ int compare_progress(const RankBeat& a, const RankBeat& b) {
 }
 
 HeartbeatMonitor::HeartbeatMonitor(int world_size, const PhaseLimits& limits, double now_s)
-    : limits_(limits), seen_(static_cast<std::size_t>(world_size), Seen{0, now_s, -1, false}), observed_s_(now_s) {}
+    : limits_(limits), seen_(static_cast<std::size_t>(world_size), Seen{0, now_s, false}), observed_s_(now_s) {}
 
 void HeartbeatMonitor::update(Seen& seen, const RankBeat& beat, double now_s) {
   if (!beat.present || beat.written == seen.written) return;
   seen.written = beat.written;
   seen.at_s = now_s;
   if (beat.last.step < 0) return;
-  if (seen.first_step < 0) seen.first_step = beat.last.step;
-  seen.started = seen.started || beat.last.step > seen.first_step || beat.last.phase > Phase::kOptimizer;
+  seen.started = seen.started || beat.last.step > beat.first_step || beat.last.phase > Phase::kOptimizer;
 }
 
 std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, double now_s) {
@@ -83,6 +82,7 @@ std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world
       beat.present = true;
       beat.written = log->written;
       if (!log->events.empty()) beat.last = log->events.back();
+      beat.first_step = log->first_step;
       beat.pid = log->pid;
       beat.host = log->host;
       if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));

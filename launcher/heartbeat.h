@@ -1,5 +1,5 @@
-// Is the world still moving? Read from the ranks' black boxes, judged by the rank with the least progress: peers that wait for
-// it in a collective are silent too, but they are not the cause.
+// Is the world still moving? Read from the ranks' black boxes, judged by the rank with the least progress: peers that
+// wait for it in a collective are silent too, but they are not the cause.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +13,23 @@
 
 namespace muster::launcher {
 
-struct PhaseLimits {         // seconds of silence
-  double start_s = 0;        // until the first optimizer step of this attempt is done
-  double step_s = 0;         // from then on
-  double checkpoint_s = 0;   // while loading, evaluating, writing a checkpoint, or leaving
+struct PhaseLimits {        // seconds of silence
+  double start_s = 0;       // until the first optimizer step of this attempt is done
+  double step_s = 0;        // from then on
+  double checkpoint_s = 0;  // while loading, evaluating, writing a checkpoint, or leaving
 };
 
 // One rank as seen at one moment.
 struct RankBeat {
   int rank = -1;
-  bool present = false;      // this attempt's black box is there
-  bool ended = false;        // its wrapper said so
-  std::uint64_t written = 0; // events so far
+  bool present = false;       // this attempt's black box is there
+  bool ended = false;         // its wrapper said so
+  std::uint64_t written = 0;  // events so far
   FlightEvent last;
+  std::int64_t first_step = -1;
   std::int64_t pid = 0;
   std::string host;
-  char state = 0;            // of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk
+  char state = 0;  // of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk
 };
 
 struct Hang {
@@ -38,8 +39,8 @@ struct Hang {
 
 double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limits);
 
-// Negative, zero, positive: has `a` done less than, as much as, more than `b`? By step, collective, micro step, phase; a
-// stopped process, then the one silent for longer, loses a tie.
+// Negative, zero, positive: has `a` done less than, as much as, more than `b`? By step, collective, micro step, phase;
+// a stopped process, then the one silent for longer, loses a tie.
 int compare_progress(const RankBeat& a, const RankBeat& b);
 
 // Silence is measured on this machine's monotonic clock, so clocks of other machines need not agree.
@@ -52,13 +53,12 @@ class HeartbeatMonitor {
   struct Seen {
     std::uint64_t written = 0;
     double at_s = 0;
-    std::int64_t first_step = -1;
     bool started = false;
   };
   void update(Seen& seen, const RankBeat& beat, double now_s);
 
   PhaseLimits limits_;
-  std::vector<Seen> seen_;   // per rank
+  std::vector<Seen> seen_;  // per rank
   double observed_s_;
 };
 

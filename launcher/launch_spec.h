@@ -23,12 +23,12 @@ struct LaunchSpec {
   std::vector<std::string> rank_program;           // {"/path/muster", "train", "config.yaml", ...}
   std::map<std::string, std::string> environment;  // of the ranks, from launch.environment
   std::int64_t threads_per_rank = 1;
-  bool in_allocation = false;                      // a scheduler says where ranks go and how many fit
+  bool in_allocation = false;  // a scheduler says where ranks go and how many fit
   bool as_root = false;
   PhaseLimits limits;
   std::int64_t max_restarts = 0;
-  double backoff_s = 1;                            // before the n-th restart without progress: n times this
-  std::size_t max_output_bytes = 16u << 20;        // of each raw output file
+  double backoff_s = 1;                      // before the n-th restart without progress: n times this
+  std::size_t max_output_bytes = 16u << 20;  // of each raw output file
 };
 
 }  // namespace muster::launcher

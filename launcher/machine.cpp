@@ -27,7 +27,7 @@ int cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   const int allowed = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  std::ifstream in("/sys/fs/cgroup/cpu.max");   // "200000 100000": quota and period, microseconds
+  std::ifstream in("/sys/fs/cgroup/cpu.max");  // "200000 100000": quota and period, microseconds
   double quota = 0, period = 0;
   if (!(in >> quota >> period) || period <= 0) return allowed;
   return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, allowed);

@@ -25,7 +25,7 @@ namespace muster::launcher {
 namespace {
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
-constexpr std::int64_t kMemoryPerRank = 2 * kGiB;     // below: worth a word
+constexpr std::int64_t kMemoryPerRank = 2 * kGiB;  // below: worth a word
 constexpr std::int64_t kDiskFail = kGiB / 4, kDiskWarn = 10 * kGiB;
 constexpr rlim_t kFiles = 4096;
 constexpr std::chrono::seconds kVersionLimit{20};
@@ -164,17 +164,20 @@ Finding check_gpus(int ranks) {
   return {"R-012", Level::kFail, what, fmt::format("one rank per GPU: -n {}", gpus)};
 }
 
-const char* level_name(Level level) {
-  return level == Level::kOk ? "ok" : level == Level::kWarn ? "warn" : "fail";
-}
+const char* level_name(Level level) { return level == Level::kOk ? "ok" : level == Level::kWarn ? "warn" : "fail"; }
 
 }  // namespace
 
 std::vector<Finding> examine_machine() {
   const Machine m = this_machine();
-  return {check_mpirun(),        check_not_nested(),    check_shared_memory(),
-          check_open_files(),    check_locked_memory(), check_host_name(),
-          ok("", fmt::format("{} cores, {} of memory available, {} GPUs", m.cores, human_bytes(m.memory_bytes), m.gpus))};
+  return {
+      check_mpirun(),
+      check_not_nested(),
+      check_shared_memory(),
+      check_open_files(),
+      check_locked_memory(),
+      check_host_name(),
+      ok("", fmt::format("{} cores, {} of memory available, {} GPUs", m.cores, human_bytes(m.memory_bytes), m.gpus))};
 }
 
 std::vector<Finding> examine_run(const configs::Config& config, int ranks) {
@@ -205,7 +208,8 @@ std::string findings_as_text(std::span<const Finding> findings, Level least) {
   std::string text;
   for (const Finding& f : findings) {
     if (f.level < least) continue;
-    text += fmt::format("{:<4} {:<6} {}{}\n", level_name(f.level), f.id, f.what, f.fix.empty() ? "" : ". Fix: " + f.fix);
+    text +=
+        fmt::format("{:<4} {:<6} {}{}\n", level_name(f.level), f.id, f.what, f.fix.empty() ? "" : ". Fix: " + f.fix);
   }
   return text;
 }

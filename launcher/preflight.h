@@ -13,7 +13,7 @@ namespace muster::launcher {
 enum class Level { kOk, kWarn, kFail };
 
 struct Finding {
-  std::string id;      // diary row, "" when none
+  std::string id;  // diary row, "" when none
   Level level = Level::kOk;
   std::string what, fix;
 };
@@ -26,12 +26,12 @@ std::vector<Finding> examine_data(const configs::Config& config);
 
 bool any_failed(std::span<const Finding> findings);
 std::string findings_as_json(std::span<const Finding> findings);
-std::string findings_as_text(std::span<const Finding> findings, Level least);   // one line each
+std::string findings_as_text(std::span<const Finding> findings, Level least);  // one line each
 
 // What the machine offers this process; cgroup limits count.
 struct Machine {
-  int cores = 1;                          // may be used by this process
-  std::int64_t memory_bytes = 0;          // free for it now
+  int cores = 1;                  // may be used by this process
+  std::int64_t memory_bytes = 0;  // free for it now
   int gpus = 0;
 };
 Machine this_machine();

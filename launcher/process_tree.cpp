@@ -99,7 +99,7 @@ pid_t start(const std::vector<std::string>& argv, const Environment& extra, int*
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
-    ::setsid();   // Ctrl-C in the terminal reaches the launcher alone
+    ::setsid();  // Ctrl-C in the terminal reaches the launcher alone
     if (!die_with_parent(SIGTERM, parent)) ::_exit(kCannotExec);
     reset_signals_for_exec();
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
@@ -177,7 +177,7 @@ int ProcessTree::sweep(std::chrono::milliseconds grace) {
     }
     while (!descendants().empty() && std::chrono::steady_clock::now() < until) {
       if (step == SIGKILL) {
-        for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);   // it may have forked meanwhile
+        for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);  // it may have forked meanwhile
       }
       std::this_thread::sleep_for(10ms);
       reap_adopted();

@@ -87,7 +87,7 @@ void report_rank_error(const fs::path& run_dir, int rank, const std::string& wha
     const json value{{"rank", rank}, {"time_unix", unix_now()}, {"what", what}, {"consequence", consequence}};
     write_text(error_file(run_dir, rank), dump(value));
   } catch (...) {
-    return;   // the rank is leaving with a better reason than this one
+    return;  // the rank is leaving with a better reason than this one
   }
 }
 
@@ -103,8 +103,6 @@ void merge_rank_error(const fs::path& run_dir, RankStatus& status) {
   }
 }
 
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
+double unix_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 }  // namespace muster::launcher

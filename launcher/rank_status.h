@@ -1,5 +1,5 @@
-// What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written whole by the wrapper, and
-// rank-<r>.error, written by the rank itself. Formats in docs/black_box.md.
+// What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written whole by the wrapper,
+// and rank-<r>.error, written by the rank itself. Formats in docs/black_box.md.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ struct RankStatus {
   std::string host;
   std::int64_t pid = 0;
   int attempt = 0;
-  double start_unix = 0, end_unix = 0;   // end 0: still running
-  int exit_code = -1;                    // -1 while running, 128 + signal after a signal
+  double start_unix = 0, end_unix = 0;  // end 0: still running
+  int exit_code = -1;                   // -1 while running, 128 + signal after a signal
   int signal = 0;
   std::int64_t last_step = -1;
-  std::string error;                     // what the rank said
-  double error_unix = 0;                 // and when; 0: nothing said
-  bool consequence = false;              // the rank says that a peer failed first
-  bool torn_down = false;                // killed by its wrapper because the world was ending
+  std::string error;         // what the rank said
+  double error_unix = 0;     // and when; 0: nothing said
+  bool consequence = false;  // the rank says that a peer failed first
+  bool torn_down = false;    // killed by its wrapper because the world was ending
   bool ended() const { return end_unix > 0; }
 };
 
@@ -29,16 +29,16 @@ std::filesystem::path flight_file(const std::filesystem::path& run_dir, int rank
 std::filesystem::path status_file(const std::filesystem::path& run_dir, int rank);
 std::filesystem::path error_file(const std::filesystem::path& run_dir, int rank);
 
-void write_rank_status(const std::filesystem::path& run_dir, const RankStatus& status);   // throws IoError
+void write_rank_status(const std::filesystem::path& run_dir, const RankStatus& status);  // throws IoError
 std::optional<RankStatus> read_rank_status(const std::filesystem::path& run_dir, int rank);
 
-// Called by a rank that leaves because of an exception, before it aborts the world. `consequence`: the exception only says
-// that a peer is gone (CollectiveError). Never throws: the disk may be what failed.
+// Called by a rank that leaves because of an exception, before it aborts the world. `consequence`: the exception only
+// says that a peer is gone (CollectiveError). Never throws: the disk may be what failed.
 void report_rank_error(const std::filesystem::path& run_dir, int rank, const std::string& what,
                        bool consequence = false) noexcept;
 // Fills error, error_unix and consequence from the rank's error file, when there is one.
 void merge_rank_error(const std::filesystem::path& run_dir, RankStatus& status);
 
-double unix_now();   // seconds since 1970
+double unix_now();  // seconds since 1970
 
 }  // namespace muster::launcher

@@ -47,18 +47,18 @@ class Wrapper {
         world_(world),
         signals_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
         log_(spec.run_dir / "logs" / fmt::format("rank-{}.out", world.rank), spec.max_output_bytes) {
-    ::signal(SIGPIPE, SIG_IGN);   // mpirun may go before us
+    ::signal(SIGPIPE, SIG_IGN);  // mpirun may go before us
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
     std::error_code ignored;
-    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);   // of an earlier attempt
+    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);  // of an earlier attempt
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
   }
 
   int run() {
     start_rank();
-    save_status();   // from now on a checkpoint request is safe to send
+    save_status();  // from now on a checkpoint request is safe to send
     while (!ended_) wait_for_something();
     pump(out_, false);
     pump(err_, true);
@@ -93,7 +93,7 @@ class Wrapper {
   [[noreturn]] void exec_rank(const std::vector<char*>& argv, pid_t wrapper) {
     ::setpgid(0, 0);
     reset_signals_for_exec();
-    ::signal(SIGUSR2, SIG_IGN);   // until the rank installs its handler, a request must not kill it
+    ::signal(SIGUSR2, SIG_IGN);  // until the rank installs its handler, a request must not kill it
     ::dup2(out_.fds[1], STDOUT_FILENO);
     ::dup2(err_.fds[1], STDERR_FILENO);
     if (die_with_parent(SIGKILL, wrapper)) ::execvp(argv[0], argv.data());
@@ -106,7 +106,7 @@ class Wrapper {
 
   void wait_for_something() {
     std::array<pollfd, 3> fds{{{signals_.fd(), POLLIN, 0}, {out_.fds[0], POLLIN, 0}, {err_.fds[0], POLLIN, 0}}};
-    if (out_closed_) fds[1].fd = -1;   // poll() ignores it
+    if (out_closed_) fds[1].fd = -1;  // poll() ignores it
     if (err_closed_) fds[2].fd = -1;
     if (::poll(fds.data(), fds.size(), -1) < 0) return;
     if (fds[1].revents != 0) out_closed_ = pump(out_, false);
@@ -125,7 +125,7 @@ class Wrapper {
       return;
     }
     status_.torn_down = true;
-    ::kill(child_, SIGKILL);   // its peers are gone; KILL also ends a stopped process
+    ::kill(child_, SIGKILL);  // its peers are gone; KILL also ends a stopped process
   }
 
   void reap() {

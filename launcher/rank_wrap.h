@@ -1,5 +1,5 @@
-// What mpirun or srun starts in place of a rank: runs the rank as its child and keeps its true end. MPI launchers report 137
-// for everybody once one rank died; the wrapper's status file still says who died of what, and when.
+// What mpirun or srun starts in place of a rank: runs the rank as its child and keeps its true end. MPI launchers
+// report 137 for everybody once one rank died; the wrapper's status file still says who died of what, and when.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@ namespace muster::launcher {
 struct WrapSpec {
   std::filesystem::path run_dir;
   int attempt = 0;
-  std::vector<std::string> program;              // and its arguments
-  std::size_t max_output_bytes = 16u << 20;      // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
+  std::vector<std::string> program;          // and its arguments
+  std::size_t max_output_bytes = 16u << 20;  // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
 };
 
 // Returns the rank's exit code, 128 + signal after a signal.

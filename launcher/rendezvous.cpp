@@ -90,7 +90,10 @@ void start_mpi() {
 
 // [C] Rank 0 decides where c10d's TCPStore is served; everybody learns it.
 void agree_on_store(RankInfo& info, bool one_node) {
-  struct Place { std::array<char, kHostBytes> host; int port; } place{};
+  struct Place {
+    std::array<char, kHostBytes> host;
+    int port;
+  } place{};
   if (info.rank == 0) {
     const std::string host = one_node ? "127.0.0.1" : reachable_address();
     host.copy(place.host.data(), place.host.size() - 1);
@@ -133,7 +136,7 @@ MpiSession::~MpiSession() {
 
 void MpiSession::abort(int code) {
   std::fflush(nullptr);
-  constexpr int kExitCodeMask = 0xff;   // what the kernel keeps of an exit code
+  constexpr int kExitCodeMask = 0xff;  // what the kernel keeps of an exit code
   if (mpi_) MPI_Abort(MPI_COMM_WORLD, code & kExitCodeMask);
   std::_Exit(code & kExitCodeMask);
 }

@@ -12,8 +12,9 @@ namespace {
 
 // Ends that another attempt on this machine cannot change.
 bool is_final(int code) {
-  constexpr std::array kFinal{ExitCode::kDone,    ExitCode::kUsage,   ExitCode::kData,        ExitCode::kPreflight,
-                              ExitCode::kNumeric, ExitCode::kStoppedOnRequest, ExitCode::kDoNotRestart};
+  constexpr std::array kFinal{ExitCode::kDone,        ExitCode::kUsage,   ExitCode::kData,
+                              ExitCode::kPreflight,   ExitCode::kNumeric, ExitCode::kStoppedOnRequest,
+                              ExitCode::kDoNotRestart};
   return std::ranges::find(kFinal, static_cast<ExitCode>(code)) != kFinal.end();
 }
 

@@ -7,20 +7,20 @@
 namespace muster::launcher {
 
 struct AttemptOutcome {
-  int exit_code = 0;             // what launch would return if it ended now
-  bool progressed = false;       // a newer checkpoint exists than when the attempt began
-  bool stop_requested = false;   // by a person or the scheduler
+  int exit_code = 0;            // what launch would return if it ended now
+  bool progressed = false;      // a newer checkpoint exists than when the attempt began
+  bool stop_requested = false;  // by a person or the scheduler
 };
 
 struct Decision {
   bool restart = false;
-  int exit_code = 0;             // when not
+  int exit_code = 0;  // when not
   std::string why;
 };
 
 class RestartPolicy {
  public:
-  static constexpr int kAttemptsWithoutProgress = 3;   // then 93: the same failure would come again
+  static constexpr int kAttemptsWithoutProgress = 3;  // then 93: the same failure would come again
 
   explicit RestartPolicy(std::int64_t max_restarts) : max_restarts_(max_restarts), left_(max_restarts) {}
   Decision decide(const AttemptOutcome& outcome);

@@ -39,8 +39,9 @@ void make_run_folder(const fs::path& run_dir) {
   try {
     for (const char* part : {"logs", "black_box", "checkpoints"}) fs::create_directories(run_dir / part);
   } catch (const fs::filesystem_error& error) {
-    throw PreflightError(fmt::format("cannot write the run folder {} (D-006): {}. Choose another run.dir or fix its rights",
-                                     run_dir.string(), error.code().message()));
+    throw PreflightError(
+        fmt::format("cannot write the run folder {} (D-006): {}. Choose another run.dir or fix its rights",
+                    run_dir.string(), error.code().message()));
   }
 }
 

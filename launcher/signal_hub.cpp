@@ -20,7 +20,7 @@ SignalHub::SignalHub(std::initializer_list<int> signals) {
 }
 
 SignalHub::~SignalHub() {
-  while (next()) continue;   // what arrived meanwhile must not strike when the mask is restored
+  while (next()) continue;  // what arrived meanwhile must not strike when the mask is restored
   ::close(fd_);
   ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
 }

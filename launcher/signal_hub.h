@@ -1,5 +1,5 @@
-// Signals as data: the wanted ones are blocked in this thread (create the hub before other threads start) and read from a file
-// descriptor, so nothing ever runs inside a signal handler.
+// Signals as data: the wanted ones are blocked in this thread (create the hub before other threads start) and read from
+// a file descriptor, so nothing ever runs inside a signal handler.
 #pragma once
 
 #include <sys/signalfd.h>
@@ -14,12 +14,12 @@ namespace muster::launcher {
 class SignalHub {
  public:
   explicit SignalHub(std::initializer_list<int> signals);
-  ~SignalHub();   // restores the mask
+  ~SignalHub();  // restores the mask
   SignalHub(const SignalHub&) = delete;
   SignalHub& operator=(const SignalHub&) = delete;
 
   int fd() const { return fd_; }
-  std::optional<signalfd_siginfo> next();   // nothing when none is waiting
+  std::optional<signalfd_siginfo> next();  // nothing when none is waiting
 
  private:
   int fd_ = -1;

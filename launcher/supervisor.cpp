@@ -33,12 +33,18 @@ const char* ending_name(Ending ending) {
 }
 
 json to_json(const AttemptResult& a) {
-  json value{{"ending", ending_name(a.ending)}, {"exit_code", a.exit_code}, {"starter_code", a.starter_code},
-             {"what", a.what},                  {"seconds", a.seconds},     {"noticed_unix", a.noticed_unix},
+  json value{{"ending", ending_name(a.ending)},
+             {"exit_code", a.exit_code},
+             {"starter_code", a.starter_code},
+             {"what", a.what},
+             {"seconds", a.seconds},
+             {"noticed_unix", a.noticed_unix},
              {"orphans", a.orphans}};
   if (a.failure) {
-    value["first"] = {{"rank", a.failure->rank.status.rank}, {"host", a.failure->rank.status.host},
-                      {"time_unix", a.failure->time_unix},   {"exit_code", a.failure->rank.status.exit_code},
+    value["first"] = {{"rank", a.failure->rank.status.rank},
+                      {"host", a.failure->rank.status.host},
+                      {"time_unix", a.failure->time_unix},
+                      {"exit_code", a.failure->rank.status.exit_code},
                       {"signal", a.failure->rank.status.signal}};
     if (a.failure->rank.last) {
       value["first"]["phase"] = phase_name(a.failure->rank.last->phase);
@@ -53,7 +59,7 @@ class Supervisor {
  public:
   explicit Supervisor(const LaunchSpec& spec)
       : spec_(spec), hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}, policy_(spec.max_restarts) {
-    ::signal(SIGPIPE, SIG_IGN);   // the terminal may close; the ranks go on
+    ::signal(SIGPIPE, SIG_IGN);  // the terminal may close; the ranks go on
   }
 
   LaunchResult run() {
@@ -104,8 +110,9 @@ class Supervisor {
     const Command command = build_command(spec_, attempt);
     json attempts = json::array();
     for (const AttemptResult& a : result_.attempts) attempts.push_back(to_json(a));
-    const json record{{"command", command.argv}, {"environment", command.environment}, {"ranks", spec_.ranks},
-                      {"attempt", attempt},      {"attempts", attempts},               {"exit_code", result_.exit_code}};
+    const json record{{"command", command.argv}, {"environment", command.environment},
+                      {"ranks", spec_.ranks},    {"attempt", attempt},
+                      {"attempts", attempts},    {"exit_code", result_.exit_code}};
     write_text(spec_.run_dir / "launch.json", record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   }
 
@@ -114,7 +121,7 @@ class Supervisor {
   RestartPolicy policy_;
   StopRequest request_;
   LaunchResult result_;
-  int stalled_ = 0;   // attempts in a row without a newer checkpoint
+  int stalled_ = 0;  // attempts in a row without a newer checkpoint
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Starts the world, watches it, starts it again from the last checkpoint while that makes sense, and answers for all of it with
-// one exit code: that of the rank that failed first.
+// Starts the world, watches it, starts it again from the last checkpoint while that makes sense, and answers for all of
+// it with one exit code: that of the rank that failed first.
 #pragma once
 
 #include <vector>

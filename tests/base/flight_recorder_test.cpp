@@ -4,8 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <catch2/catch_test_macros.hpp>
 #include <atomic>
+#include <catch2/catch_test_macros.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -50,14 +50,15 @@ TEST_CASE("flight recorder: a rank killed by SIGKILL leaves its last events", "[
   CHECK(log->world_size == 5);
   CHECK(log->pid == child);
   CHECK(!log->host.empty());
+  CHECK(log->first_step == 0);
   REQUIRE(log->events.size() == 15);
   CHECK(log->events.front().phase == Phase::kForward);
   CHECK(log->events.front().collective == -1);
   const FlightEvent& last = log->events.back();
   CHECK(last.phase == Phase::kOptimizer);
   CHECK(last.step == 6);
-  CHECK(last.collective == 60);   // carried from the last reduce
-  CHECK(last.bucket == -1);       // not carried
+  CHECK(last.collective == 60);  // carried from the last reduce
+  CHECK(last.bucket == -1);      // not carried
   CHECK(last.bytes_in_use == 123);
   CHECK(last.samples == std::array<std::int64_t, 4>{11, 12, 13, 14});
 }
@@ -100,7 +101,7 @@ TEST_CASE("flight recorder: a torn newest event is left out, foreign files are r
   }
   const int fd = ::open(file.c_str(), O_RDWR);
   const std::uint64_t torn = 0;
-  REQUIRE(::pwrite(fd, &torn, sizeof torn, 4096 + 128 * 5) == sizeof torn);   // event 6, as docs/black_box.md says
+  REQUIRE(::pwrite(fd, &torn, sizeof torn, 4096 + 128 * 5) == sizeof torn);  // event 6, as docs/black_box.md says
   CHECK(read_flight_log(file)->events.size() == 5);
   CHECK(read_flight_log(file)->events.back().step == 2);
 
@@ -157,5 +158,5 @@ TEST_CASE("flight recorder: an event costs well under a microsecond", "[unit]") 
     best_ns = std::min(best_ns, taken.count() / kEach);
   }
   std::printf("flight recorder: %.1f ns per event\n", best_ns);
-  CHECK(best_ns < 500);   // the aim is 100; the rest is slack for a shared machine
+  CHECK(best_ns < 500);  // the aim is 100; the rest is slack for a shared machine
 }

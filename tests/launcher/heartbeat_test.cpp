@@ -12,7 +12,7 @@ constexpr PhaseLimits kLimits{30, 5, 60};
 RankBeat beat(int rank, std::uint64_t written, std::int64_t step, Phase phase, std::int64_t collective = 0) {
   RankBeat b;
   b.rank = rank, b.present = true, b.written = written;
-  b.last.step = step, b.last.phase = phase, b.last.collective = collective;
+  b.first_step = 0, b.last.step = step, b.last.phase = phase, b.last.collective = collective;
   return b;
 }
 
@@ -58,7 +58,8 @@ TEST_CASE("heartbeat: events keep a slow rank alive, an ended rank is not watche
   auto monitor = warm_monitor();
   for (int i = 0; i < 30; ++i) {
     const auto n = static_cast<std::uint64_t>(20 + i);
-    REQUIRE(!monitor.observe(std::vector{beat(0, 20, 7, Phase::kReduce, 41), beat(1, n, 7, Phase::kForward, 40)}, 2.0 + i));
+    REQUIRE(
+        !monitor.observe(std::vector{beat(0, 20, 7, Phase::kReduce, 41), beat(1, n, 7, Phase::kForward, 40)}, 2.0 + i));
   }
   auto gone = beat(1, 50, 7, Phase::kForward, 40);
   gone.ended = true;

@@ -52,7 +52,7 @@ LaunchSpec small_spec() {
 
 TEST_CASE("world: mpirun, srun, by hand, and starts that cannot work", "[unit]") {
   CHECK(!world_of({}).launched());
-  CHECK(!world_of({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}}).launched());   // inside a batch script
+  CHECK(!world_of({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}}).launched());  // inside a batch script
   const auto mpirun = world_of({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}, {"PMIX_RANK", "3"}});
   CHECK(mpirun.by == "mpirun");
   CHECK(mpirun.rank == 3);
@@ -62,7 +62,7 @@ TEST_CASE("world: mpirun, srun, by hand, and starts that cannot work", "[unit]")
   CHECK(srun.world_size == 2);
   CHECK(srun.local_rank == 1);
   CHECK_THROWS_AS(world_of({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "1"}}), PreflightError);
-  CHECK_THROWS_AS(world_of({{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}}), PreflightError);   // another vendor's mpirun
+  CHECK_THROWS_AS(world_of({{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}}), PreflightError);  // another vendor's mpirun
 }
 
 TEST_CASE("world: ranks that do not divide the step are refused with the counts that work", "[unit]") {
@@ -77,17 +77,22 @@ TEST_CASE("command builder: Open MPI 4", "[unit]") {
   LaunchSpec spec = small_spec();
   spec.as_root = true;
   const Command command = build_command(spec, 2);
-  const std::vector<std::string> expected{
-      "mpirun", "-n", "4", "--oversubscribe", "--bind-to", "none", "-x", "MUSTER_ATTEMPT", "-x", "MUSTER_RUN_DIR", "-x",
-      "NCCL_DEBUG", "-x", "OMP_NUM_THREADS", "/bin/muster", "rank-wrap", "--run-dir", "/runs/a", "--attempt", "2", "--",
-      "/bin/muster", "train", "c.yaml"};
+  const std::vector<std::string> expected{"mpirun",      "-n",
+                                          "4",           "--oversubscribe",
+                                          "--bind-to",   "none",
+                                          "-x",          "MUSTER_ATTEMPT",
+                                          "-x",          "MUSTER_RUN_DIR",
+                                          "-x",          "NCCL_DEBUG",
+                                          "-x",          "OMP_NUM_THREADS",
+                                          "/bin/muster", "rank-wrap",
+                                          "--run-dir",   "/runs/a",
+                                          "--attempt",   "2",
+                                          "--",          "/bin/muster",
+                                          "train",       "c.yaml"};
   CHECK(command.argv == expected);
-  const std::map<std::string, std::string> environment{{"MUSTER_ATTEMPT", "2"},
-                                                       {"MUSTER_RUN_DIR", "/runs/a"},
-                                                       {"NCCL_DEBUG", "WARN"},
-                                                       {"OMP_NUM_THREADS", "3"},
-                                                       {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-                                                       {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+  const std::map<std::string, std::string> environment{
+      {"MUSTER_ATTEMPT", "2"},  {"MUSTER_RUN_DIR", "/runs/a"},   {"NCCL_DEBUG", "WARN"},
+      {"OMP_NUM_THREADS", "3"}, {"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
   CHECK(command.environment == environment);
 }
 
@@ -103,8 +108,8 @@ TEST_CASE("command builder: Open MPI 5, srun, and inside an allocation", "[unit]
   CHECK(head(5) == std::vector<std::string>{"mpirun", "-n", "4", "--bind-to", "none"});
   spec.starter = Starter::kSrun;
   spec.starter_program = "srun";
-  CHECK(head(7) == std::vector<std::string>{"srun", "--mpi=pmix", "--ntasks=4", "--kill-on-bad-exit=1", "--cpu-bind=none",
-                                            "--export=ALL", "/bin/muster"});
+  CHECK(head(7) == std::vector<std::string>{"srun", "--mpi=pmix", "--ntasks=4", "--kill-on-bad-exit=1",
+                                            "--cpu-bind=none", "--export=ALL", "/bin/muster"});
 }
 
 TEST_CASE("command builder: versions of Open MPI as its programs and library say them", "[unit]") {
@@ -123,12 +128,12 @@ TEST_CASE("first failure: the earliest root wins, consequences do not", "[unit]"
   CHECK_THAT(first->what, ContainsSubstring("rank 1 on node was killed by signal 9 (KILL) in phase reduce of step 12"));
   CHECK(exit_code_for(first->rank.status) == 70);
 
-  std::vector complained{ended(0, 70, 0, 9.9), ended(1, 137, 9, 10.0)};   // clocks and schedulers are not perfect
+  std::vector complained{ended(0, 70, 0, 9.9), ended(1, 137, 9, 10.0)};  // clocks and schedulers are not perfect
   CHECK(first_failure(complained)->rank.status.rank == 0);
   complained[0].status.consequence = true;
   CHECK(first_failure(complained)->rank.status.rank == 1);
 
-  std::vector spoke{ended(0, 70, 0, 10.0), ended(1, 77, 0, 10.5)};   // 1 spoke first, then took longer to leave
+  std::vector spoke{ended(0, 70, 0, 10.0), ended(1, 77, 0, 10.5)};  // 1 spoke first, then took longer to leave
   spoke[1].status.error = "NaN", spoke[1].status.error_unix = 9.5;
   CHECK(first_failure(spoke)->rank.status.rank == 1);
   CHECK(exit_code_for(first_failure(spoke)->rank.status) == 77);
@@ -156,14 +161,14 @@ TEST_CASE("restart policy: budget, progress, and codes that end it", "[unit]") {
   }
   RestartPolicy one(1);
   CHECK(one.decide({71, false, false}).restart);
-  CHECK(one.decide({71, false, false}).exit_code == 71);   // spent
+  CHECK(one.decide({71, false, false}).exit_code == 71);  // spent
 
   RestartPolicy stuck(10);
   CHECK(stuck.decide({70, false, false}).restart);
   CHECK(stuck.decide({70, false, false}).restart);
   CHECK(stuck.decide({70, false, false}).exit_code == 93);
 
-  RestartPolicy moving(1);   // each failure after a newer checkpoint fills the budget again
+  RestartPolicy moving(1);  // each failure after a newer checkpoint fills the budget again
   for (int i = 0; i < 20; ++i) REQUIRE(moving.decide({70, true, false}).restart);
 
   RestartPolicy asked(5);

@@ -68,7 +68,7 @@ TEST_CASE("run folder: black boxes of earlier attempts are kept, the oldest go",
     write_text(dir.path() / "black_box" / "rank-0.status", std::to_string(i));
     archive_black_boxes(dir.path());
   }
-  archive_black_boxes(dir.path());   // nothing there: no new folder
+  archive_black_boxes(dir.path());  // nothing there: no new folder
   CHECK(read_text(dir.path() / "black_box" / "older-11" / "rank-0.status") == "11");
   CHECK(!fs::exists(dir.path() / "black_box" / "older-3"));
   CHECK(fs::exists(dir.path() / "black_box" / "older-4"));
@@ -105,7 +105,7 @@ TEST_CASE("bounded file: it and its predecessor stay below the bound, the newest
     for (int i = 0; i < 100; ++i) out.write("0123456789");
   }
   CHECK(fs::file_size(file) + fs::file_size(file.string() + ".1") <= 200);
-  BoundedFile again(file, 200);   // appends
+  BoundedFile again(file, 200);  // appends
   again.write("last");
   CHECK(read_text(file).ends_with("last"));
   CHECK_THROWS_AS(BoundedFile("/proc/no/such/a.out", 200), IoError);
@@ -125,12 +125,12 @@ TEST_CASE("preflight: a good config passes, each broken thing is found by its di
   config.run.device = "cuda";
   const Level gpu = this_machine().gpus > 0 ? Level::kOk : Level::kFail;
   CHECK(count(examine_run(config, 1), "R-012", gpu) == 1);
-  CHECK(!fs::exists(dir.path() / "run"));   // looking leaves nothing behind
+  CHECK(!fs::exists(dir.path() / "run"));  // looking leaves nothing behind
 }
 
 TEST_CASE("preflight: the machine that runs the tests is fit, and the report is JSON", "[unit]") {
   const auto findings = examine_machine();
-  CHECK(count(findings, "R-012", Level::kOk) == 1);   // mpirun and library are of one Open MPI
+  CHECK(count(findings, "R-012", Level::kOk) == 1);  // mpirun and library are of one Open MPI
   const auto report = nlohmann::json::parse(findings_as_json(findings));
   CHECK(report["ok"] == !any_failed(findings));
   CHECK(report["findings"].size() == findings.size());

@@ -1,5 +1,5 @@
-// Real processes: mpirun starts wrappers and fake ranks, one of which fails in a known way. The supervisor must name it, answer
-// with the documented code, and leave nobody behind.
+// Real processes: mpirun starts wrappers and fake ranks, one of which fails in a known way. The supervisor must name
+// it, answer with the documented code, and leave nobody behind.
 #include "launcher/supervisor.h"
 
 #include <fmt/core.h>
@@ -102,7 +102,8 @@ TEST_CASE("launch: a world that finishes", "[fault]") {
     REQUIRE(status);
     CHECK(status->exit_code == 0);
     CHECK(status->last_step == 3);
-    CHECK_THAT(read_text(world.spec.run_dir / "logs" / fmt::format("rank-{}.out", rank)), ContainsSubstring("finished"));
+    CHECK_THAT(read_text(world.spec.run_dir / "logs" / fmt::format("rank-{}.out", rank)),
+               ContainsSubstring("finished"));
   }
   CHECK_THAT(read_text(world.spec.run_dir / "logs" / "mpirun.out"),
              ContainsSubstring("rank 0 finished") && !ContainsSubstring("rank 1 finished"));
@@ -165,7 +166,7 @@ TEST_CASE("launch: a stopped rank is a hang, and the stopped one is named", "[fa
 
 TEST_CASE("launch: a rank that never arrives is a hang by the start limit", "[fault]") {
   World world(2, {"--fault", "never-starts"});
-  world.spec.limits.start_s = 2;
+  world.spec.limits.start_s = 1.5;
   const LaunchResult result = world.run("never-starts");
   CHECK(result.exit_code == 71);
   CHECK(culprit(result) == 1);
@@ -197,7 +198,7 @@ TEST_CASE("launch: the second INT kills ranks that do not listen", "[fault]") {
 }
 
 TEST_CASE("launch: after a failure the next attempt continues from the newest checkpoint", "[fault]") {
-  World world(2, {"--fault", "exit3", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
+  World world(2, {"--fault", "abort", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
   world.spec.max_restarts = 1;
   const LaunchResult result = world.run("restart");
   CHECK(result.exit_code == 0);
@@ -205,11 +206,11 @@ TEST_CASE("launch: after a failure the next attempt continues from the newest ch
   CHECK(result.attempts[0].ending == Ending::kFailed);
   CHECK(fs::exists(world.spec.run_dir / "black_box" / "older-0" / "rank-1.status"));
   const auto box = read_flight_log(flight_file(world.spec.run_dir, 0));
-  CHECK(box->events[1].step == 2);   // events[0] is kStart; step-1 was the newest checkpoint
+  CHECK(box->events[1].step == 2);  // events[0] is kStart; step-1 was the newest checkpoint
 }
 
 TEST_CASE("launch: three attempts without a new checkpoint end in 93", "[fault]") {
-  World world(2, {"--fault", "exit3", "--fault-step", "0"});
+  World world(2, {"--fault", "abort", "--fault-step", "0"});
   world.spec.max_restarts = 10;
   const LaunchResult result = world.run("no progress");
   CHECK(result.exit_code == 93);
@@ -229,7 +230,7 @@ TEST_CASE("launch: when the launcher itself is killed, its ranks go too", "[faul
   ::waitpid(launcher, nullptr, 0);
   const auto until = std::chrono::steady_clock::now() + 8s;
   while (processes_of(world.spec.run_dir) > 0 && std::chrono::steady_clock::now() < until) {
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;   // this process is a subreaper by now
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;  // this process is a subreaper by now
     std::this_thread::sleep_for(50ms);
   }
   CHECK(processes_of(world.spec.run_dir) == 0);

@@ -1,5 +1,5 @@
-// A stand-in for `muster train`: joins the world, steps with short sleeps and one collective each, writes a black box and fake
-// checkpoints, stops on USR2 with 75, and fails the way it is told to.
+// A stand-in for `muster train`: joins the world, steps with short sleeps and one collective each, writes a black box
+// and fake checkpoints, stops on USR2 with 75, and fails the way it is told to.
 #include <mpi.h>
 #include <unistd.h>
 
@@ -31,8 +31,8 @@ struct Options {
   int steps = 10, step_ms = 20, checkpoint_every = 0;
   std::string fault = "none";
   int fault_rank = 1, fault_step = 3;
-  int fault_attempts = 1000;      // attempts 0 .. this - 1 fail
-  bool peers_complain = false;    // as a collective does that loses a peer
+  int fault_attempts = 1000;    // attempts 0 .. this - 1 fail
+  bool peers_complain = false;  // as a collective does that loses a peer
   bool ignore_stop = false, print_world = false;
 };
 
@@ -47,6 +47,7 @@ void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms
     ::signal(SIGSEGV, SIG_DFL);
     ::raise(SIGSEGV);
   }
+  if (o.fault == "abort") session.abort(static_cast<int>(ExitCode::kRankFailed));
   if (o.fault == "stop") ::raise(SIGSTOP);
   if (o.fault == "nan") {
     report_rank_error(o.run_dir, rank, "loss is NaN in loss.caption");
@@ -75,8 +76,8 @@ bool step(const Options& o, MpiSession& session, FlightRecorder& box, int number
     }
   }
   box.record(Phase::kConsensus, -1, number);
-  int mine = o.ignore_stop ? 0 : static_cast<int>(stop_requested), all = 0;
-  MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  int mine = o.ignore_stop ? 0 : static_cast<int>(stop_requested), all = mine;
+  if (session.info().world_size > 1) MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
   box.record(Phase::kGather, -1, number);
   const bool save = all != 0 || (o.checkpoint_every > 0 && (number + 1) % o.checkpoint_every == 0);
   if (save) box.record(Phase::kCheckpoint);
@@ -93,7 +94,7 @@ int run(const Options& o) {
     return 0;
   }
   const char* attempt = std::getenv("MUSTER_ATTEMPT");
-  const bool faulty = attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
+  const bool faulty = o.fault != "none" && attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
   if (faulty && o.fault == "never-starts" && me.rank == o.fault_rank) fail(o, session);
   FlightRecorder box(flight_file(o.run_dir, me.rank), me.rank, me.world_size);
   box.record(Phase::kStart);
