@@ -1,0 +1,125 @@
+#include "launcher/submit.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+#include <regex>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace muster::launcher {
+namespace {
+
+void refuse_line_breaks(const SubmitSpec& spec) {
+  std::vector<std::string> words = {
+      spec.config.string(), spec.run_dir.string(), spec.work_dir.string(), spec.muster.string(), spec.time,
+      spec.partition,       spec.account,          spec.job_name,          spec.container};
+  words.insert(words.end(), spec.modules.begin(), spec.modules.end());
+  words.insert(words.end(), spec.overrides.begin(), spec.overrides.end());
+  for (const std::string& word : words)
+    if (word.find_first_of("\r\n") != std::string::npos) throw UsageError("submit: line break in \"" + word + "\"");
+}
+
+// #SBATCH lines are not read by a shell: SLURM splits them at blanks and knows quotes.
+std::string directive(const std::string& option, const std::string& value) {
+  if (value.empty()) return "";
+  const bool plain = value.find_first_of(" \t\"'#") == std::string::npos;
+  return plain ? fmt::format("#SBATCH --{}={}\n", option, value) : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
+}
+
+std::string resources(const SubmitSpec& spec) {
+  std::string lines =
+      directive("time", spec.time) + directive("partition", spec.partition) + directive("account", spec.account);
+  if (spec.gpu) lines += directive("gpus-per-node", std::to_string(spec.gpus_per_node));
+  if (spec.cpus_per_gpu > 0)
+    lines += directive("cpus-per-gpu", std::to_string(spec.cpus_per_gpu));
+  else
+    lines += "#SBATCH --exclusive\n";
+  return lines;
+}
+
+std::string environment(const SubmitSpec& spec) {
+  std::string lines;
+  for (const std::string& module : spec.modules) lines += "module load " + shell_quote(module) + "\n";
+  if (!spec.container.empty()) lines += "export MUSTER_CONTAINER=" + shell_quote(spec.container) + "\n";
+  return lines;
+}
+
+std::string launch_options(const SubmitSpec& spec) {
+  std::string options;
+  for (const std::string& setting : spec.overrides) options += " --set " + shell_quote(setting);
+  return options;
+}
+
+}  // namespace
+
+std::string shell_quote(std::string_view word) {
+  const auto safe = [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("_-./=:,+@%").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!word.empty() && std::ranges::all_of(word, safe)) return std::string(word);
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
+void check_submit(const SubmitSpec& spec) {
+  refuse_line_breaks(spec);
+  if (spec.nodes < 1 || spec.gpus_per_node < 1)
+    throw UsageError(
+        fmt::format("submit: --nodes {} --gpus-per-node {}: both must be at least 1", spec.nodes, spec.gpus_per_node));
+  if (spec.min_nodes < 0 || spec.min_nodes > spec.nodes)
+    throw UsageError(fmt::format("submit: --min-nodes {} is not within 1..{}", spec.min_nodes, spec.nodes));
+  static const std::regex kTime(R"((\d+-)?\d{1,2}(:[0-5]\d){1,2}|\d+)");
+  if (!spec.time.empty() && !std::regex_match(spec.time, kTime))
+    throw UsageError(fmt::format("submit: --time {}: wanted HH:MM:SS or D-HH:MM:SS", spec.time));
+}
+
+std::string fill_template(std::string_view text, const std::map<std::string, std::string>& values) {
+  std::string filled;
+  std::set<std::string> used;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t open = text.find('@', at);
+    const std::size_t close =
+        open == std::string_view::npos ? open : text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", open + 1);
+    filled += text.substr(at, std::min(open, text.size()) - at);
+    if (open == std::string_view::npos) break;
+    const bool placeholder = close != std::string_view::npos && text[close] == '@' && close > open + 1;
+    if (!placeholder) {  // an ordinary @
+      filled += '@';
+      at = open + 1;
+      continue;
+    }
+    const std::string name(text.substr(open + 1, close - open - 1));
+    const auto value = values.find(name);
+    if (value == values.end()) throw UsageError(fmt::format("sbatch template: nothing to put in place of @{}@", name));
+    filled += value->second;
+    used.insert(name);
+    at = close + 1;
+  }
+  for (const auto& [name, value] : values)
+    if (!used.contains(name)) throw UsageError(fmt::format("sbatch template: lost its @{}@", name));
+  return filled;
+}
+
+std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& spec) {
+  check_submit(spec);
+  const std::string nodes = spec.min_nodes == 0 || spec.min_nodes == spec.nodes
+                                ? std::to_string(spec.nodes)
+                                : fmt::format("{}-{}", spec.min_nodes, spec.nodes);
+  return fill_template(sbatch_template, {{"JOB_NAME", spec.job_name},
+                                         {"NODES", nodes},
+                                         {"RESOURCES", resources(spec)},
+                                         {"WORK_DIR", spec.work_dir.string()},
+                                         {"LOG_DIR", (spec.run_dir / "logs").string()},
+                                         {"ENVIRONMENT", environment(spec)},
+                                         {"MUSTER", shell_quote(spec.muster.string())},
+                                         {"CONFIG", shell_quote(spec.config.string())},
+                                         {"RANKS_PER_NODE", std::to_string(spec.gpus_per_node)},
+                                         {"LAUNCH_OPTIONS", launch_options(spec)}});
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,34 @@
+// The sbatch script of a run: slurm/train.sbatch with its @PLACEHOLDERS@ filled in. Pure; the command writes and
+// submits it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::launcher {
+
+struct SubmitSpec {
+  std::filesystem::path config, run_dir, work_dir, muster;  // absolute
+  int nodes = 0, min_nodes = 0;  // min_nodes 0: exactly `nodes`; fewer lets a requeued job start while a node is down
+  int gpus_per_node = 0;         // also the ranks per node
+  bool gpu = true;               // false: a CPU run, no GPUs are asked for
+  int cpus_per_gpu = 0;          // 0: whole nodes
+  std::string time, partition, account, job_name, container;  // "": left to the site; job_name must be set
+  std::vector<std::string> modules, overrides;
+};
+
+// Throws UsageError for impossible counts, a time SLURM would refuse, and any line break.
+void check_submit(const SubmitSpec& spec);
+
+// Replaces every @NAME@ by its value. A placeholder without a value, and a value without a placeholder, are
+// UsageErrors.
+std::string fill_template(std::string_view text, const std::map<std::string, std::string>& values);
+
+std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& spec);
+
+std::string shell_quote(std::string_view word);  // only when it needs to be
+
+}  // namespace muster::launcher
