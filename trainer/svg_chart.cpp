@@ -59,7 +59,7 @@ std::vector<double> ticks(Range range, int count) {
                       : rough / power <= 5 ? 5 * power
                                            : 10 * power;
   std::vector<double> at;
-  for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k) at.push_back(k * step);
+  for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k) at.push_back(k * step + 0.0);   // + 0.0: no "-0"
   return at;
 }
 
@@ -77,8 +77,8 @@ class Plot {
     log_ = chart.allow_log && y_.low > 0 && y_.high / y_.low > 100;
     if (log_)
       y_ = {std::log10(y_.low), std::log10(y_.high)};
-    else if (chart.stacked || (y_.low > 0 && y_.low < 0.5 * y_.high))
-      y_.low = 0;
+    else if (y_.low > 0)
+      y_.low = 0;   // a flat memory curve looks flat
     pad();
   }
 
