@@ -56,9 +56,11 @@ std::vector<Series> phases(const Rows& rows) {
     steps.back().insert(zeros.begin(), zeros.end());
   }
   // In the order they happen; others follow by name.
-  constexpr std::array<std::string_view, 7> kOrder = {"data", "forward", "backward", "reduce", "consensus", "optimizer", "gather"};
+  constexpr std::array<std::string_view, 7> kOrder = {"data",      "forward",   "backward", "reduce",
+                                                      "consensus", "optimizer", "gather"};
   std::vector<Series> all = all_with(steps, "seconds.");
-  std::ranges::stable_sort(all, {}, [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
+  std::ranges::stable_sort(all, {},
+                           [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
   return all;
 }
 
