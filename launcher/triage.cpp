@@ -164,7 +164,7 @@ FirstFailed find_first(const Evidence& evidence, const std::vector<RowMatch>& ma
       for (const char* key : {"host", "phase", "step", "micro_step", "collective", "bucket", "samples"})
         fill(first, key, field(r, key));
   }
-  for (const Record& r : evidence.records)   // without a black box: the last step the wrapper saw
+  for (const Record& r : evidence.records)  // without a black box: the last step the wrapper saw
     if (r.source == Source::kStatus && rank >= 0 && r.rank == rank) fill(first, "step", field(r, "last_step"));
   if (status == nullptr && !matches.empty())
     for (const Record* r : matches.front().evidence) fill_from_text(first, r->text);

@@ -32,6 +32,8 @@ std::string get(const FirstFailed& first, const std::string& key) {
 
 std::string first_as_text(const FirstFailed& first) {
   if (!first.contains("rank")) return "No single rank failed first, as far as the logs say.\n";
+  if (get(first, "exit_code") == "75")
+    return "No rank failed: the run stopped on request with its checkpoint committed.\n";
   const auto part = [&](const char* format, const char* key) {
     return first.contains(key) ? fmt::format(fmt::runtime(format), get(first, key)) : std::string();
   };

@@ -55,7 +55,13 @@ std::vector<Series> phases(const Rows& rows) {
     steps.push_back(row);
     steps.back().insert(zeros.begin(), zeros.end());
   }
-  return all_with(steps, "seconds.");
+  // In the order they happen; others follow by name.
+  constexpr std::array<std::string_view, 7> kOrder = {"data",      "forward",   "backward", "reduce",
+                                                      "consensus", "optimizer", "gather"};
+  std::vector<Series> all = all_with(steps, "seconds.");
+  std::ranges::stable_sort(all, {},
+                           [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
+  return all;
 }
 
 constexpr double kMiB = 1024.0 * 1024.0;

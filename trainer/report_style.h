@@ -14,7 +14,7 @@ main{max-width:1240px;margin:0 auto;padding:40px 24px 64px}
 h1{font-size:28px;line-height:1.2;margin:0;letter-spacing:-.02em}
 h2{font-size:17px;margin:40px 0 14px;letter-spacing:-.01em}
 header p{color:var(--soft);margin:6px 0 26px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:0;padding:0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px;margin:0;padding:0}
 .tile,.card{background:var(--card);border:1px solid var(--rule);border-radius:10px}
 .tile{padding:14px 16px}.tile dt{color:var(--soft);font-size:13px}
 .tile dd{margin:2px 0 0;font-size:22px;font-weight:600;letter-spacing:-.01em;font-variant-numeric:tabular-nums}

@@ -23,15 +23,20 @@ struct Range {
   bool empty() const { return low > high; }
 };
 
-// At most kMaxPoints: of each run of neighbours the smallest and the largest stay, so spikes are never lost.
+// At most kMaxPoints: of each run of neighbours the smallest and the largest finite ones stay, so spikes are never
+// lost.
 Points thin(const Points& points) {
   if (points.size() <= kMaxPoints) return points;
   const std::size_t run = (points.size() * 2 + kMaxPoints - 1) / kMaxPoints;
   Points kept;
   for (std::size_t begin = 0; begin < points.size(); begin += run) {
-    const auto first = points.begin() + static_cast<std::ptrdiff_t>(begin);
-    const auto last = points.begin() + static_cast<std::ptrdiff_t>(std::min(begin + run, points.size()));
-    const auto [low, high] = std::minmax_element(first, last, [](auto& a, auto& b) { return a.second < b.second; });
+    Points finite;
+    for (std::size_t i = begin; i < std::min(begin + run, points.size()); ++i)
+      if (std::isfinite(points[i].second)) finite.push_back(points[i]);
+    if (finite.empty()) kept.push_back(points[begin]);  // a gap
+    if (finite.empty()) continue;
+    const auto [low, high] =
+        std::minmax_element(finite.begin(), finite.end(), [](auto& a, auto& b) { return a.second < b.second; });
     kept.push_back(*std::min(low, high));
     if (low != high) kept.push_back(*std::max(low, high));
   }
@@ -59,7 +64,8 @@ std::vector<double> ticks(Range range, int count) {
                       : rough / power <= 5 ? 5 * power
                                            : 10 * power;
   std::vector<double> at;
-  for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k) at.push_back(k * step);
+  for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k)
+    at.push_back(k * step + 0.0);  // + 0.0: no "-0"
   return at;
 }
 
@@ -77,8 +83,8 @@ class Plot {
     log_ = chart.allow_log && y_.low > 0 && y_.high / y_.low > 100;
     if (log_)
       y_ = {std::log10(y_.low), std::log10(y_.high)};
-    else if (chart.stacked || (y_.low > 0 && y_.low < 0.5 * y_.high))
-      y_.low = 0;
+    else if (y_.low > 0)
+      y_.low = 0;  // a flat memory curve looks flat
     pad();
   }
 
@@ -118,7 +124,7 @@ class Plot {
 
   std::string grid() const {
     std::string text;
-    for (const double t : ticks(y_, 4)) {
+    for (const double t : ticks(y_, 5)) {
       const double value = log_ ? std::pow(10, t) : t, y = py(value);
       text +=
           fmt::format(R"(<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>)", kLeft, kWidth - kRight, y, y);

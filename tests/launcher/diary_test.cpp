@@ -169,7 +169,8 @@ TEST_CASE("a guard that does not exist is named, by file and by test case", "[fa
 }
 
 TEST_CASE("a pattern that backtracks without end is given up, not waited for", "[fault]") {
-  const Pattern pattern("(*NO_JIT)(a+)+$");
-  CHECK_FALSE(pattern.found_in(std::string(4000, 'a') + "b"));
-  CHECK(Pattern("a+b").found_in(std::string(100, 'A') + "B \xff\xfe"));
+  std::string endless(4000, 'a');
+  endless.push_back('b');
+  CHECK_FALSE(Pattern("(*NO_JIT)(a+)+$").found_in(endless));
+  CHECK(Pattern("a+b").found_in("AAAB \xff\xfe"));
 }

@@ -87,8 +87,8 @@ TEST_CASE("the report is one file that needs nothing else", "[unit]") {
   CHECK_THAT(html, ContainsSubstring("two shapes &amp; a star") && ContainsSubstring("runs/&lt;demo&gt;"));
   CHECK_THAT(html, ContainsSubstring("best AP, step 600") && ContainsSubstring("<dd>0.667</dd>"));
   CHECK_THAT(html, ContainsSubstring("<dt>ranks</dt><dd>2</dd>"));
-  CHECK(html.find("nan") == std::string::npos);
-  CHECK(html.find("inf\"") == std::string::npos);
+  const std::string curves = html.substr(html.find("<h2>Curves"));  // behind the pictures' base64
+  CHECK_FALSE(std::regex_search(curves, std::regex("\\bnan\\b|\\binf\\b")));
 }
 
 TEST_CASE("a run of one step, or of evaluations only, still renders", "[unit]") {
@@ -108,7 +108,8 @@ TEST_CASE("a folder without metrics says what is wanted", "[fault]") {
 
 TEST_CASE("thinning a long series keeps its spikes", "[unit]") {
   Series series{"loss", {}};
-  for (int i = 0; i < 20000; ++i) series.points.emplace_back(i, i == 12345 ? 900.0 : 1.0 + i % 7);
+  for (int i = 0; i < 20000; ++i)
+    series.points.emplace_back(i, i == 12345 ? 900.0 : i % 100 == 0 ? std::nan("") : 1.0 + i % 7);
   const std::string svg = render_chart({"Loss", "", {series}, false, false});
   CHECK(svg.size() < 120000);
   // The spike is the drawing's highest point: y of 900 within a padded range of 0..954.
