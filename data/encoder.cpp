@@ -36,9 +36,8 @@ class BatchBuilder {
     batch_.image_samples.push_back(batch_.num_samples() - 1);
     batch_.image_sizes.push_back({image.width, image.height});
     grids_.insert(grids_.end(), {plan.grid.t, plan.grid.h, plan.grid.w});
-    const std::size_t begin = pixels_.size();
-    pixels_.resize(begin + static_cast<std::size_t>(plan.grid.patches() * patch_dim_));
-    patchify(image, plan.patches, std::span(pixels_).subspan(begin));
+    pixels_.push_back(at::empty({plan.grid.patches(), patch_dim_}, at::kFloat));
+    patchify(image, plan.patches, {static_cast<float*>(pixels_.back().data_ptr()), static_cast<std::size_t>(pixels_.back().numel())});
   }
 
   void add_targets(ImageTargets targets) {
@@ -53,11 +52,8 @@ class BatchBuilder {
     batch_.labels = at::tensor(labels_, at::kLong);
     if (!batch_.image_samples.empty()) {
       batch_.grid_thw = at::tensor(grids_, at::kLong).view({-1, 3});
-      // The tensor takes over the vector's memory: no second copy of the largest array.
-      auto* owner = new std::vector<float>(std::move(pixels_));
-      batch_.pixel_values = at::from_blob(
-          owner->data(), {static_cast<std::int64_t>(owner->size()) / patch_dim_, patch_dim_},
-          [owner](void*) { delete owner; }, at::kFloat);
+      // The allocator's alignment, always the same: a matrix product's bits may depend on it (law 9).
+      batch_.pixel_values = pixels_.size() == 1 ? pixels_.front() : at::cat(pixels_);
     }
     return std::move(batch_);
   }
@@ -66,7 +62,7 @@ class BatchBuilder {
   std::int64_t patch_dim_;
   MicroBatch batch_;
   std::vector<std::int64_t> ids_, labels_, grids_;
-  std::vector<float> pixels_;  // [patches, patch_dim]
+  std::vector<at::Tensor> pixels_;  // per image [patches, patch_dim] f32
 };
 
 // Round half to even, as Python's round.
@@ -234,6 +230,17 @@ MicroBatch SampleEncoder::encode_image(const Image& image, const std::string& na
   BatchBuilder batch(options_.patches);
   batch.add_text(-1, encoded.text);
   batch.add_image(image, encoded.image);
+  return batch.finish();
+}
+
+MicroBatch SampleEncoder::encode_prompt(const std::string& prompt) const {
+  Sample sample;
+  sample.name = "the prompt";
+  sample.prompt = prompt;
+  const EncodedSample encoded = encode_text(sample, false, sample.name);
+  check_ids(encoded.text.input_ids, sample.name);
+  BatchBuilder batch(options_.patches);
+  batch.add_text(-1, encoded.text);
   return batch.finish();
 }
 

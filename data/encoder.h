@@ -52,6 +52,8 @@ class SampleEncoder {
   SampleSize measure(const Sample& sample) const;                     // thread-safe, no image access
   // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
   MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples, bool with_answer) const;
+  // Text alone, the assistant's turn open.
+  MicroBatch encode_prompt(const std::string& prompt) const;
   // A loose image, for predict.
   MicroBatch encode_image(const Image& image, const std::string& name) const;
 

@@ -1,5 +1,6 @@
 #include "launcher/run_context.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 
 #include <chrono>

@@ -122,7 +122,7 @@ std::optional<fs::path> CheckpointStore::find_newest_whole() {
     fs::path aside = folder.string() + ".damaged";
     fs::remove_all(aside);
     fs::rename(folder, aside);
-    log::warn("checkpoint {} is damaged ({}): set aside as {}, trying the one before", folder.string(), problem,
+    log::warn("checkpoint {} is damaged ({}): set aside as {}; the previous one is used", folder.string(), problem,
               aside.filename().string());
   }
   return std::nullopt;

@@ -27,8 +27,11 @@ std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
 }  // namespace
 
 model::QwenOptions qwen_options(const configs::Config& config) {
-  return {scalar_type(config.model.dtype), config.model.checkpoint_vision, config.model.checkpoint_language,
-          config.model.logits_chunk_tokens};
+  return {.dtype = scalar_type(config.model.dtype),
+          .device = config.run.device == "cuda" ? at::kCUDA : at::kCPU,
+          .checkpoint_vision = config.model.checkpoint_vision,
+          .checkpoint_language = config.model.checkpoint_language,
+          .logits_chunk_tokens = config.model.logits_chunk_tokens};
 }
 
 model::HeadConfig head_config(const configs::Detection& d) {

@@ -17,10 +17,10 @@ constexpr double kRecoveryPerStep = 1.02;   // a backed-off rate climbs back ove
 std::string Health::problem(const sharding::StepVerdict& verdict, const LossTerms::Report& loss,
                             const LossTerms& terms) const {
   for (std::int64_t i = 0; i < terms.size(); ++i) {
-    if (!std::isfinite(loss.terms[i])) return fmt::format("non-finite loss: term {} is {}", terms.name(i), loss.terms[i]);
+    if (!std::isfinite(loss.terms[i])) return fmt::format("loss.{} is not finite ({})", terms.name(i), loss.terms[i]);
   }
   if (!verdict.finite) {
-    return fmt::format("non-finite gradient: first on rank {} in {}", verdict.culprit_rank, verdict.culprit_param);
+    return fmt::format("gradient of {} is not finite, first on rank {}", verdict.culprit_param, verdict.culprit_rank);
   }
   if (config_.max_grad_norm > 0 && verdict.grad_norm > config_.max_grad_norm) {
     return fmt::format("gradient norm {:.4g} is above health.max_grad_norm {:.4g}", verdict.grad_norm, config_.max_grad_norm);
@@ -51,8 +51,8 @@ bool Health::accept(std::int64_t step, const sharding::StepVerdict& verdict, con
   state_.lr_scale *= config_.lr_backoff;
   if (++state_.skips_in_row > config_.max_skips_in_row) {
     throw NumericError(fmt::format(
-        "step {}: {}. {} steps in a row were skipped (health.max_skips_in_row {}): lower the learning rates, or look at the "
-        "samples the log names",
+        "step {}: {}. health gives up: {} steps skipped in a row (health.max_skips_in_row {}). Lower the learning rates, or "
+        "look at the samples the log names",
         step, reason_, state_.skips_in_row, config_.max_skips_in_row));
   }
   return false;

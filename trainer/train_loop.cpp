@@ -111,6 +111,9 @@ void Trainer::train() {
     stats = train_step();
     if (!stats.applied && first_rank_) log::warn("step {} skipped on all ranks: {}", stats.step, health_.reason());
     log_step(stats);
+    if (first_rank_ && stats.last_in_epoch && state_.cursor.epoch == config_.detection.freeze_epochs) {
+      log::info("detection_head thaws at step {}", state_.step);
+    }
     if (step_observer_) step_observer_(stats);
 
     const bool last = state_.step == config_.schedule.max_steps;
@@ -176,6 +179,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
     metrics_->truncate_after(state_.step);
     if (config_.logging.tensorboard) tensorboard_.emplace(fs::path(config_.run.dir) / "tensorboard", state_.step + 1);
     data_->log_summary();
+    if (state_.cursor.epoch < config_.detection.freeze_epochs) {
+      log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)", config_.detection.freeze_epochs);
+    }
   }
   started_ = now_seconds();
   started_step_ = state_.step;
@@ -250,6 +256,7 @@ void Trainer::evaluate_now() {
   const double ap50 = result.coco.metrics.at("AP50");
   if (ap50 > state_.plateau.best) best_ = Best{state_.step, ap50};
   early_stop_ = state_.plateau.observe(config_.schedule, ap50) == Plateau::Action::kStop;
+  if (early_stop_ && first_rank_) log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   if (first_rank_) {
     MetricsRow row = {{"step", static_cast<double>(state_.step)}};
     for (const auto& [name, value] : result.coco.metrics) row.emplace_back("eval." + name, value);
@@ -294,6 +301,11 @@ void Trainer::log_step(const StepStats& stats) {
   line.memory_bytes = stats.memory_bytes;
   line.seconds_per_step = (now_seconds() - started_) / static_cast<double>(stats.step - started_step_);
   log::info("{}", progress_line(line));
+  constexpr double kLoaderShare = 0.3;                         // of a step; beyond it, more loader threads pay
+  if (t.data > kLoaderShare * stats.seconds && stats.step > started_step_ + 1) {
+    log::warn("the loader is the bottleneck: {:.0f} % of the step waited for data; raise data.loader_threads",
+              100 * t.data / stats.seconds);
+  }
 }
 
 void Trainer::write_predictions() {

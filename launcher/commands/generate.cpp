@@ -22,7 +22,7 @@ void generate(const Arguments& a) {
   options.prompt = a.prompt;
   const data::SampleEncoder encoder(opened.tokenizer, options);
   const MicroBatch prompt =
-      a.image.empty() ? encoder.encode_text(a.prompt)
+      a.image.empty() ? encoder.encode_prompt(a.prompt)
                       : encoder.encode_image(data::decode_image(MappedFile(a.image).bytes(), a.image), a.image);
   const std::int64_t stop[] = {opened.tokenizer.token_id("<|im_end|>").value_or(-1),
                                opened.tokenizer.token_id("<|endoftext|>").value_or(-1)};

@@ -1,4 +1,5 @@
 // muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slope (diary quick command 3).
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 // muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of one.
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 
 #include "base/error.h"
