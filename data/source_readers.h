@@ -35,7 +35,9 @@ void snap_to_border(std::array<double, 4>& box, double width, double height, dou
 
 double box_area(const std::array<double, 4>& box);
 
-// Sets category ids 1..K in the order of the sorted names; `names[i][k]` is the category of samples[i].objects[k].
-void number_categories(Source& source, const std::vector<std::vector<std::string>>& names);
+// Sets category ids 1..K in the order of the sorted names; `names[i][k]` is the category of samples[i].objects[k],
+// `also` are names that occur elsewhere in the set.
+void number_categories(Source& source, const std::vector<std::vector<std::string>>& names,
+                       const std::vector<std::string>& also = {});
 
 }  // namespace muster::data

@@ -89,6 +89,22 @@ std::vector<std::string> list_stems(const fs::path& folder, const std::string& s
   return stems;
 }
 
+// The names of all annotations of the folder: ids must not depend on which classes a split happens to hold.
+std::vector<std::string> all_names(const fs::path& folder) {
+  const std::vector<fs::path> files = list_files(folder / "Annotations", is_xml);
+  std::vector<std::vector<std::string>> of_file(files.size());
+  parallel_for("reading class names", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const XmlElement root = parse_xml(read_text(files[at]), files[at].string());
+    for (const XmlElement& element : root.children)
+      if (const XmlElement* name = element.name == "object" ? element.child("name") : nullptr)
+        of_file[at].push_back(name->text);
+  });
+  std::vector<std::string> names;
+  for (const auto& found : of_file) names.insert(names.end(), found.begin(), found.end());
+  return names;
+}
+
 }  // namespace
 
 Source read_voc(const fs::path& folder, const std::string& split) {
@@ -105,7 +121,7 @@ Source read_voc(const fs::path& folder, const std::string& split) {
     source.samples.push_back(std::move(entry.sample));
     names.push_back(std::move(entry.names));
   }
-  number_categories(source, names);
+  number_categories(source, names, split.empty() ? std::vector<std::string>{} : all_names(folder));
   return source;
 }
 

@@ -92,10 +92,12 @@ void snap_to_border(std::array<double, 4>& box, double width, double height, dou
 
 double box_area(const std::array<double, 4>& box) { return (box[2] - box[0]) * (box[3] - box[1]); }
 
-void number_categories(Source& source, const std::vector<std::vector<std::string>>& names) {
+void number_categories(Source& source, const std::vector<std::vector<std::string>>& names,
+                       const std::vector<std::string>& also) {
   std::map<std::string, std::int64_t> ids;
   for (const auto& of_sample : names)
     for (const std::string& name : of_sample) ids.emplace(name, 0);
+  for (const std::string& name : also) ids.emplace(name, 0);
   for (auto& [name, id] : ids) {
     id = static_cast<std::int64_t>(source.categories.size()) + 1;
     source.categories.push_back({id, name});

@@ -3,9 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -107,9 +110,10 @@ class TokenTable {
       const std::int64_t tokens = rows_[i].plan.vision_tokens;
       s.least = i == 0 ? tokens : std::min(s.least, tokens);
       s.most = std::max(s.most, tokens);
-      s.mean += static_cast<double>(tokens) / static_cast<double>(rows_.size());
+      s.mean += static_cast<double>(tokens);
       s.over += rows_[i].plan.dropped ? 1 : 0;
     }
+    s.mean /= static_cast<double>(std::max<std::size_t>(rows_.size(), 1));
     return s;
   }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "data/tokenizer.h"
 #include "small_sets.h"
+#include "support/test_paths.h"
 
 namespace muster::data {
 namespace {
@@ -150,6 +151,31 @@ TEST_CASE("a loader that is not drained stops at once", "[unit]") {
   }
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
   CHECK_THROWS_MATCHES(rig.loader(0, 3), ConfigError, MessageMatches(ContainsSubstring("multiple of the 3 ranks")));
+}
+
+TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
+  const TempDir dir;
+  Source source = read_source(test::shared("data/bccd"), "", "");
+  pack_source(source, dir.path() / "p.h5", true, false);
+  const Pack pack(dir.path() / "p.h5");
+  const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
+  EncodeOptions options = test::encode_options();
+  options.vocab_size = 151936;
+  const SampleEncoder encoder(tokenizer, options);
+  const SamplerOptions batches{1, 8192, 800, 4, 1};
+  const Sampler sampler(measure_all(pack, encoder, 1), batches);
+  for (const int threads : {1, 2}) {
+    Loader loader(pack, encoder, sampler, batches, 0, 1, threads, 4, {});
+    const auto begin = std::chrono::steady_clock::now();
+    std::int64_t samples = 0;
+    for (bool last = false; !last;) {
+      const StepBatches step = loader.next_step();
+      samples += step.micro_batches[0].num_samples();
+      last = step.last_in_epoch;
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    WARN(threads << " threads: " << static_cast<double>(samples) / seconds << " samples/s");
+  }
 }
 
 }  // namespace muster::data

@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -191,6 +192,20 @@ TEST_CASE("packs of words only, and of nothing", "[unit]") {
   CHECK((pack.size() == 20000 && pack.sample(19999).answer == "a19999" && pack.image_bytes(5).empty()));
   write_pack(dir.path() / "nothing.h5", {}, {});
   CHECK(Pack(dir.path() / "nothing.h5").size() == 0);
+}
+
+TEST_CASE("a million samples", "[.bench]") {
+  const test::SmallSet set(1);
+  std::vector<Sample> samples(1'000'000, set.source.samples[0]);
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i].name = std::to_string(i);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
+  write_pack(set.pack_path, samples, set.source.categories);
+  WARN("written after " << seconds() << " s, " << fs::file_size(set.pack_path) << " bytes");
+  const Pack pack(set.pack_path);
+  WARN("opened after " << seconds() << " s");
+  CHECK(pack.sample(999'999).name == "999999");
+  CHECK(as_text(pack.image_bytes(999'999)) == read_text(samples[0].image));
 }
 
 }  // namespace muster::data

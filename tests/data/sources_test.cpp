@@ -124,6 +124,9 @@ TEST_CASE("VOC", "[unit]") {
   CHECK(source.categories[0].name == "a <b> \xc3\xa9");
   CHECK(source.categories[0].id == 1);
   CHECK(faults(source.samples[0]).empty());
+  folder.text("Annotations/b.xml", voc("", "a"));  // of another split: its class counts all the same
+  CHECK(folder.read("", "train").samples[0].objects[0].category == 2);
+  fs::remove(folder.dir.path() / "Annotations/b.xml");
   CHECK_THROWS_MATCHES(folder.read("", "test"), DataError, MessageMatches(ContainsSubstring("test.txt")));
   folder.text("Annotations/a.xml", voc("<xmin>x</xmin>"));
   CHECK_THROWS_MATCHES(folder.read(), DataError,
