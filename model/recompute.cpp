@@ -24,10 +24,10 @@ at::Tensor stand_in(const at::Tensor& tensor) { return tensor.detach().requires_
 class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Held>& held, const at::Tensor& x,
-                            const std::vector<at::Tensor>& params) {
+                            at::TensorList) {  // the parameters: listed, so that autograd connects them
     ctx->saved_data["held"] = c10::IValue::make_capsule(held);
     ctx->save_for_backward({x});
-    return held->f(x, params);
+    return held->f(x, held->params);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -53,7 +53,7 @@ at::Tensor recompute(const BlockFunction& f, const at::Tensor& x, const std::vec
   const bool needs_graph = x.requires_grad() || std::any_of(params.begin(), params.end(),
                                                             [](const at::Tensor& p) { return p.requires_grad(); });
   if (!needs_graph || !at::GradMode::is_enabled()) return f(x, params);
-  return RecomputeFunction::apply(c10::make_intrusive<Held>(f, params), x, params);
+  return RecomputeFunction::apply(c10::make_intrusive<Held>(f, params), x, at::TensorList(params));
 }
 
 }  // namespace muster::model

@@ -1,0 +1,46 @@
+#include "model/cross_entropy.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+using namespace muster::model;
+
+TEST_CASE("chunked cross-entropy equals the plain one, with gradients", "[unit]") {
+  at::manual_seed(3);
+  const std::int64_t chunk = GENERATE(1, 3, 7, 100);
+  const bool train_weight = GENERATE(true, false);
+  const at::Tensor hidden = at::randn({10, 6}, at::kDouble).requires_grad_();
+  const at::Tensor weight = at::randn({23, 6}, at::kDouble).mul_(40).requires_grad_(train_weight);  // large logits
+  const at::Tensor labels = at::randint(0, 23, {10}, at::kLong);
+  const at::Tensor plain = at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
+  (plain * 0.3).backward();
+  const at::Tensor d_hidden = hidden.grad().clone(), d_weight = train_weight ? weight.grad().clone() : at::Tensor();
+  at::Tensor(hidden).mutable_grad().reset();
+  at::Tensor(weight).mutable_grad().reset();
+  const at::Tensor chunked = cross_entropy_sum(hidden, weight, labels, chunk);
+  (chunked * 0.3).backward();
+  CHECK(at::allclose(chunked, plain, 1e-12));
+  CHECK(at::allclose(hidden.grad(), d_hidden, 1e-10, 1e-12));
+  CHECK(weight.grad().defined() == train_weight);
+  if (train_weight) CHECK(at::allclose(weight.grad(), d_weight, 1e-10, 1e-12));
+}
+
+TEST_CASE("chunked cross-entropy in bf16 sums the weight's gradient in fp32", "[unit]") {
+  at::manual_seed(4);
+  const at::Tensor hidden = at::randn({512, 8}).to(at::kBFloat16).requires_grad_();
+  const at::Tensor weight = at::randn({16, 8}).to(at::kBFloat16).requires_grad_();
+  const at::Tensor labels = at::randint(0, 16, {512}, at::kLong);
+  cross_entropy_sum(hidden, weight, labels, 4).backward();
+  const at::Tensor exact_hidden = hidden.detach().to(at::kDouble),
+                   exact_weight = weight.detach().to(at::kDouble).requires_grad_();
+  cross_entropy_sum(exact_hidden, exact_weight, labels, 512).backward();
+  const double scale = exact_weight.grad().abs().max().item<double>();
+  CHECK((weight.grad() - exact_weight.grad()).abs().max().item<double>() < 0.01 * scale);
+}
+
+TEST_CASE("the loss without a graph keeps no gradients", "[unit]") {
+  const at::Tensor hidden = at::randn({5, 4}), weight = at::randn({9, 4}), labels = at::randint(0, 9, {5}, at::kLong);
+  const at::Tensor loss = cross_entropy_sum(hidden, weight, labels, 2);
+  CHECK_FALSE(loss.requires_grad());
+  CHECK(at::allclose(loss, at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum)));
+}

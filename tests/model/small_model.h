@@ -1,0 +1,93 @@
+// A tiny model and batches for it, made from seeds.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "base/micro_batch.h"
+#include "model/qwen_vl.h"
+
+namespace muster::test {
+
+constexpr std::int64_t kImageToken = 50, kVisionStart = 51, kVisionEnd = 52;
+
+inline model::QwenConfig small_config(bool tied = true) {
+  model::QwenConfig c{};
+  c.model_type = "qwen2_5_vl";
+  c.vision = {.depth = 3,
+              .hidden_size = 32,
+              .intermediate_size = 48,
+              .num_heads = 2,
+              .out_hidden_size = 32,
+              .in_channels = 3,
+              .patch_size = 14,
+              .temporal_patch_size = 2,
+              .spatial_merge_size = 2,
+              .window_size = 112,
+              .full_attention_blocks = {1}};
+  c.text = {.vocab_size = 64,
+            .hidden_size = 32,
+            .intermediate_size = 40,
+            .num_layers = 2,
+            .num_heads = 4,
+            .num_kv_heads = 2,
+            .head_dim = 8,
+            .rms_norm_eps = 1e-6,
+            .rope_theta = 1e6,
+            .mrope_section = {1, 1, 2},
+            .tie_word_embeddings = tied};
+  c.image_token_id = kImageToken, c.vision_start_token_id = kVisionStart, c.initializer_range = 0.1;
+  return c;
+}
+
+// Samples of random text, each with the given images (patch rows x columns) in front. Every text token is a label.
+using ImageSizes = std::vector<std::pair<std::int64_t, std::int64_t>>;
+inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64_t text_tokens,
+                              std::uint64_t seed = 0) {
+  at::manual_seed(seed);
+  MicroBatch batch;
+  std::vector<std::int64_t> ids, labels, grid;
+  std::vector<at::Tensor> pixels;
+  batch.cu_seqlens = {0};
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    for (const auto& [rows, columns] : samples[s]) {
+      ids.push_back(kVisionStart);
+      ids.insert(ids.end(), rows * columns / 4, kImageToken);
+      ids.push_back(kVisionEnd);
+      grid.insert(grid.end(), {1, rows, columns});
+      pixels.push_back(at::randn({rows * columns, 1176}));
+      batch.image_samples.push_back(static_cast<std::int64_t>(s));
+    }
+    labels.resize(ids.size(), kIgnoreLabel);
+    const at::Tensor text = at::randint(0, 50, {text_tokens}, at::kLong);
+    for (std::int64_t i = 0; i < text_tokens; ++i) {
+      ids.push_back(text[i].item<std::int64_t>());
+      labels.push_back(ids.back());
+    }
+    batch.cu_seqlens.push_back(static_cast<std::int64_t>(ids.size()));
+    batch.sample_ids.push_back(static_cast<std::int64_t>(s));
+  }
+  batch.input_ids = at::tensor(ids, at::kLong);
+  batch.labels = at::tensor(labels, at::kLong);
+  if (!pixels.empty()) {
+    batch.pixel_values = at::cat(pixels);
+    batch.grid_thw = at::tensor(grid, at::kLong).view({-1, 3});
+  }
+  return batch;
+}
+
+inline void train_all(const model::QwenVL& qwen) {
+  for (const auto& p : qwen.parameters()) p.tensor.requires_grad_();
+}
+
+// Every parameter's gradient of the summed loss; undefined where there is none. The parameters' own are dropped.
+inline std::vector<at::Tensor> gradients(const model::QwenVL& qwen, const MicroBatch& batch) {
+  qwen.lm_loss_sum(qwen.forward(batch).hidden, batch).backward();
+  std::vector<at::Tensor> grads;
+  for (const auto& p : qwen.parameters()) {
+    grads.push_back(p.tensor.grad());
+    at::Tensor(p.tensor).mutable_grad().reset();
+  }
+  return grads;
+}
+
+}  // namespace muster::test
