@@ -56,13 +56,14 @@ void guarded(Report& report, const std::string& name, const std::function<void()
 template <typename T>
 void compare_exact(Report& report, const std::string& name, const std::vector<T>& got, const std::vector<T>& want) {
   const std::size_t both = std::min(got.size(), want.size()), longest = std::max(got.size(), want.size());
-  std::size_t wrong = longest - both;
-  for (std::size_t i = both; i-- > 0;) {
+  std::size_t differences = 0;
+  for (std::size_t i = 0; i < both; ++i) {
     if (got[i] == want[i]) continue;
-    if (++wrong == 1) fmt::print(stderr, "{}: place {}: {} instead of {}\n", name, i, got[i], want[i]);
+    if (differences++ == 0) fmt::print(stderr, "{}: place {}: {} instead of {}\n", name, i, got[i], want[i]);
   }
   if (got.size() != want.size()) fmt::print(stderr, "{}: {} values instead of {}\n", name, got.size(), want.size());
-  report.line(name, static_cast<double>(wrong), 0, wrong == 0);
+  differences += longest - both;
+  report.line(name, static_cast<double>(differences), 0, differences == 0);
 }
 
 fs::path tokenizer_path(const fs::path& dir) {
@@ -89,14 +90,16 @@ void check_tokenizer(const fs::path& dir, const data::Tokenizer& tokenizer, Repo
 
 void check_smart_resize(const fs::path& dir, Report& report) {
   const json rows = json::parse(read_text(dir / kSmartResize)).at("rows");
+  std::string first_wrong;
   std::int64_t wrong = 0;
   for (const json& row : rows) {
     const auto v = row.get<std::array<std::int64_t, 6>>();
     const data::Size got = data::smart_resize(v[0], v[1], kFactor, v[2], v[3]);
     if (got == data::Size{v[4], v[5]}) continue;
-    if (++wrong == 1) fmt::print(stderr, "smart_resize: row {}: {} x {}\n", row.dump(), got.height, got.width);
+    if (wrong++ == 0) first_wrong = fmt::format(", first wrong: {} gave {} x {}", row.dump(), got.height, got.width);
   }
-  report.line(fmt::format("smart_resize ({} rows)", rows.size()), static_cast<double>(wrong), 0, wrong == 0);
+  report.line(fmt::format("smart_resize ({} rows{})", rows.size(), first_wrong), static_cast<double>(wrong), 0,
+              wrong == 0);
 }
 
 void compare_pixels(Report& report, const std::string& name, std::span<const float> got, const at::Tensor& want) {
