@@ -24,9 +24,12 @@ class ExactSum {
     const auto bits = std::bit_cast<std::uint64_t>(value);
     if (bits == 0) return;
     const int exponent = static_cast<int>(bits >> 52);  // sign is 0
-    const std::uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | (exponent != 0 ? 1ULL << 52 : 0);
-    const int shift = (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;
-    if (shift < 0) return;  // below any square of floats
+    std::uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | (exponent != 0 ? 1ULL << 52 : 0);
+    int shift = (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;  // of the mantissa's lowest bit
+    if (shift < 0) {
+      mantissa = shift > -64 ? mantissa >> -shift : 0;  // sums of squared floats have zeros there
+      shift = 0;
+    }
     const int limb = shift / 32;
     const Wide wide = static_cast<Wide>(mantissa) << (shift % 32);
     limbs[limb] += static_cast<std::int64_t>(wide & 0xffffffffU);

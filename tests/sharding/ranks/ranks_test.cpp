@@ -1,0 +1,99 @@
+// The real backends, under mpirun: the same bits as N threads of one process, and as one rank.
+#include <mpi.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "../collective_cases.h"
+#include "../toy.h"
+#include "base/error.h"
+
+using namespace muster;
+using namespace muster::test;
+
+namespace {
+
+constexpr std::chrono::seconds kTimeout{30};
+constexpr std::int64_t kSteps = 6, kPerStep = 12;
+
+int world_rank() {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}
+int world_size() {
+  int size = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return size;
+}
+
+// Ports follow from rank 0's process id, so that two runs on one machine do not meet.
+std::unique_ptr<Collective> gloo() {
+  static int next = 0;
+  int port = 20000 + static_cast<int>(getpid() % 9000) * 4 + next++ % 4;
+  MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  return make_gloo("127.0.0.1", port, world_rank(), world_size(), kTimeout);
+}
+
+// This rank's part of what training leaves.
+State train(std::shared_ptr<Collective> collective, std::int64_t bucket, bool overlap) {
+  const Toy toy;
+  ZeroEngine engine(toy_registry(toy), std::move(collective), toy_options(bucket, overlap));
+  for (std::int64_t step = 0; step < kSteps; ++step) toy_step(engine, toy, step, kPerStep);
+  engine.await_all();
+  State state;
+  for (const Param& p : engine.registry().trainable()) state[p.name] = raw_bytes(p.tensor);
+  return state;
+}
+
+State expected(int world) {
+  State state = train_toy({.world = world, .steps = kSteps, .per_step = kPerStep});
+  std::erase_if(state,
+                [](const auto& entry) { return entry.first == "norms" || entry.first.find('/') != std::string::npos; });
+  return state;
+}
+
+}  // namespace
+
+TEST_CASE("mpi and gloo do what the interface says", "[ranks]") {
+  check_collective(*make_mpi(kTimeout));
+  check_collective(*make_mpi(kTimeout), 3 << 20);
+  check_collective(*make_checked(make_mpi(kTimeout)));
+  check_collective(*gloo());
+  check_collective(*make_checked(gloo()));
+}
+
+TEST_CASE("training over mpi and gloo has the bits of one rank and of N threads", "[ranks]") {
+  const State one = expected(1);
+  REQUIRE((one == expected(world_size())));
+  for (const std::int64_t bucket : {1024, 1 << 20}) {
+    for (const bool overlap : {false, true}) {
+      INFO("bucket " << bucket << (overlap ? " overlap" : ""));
+      REQUIRE((train(make_mpi(kTimeout), bucket, overlap) == one));
+      REQUIRE((train(gloo(), bucket, overlap) == one));
+    }
+  }
+}
+
+TEST_CASE("a checked collective turns a mismatch into an error on every rank", "[ranks][fault]") {
+  if (world_size() == 1) SKIP("one rank cannot disagree");
+  for (const bool over_mpi : {true, false}) {
+    const auto collective = make_checked(over_mpi ? make_mpi(kTimeout) : gloo());
+    std::vector<std::int64_t> values(world_rank() == 0 ? 3 : 4);
+    REQUIRE_THROWS_AS(collective->all_reduce_sum(values), CollectiveError);
+  }
+}
+
+TEST_CASE("a rank that does not come ends in an error that names the collective", "[ranks][fault]") {
+  if (world_size() == 1) SKIP("one rank never waits");
+  const auto collective = make_mpi(std::chrono::milliseconds(300));
+  std::vector<std::int64_t> values(4);
+  if (world_rank() == 0) {
+    try {
+      collective->all_reduce_sum(values);
+      FAIL("nobody else came");
+    } catch (const CollectiveError& e) {
+      REQUIRE(std::string(e.what()).find("all_reduce_sum of 32 bytes (collective 1)") != std::string::npos);
+    }
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+}
