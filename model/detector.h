@@ -35,7 +35,7 @@ struct HeadLossOptions {
 struct LossTerm {
   enum class Denominator { kTokens, kBoxes, kCaptionTokens };
   std::string name;  // lm, box_l1, giou, objectness, caption; with prefix aux_ (decoder layers but the last, and
-                     // proposals) and dn_
+                     // proposals) and dn_ (all layers; mean over groups)
   at::Tensor sum;    // fp32 scalar with a graph
   Denominator denominator = Denominator::kBoxes;
 };

@@ -85,6 +85,9 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output, std::span<co
     terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()), denoising.matches,
                                  targets, embedding));
   }
+  for (LossTerm& term : terms) {  // a mean over groups, so that its weight does not depend on their number
+    if (term.name.starts_with(kDenoising)) term.sum = term.sum / static_cast<double>(denoising.groups);
+  }
   return terms;
 }
 

@@ -31,7 +31,8 @@ std::map<std::string, double> settings() {
       {"object", 1},       {"caption", 1},       {"aux", 1},      {"dn", 1},        {"match_l1", 5},  {"match_giou", 2},
       {"match_object", 2}, {"match_caption", 1}, {"every", 100},  {"held_out", 64}, {"train", 2000},  {"beta2", 0.999},
       {"head_lr", 1},      {"text", 128},        {"alpha", 0.25}, {"gamma", 2},     {"proposals", 1}, {"accumulate", 2},
-      {"seed", 0}};
+      {"seed", 0},
+      {"init", 0.02}};
   const char* given = std::getenv("MUSTER_TRIAL");
   for (const std::string& pair : split(given == nullptr ? "" : given, ',')) {
     const std::vector<std::string> parts = split(pair, '=');
@@ -174,7 +175,7 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
   const std::int64_t text = whole("text");
   qwen.vision = {3, 96, 192, 4, text, 3, 14, 2, 2, 112, {2}};
   qwen.text = {512, text, 256, 2, 4, 2, text / 4, 1e-6, 1e6, {4, 6, 6}, true};
-  qwen.image_token_id = kImageToken, qwen.vision_start_token_id = kVisionStart, qwen.initializer_range = 0.02;
+  qwen.image_token_id = kImageToken, qwen.vision_start_token_id = kVisionStart, qwen.initializer_range = set["init"];
   HeadConfig head;
   head.proposals = set["proposals"] > 0;
   head.use_language = set["language"] > 0;
@@ -225,7 +226,7 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
         std::string name = term.name;
         double factor = 1;
         if (name.starts_with("aux_")) factor = set["aux"], name = name.substr(4);
-        if (name.starts_with("dn_")) factor = set["dn"] / std::max(1.0, set["groups"]), name = name.substr(3);
+        if (name.starts_with("dn_")) factor = set["dn"], name = name.substr(3);
         const double share = factor * weights.at(name) /
                              (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
         if (share == 0) continue;
