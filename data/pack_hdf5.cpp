@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 #include <hdf5.h>
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -33,8 +35,12 @@ class Id {
 };
 
 // HDF5 prints its error stack by default; ours goes into one exception. The setting is per thread, so every entry sets
-// it.
-void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+// it. Its clean-up at exit walks into files whose last flush failed (disk full) and crashes: everything is closed by
+// its owner here, so the clean-up is switched off.
+void silence() {
+  H5dont_atexit();
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 // The innermost message of HDF5's error stack.
 std::string reason() {
@@ -44,6 +50,11 @@ std::string reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first, &text);
+  constexpr std::string_view kSystem = "error message = '";  // of the system call, among addresses and times
+  if (const std::size_t at = text.find(kSystem); at != std::string::npos) {
+    text.erase(0, at + kSystem.size());
+    text.resize(std::min(text.find('\''), text.size()));
+  }
   return text;
 }
 

@@ -1,11 +1,13 @@
 #include "data/pack.h"
 
 #include <hdf5.h>
+#include <sys/resource.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <thread>
 
@@ -180,6 +182,27 @@ TEST_CASE("a pack is whole or absent", "[fault]") {
   samples[1].name = samples[0].name;
   CHECK_THROWS_MATCHES(write_pack(set.pack_path, samples, set.source.categories), DataError,
                        MessageMatches(ContainsSubstring("unique")));
+}
+
+TEST_CASE("a full disk is one clear error and leaves the old pack", "[fault]") {
+  const test::SmallSet set(40);
+  const std::string before = xxh128_file(set.pack_path);
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{fs::file_size(set.pack_path) / 2, old.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string message;
+  try {
+    write_pack(set.pack_path, set.source.samples, set.source.categories);
+  } catch (const IoError& error) {
+    message = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, handler);
+  CHECK_THAT(message, ContainsSubstring("File too large"));
+  CHECK(xxh128_file(set.pack_path) == before);
+  CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
 }
 
 TEST_CASE("packs of words only, and of nothing", "[unit]") {
