@@ -311,6 +311,8 @@ void Trainer::log_step(const StepStats& stats) {
 void Trainer::write_predictions() {
   if (!first_rank_ || !data_->val || !config_.detection.enabled) return;
   constexpr std::int64_t kShown = 12;
+  zero_->await_all();
+  detector_.set_training(false);
   write_gallery(detector_, data_->tokenizer, *data_->val, data_->encoder, config_.detection.score_threshold, kShown,
                 fs::path(config_.run.dir) / "predictions");
 }

@@ -78,6 +78,9 @@ int train(const ConfigArguments& arguments) {
                 dynamic_cast<const CollectiveError*>(&error) != nullptr);
   } catch (const std::bad_alloc&) {
     return fail(session, run_dir, ExitCode::kOutOfMemory, "out of memory", true);
+  } catch (const c10::Error& error) {
+    log::debug("{}", error.what());
+    return fail(session, run_dir, ExitCode::kRankFailed, std::string("internal error: ") + error.what_without_backtrace(), true);
   } catch (const std::exception& error) {
     return fail(session, run_dir, ExitCode::kRankFailed, error.what(), true);
   }
