@@ -66,8 +66,8 @@ struct FlightLog {
   std::vector<FlightEvent> events;   // oldest first, the ring's content
 };
 
-// The newest `newest` events at most. Nothing when the file is absent, too short, or not a flight log of this version; an
-// event that was being written at that moment (or when the rank was killed) is left out.
+// The newest `newest` events at most. Nothing when the file is absent, too short, or not a flight log of this version;
+// an event being written at that moment (or when the rank was killed) is left out.
 std::optional<FlightLog> read_flight_log(const std::filesystem::path& file,
                                          std::size_t newest = FlightRecorder::kEvents);
 
