@@ -64,9 +64,10 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto pending = c10::static_intrusive_pointer_cast<Pending>(ctx->saved_data["pending"].toCapsule());
-    const auto scaled = [&](at::Tensor& grad) {
-      return grad.defined() ? std::move(grad).mul_(grads[0]) : at::Tensor();
-    };
+    const at::Tensor& scale = grads[0];
+    // A pass over [vocab, dim] is worth a look; on a GPU the look would cost a synchronisation.
+    const bool one = scale.is_cpu() && scale.item<double>() == 1;
+    const auto scaled = [&](at::Tensor& grad) { return grad.defined() && !one ? grad.mul_(scale) : grad; };
     TORCH_CHECK(pending->d_hidden.defined() || pending->d_weight.defined(), "cross_entropy_sum: backward ran already");
     const at::Tensor d_hidden = scaled(pending->d_hidden);
     pending->d_hidden.reset();

@@ -52,13 +52,7 @@ bool check_tree(const fs::path& dir, Report& report) {
 
 constexpr int kUsage = static_cast<int>(muster::ExitCode::kUsage);
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: golden_check DIR...\n");
-    return kUsage;
-  }
+int run(int argc, char** argv) {
   Report report;
   bool all_known = true;
   for (int i = 1; i < argc; ++i) {
@@ -69,4 +63,19 @@ int main(int argc, char** argv) {
   fmt::print("{} compared, {} failed\n", report.lines, report.failures);
   if (!all_known) return kUsage;
   return report.failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: golden_check DIR...\n");
+    return kUsage;
+  }
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {  // a directory that cannot be read
+    fmt::print(stderr, "golden_check: {}\n", error.what());
+    return kUsage;
+  }
 }
