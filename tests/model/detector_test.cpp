@@ -1,0 +1,143 @@
+#include "model/detector.h"
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "model/safetensors.h"
+#include "tiny_detector.h"
+
+namespace muster::model {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using test::image_batch, test::tiny_head, test::tiny_qwen;
+
+constexpr HeadLossOptions kOptions{0.25, 2, 5, 2, 2, 1};
+
+Detector make(const HeadConfig& head = tiny_head(), std::uint64_t seed = 4) {
+  return Detector::create(QwenVL::random(tiny_qwen(), {}, 4), head, test::kCaptionEnd, seed);
+}
+
+std::map<std::string, double> values(const std::vector<LossTerm>& terms) {
+  std::map<std::string, double> result;
+  for (const LossTerm& term : terms) result[term.name] = term.sum.item<double>();
+  return result;
+}
+
+TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
+  const Detector detector = make();
+  for (const NamedParam& param : detector.parameters()) param.tensor.set_requires_grad(true);
+  const std::vector<LossTerm> terms = detector.loss(image_batch({{4, 4}, {8, 4}}, 1), kOptions, 5);
+  at::Tensor total = at::zeros({});
+  std::set<std::string> names;
+  for (const LossTerm& term : terms) total = total + term.sum, names.insert(term.name);
+  CHECK(names == std::set<std::string>{"lm", "box_l1", "giou", "objectness", "caption", "aux_box_l1", "aux_giou",
+                                       "aux_objectness", "dn_box_l1", "dn_giou", "dn_objectness", "dn_caption"});
+  total.backward();
+  std::set<std::string> names_seen;
+  for (const NamedParam& param : detector.parameters()) {
+    INFO(param.name);
+    CHECK(param.tensor.grad().defined());
+    CHECK(names_seen.insert(param.name).second);
+  }
+  CHECK(names_seen.contains("detection_head.layers.1.cross_attention.key_value.weight"));
+}
+
+TEST_CASE("the loss depends on the noise seed only through denoising", "[unit]") {
+  const Detector detector = make();
+  const MicroBatch batch = image_batch({{4, 8}}, 1);
+  const auto a = values(detector.loss(batch, kOptions, 5)), b = values(detector.loss(batch, kOptions, 6));
+  CHECK(a == values(detector.loss(batch, kOptions, 5)));
+  for (const auto& [name, value] : a) {
+    INFO(name);
+    if (name.starts_with("dn_"))
+      CHECK(value != b.at(name));
+    else
+      CHECK(value == Catch::Approx(b.at(name)));
+  }
+}
+
+TEST_CASE("a text-only batch has the language loss alone", "[unit]") {
+  const Detector detector = make();
+  MicroBatch batch;
+  batch.input_ids = batch.labels = at::tensor({20, 21, 22, 23}, at::kLong);
+  batch.cu_seqlens = {0, 4};
+  batch.sample_ids = {0};
+  CHECK(values(detector.loss(batch, kOptions, 5)).size() == 1);
+}
+
+TEST_CASE("detections are in the image, best first, the same packed or alone", "[unit]") {
+  Detector detector = make();
+  detector.set_training(false);
+  const MicroBatch first = image_batch({{4, 4}}, 1);
+  MicroBatch both = image_batch({{4, 4}, {8, 8}}, 1);
+  const std::vector<std::vector<Detection>> alone = detector.detect(first), packed = detector.detect(both);
+  CHECK(packed[0].size() == 4);  // as many as it has tokens
+  CHECK(packed[1].size() == 6);
+  for (std::size_t image = 0; image < 2; ++image) {
+    for (std::size_t i = 0; i < packed[image].size(); ++i) {
+      const Detection& found = packed[image][i];
+      CHECK(found.box[0] >= 0);
+      CHECK(found.box[2] <= static_cast<float>(both.image_sizes[image][0]));
+      CHECK(found.box[0] < found.box[2]);
+      if (i > 0) CHECK(found.score <= packed[image][i - 1].score);
+    }
+  }
+  for (std::size_t i = 0; i < 4; ++i) CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
+}
+
+TEST_CASE("vision alone serves a head that does not read language", "[unit]") {
+  HeadConfig head = tiny_head();
+  head.use_language = false;
+  Detector detector = make(head);
+  MicroBatch batch = image_batch({{4, 4}}, 1);
+  batch.labels.fill_(kIgnoreLabel);
+  const auto terms = values(detector.loss(batch, kOptions, 5));
+  CHECK(terms.contains("box_l1"));
+  CHECK_FALSE(terms.contains("lm"));
+  detector.set_training(false);
+  CHECK(detector.detect(batch).size() == 1);
+}
+
+TEST_CASE("the mode is asserted and the gate is asked", "[unit]") {
+  Detector detector = make();
+  const MicroBatch batch = image_batch({{4, 4}}, 1);
+  std::set<std::string> asked;
+  detector.set_forward_gate([&](std::string_view prefix) { asked.emplace(prefix); });
+  CHECK_THROWS_WITH(detector.detect(batch), ContainsSubstring("training mode"));
+  detector.set_training(false);
+  CHECK_THROWS_WITH(detector.loss(batch, kOptions, 5), ContainsSubstring("evaluation mode"));
+  detector.detect(batch);
+  CHECK(asked.contains("detection_head."));
+}
+
+TEST_CASE("a saved head loads, another does not", "[unit]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "detection_head.safetensors";
+  const Detector first = make();
+  Detector second = make(tiny_head(), 99);
+  first.save_head(file);
+  CHECK(read_head_config(file).mlp_size == 32);
+  second.load_head(file);
+  const std::vector<NamedParam> a = first.head_parameters(), b = second.head_parameters();
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(at::equal(a[i].tensor, b[i].tensor));
+
+  HeadConfig wider = tiny_head();
+  wider.mlp_size = 48, wider.caption_layers = 2;
+  Detector third = make(wider);
+  CHECK_THROWS_WITH(third.load_head(file),
+                    ContainsSubstring("mlp_size is 32 in the file, 48 here") &&
+                        ContainsSubstring("missing detection_head.caption.layers.1.mlp.0.weight") &&
+                        ContainsSubstring("detection_head.layers.0.mlp.0.weight is [32, 16]"));
+  write_safetensors(file, {{"x", at::zeros({1})}});
+  CHECK_THROWS_AS(third.load_head(file), CheckpointError);
+}
+
+}  // namespace
+}  // namespace muster::model
