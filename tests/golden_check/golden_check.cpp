@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "golden_check/coco.h"
 #include "golden_check/model.h"
 #include "golden_check/processor.h"
 #include "golden_check/report.h"
@@ -31,6 +32,7 @@ bool check_or_skip_model(const fs::path& dir, Report& report) {
 constexpr Form kForms[] = {
     {muster::golden::is_model_dir, check_or_skip_model},
     {muster::golden::is_processor_dir, muster::golden::check_processor},
+    {muster::golden::is_coco_dir, muster::golden::check_coco},
 };
 
 // False when neither `dir` nor any directory in it has a form.
