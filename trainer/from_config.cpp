@@ -52,8 +52,8 @@ model::HeadConfig head_config(const configs::Detection& d) {
 
 model::HeadLossOptions head_loss_options(const configs::Config& config) {
   const configs::Loss& l = config.loss;
-  return {config.detection.enabled, l.focal_alpha, l.focal_gamma,
-          l.match_l1, l.match_giou, l.match_objectness, l.match_caption};
+  return {l.focal_alpha, l.focal_gamma, l.match_l1, l.match_giou, l.match_objectness, l.match_caption,
+          config.detection.enabled};
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
