@@ -1,7 +1,7 @@
-// bfloat16 as its 16 bits, in forms a compiler vectorises. Same rounding as c10::BFloat16: to nearest, ties to even.
+// bfloat16 as its 16 bits, in forms a compiler vectorises (builtins: a library call would not be inlined into loops
+// that are optimised otherwise than it). Same rounding as c10::BFloat16: to nearest, ties to even.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 namespace muster::sharding {
@@ -10,7 +10,7 @@ using Bf16Bits = std::uint16_t;
 
 __attribute__((always_inline)) inline float to_float(float value) { return value; }
 __attribute__((always_inline)) inline float to_float(Bf16Bits bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
 }
 
 template <typename T>
@@ -21,7 +21,7 @@ __attribute__((always_inline)) inline float from_float<float>(float value) {
 }
 template <>
 __attribute__((always_inline)) inline Bf16Bits from_float<Bf16Bits>(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto bits = __builtin_bit_cast(std::uint32_t, value);
   const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
   return static_cast<Bf16Bits>((bits & 0x7fffffffU) > 0x7f800000U ? 0x7fc0U : rounded);  // NaN stays NaN
 }

@@ -1,5 +1,10 @@
 #include "sharding/fused_adamw.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
 #include <cmath>
 
 #include "sharding/vectorize.h"
@@ -7,38 +12,49 @@
 namespace muster::sharding {
 namespace {
 
-struct NoOutput {};
-
-MUSTER_INLINE void store(NoOutput, std::int64_t, float) {}
-MUSTER_INLINE void store(Bf16Bits* __restrict out, std::int64_t i, float value) {
-  out[i] = from_float<Bf16Bits>(value);
+// One expression for one element and for eight: every operation rounds each element alone, so the bits are the same.
+template <typename Value>
+MUSTER_INLINE void update_moments(const Value& gradient, Value& exp_avg, Value& exp_avg_sq, const AdamWFactors& k) {
+  const Value g = gradient * k.scale;
+  exp_avg = exp_avg + k.one_minus_beta1 * (g - exp_avg);
+  exp_avg_sq = k.beta2 * exp_avg_sq + k.one_minus_beta2 * g * g;
+}
+template <typename Value>
+MUSTER_INLINE void update_master(Value& master, const Value& exp_avg, const Value& root, const AdamWFactors& k) {
+  master = master * k.decay - k.step_size * exp_avg / (root / k.sqrt_bias2 + k.eps);
 }
 
-template <typename Out>
-MUSTER_INLINE void update(const AdamWSpans& s, Out out, const AdamWFactors& f) {
-  const float* __restrict gradient = s.gradient;
-  float* __restrict master = s.master;
-  float* __restrict exp_avg = s.exp_avg;
-  float* __restrict exp_avg_sq = s.exp_avg_sq;
-  const std::int64_t count = s.count;
-  const AdamWFactors k = f;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float g = gradient[i] * k.scale;
-    const float m = exp_avg[i] + k.one_minus_beta1 * (g - exp_avg[i]);
-    const float v = k.beta2 * exp_avg_sq[i] + k.one_minus_beta2 * g * g;
-    const float denominator = __builtin_sqrtf(v) / k.sqrt_bias2 + k.eps;
-    const float p = master[i] * k.decay - k.step_size * m / denominator;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    master[i] = p;
-    store(out, i, p);
+MUSTER_INLINE void update_from(std::int64_t i, const AdamWSpans& s, const AdamWFactors& k) {
+  for (; i < s.count; ++i) {
+    update_moments(s.gradient[i], s.exp_avg[i], s.exp_avg_sq[i], k);
+    update_master(s.master[i], s.exp_avg[i], __builtin_sqrtf(s.exp_avg_sq[i]), k);
   }
 }
 
-MUSTER_AVX2 void fp32_avx2(const AdamWSpans& s, const AdamWFactors& f) { update(s, NoOutput{}, f); }
-void fp32_baseline(const AdamWSpans& s, const AdamWFactors& f) { update(s, NoOutput{}, f); }
-MUSTER_AVX2 void bf16_avx2(const AdamWSpans& s, Bf16Bits* out, const AdamWFactors& f) { update(s, out, f); }
-void bf16_baseline(const AdamWSpans& s, Bf16Bits* out, const AdamWFactors& f) { update(s, out, f); }
+void baseline(const AdamWSpans& s, const AdamWFactors& k) { update_from(0, s, k); }
+
+#if defined(__x86_64__)
+// Written out, since g++ does not vectorise a square root that might set errno.
+using Eight = float __attribute__((vector_size(32), aligned(4), may_alias));
+
+MUSTER_AVX2 void avx2(const AdamWSpans& s, const AdamWFactors& f) {
+  const AdamWFactors k = f;
+  std::int64_t i = 0;
+  for (; i + 8 <= s.count; i += 8) {
+    auto& master = *reinterpret_cast<Eight*>(s.master + i);
+    auto& exp_avg = *reinterpret_cast<Eight*>(s.exp_avg + i);
+    auto& exp_avg_sq = *reinterpret_cast<Eight*>(s.exp_avg_sq + i);
+    Eight p = master, m = exp_avg, v = exp_avg_sq;
+    update_moments(*reinterpret_cast<const Eight*>(s.gradient + i), m, v, k);
+    const Eight root = _mm256_sqrt_ps(v);
+    update_master(p, m, root, k);
+    master = p, exp_avg = m, exp_avg_sq = v;
+  }
+  update_from(i, s, k);
+}
+#else
+void avx2(const AdamWSpans& s, const AdamWFactors& k) { baseline(s, k); }
+#endif
 
 }  // namespace
 
@@ -55,11 +71,19 @@ AdamWFactors adamw_factors(const AdamWRun& run) {
 }
 
 void adamw_fp32(const AdamWSpans& spans, const AdamWFactors& factors) {
-  cpu_has_avx2() ? fp32_avx2(spans, factors) : fp32_baseline(spans, factors);
+  cpu_has_avx2() ? avx2(spans, factors) : baseline(spans, factors);
 }
 
-void adamw_bf16(const AdamWSpans& spans, Bf16Bits* parameter, const AdamWFactors& factors) {
-  cpu_has_avx2() ? bf16_avx2(spans, parameter, factors) : bf16_baseline(spans, parameter, factors);
+// In blocks that are still in the first-level cache when they are rounded.
+void adamw_bf16(const AdamWSpans& s, Bf16Bits* parameter, const AdamWFactors& factors) {
+  constexpr std::int64_t kBlock = 1024;
+  for (std::int64_t at = 0; at < s.count; at += kBlock) {
+    const std::int64_t count = std::min(kBlock, s.count - at);
+    adamw_fp32({s.gradient + at, s.master + at, s.exp_avg + at, s.exp_avg_sq + at, count}, factors);
+    const float* __restrict from = s.master + at;
+    Bf16Bits* __restrict to = parameter + at;
+    for (std::int64_t i = 0; i < count; ++i) to[i] = from_float<Bf16Bits>(from[i]);
+  }
 }
 
 }  // namespace muster::sharding

@@ -31,7 +31,7 @@ MUSTER_INLINE bool copy_cast(Wire* __restrict wire, const Gradient* __restrict g
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = add ? to_float(wire[i]) + to_float(gradient[i]) : to_float(gradient[i]);
     const Wire rounded = from_float<Wire>(value);
-    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(to_float(rounded)) & 0x7fffffffU;
+    const std::uint32_t magnitude = __builtin_bit_cast(std::uint32_t, to_float(rounded)) & 0x7fffffffU;
     largest = magnitude > largest ? magnitude : largest;
     wire[i] = rounded;
   }

@@ -31,8 +31,7 @@ std::map<std::string, double> settings() {
       {"object", 1},       {"caption", 1},       {"aux", 1},      {"dn", 1},        {"match_l1", 5},  {"match_giou", 2},
       {"match_object", 2}, {"match_caption", 1}, {"every", 100},  {"held_out", 64}, {"train", 2000},  {"beta2", 0.999},
       {"head_lr", 1},      {"text", 128},        {"alpha", 0.25}, {"gamma", 2},     {"proposals", 1}, {"accumulate", 2},
-      {"seed", 0},
-      {"init", 0.02}};
+      {"seed", 0},         {"init", 0.02}};
   const char* given = std::getenv("MUSTER_TRIAL");
   for (const std::string& pair : split(given == nullptr ? "" : given, ',')) {
     const std::vector<std::string> parts = split(pair, '=');
