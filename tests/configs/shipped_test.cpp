@@ -42,7 +42,7 @@ TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   CHECK(demo.data.train == "runs/demo_data/train.h5");
   CHECK(demo.data.image_mean == std::vector<double>{0.48145466, 0.4578275, 0.40821073});
   CHECK(demo.data.image_std == std::vector<double>{0.26862954, 0.26130258, 0.27577711});
-  CHECK(demo.batch.micro_batches_per_step * demo.batch.max_samples == 16);
+  CHECK(demo.batch.micro_batches_per_step * demo.batch.max_samples == 8);
   CHECK(demo.optimizer.beta1 == 0.9);
   CHECK(demo.optimizer.beta2 == 0.999);
   CHECK(demo.loss.box_l1 == 5);
@@ -53,7 +53,7 @@ TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   const Config bccd = load(shipped("bccd_small.yaml"));
   CHECK(bccd.tokens.expected.at("<|image_pad|>") == 151655);
   CHECK(bccd.data.max_vision_tokens == 200);
-  CHECK(bccd.data.answer == "json");
+  CHECK(bccd.data.answer == "labels");
   CHECK(bccd.loss.lm == 1);
   CHECK(bccd.batch.micro_batches_per_step % 4 == 0);  // 1, 2 or 4 ranks
 }
