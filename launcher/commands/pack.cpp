@@ -48,6 +48,7 @@ void print_json(const data::PackReport& report) {
 void run_pack(const PackFlags& flags) {
   if (flags.out.empty() && !flags.check_only) throw UsageError("pack: -o OUT.h5 is needed (or --check-only)");
   const data::Source source = data::read_source(flags.source, flags.format, flags.split);
+  if (!flags.check_only && fs::path(flags.out).has_parent_path()) fs::create_directories(fs::path(flags.out).parent_path());
   const data::PackReport report = data::pack_source(source, flags.out, flags.skip_bad, flags.check_only, flags.threads);
   print_summary(flags, source, report);
   if (flags.json) print_json(report);
