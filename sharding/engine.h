@@ -84,7 +84,7 @@ class ZeroEngine {
   void skip_step();
 
   // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the bytes released. With
-  // `trim_host` the C library gives free pages back, too: slow (see docs/sharding.md), meant for epoch ends.
+  // `trim_host` the C library gives free pages back, too: tens of milliseconds, meant for epoch ends.
   std::int64_t empty_partition_cache(bool trim_host = false);
 
   // Blocks until the parameters whose names start with `prefix` hold the newest values. The model calls it at its

@@ -41,10 +41,6 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
                         const ShardLayout& layout, int rank, const std::vector<std::vector<std::string>>& names,
                         ShardTensors& tensors);
 
-}  // namespace muster::sharding
-
-namespace muster::sharding {
-
 class ZeroEngine::Snapshot {
  public:
   ShardFile header;
