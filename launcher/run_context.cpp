@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "sharding/cuda_library.h"
 #include "trainer/checkpoint.h"
 #include "trainer/from_config.h"
 
@@ -41,12 +42,16 @@ configs::Config ConfigArguments::load() const { return configs::load(file, overr
 
 std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info) {
   const std::chrono::duration<double> timeout(config.timeout_s);
+  if (config.backend == "nccl") {
+    return sharding::load_cuda_library().make_nccl(info.store_host, info.store_port, info.rank, info.world_size,
+                                                   info.local_rank, timeout);
+  }
   if (info.world_size == 1) return sharding::make_self();
   if (config.backend == "mpi") return sharding::make_mpi(timeout);
   if (config.backend == "gloo") {
     return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
   }
-  throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks on this build; use mpi or gloo", config.backend,
+  throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl", config.backend,
                                 info.world_size));
 }
 

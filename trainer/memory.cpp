@@ -1,6 +1,5 @@
 #include "trainer/memory.h"
 
-#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,7 +18,5 @@ std::int64_t peak_resident_bytes() {
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * 1024;   // Linux counts KiB
 }
-
-void release_free_memory() { ::malloc_trim(0); }
 
 }  // namespace muster::trainer

@@ -79,8 +79,7 @@ StepStats Trainer::train_step() {
   stats.applied = health_.accept(state_.step, verdict, stats.loss, terms_);
   if (stats.applied) zero_->step(stats.group_lrs, verdict);    // [C] fused AdamW, gather
   else zero_->skip_step();
-  zero_->empty_partition_cache();
-  if (step.last_in_epoch) release_free_memory();
+  zero_->empty_partition_cache(step.last_in_epoch);            // at epoch ends the host's free pages go back too
 
   ++state_.step;
   state_.cursor = step.last_in_epoch ? data::Cursor{step.cursor.epoch + 1, 0}

@@ -4,6 +4,7 @@
 
 #include "sharding/cuda/kernels.cuh"
 #include "sharding/exact_sum.h"
+#include "sharding/fused_adamw.h"
 #include "sharding/kernels.h"
 
 namespace muster::sharding::cuda {

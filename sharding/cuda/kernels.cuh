@@ -6,9 +6,11 @@
 
 #include <cstdint>
 
-#include "sharding/fused_adamw.h"
+#include "sharding/adamw_types.h"
 
 namespace muster::sharding::cuda {
+
+using Bf16Bits = std::uint16_t;   // bfloat16 as its bits; sharding/bfloat16_bits.h needs C++20
 
 enum class Type { kFloat32, kBFloat16 };
 
