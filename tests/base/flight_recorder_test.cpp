@@ -126,6 +126,7 @@ TEST_CASE("flight recorder: a reader beside a running writer never sees a mixed 
       recorder.record(Phase::kReduce, 0, i);
     }
   });
+  while (read_flight_log(file, 1)->events.empty()) std::this_thread::yield();   // the writer may start late
   std::int64_t seen = 0, mixed = 0;
   for (int round = 0; round < 200; ++round) {
     const auto log = read_flight_log(file, 64);

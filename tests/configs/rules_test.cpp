@@ -90,7 +90,7 @@ TEST_CASE("a run shorter than its warm-up is allowed and warned about", "[unit]"
   const Lines found = warnings(load(files.path("complete.yaml"), overrides));
   REQUIRE(found.size() == 2);
   CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps: should be below schedule.max_steps"));
-  CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps = 30, schedule.max_steps = 4"));
+  CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps = 60, schedule.max_steps = 4"));
 }
 
 }  // namespace
