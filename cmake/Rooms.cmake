@@ -7,6 +7,7 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 # Flags every target of ours shares: the precompiled header needs them to be identical.
 add_library(muster_flags INTERFACE)
 target_compile_options(muster_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fpch-preprocess
+  $<$<BOOL:${MUSTER_UNITY}>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
   MUSTER_VERSION="${PROJECT_VERSION}")
@@ -17,6 +18,13 @@ if(MUSTER_SANITIZE)
   target_compile_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
   target_link_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
 endif()
+
+# Every file pays about 1.3 s for templates that <ATen/ATen.h> leaves to be instantiated at its end, so a clean build
+# compiles a room's files some at a time: half the processor time (measured on tests/sharding: 14.1 s alone, 6.7 s as
+# one). -DMUSTER_UNITY=OFF compiles each alone.
+function(muster_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+endfunction()
 
 add_library(muster_pch OBJECT cmake/pch.cpp)
 target_link_libraries(muster_pch PUBLIC muster_flags)
@@ -37,6 +45,7 @@ function(muster_room name)
     target_link_libraries(muster_${name} PUBLIC muster::${used})
   endforeach()
   target_precompile_headers(muster_${name} REUSE_FROM muster_pch)
+  muster_unity(muster_${name})
   set_property(TARGET muster_${name} PROPERTY MUSTER_HEADERS "${headers}")
 endfunction()
 
@@ -48,4 +57,5 @@ function(muster_executable name)
   endforeach()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}" ENABLE_EXPORTS ON)
   target_precompile_headers(${name} REUSE_FROM muster_pch)
+  muster_unity(${name})
 endfunction()

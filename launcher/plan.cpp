@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "launcher/preflight.h"
 #include "model/detection_head.h"
 #include "model/shapes.h"
 #include "trainer/from_config.h"
@@ -20,7 +20,8 @@ using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
   Shapes shapes;
   model::DetectionHead(config, model.text.hidden_size, 0, 0, at::kFloat, at::kCPU)
-      .visit("detection_head.", [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
+      .visit("detection_head.",
+             [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
   return shapes;
 }
 
@@ -30,20 +31,11 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
   return n;
 }
 
-std::int64_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  std::int64_t kib = 0;
-  while (file >> key >> kib >> unit) {
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
-
 int dtype_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
 
 // What autograd keeps per token of one transformer block without recomputation, in units of hidden_size elements: block
-// input, norm, q/k/v, attention output, two residuals, and the MLP's gate, up and product. With recomputation: the input.
+// input, norm, q/k/v, attention output, two residuals, and the MLP's gate, up and product. With recomputation: the
+// input.
 std::int64_t block_elements(std::int64_t hidden, std::int64_t mlp, bool recomputed) {
   return recomputed ? hidden : 8 * hidden + 3 * mlp;
 }
@@ -51,12 +43,14 @@ std::int64_t block_elements(std::int64_t hidden, std::int64_t mlp, bool recomput
 std::int64_t estimate_activations(const configs::Config& config, const model::QwenConfig& m) {
   const std::int64_t bytes = dtype_bytes(config.model.dtype);
   const std::int64_t patches = config.batch.max_vision_tokens * m.vision.merge_unit();
-  const std::int64_t vision = patches * m.vision.depth *
-                              block_elements(m.vision.hidden_size, m.vision.intermediate_size, config.model.checkpoint_vision);
+  const std::int64_t vision =
+      patches * m.vision.depth *
+      block_elements(m.vision.hidden_size, m.vision.intermediate_size, config.model.checkpoint_vision);
   const std::int64_t language =
       config.batch.max_tokens * m.text.num_layers *
       block_elements(m.text.hidden_size, m.text.intermediate_size, config.model.checkpoint_language);
-  const std::int64_t logits = 3 * config.model.logits_chunk_tokens * m.text.vocab_size * 4;   // fp32: logits, softmax, gradient
+  const std::int64_t logits =
+      3 * config.model.logits_chunk_tokens * m.text.vocab_size * 4;  // fp32: logits, softmax, gradient
   return (vision + language) * bytes + logits;
 }
 
@@ -75,13 +69,16 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   std::vector<std::int64_t> trainable;
   std::int64_t frozen = 0;
   for (const auto& [name, shape] : shapes) {
-    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    const auto rule =
+        std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
     if (rule == rules.end()) throw ConfigError("parameter " + name + " belongs to no learning-rate group");
     GroupCount& group = plan.groups[rule - rules.begin()];
     ++group.tensors;
     group.elements += product(shape);
-    if (rule->frozen) frozen += product(shape);
-    else trainable.push_back(product(shape));
+    if (rule->frozen)
+      frozen += product(shape);
+    else
+      trainable.push_back(product(shape));
   }
   sharding::PlanInput input;
   input.trainable_elements = sharding::flat_elements(trainable);
@@ -93,12 +90,13 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   input.micro_batches_per_rank = config.batch.micro_batches_per_step / ranks;
   plan.memory = sharding::plan_memory(input);
   plan.activation_bytes = estimate_activations(config, model);
-  plan.available_bytes = available_memory();
+  plan.available_bytes = this_machine().memory_bytes;
   return plan;
 }
 
 std::string format_plan(const RunPlan& plan, const configs::Config& config, int ranks) {
-  std::string text = fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
+  std::string text =
+      fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
   for (const GroupCount& g : plan.groups) {
     text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr, g.weight_decay,
                         g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
@@ -106,7 +104,9 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, int 
   const sharding::EngineBytes& b = plan.memory.bytes;
   const std::int64_t states = b.total() + plan.memory.frozen_parameters;
   const std::int64_t total = states + plan.activation_bytes;
-  const auto row = [&](const char* what, std::int64_t bytes) { text += fmt::format("  {:<28}{:>12}\n", what, human_bytes(bytes)); };
+  const auto row = [&](const char* what, std::int64_t bytes) {
+    text += fmt::format("  {:<28}{:>12}\n", what, human_bytes(bytes));
+  };
   text += fmt::format("\nbytes per rank, {} ranks, {} weights:\n", ranks, config.model.dtype);
   row("parameters", b.parameters);
   row("frozen parameters", plan.memory.frozen_parameters);
@@ -119,9 +119,10 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, int 
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
                       human_bytes(plan.memory.reduce_bytes_per_step), human_bytes(plan.memory.gather_bytes_per_step));
   if (config.run.device == "cpu" && total * ranks > plan.available_bytes) {
-    text += fmt::format("does NOT fit: {} ranks on this machine want {}, {} are available. Use more nodes, bf16 weights "
-                        "(model.dtype), smaller batch.max_tokens, or model.checkpoint_language: true\n",
-                        ranks, human_bytes(total * ranks), human_bytes(plan.available_bytes));
+    text += fmt::format(
+        "does NOT fit: {} ranks on this machine want {}, {} are available. Use more nodes, bf16 weights "
+        "(model.dtype), smaller batch.max_tokens, or model.checkpoint_language: true\n",
+        ranks, human_bytes(total * ranks), human_bytes(plan.available_bytes));
   } else if (config.run.device == "cpu") {
     text += fmt::format("fits: {} ranks on this machine want {}, {} are available\n", ranks, human_bytes(total * ranks),
                         human_bytes(plan.available_bytes));

@@ -16,7 +16,6 @@ namespace muster::trainer {
 namespace {
 
 constexpr const char* kModelFile = "model.safetensors";
-constexpr const char* kHeadFile = "detection_head.safetensors";
 using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 bool in_head(const std::string& name) { return name.starts_with("detection_head."); }

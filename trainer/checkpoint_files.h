@@ -12,6 +12,8 @@
 
 namespace muster::trainer {
 
+inline constexpr const char* kHeadFile = "detection_head.safetensors";
+
 // Copies to host memory what must not change while it is written: this rank's optimizer shard and, on rank 0, every
 // parameter. REQUIRES all gathers awaited.
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,

@@ -5,11 +5,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "trainer/checkpoint_files.h"
 
 namespace muster::trainer {
 namespace {
-
-constexpr const char* kHeadFile = "detection_head.safetensors";
 
 at::ScalarType scalar_type(const std::string& dtype) {
   if (dtype == "bf16") return at::kBFloat16;

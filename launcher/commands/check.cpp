@@ -15,7 +15,7 @@
 namespace muster::launcher {
 namespace {
 
-struct Arguments {
+struct CheckArguments {
   std::string file;
   std::vector<std::string> overrides;
   bool help_config = false;
@@ -40,7 +40,7 @@ void check_pack(const char* key, const std::string& path, const data::SampleEnco
              micro_batches / config.batch.micro_batches_per_step);
 }
 
-void check(const Arguments& a) {
+void check(const CheckArguments& a) {
   if (a.help_config) {
     fmt::print("{}", configs::describe_fields(false));
     return;
@@ -62,7 +62,7 @@ void check(const Arguments& a) {
 
 void add_check(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("check", "Everything that can be known before training");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<CheckArguments>();
   command->add_option("CONFIG", a->file, "YAML file of the run");
   command->add_option("--set", a->overrides, "key.path=value, over the file's")->allow_extra_args(false);
   command->add_option("--ranks,-n", a->ranks, "world size of the memory plan")->check(CLI::PositiveNumber);

@@ -11,7 +11,7 @@
 namespace muster::launcher {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string checkpoint, data, detections, ground_truth;
   std::int64_t max_samples = 0;
   bool json = false;
@@ -28,7 +28,7 @@ void print(const trainer::CocoMetrics& coco, bool json) {
   for (const auto& [name, ap] : coco.ap_per_category) fmt::print("AP of {:<20} {:.4f}\n", name, ap);
 }
 
-void eval(const Arguments& a) {
+void eval(const EvalArguments& a) {
   if (!a.detections.empty() || !a.ground_truth.empty()) {
     if (a.detections.empty() || a.ground_truth.empty() || !a.checkpoint.empty()) {
       throw UsageError("eval: give CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json");
@@ -48,7 +48,7 @@ void eval(const Arguments& a) {
 
 void add_eval(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("eval", "COCO metrics of a checkpoint on a pack, or of a detections file");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<EvalArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder");
   command->add_option("--data", a->data, "pack to evaluate on");
   command->add_option("--detections", a->detections, "COCO results json");

@@ -10,12 +10,12 @@
 namespace muster::launcher {
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   std::string checkpoint, image, prompt;
   std::int64_t max_new_tokens = 256;
 };
 
-void generate(const Arguments& a) {
+void generate(const GenerateArguments& a) {
   const c10::NoGradGuard no_grad;
   OpenedCheckpoint opened(a.checkpoint);
   data::EncodeOptions options = opened.encoder.options();
@@ -34,7 +34,7 @@ void generate(const Arguments& a) {
 
 void add_generate(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("generate", "Text from the language model (boxes come from predict)");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<GenerateArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder")->required();
   command->add_option("--image", a->image, "JPEG or PNG; text only when not given");
   command->add_option("--prompt", a->prompt, "the user's turn")->required();

@@ -14,12 +14,12 @@
 namespace muster::launcher {
 namespace {
 
-struct Arguments {
+struct MemcheckArguments {
   ConfigArguments config;
   std::int64_t steps = 60;
 };
 
-int memcheck(const Arguments& a) {
+int memcheck(const MemcheckArguments& a) {
   const TempDir scratch("muster-memcheck");
   configs::Config config = a.config.load();
   config.run.dir = scratch.path().string();
@@ -53,7 +53,7 @@ int memcheck(const Arguments& a) {
 
 void add_memcheck(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("memcheck", "Train a few steps and fit the memory slope: flat or leaking");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<MemcheckArguments>();
   a->config.add_to(*command);
   command->add_option("--steps", a->steps, "steps to train")->check(CLI::Range(6, 1000000));
   command->callback([&cli, a] { cli.exit_code = memcheck(*a); });

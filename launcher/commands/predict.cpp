@@ -14,7 +14,7 @@
 namespace muster::launcher {
 namespace {
 
-struct Arguments {
+struct PredictArguments {
   std::string checkpoint, out, font;
   std::vector<std::string> inputs;
   double threshold = -1;   // below 0: the config's
@@ -44,7 +44,7 @@ std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
   return images;
 }
 
-void predict(const Arguments& a) {
+void predict(const PredictArguments& a) {
   const std::vector<fs::path> paths = list_images(a.inputs);
   OpenedCheckpoint opened(a.checkpoint);
   const double threshold = a.threshold >= 0 ? a.threshold : opened.config.detection.score_threshold;
@@ -70,7 +70,7 @@ void predict(const Arguments& a) {
 
 void add_predict(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("predict", "Boxes and captions of images, as JSON and overlay PNG");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<PredictArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder")->required();
   command->add_option("IMAGES", a->inputs, "image files or folders")->required();
   command->add_option("-o,--out", a->out, "where detections.json and the PNGs go")->required();

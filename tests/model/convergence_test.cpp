@@ -20,7 +20,7 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kSide = 168, kCells = kSide / 28, kImageToken = 3, kVisionStart = 2, kEnd = 1, kColour = 10,
+constexpr std::int64_t kSide = 168, kCells = kSide / 28, kImageToken = 3, kVisionStart = 2, kTurnEnd = 1, kColour = 10,
                        kShape = 20;
 
 std::map<std::string, double> settings() {
@@ -184,7 +184,7 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
   const HeadLossOptions options{set["alpha"],      set["gamma"],        set["match_l1"],
                                 set["match_giou"], set["match_object"], set["match_caption"]};
   const std::uint64_t seed = static_cast<std::uint64_t>(whole("seed"));
-  Detector detector = Detector::create(QwenVL::random(qwen, {}, seed), head, kEnd, seed);
+  Detector detector = Detector::create(QwenVL::random(qwen, {}, seed), head, kTurnEnd, seed);
   const std::map<std::string, double> weights{{"box_l1", set["l1"]},
                                               {"giou", set["giou"]},
                                               {"objectness", set["object"]},

@@ -10,12 +10,14 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "loss_values.h"
 
 namespace muster::model {
 namespace {
 
+using test::loss_options, test::values;
+
 constexpr std::int64_t kText = 24, kVocab = 40, kEnd = 39;
-constexpr HeadLossOptions kOptions{0.25, 2, 5, 2, 2, 1};
 
 HeadConfig small_head() {
   HeadConfig config;
@@ -61,15 +63,9 @@ struct Batch {
                                     objects({}, {}), objects({0.5f, 0.5f, 0.4f, 0.6f}, {{1, 2, 3}})};
 };
 
-std::map<std::string, double> values(const std::vector<LossTerm>& terms) {
-  std::map<std::string, double> result;
-  for (const LossTerm& term : terms) result[term.name] = term.sum.item<double>();
-  return result;
-}
-
 std::vector<LossTerm> loss_of(const DetectionHead& head, const Batch& batch, const DenoisingQueries& denoising) {
   return head.loss(head.forward(batch.vision, batch.language, batch.layout, denoising), batch.targets, denoising,
-                   kOptions, batch.embedding);
+                   loss_options(1), batch.embedding);
 }
 
 TEST_CASE("tokens know where they lie", "[unit]") {
@@ -261,7 +257,7 @@ TEST_CASE("bf16 parameters still give fp32 boxes and terms", "[unit]") {
       head.forward(batch.vision.to(at::kBFloat16), batch.language.to(at::kBFloat16), batch.layout, denoising);
   CHECK(output.layers[1].boxes.scalar_type() == at::kFloat);
   for (const LossTerm& term :
-       head.loss(output, batch.targets, denoising, kOptions, batch.embedding.to(at::kBFloat16))) {
+       head.loss(output, batch.targets, denoising, loss_options(1), batch.embedding.to(at::kBFloat16))) {
     INFO(term.name);
     CHECK(term.sum.scalar_type() == at::kFloat);
     CHECK(term.sum.isfinite().item<bool>());

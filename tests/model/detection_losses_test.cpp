@@ -8,14 +8,15 @@
 #include <set>
 
 #include "base/rng.h"
+#include "loss_values.h"
 #include "model/denoising.h"
 
 namespace muster::model {
 namespace {
 
-using Catch::Approx;
+using test::loss_options, test::values;
 
-constexpr HeadLossOptions kOptions{0.25, 2, 5, 2, 2, 0};
+using Catch::Approx;
 
 at::Tensor random_boxes(Rng& rng, std::int64_t count) {
   at::Tensor boxes = at::empty({count, 4});
@@ -34,12 +35,6 @@ at::Tensor random_logits(Rng& rng, std::int64_t count) {
 ImageTargets targets_of(const at::Tensor& boxes) {
   const auto count = static_cast<std::size_t>(boxes.size(0));
   return {boxes, std::vector<std::vector<std::int64_t>>(count, {1}), std::vector<std::int64_t>(count, 0)};
-}
-
-std::map<std::string, double> values(const std::vector<LossTerm>& terms) {
-  std::map<std::string, double> result;
-  for (const LossTerm& term : terms) result[term.name] = term.sum.item<double>();
-  return result;
 }
 
 TEST_CASE("focal loss is its formula, and its gradient that of finite differences", "[unit]") {
@@ -64,8 +59,9 @@ TEST_CASE("focal loss is its formula, and its gradient that of finite difference
 
 TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[unit]") {
   const Box truth{0.5f, 0.5f, 0.2f, 0.2f};
-  CHECK(match_cost(truth, 0, truth, kOptions) < match_cost({0.55f, 0.5f, 0.2f, 0.2f}, 0, truth, kOptions));
-  CHECK(match_cost(truth, 2, truth, kOptions) < match_cost(truth, 1, truth, kOptions));
+  CHECK(match_cost(truth, 0, truth, loss_options(0)) <
+        match_cost({0.55f, 0.5f, 0.2f, 0.2f}, 0, truth, loss_options(0)));
+  CHECK(match_cost(truth, 2, truth, loss_options(0)) < match_cost(truth, 1, truth, loss_options(0)));
   CHECK(match_cost(truth, 0, truth, {0.25, 2, 5, 2, 0, 0}) == Approx(-2));  // L1 0, GIoU 1
   const double p = 0.5, focal = 0.25 * 0.25 * -std::log(p) - 0.75 * 0.25 * -std::log(1 - p);
   CHECK(match_cost(truth, 0, truth, {0.25, 2, 0, 0, 1, 0}) == Approx(focal));
@@ -78,13 +74,14 @@ struct Scene {
   std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)), targets_of(random_boxes(rng, 1))};
   std::vector<PredictionSet> sets{{"aux_", 0, 3, {3, 2}, {}, {}}, {"", 6, 3, {3, 2}, {}, {}}};
   Scene() {
-    for (PredictionSet& set : sets) set.matches = match_set(predictions, set, targets, kOptions, {});
+    for (PredictionSet& set : sets) set.matches = match_set(predictions, set, targets, loss_options(0), {});
   }
 };
 
 TEST_CASE("box terms are sums over matched pairs, objectness over every row but padding", "[unit]") {
   const Scene scene;
-  const std::map<std::string, double> got = values(box_terms(scene.predictions, scene.sets, scene.targets, kOptions));
+  const std::map<std::string, double> got =
+      values(box_terms(scene.predictions, scene.sets, scene.targets, loss_options(0)));
   for (const PredictionSet& set : scene.sets) {
     double l1 = 0, gap = 0, focal = 0;
     std::set<std::int64_t> hits;
@@ -117,11 +114,11 @@ TEST_CASE("the order of the queries does not matter", "[unit]") {
   const at::Tensor order = at::tensor({4, 2, 6, 0, 1, 5, 3}, at::kLong);
   const Predictions b{a.boxes.index_select(0, order), a.logits.index_select(0, order)};
   PredictionSet set{"", 0, 7, {7}, {}, {}}, moved = set;
-  set.matches = match_set(a, set, targets, kOptions, {});
-  moved.matches = match_set(b, moved, targets, kOptions, {});
+  set.matches = match_set(a, set, targets, loss_options(0), {});
+  moved.matches = match_set(b, moved, targets, loss_options(0), {});
   for (std::size_t i = 0; i < 3; ++i) CHECK(order[moved.matches[i].row].item<std::int64_t>() == set.matches[i].row);
-  const auto first = values(box_terms(a, {&set, 1}, targets, kOptions)),
-             second = values(box_terms(b, {&moved, 1}, targets, kOptions));
+  const auto first = values(box_terms(a, {&set, 1}, targets, loss_options(0))),
+             second = values(box_terms(b, {&moved, 1}, targets, loss_options(0)));
   for (const auto& [name, value] : first) CHECK(second.at(name) == Approx(value));
 }
 
@@ -131,9 +128,9 @@ TEST_CASE("an image without objects trains objectness only", "[unit]") {
                    logits = random_logits(rng, 4).requires_grad_(true);
   const std::vector<ImageTargets> targets{targets_of(at::empty({0, 4}))};
   PredictionSet set{"", 0, 4, {4}, {}, {}};
-  set.matches = match_set({boxes.detach(), logits.detach()}, set, targets, kOptions, {});
+  set.matches = match_set({boxes.detach(), logits.detach()}, set, targets, loss_options(0), {});
   CHECK(set.matches.empty());
-  const std::vector<LossTerm> terms = box_terms({boxes, logits}, {&set, 1}, targets, kOptions);
+  const std::vector<LossTerm> terms = box_terms({boxes, logits}, {&set, 1}, targets, loss_options(0));
   const auto got = values(terms);
   CHECK(got.at("box_l1") == 0);
   CHECK(got.at("giou") == 0);
@@ -149,14 +146,14 @@ TEST_CASE("with more objects than queries the best fitting objects are matched",
   const Predictions predictions{truths.index_select(0, at::tensor({3, 1}, at::kLong)), at::zeros({2})};
   const PredictionSet set{"", 0, 2, {2}, {}, {}};
   const std::vector<ImageTargets> targets{targets_of(truths)};
-  CHECK((match_set(predictions, set, targets, kOptions, {}) == std::vector<Match>{{1, 0, 1}, {0, 0, 3}}));
+  CHECK((match_set(predictions, set, targets, loss_options(0), {}) == std::vector<Match>{{1, 0, 1}, {0, 0, 3}}));
 }
 
 TEST_CASE("the caption's cost decides between equal boxes", "[unit]") {
   Rng rng(37);
   const at::Tensor box = random_boxes(rng, 1).expand({2, 4}).contiguous();
   const std::vector<ImageTargets> targets{targets_of(box)};
-  HeadLossOptions options = kOptions;
+  HeadLossOptions options = loss_options(0);
   options.match_caption = 1;
   const at::Tensor cost =
       at::tensor({0.0f, -0.9f, -0.9f, 0.0f}).view({1, 2, 2});  // query 0 says object 1, query 1 object 0
@@ -170,9 +167,9 @@ TEST_CASE("predictions that are not finite reach the loss, not an exception", "[
   boxes[1][2] = std::numeric_limits<float>::quiet_NaN();
   PredictionSet set{"", 0, 3, {3}, {}, {}};
   const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2))};
-  set.matches = match_set({boxes, at::zeros({3})}, set, targets, kOptions, {});
+  set.matches = match_set({boxes, at::zeros({3})}, set, targets, loss_options(0), {});
   CHECK(set.matches.size() == 2);
-  CHECK(std::isnan(values(box_terms({boxes, at::zeros({3})}, {&set, 1}, targets, kOptions)).at("box_l1")));
+  CHECK(std::isnan(values(box_terms({boxes, at::zeros({3})}, {&set, 1}, targets, loss_options(0))).at("box_l1")));
 }
 
 TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "loss_values.h"
 #include "model/safetensors.h"
 #include "tiny_detector.h"
 
@@ -16,24 +17,16 @@ namespace muster::model {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-using test::image_batch, test::tiny_head, test::tiny_qwen;
-
-constexpr HeadLossOptions kOptions{0.25, 2, 5, 2, 2, 1};
+using test::image_batch, test::loss_options, test::values, test::tiny_head, test::tiny_qwen;
 
 Detector make(const HeadConfig& head = tiny_head(), std::uint64_t seed = 4) {
   return Detector::create(QwenVL::random(tiny_qwen(), {}, 4), head, test::kCaptionEnd, seed);
 }
 
-std::map<std::string, double> values(const std::vector<LossTerm>& terms) {
-  std::map<std::string, double> result;
-  for (const LossTerm& term : terms) result[term.name] = term.sum.item<double>();
-  return result;
-}
-
 TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
   const Detector detector = make();
   for (const NamedParam& param : detector.parameters()) param.tensor.set_requires_grad(true);
-  const std::vector<LossTerm> terms = detector.loss(image_batch({{4, 4}, {8, 4}}, 1), kOptions, 5);
+  const std::vector<LossTerm> terms = detector.loss(image_batch({{4, 4}, {8, 4}}, 1), loss_options(1), 5);
   at::Tensor total = at::zeros({});
   std::set<std::string> names;
   for (const LossTerm& term : terms) total = total + term.sum, names.insert(term.name);
@@ -52,8 +45,8 @@ TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
 TEST_CASE("the loss depends on the noise seed only through denoising", "[unit]") {
   const Detector detector = make();
   const MicroBatch batch = image_batch({{4, 8}}, 1);
-  const auto a = values(detector.loss(batch, kOptions, 5)), b = values(detector.loss(batch, kOptions, 6));
-  CHECK(a == values(detector.loss(batch, kOptions, 5)));
+  const auto a = values(detector.loss(batch, loss_options(1), 5)), b = values(detector.loss(batch, loss_options(1), 6));
+  CHECK(a == values(detector.loss(batch, loss_options(1), 5)));
   for (const auto& [name, value] : a) {
     INFO(name);
     if (name.starts_with("dn_"))
@@ -69,7 +62,7 @@ TEST_CASE("a text-only batch has the language loss alone", "[unit]") {
   batch.input_ids = batch.labels = at::tensor({20, 21, 22, 23}, at::kLong);
   batch.cu_seqlens = {0, 4};
   batch.sample_ids = {0};
-  CHECK(values(detector.loss(batch, kOptions, 5)).size() == 1);
+  CHECK(values(detector.loss(batch, loss_options(1), 5)).size() == 1);
 }
 
 TEST_CASE("detections are in the image, best first, the same packed or alone", "[unit]") {
@@ -98,7 +91,7 @@ TEST_CASE("vision alone serves a head that does not read language", "[unit]") {
   Detector detector = make(head);
   MicroBatch batch = image_batch({{4, 4}}, 1);
   batch.labels.fill_(kIgnoreLabel);
-  const auto terms = values(detector.loss(batch, kOptions, 5));
+  const auto terms = values(detector.loss(batch, loss_options(1), 5));
   CHECK(terms.contains("box_l1"));
   CHECK_FALSE(terms.contains("lm"));
   detector.set_training(false);
@@ -112,7 +105,7 @@ TEST_CASE("the mode is asserted and the gate is asked", "[unit]") {
   detector.set_forward_gate([&](std::string_view prefix) { asked.emplace(prefix); });
   CHECK_THROWS_WITH(detector.detect(batch), ContainsSubstring("training mode"));
   detector.set_training(false);
-  CHECK_THROWS_WITH(detector.loss(batch, kOptions, 5), ContainsSubstring("evaluation mode"));
+  CHECK_THROWS_WITH(detector.loss(batch, loss_options(1), 5), ContainsSubstring("evaluation mode"));
   detector.detect(batch);
   CHECK(asked.contains("detection_head."));
 }

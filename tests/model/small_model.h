@@ -1,14 +1,12 @@
 // A tiny model and batches for it, made from seeds.
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include "base/micro_batch.h"
 #include "model/qwen_vl.h"
 
 namespace muster::test {
 
-constexpr std::int64_t kImageToken = 50, kVisionStart = 51, kVisionEnd = 52;
+constexpr std::int64_t kSmallImageToken = 50, kSmallVisionStart = 51, kSmallVisionEnd = 52;
 
 inline model::QwenConfig small_config(bool tied = true) {
   model::QwenConfig c{};
@@ -35,7 +33,7 @@ inline model::QwenConfig small_config(bool tied = true) {
             .rope_theta = 1e6,
             .mrope_section = {1, 1, 2},
             .tie_word_embeddings = tied};
-  c.image_token_id = kImageToken, c.vision_start_token_id = kVisionStart, c.initializer_range = 0.1;
+  c.image_token_id = kSmallImageToken, c.vision_start_token_id = kSmallVisionStart, c.initializer_range = 0.1;
   return c;
 }
 
@@ -50,9 +48,9 @@ inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64
   batch.cu_seqlens = {0};
   for (std::size_t s = 0; s < samples.size(); ++s) {
     for (const auto& [rows, columns] : samples[s]) {
-      ids.push_back(kVisionStart);
-      ids.insert(ids.end(), rows * columns / 4, kImageToken);
-      ids.push_back(kVisionEnd);
+      ids.push_back(kSmallVisionStart);
+      ids.insert(ids.end(), rows * columns / 4, kSmallImageToken);
+      ids.push_back(kSmallVisionEnd);
       grid.insert(grid.end(), {1, rows, columns});
       pixels.push_back(at::randn({rows * columns, 1176}));
       batch.image_samples.push_back(static_cast<std::int64_t>(s));

@@ -1,0 +1,21 @@
+// What the tests of losses share.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/detector.h"
+
+namespace muster::test {
+
+// Focal loss as published (alpha 0.25, gamma 2), DETR's matching weights (L1 5, GIoU 2, class 2), captions as given.
+constexpr model::HeadLossOptions loss_options(double match_caption) { return {0.25, 2, 5, 2, 2, match_caption}; }
+
+inline std::map<std::string, double> values(const std::vector<model::LossTerm>& terms) {
+  std::map<std::string, double> result;
+  for (const model::LossTerm& term : terms) result[term.name] = term.sum.item<double>();
+  return result;
+}
+
+}  // namespace muster::test
