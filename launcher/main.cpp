@@ -11,15 +11,16 @@
 
 int main(int argc, char** argv) {
   using namespace muster;
-  CLI::App app{"muster: fine-tunes a Qwen2.5-VL-style detector on many GPUs, and explains itself when it fails", "muster"};
+  CLI::App app{"muster: fine-tunes a Qwen2.5-VL-style detector on many GPUs, and explains itself when it fails",
+               "muster"};
   app.set_version_flag("--version", MUSTER_VERSION);
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
-  for (auto* add : {launcher::add_synth, launcher::add_pack, launcher::add_tokens, launcher::add_check, launcher::add_plan,
-                    launcher::add_launch, launcher::add_rank_wrap, launcher::add_train, launcher::add_submit,
-                    launcher::add_eval, launcher::add_predict, launcher::add_generate, launcher::add_export,
-                    launcher::add_report, launcher::add_params, launcher::add_memcheck, launcher::add_triage,
-                    launcher::add_doctor}) {
+  for (auto* add :
+       {launcher::add_synth, launcher::add_pack, launcher::add_tokens, launcher::add_check, launcher::add_plan,
+        launcher::add_launch, launcher::add_train, launcher::add_submit, launcher::add_eval, launcher::add_predict,
+        launcher::add_generate, launcher::add_export, launcher::add_report, launcher::add_params,
+        launcher::add_memcheck, launcher::add_triage, launcher::add_doctor, launcher::add_status}) {
     add(cli);
   }
 

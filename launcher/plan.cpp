@@ -94,20 +94,12 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   return plan;
 }
 
-std::string format_plan(const RunPlan& plan, const configs::Config& config, int ranks) {
-  std::string text =
-      fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
-  for (const GroupCount& g : plan.groups) {
-    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr, g.weight_decay,
-                        g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
-  }
-  const sharding::EngineBytes& b = plan.memory.bytes;
-  const std::int64_t states = b.total() + plan.memory.frozen_parameters;
-  const std::int64_t total = states + plan.activation_bytes;
+std::string memory_table(const RunPlan& plan) {
+  std::string text;
   const auto row = [&](const char* what, std::int64_t bytes) {
     text += fmt::format("  {:<28}{:>12}\n", what, human_bytes(bytes));
   };
-  text += fmt::format("\nbytes per rank, {} ranks, {} weights:\n", ranks, config.model.dtype);
+  const sharding::EngineBytes& b = plan.memory.bytes;
   row("parameters", b.parameters);
   row("frozen parameters", plan.memory.frozen_parameters);
   row("gradient shard (fp32)", b.gradient_shard);
@@ -115,7 +107,20 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, int 
   row("moments shard (fp32)", b.moments);
   row("staging of the reduction", b.staging);
   row("activations, estimated", plan.activation_bytes);
-  row("total", total);
+  row("total", plan.rank_bytes());
+  return text;
+}
+
+std::string format_plan(const RunPlan& plan, const configs::Config& config, int ranks) {
+  std::string text =
+      fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
+  for (const GroupCount& g : plan.groups) {
+    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr, g.weight_decay,
+                        g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
+  }
+  const std::int64_t total = plan.rank_bytes();
+  text += fmt::format("\nbytes per rank, {} ranks, {} weights:\n", ranks, config.model.dtype);
+  text += memory_table(plan);
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
                       human_bytes(plan.memory.reduce_bytes_per_step), human_bytes(plan.memory.gather_bytes_per_step));
   if (config.run.device == "cpu" && total * ranks > plan.available_bytes) {
