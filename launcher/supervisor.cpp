@@ -69,12 +69,27 @@ class Supervisor {
 
   LaunchResult run() {
     archive_black_boxes(spec_.run_dir);
+    find_rung();
     for (int attempt = 0;; ++attempt) {
       if (!start_again(attempt)) return result_;
     }
   }
 
  private:
+  // An earlier launch of the same config may have stepped down its ladder: continuing from its checkpoint at the top
+  // would only run out of memory again.
+  void find_rung() {
+    if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
+    const json record = json::parse(read_text(spec_.run_dir / "launch.json"), nullptr, false);
+    if (!record.is_object() || !record.contains("ladder_overrides")) return;
+    for (std::size_t i = 0; i < spec_.ladder.size(); ++i) {
+      if (record["ladder_overrides"] != json(spec_.ladder[i].overrides)) continue;
+      spec_.ladder_rung = static_cast<int>(i) + 1;
+      log::warn("memory ladder: continuing on rung {} of {}, as the earlier launch left it: {} (T-005)",
+                spec_.ladder_rung, spec_.ladder.size(), spec_.ladder[i].what);
+    }
+  }
+
   // One attempt; true when another is to follow.
   bool start_again(int attempt) {
     const std::int64_t before = newest_checkpoint(spec_.run_dir);
@@ -134,7 +149,8 @@ class Supervisor {
   std::string leave_hosts_out(const AttemptResult& ended) {
     const std::vector<Host> used = hosts_in_use(spec_, ended);
     const std::string failed_on = ended.failure ? ended.failure->rank.status.host : "";
-    const bool twice = !failed_on.empty() && failed_on == last_failed_host_ && stalled_ >= 2;
+    const bool named = std::ranges::find(used, failed_on, &Host::name) != used.end();  // as it calls itself
+    const bool twice = named && failed_on == last_failed_host_ && stalled_ >= 2;
     last_failed_host_ = failed_on;
     if (spec_.min_ranks == 0 || used.size() < 2) return "";
     std::vector<std::string> lost = silent_hosts(spec_, used);
@@ -169,7 +185,8 @@ class Supervisor {
 
   void save_record(int attempt) const {
     const Command command = build_command(spec_, attempt);
-    json attempts = json::array(), changes = json::array();
+    json attempts = json::array(), changes = json::array(), overrides = json::array();
+    if (spec_.ladder_rung > 0) overrides = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung - 1)].overrides;
     for (const AttemptResult& a : result_.attempts) attempts.push_back(to_json(a));
     for (const Change& c : result_.changes) changes.push_back({{"attempt", c.attempt}, {"what", c.what}});
     const json record{{"command", command.argv},
@@ -178,6 +195,7 @@ class Supervisor {
                       {"hosts", host_list(spec_.hosts)},
                       {"ranks", spec_.ranks},
                       {"ladder_rung", spec_.ladder_rung},
+                      {"ladder_overrides", overrides},
                       {"changes", changes},
                       {"attempt", attempt},
                       {"attempts", attempts},

@@ -17,8 +17,10 @@
 #include "launcher/node_preflight.h"
 #include "launcher/process_tree.h"
 #include "launcher/run_folder.h"
+#include "launcher/source_files.h"
 #include "launcher/supervisor.h"
 #include "launcher/world.h"
+#include "trainer/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
@@ -27,7 +29,7 @@ struct LaunchOptions {
   std::string config;
   int ranks = 0;
   std::vector<std::string> overrides;
-  bool fresh = false;
+  bool fresh = false, debug = false;
   std::string starter = "auto", colour = "auto", hostfile;
 };
 
@@ -103,18 +105,27 @@ std::vector<Rung> usable_ladder(const LaunchOptions& options, const configs::Con
 }
 
 LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
-  const fs::path self = fs::read_symlink("/proc/self/exe");
+  const fs::path self = executable_path(), wrapper = self.parent_path() / "muster-rank-wrap";
+  if (!fs::exists(wrapper)) {
+    throw PreflightError(fmt::format(
+        "{} is missing: the two programs are installed together (`./run build` makes both)", wrapper.string()));
+  }
   LaunchSpec spec;
   spec.run_dir = fs::absolute(config.run.dir);
   spec.ranks = options.ranks;
   choose_starter(options.starter, spec);
-  spec.wrapper = {(self.parent_path() / "muster-rank-wrap").string()};
+  spec.wrapper = {wrapper.string()};
   spec.rank_program = {self.string(), "train", options.config};
   for (const std::string& set : options.overrides) {
     spec.rank_program.push_back("--set");
     spec.rank_program.push_back(set);
   }
   spec.environment = config.launch.environment;
+  if (options.debug) {
+    for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
+      spec.environment[variable] = "1";
+    spec.environment["NCCL_DEBUG"] = "INFO";
+  }
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.hosts = choose_hosts(options, config.launch);
   spec.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
@@ -131,12 +142,32 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   return spec;
 }
 
+// one step after the newest checkpoint, every kernel launch waited for, everything logged, in run.dir/debug,
+// where the checkpoint is only a link: the run itself stays as it is.
+LaunchOptions debug_options(LaunchOptions options) {
+  const fs::path run_dir = fs::absolute(configs::load(options.config, options.overrides).run.dir);
+  const fs::path debug_dir = run_dir / "debug";
+  const std::int64_t step = newest_checkpoint(run_dir);
+  fs::remove_all(debug_dir);
+  make_run_folder(debug_dir);
+  if (step >= 0) {
+    const std::string name = trainer::CheckpointStore::folder_name(step);
+    fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
+  }
+  for (const std::string& set :
+       {"run.dir=" + debug_dir.string(), fmt::format("schedule.max_steps={}", std::max<std::int64_t>(step, 0) + 1),
+        std::string("logging.level=debug"), std::string("launch.max_restarts=0"), std::string("eval.max_samples=1")})
+    options.overrides.push_back(set);
+  return options;
+}
+
 log::Colour log_colour(const std::string& choice) {
   const bool colour = wants_colour(choice, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
   return colour ? log::Colour::kAlways : log::Colour::kNever;
 }
 
-int launch(const LaunchOptions& options) {
+int launch(const LaunchOptions& asked) {
+  const LaunchOptions options = asked.debug ? debug_options(asked) : asked;
   const configs::Config config = configs::load(options.config, options.overrides);
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
@@ -170,6 +201,8 @@ void add_launch(CommandLine& cli) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_flag("--fresh", options->fresh, "move an earlier run's checkpoints and metrics aside and start anew");
+  command->add_flag("--debug", options->debug,
+                    "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");
   command->add_option("--starter", options->starter, "what starts the ranks; auto: srun in a batch job, else mpirun")
       ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
       ->capture_default_str();

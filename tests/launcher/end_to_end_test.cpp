@@ -78,6 +78,14 @@ TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric ab
   CHECK(status["ranks"][1]["phase"] == "done");
   CHECK(status["ranks"][1]["end"] == "code 0");
 
+  const auto debug = program.launch("2", {"--debug"});
+  INFO(debug.output);
+  CHECK(debug.exit_code == 0);
+  CHECK_THAT(read_text(run_dir / "debug" / "metrics.jsonl"), ContainsSubstring("\"step\": 4"));
+  CHECK(fs::exists(run_dir / "checkpoints" / "step-000003" / "manifest.json"));
+  CHECK(!fs::exists(run_dir / "checkpoints" / "step-000004"));
+  CHECK_THAT(read_text(run_dir / "debug" / "launch.json"), ContainsSubstring("CUDA_LAUNCH_BLOCKING"));
+
   const auto sick =
       program.launch("2", {"--fresh", "--set", "health.max_grad_norm=1e-9", "--set", "health.max_skips_in_row=1"});
   CHECK(sick.exit_code == 77);

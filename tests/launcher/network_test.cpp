@@ -99,6 +99,19 @@ TEST_CASE("network: ranks on two hosts finish; every node answers the preflight"
   CHECK(!any_failed(judge_equality(answers.nodes)));
 }
 
+TEST_CASE("network: a host on which a rank fails twice without progress is left out", "[fault][ranks]") {
+  const Network network;
+  fake::World world(4, {"--fault", "abort", "--fault-rank", "3", "--fault-step", "0", "--steps", "4"});
+  spread(world, network);
+  world.spec.max_restarts = 3;
+  world.spec.min_ranks = 2;
+  const LaunchResult result = world.run("bad host");
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 3);
+  REQUIRE(result.changes.size() == 1);
+  CHECK_THAT(result.changes[0].what, ContainsSubstring("without h2 (its ranks keep failing there), on 2 ranks"));
+}
+
 TEST_CASE("network: a host is cut off: it is named, and the run goes on without it", "[fault][ranks][.slow]") {
   const Network network;
   fake::World world(4, {"--steps", "200", "--step-ms", "50", "--checkpoint-every", "5"});

@@ -151,7 +151,7 @@ TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts ag
 }
 
 TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung", "[fault]") {
-  World world(2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5"});
+  World world(2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
   world.spec.max_restarts = 1;
   world.spec.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
   const LaunchResult result = world.run("ladder");
@@ -164,6 +164,12 @@ TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its
   const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
   CHECK(record["ladder_rung"] == 2);
   CHECK(record["changes"].size() == 2);
+
+  world.spec.rank_program.insert(world.spec.rank_program.end(), {"--fault", "none", "--steps", "7"});  // a later launch
+  CHECK(world.run("continued").attempts.size() == 1);
+  const auto later = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(later["ladder_rung"] == 2);
+  CHECK(later["changes"].empty());
 
   World small(1, {"--fault", "oom", "--fault-rank", "0", "--steps", "5"});
   small.spec.max_restarts = 3;

@@ -124,10 +124,10 @@ int main(int argc, char** argv) {
   Options o;
   CLI::App* rank = app.add_subcommand("rank");
   rank->add_option("--run-dir", o.run_dir);
-  rank->add_option("--steps", o.steps);
+  rank->add_option("--steps", o.steps)->take_last();
   rank->add_option("--step-ms", o.step_ms);
   rank->add_option("--checkpoint-every", o.checkpoint_every);
-  rank->add_option("--fault", o.fault);
+  rank->add_option("--fault", o.fault)->take_last();
   rank->add_option("--fault-rank", o.fault_rank);
   rank->add_option("--fault-step", o.fault_step);
   rank->add_option("--fault-attempts", o.fault_attempts);
