@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sharding/vectorize.h"
+#include "base/vectorize.h"
 
 namespace muster::sharding {
 namespace {

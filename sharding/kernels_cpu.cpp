@@ -5,7 +5,7 @@
 #include "sharding/exact_sum.h"
 #include "sharding/fused_adamw.h"
 #include "sharding/kernels.h"
-#include "sharding/vectorize.h"
+#include "base/vectorize.h"
 
 namespace muster::sharding {
 namespace {
