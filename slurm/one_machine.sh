@@ -131,26 +131,26 @@ up() {
   print_variables
 }
 
-# Ends exactly the processes that name the state folder in their command line: the daemons and the steps of their jobs.
+# environment_has PID NAME=VALUE
+environment_has() { { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qxF "$2"; }
+
+# The daemons name the state folder on their command line. A step manager outlives its killed daemon; it has our SLURM_CONF.
 processes() {
   local p
-  for p in /proc/[0-9]*; do
-    p=${p#/proc/}
-    [ "$p" != $$ ] && { tr "\0" " " <"/proc/$p/cmdline"; } 2>/dev/null | grep -qE "^[^ ]*(munged|slurmctld|slurmd) .*$dir/" && echo "$p"
-  done
-  return 0
+  pgrep -f "^[^ ]*(munged|slurmctld|slurmd) .*$dir/" || true
+  for p in $(pgrep -x slurmstepd); do if environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then echo "$p"; fi; done
 }
 
 # Their processes are not ours to find later.
 end_jobs() {
   timeout 10 scancel --quiet --user "$(id -un)" 2>/dev/null || true
-  local tries=150
-  while [ -n "$(timeout 10 squeue -h -o %i 2>/dev/null)" ] && [ $((tries--)) -gt 0 ]; do sleep 0.1; done
+  local tries=30
+  while [ -n "$(timeout 2 squeue -h -o %i 2>/dev/null)" ] && [ $((tries--)) -gt 0 ]; do sleep 0.1; done
 }
 
 down() {
   local pids tries=50
-  [ -d "$dir" ] || return 0
+  if [ ! -d "$dir" ]; then return 0; fi
   if is_up; then end_jobs; fi
   mapfile -t pids < <(processes)
   [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
@@ -159,17 +159,13 @@ down() {
   rm -rf "$dir"
 }
 
-# Steps of a node hold files of its spool folder open, or carry its name in their environment.
+# The processes of a node's steps carry its name; their managers do not, and are left: they have nothing to manage.
 kill_node() {
   local p pids=()
-  for p in /proc/[0-9]*; do
-    p=${p#/proc/}
-    [ "$p" = $$ ] && continue
-    if { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "SLURMD_NODENAME=$1" &&
-       { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "SLURM_CONF=$SLURM_CONF"; then pids+=("$p")
-    elif ls -l "/proc/$p/fd" 2>/dev/null | grep -q "$dir/spool.$1/"; then pids+=("$p"); fi
+  for p in $(pgrep -u "$(id -u)" .); do
+    if environment_has "$p" "SLURMD_NODENAME=$1" && environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then pids+=("$p"); fi
   done
-  kill -9 "$(cat "$dir/slurmd.$1.pid")" "${pids[@]}"
+  kill -9 "$(cat "$dir/slurmd.$1.pid")" "${pids[@]}" 2>/dev/null || true
 }
 
 restart_node() {
