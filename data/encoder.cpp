@@ -221,16 +221,18 @@ MicroBatch SampleEncoder::encode(const Pack& pack, const std::vector<std::int64_
   return batch.finish();
 }
 
-MicroBatch SampleEncoder::encode_image(const Image& image, const std::string& name) const {
-  Sample sample;
-  sample.name = name;
-  sample.image = name;
-  sample.width = image.width;
-  sample.height = image.height;
-  const EncodedSample encoded = encode_for_model(sample, false, name);
+MicroBatch SampleEncoder::encode_images(const std::vector<NamedImage>& images) const {
   BatchBuilder batch(options_.patches);
-  batch.add_text(-1, encoded.text);
-  batch.add_image(image, encoded.image);
+  for (const auto& [image, name] : images) {
+    Sample sample;
+    sample.name = name;
+    sample.image = name;
+    sample.width = image->width;
+    sample.height = image->height;
+    const EncodedSample encoded = encode_for_model(sample, false, name);
+    batch.add_text(-1, encoded.text);
+    batch.add_image(*image, encoded.image);
+  }
   return batch.finish();
 }
 

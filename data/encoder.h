@@ -45,6 +45,12 @@ struct EncodedSample {
   ImagePlan image;
 };
 
+// A loose image, for predict.
+struct NamedImage {
+  const Image* image;
+  std::string name;
+};
+
 class SampleEncoder {
  public:
   SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options);  // keeps a reference
@@ -54,8 +60,9 @@ class SampleEncoder {
   MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples, bool with_answer) const;
   // Text alone, the assistant's turn open.
   MicroBatch encode_prompt(const std::string& prompt) const;
-  // A loose image, for predict.
-  MicroBatch encode_image(const Image& image, const std::string& name) const;
+  // Loose images, a sample each, the assistant's turns open.
+  MicroBatch encode_images(const std::vector<NamedImage>& images) const;
+  MicroBatch encode_image(const Image& image, const std::string& name) const { return encode_images({{&image, name}}); }
 
   const EncodeOptions& options() const { return options_; }
 

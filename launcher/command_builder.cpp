@@ -62,6 +62,7 @@ Words srun_words(const LaunchSpec& spec) {
   if (!names.empty()) words.push_back("--nodelist=" + join(names, ","));
   if (!spec.avoid.empty()) words.push_back("--exclude=" + join(spec.avoid, ","));
   append(words, {"--kill-on-bad-exit=1", "--cpu-bind=" + srun_binding(spec), "--export=ALL"});
+  append(words, spec.starter_options);
   return words;
 }
 

@@ -88,6 +88,11 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   input.param_bytes = dtype_bytes(config.model.dtype);
   input.wire_bytes = dtype_bytes(config.sharding.wire_dtype);
   input.micro_batches_per_rank = config.batch.micro_batches_per_step / ranks;
+  input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
+  input.native_reduce = config.sharding.reduce == "native";
+  const sharding::EngineOptions options = trainer::engine_options(config);
+  input.master = options.master;
+  input.bf16_moments = options.bf16_moments;
   plan.memory = sharding::plan_memory(input);
   plan.activation_bytes = estimate_activations(config, model);
   plan.available_bytes = this_machine().memory_bytes;
@@ -103,8 +108,9 @@ std::string memory_table(const RunPlan& plan) {
   row("parameters", b.parameters);
   row("frozen parameters", plan.memory.frozen_parameters);
   row("gradient shard (fp32)", b.gradient_shard);
-  row("master shard (fp32)", b.master);
-  row("moments shard (fp32)", b.moments);
+  row("master shard", b.master);
+  row("moments shard", b.moments);
+  row("local accumulation (fp32)", b.accumulation);
   row("staging of the reduction", b.staging);
   row("activations, estimated", plan.activation_bytes);
   row("total", plan.rank_bytes());

@@ -121,7 +121,7 @@ std::string value_after(std::string_view text, std::string_view key) {
   return std::string(text.substr(begin, text.find_first_of(" \n", begin) - begin));
 }
 
-json job_as_json(const SlurmJob& job) {
+json job_as_json(const JobStatus& job) {
   return {{"id", job.id}, {"state", job.state}, {"reason", job.reason}, {"restarts", job.restarts}};
 }
 
@@ -198,8 +198,8 @@ std::string status_as_json(const RunStatus& s) {
   return value.dump(1, ' ', false, json::error_handler_t::replace);
 }
 
-SlurmJob parse_slurm_job(std::string_view text) {
-  SlurmJob job;
+JobStatus parse_job_status(std::string_view text) {
+  JobStatus job;
   job.id = value_after(text, "JobId=");
   job.state = value_after(text, "JobState=");
   job.reason = value_after(text, " Reason=");

@@ -17,7 +17,7 @@ struct RankNow {
   double silent_s = 0;  // since its newest event
 };
 
-struct SlurmJob {
+struct JobStatus {
   std::string id, state, reason;
   std::filesystem::path run_dir;
   int restarts = 0;
@@ -33,7 +33,7 @@ struct RunStatus {
   std::string what;                  // of the last attempt that ended
   std::vector<std::string> changes;  // rungs of the memory ladder, hosts left out
   std::vector<RankNow> ranks_now;
-  std::optional<SlurmJob> job;
+  std::optional<JobStatus> job;
 };
 
 // Throws UsageError when the folder holds no run.
@@ -44,7 +44,7 @@ std::string status_as_json(const RunStatus& status);
 
 // From `scontrol show job`. The run folder is two above the job's log, as slurm/train.sbatch says. Throws UsageError
 // when the text is of no job.
-SlurmJob parse_slurm_job(std::string_view text);
+JobStatus parse_job_status(std::string_view text);
 bool is_job_id(std::string_view text);  // digits, "_" and digits for a member of an array
 
 }  // namespace muster::launcher

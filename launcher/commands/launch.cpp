@@ -13,10 +13,13 @@
 #include "configs/config.h"
 #include "launcher/command_builder.h"
 #include "launcher/commands.h"
+#include "launcher/conclusion.h"
 #include "launcher/console.h"
+#include "launcher/container.h"
 #include "launcher/node_preflight.h"
 #include "launcher/process_tree.h"
 #include "launcher/run_folder.h"
+#include "launcher/slurm_job.h"
 #include "launcher/source_files.h"
 #include "launcher/supervisor.h"
 #include "launcher/world.h"
@@ -30,7 +33,7 @@ struct LaunchOptions {
   int ranks = 0;
   std::vector<std::string> overrides;
   bool fresh = false, debug = false;
-  std::string starter = "auto", colour = "auto", hostfile;
+  std::string starter = "auto", colour = "auto", hostfile, container;
 };
 
 std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
@@ -53,7 +56,8 @@ void preflight(const LaunchOptions& options, const configs::Config& config, cons
   if (nodes == 1) {
     findings = examine_here(config, spec.ranks);
   } else {
-    std::vector<std::string> doctor{spec.rank_program.front(), "doctor", options.config};
+    std::vector<std::string> doctor(spec.wrapper.begin(), spec.wrapper.end() - 1);  // into the container
+    doctor.insert(doctor.end(), {spec.rank_program.front(), "doctor", options.config});
     for (const std::string& set : options.overrides) doctor.insert(doctor.end(), {"--set", set});
     log::info("preflight on {} nodes", nodes);
     findings = judge_nodes(ask_nodes(spec, nodes, doctor), spec, nodes, config);
@@ -139,6 +143,8 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.min_ranks = config.launch.min_ranks;
   spec.ladder = usable_ladder(options, config);
   spec.colour = wants_colour(options.colour, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
+  if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
+  if (!options.container.empty()) enter_container(spec, options.container, config.run.device == "cuda");
   return spec;
 }
 
@@ -184,7 +190,7 @@ int launch(const LaunchOptions& asked) {
       log::info("--fresh: the earlier run's results are now in {}", aside.string());
     }
   }
-  return supervise(spec).exit_code;
+  return conclude(run_dir, supervise(spec).exit_code);
 }
 
 }  // namespace
@@ -210,6 +216,9 @@ void add_launch(CommandLine& cli) {
   command->add_option("--color", options->colour, "of what is shown; auto: on a terminal without NO_COLOR")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
+  command->add_option(
+      "--container", options->container,
+      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what pyxis calls --container-image");
   command->callback([&cli, options] { cli.exit_code = launch(*options); });
 }
 

@@ -19,17 +19,17 @@ struct StatusOptions {
   bool json = false;
 };
 
-SlurmJob ask_slurm(const std::string& id) {
+JobStatus ask_slurm(const std::string& id) {
   const CapturedRun run = run_captured({"scontrol", "show", "job", id}, std::chrono::seconds(20));
   if (run.exit_code == -1)
     throw UsageError(fmt::format("{} looks like a SLURM job, but there is no scontrol here; name the run folder", id));
-  return parse_slurm_job(run.output);
+  return parse_job_status(run.output);
 }
 
 void show_status(const StatusOptions& options) {
   RunStatus status;
   if (is_job_id(options.target) && !std::filesystem::exists(options.target)) {
-    const SlurmJob job = ask_slurm(options.target);
+    const JobStatus job = ask_slurm(options.target);
     status = read_status(job.run_dir);
     status.job = job;
   } else {

@@ -62,7 +62,7 @@ TEST_CASE("status: a folder that is no run, and one that has only begun", "[unit
 }
 
 TEST_CASE("status: a SLURM job leads to its run folder", "[unit]") {
-  const SlurmJob job = parse_slurm_job(
+  const JobStatus job = parse_job_status(
       "JobId=42 JobName=demo\n   UserId=root(0)\n   JobState=PENDING Reason=Resources Dependency=(null)\n"
       "   Requeue=1 Restarts=3 BatchFlag=1\n   WorkDir=/w\n   StdOut=/runs/a/logs/slurm-42.out\n   Power=\n");
   CHECK(job.id == "42");
@@ -70,7 +70,7 @@ TEST_CASE("status: a SLURM job leads to its run folder", "[unit]") {
   CHECK(job.reason == "Resources");
   CHECK(job.restarts == 3);
   CHECK(job.run_dir == "/runs/a");
-  CHECK_THROWS_AS(parse_slurm_job("slurm_load_jobs error: Invalid job id specified\n"), UsageError);
+  CHECK_THROWS_AS(parse_job_status("slurm_load_jobs error: Invalid job id specified\n"), UsageError);
   CHECK(is_job_id("42"));
   CHECK(is_job_id("42_7"));
   CHECK(!is_job_id("runs/42"));
