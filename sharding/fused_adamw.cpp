@@ -9,7 +9,7 @@
 
 #include "base/rng.h"
 #include "sharding/float16_bits.h"
-#include "sharding/vectorize.h"
+#include "base/vectorize.h"  // last: sets how the loops below are compiled
 
 namespace muster::sharding {
 namespace {

@@ -6,7 +6,7 @@
 #include "sharding/float16_bits.h"
 #include "sharding/fused_adamw.h"
 #include "sharding/kernels.h"
-#include "sharding/vectorize.h"
+#include "base/vectorize.h"
 
 namespace muster::sharding {
 namespace {
