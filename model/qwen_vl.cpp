@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/cross_entropy.h"
+#include "model/embedding.h"
 #include "model/qwen_impl.h"
 
 namespace muster::model {
@@ -82,7 +83,7 @@ at::Tensor QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor
 
 at::Tensor QwenVL::Impl::embed(const at::Tensor& input_ids) const {
   enter("model.embed_tokens.");
-  return at::embedding(net.language.embed_tokens, input_ids.to(options.device, /*non_blocking=*/true));
+  return lookup(net.language.embed_tokens, input_ids.to(options.device, /*non_blocking=*/true));
 }
 
 QwenOutput QwenVL::Impl::forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache) {
