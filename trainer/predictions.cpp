@@ -19,10 +19,10 @@ nlohmann::json to_json(const ImageDetections& image) {
   for (const LabelledDetection& d : image.kept) {
     detections.push_back({{"box", d.box}, {"score", d.score}, {"caption", d.caption}, {"category_id", d.category_id}});
   }
-  nlohmann::json json{
+  nlohmann::json entry{
       {"image", image.image}, {"width", image.width}, {"height", image.height}, {"detections", detections}};
-  if (!image.overlay.empty()) json["overlay"] = image.overlay;
-  return json;
+  if (!image.overlay.empty()) entry["overlay"] = image.overlay;
+  return entry;
 }
 
 // How often a small picture is enlarged, so that labels of readable size do not cover it.
