@@ -13,11 +13,12 @@ python=$(peer_venv transformers-5.17 torch==2.11.0 transformers==5.17.0 safetens
 
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 "$python" bench/model_peer.py make "$work" 2>/dev/null
+declare -A chunk=([fp32]=128 [bf16]=1024)   # model.logits_chunk_tokens; more than one chunk of bf16 is summed in fp32
 for dtype in fp32 bf16; do
   for ((round = 0; round < rounds; ++round)); do   # in turns, so that a busy machine hurts both
     echo "round $((round + 1)) of $rounds, $dtype" >&2
     build/bench_model "$work" "$work/batch.safetensors" --dtype $dtype --threads "$threads" --steps "$steps" \
-      --gradients "$work/ours.$dtype.safetensors" >>"$work/ours.$dtype.jsonl"
+      --chunk "${chunk[$dtype]}" --gradients "$work/ours.$dtype.safetensors" >>"$work/ours.$dtype.jsonl"
     "$python" bench/model_peer.py run "$work" --dtype $dtype --threads "$threads" --steps "$steps" \
       --gradients "$work/peer.$dtype.safetensors" >>"$work/peer.$dtype.jsonl" 2>/dev/null
   done
