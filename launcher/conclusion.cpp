@@ -29,6 +29,7 @@ void explain(const fs::path& run_dir) {
 int conclude(const fs::path& run_dir, int exit_code) {
   const bool failed = exit_code != 0 && exit_code != static_cast<int>(ExitCode::kStoppedOnRequest);
   if (failed) explain(run_dir);
+  end_chain_if_over(exit_code);
   requeue_if_wanted(exit_code);
   return exit_code;
 }

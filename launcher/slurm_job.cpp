@@ -91,4 +91,13 @@ void requeue_if_wanted(int exit_code) {
     log::error("scontrol requeue {}: {}. By hand: sbatch the same script again", id, answer.output);
 }
 
+void end_chain_if_over(int exit_code) {
+  const char* chain = std::getenv("MUSTER_CHAIN");
+  const bool goes_on = exit_code == static_cast<int>(ExitCode::kStoppedOnRequest);
+  if (chain == nullptr || *chain == '\0' || goes_on) return;
+  log::info("the run is over (exit code {}): the rest of chain {} is cancelled", exit_code, chain);
+  const CapturedRun answer = run_captured({"scancel", "--state=PENDING", chain}, kControlLimit);
+  if (answer.exit_code != 0) log::warn("scancel --state=PENDING {}: {}", chain, answer.output);
+}
+
 }  // namespace muster::launcher

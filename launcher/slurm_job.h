@@ -40,4 +40,7 @@ std::vector<std::string> lost_nodes(const SlurmJob& job);
 // outside a batch job.
 void requeue_if_wanted(int exit_code);
 
+// Of a chain of jobs (`submit --chain`): cancels those that wait, unless the run is to be continued (75).
+void end_chain_if_over(int exit_code);
+
 }  // namespace muster::launcher

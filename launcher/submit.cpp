@@ -41,8 +41,15 @@ std::string resources(const SubmitSpec& spec) {
   return lines;
 }
 
+// A chain is a job array that runs one element at a time; the launcher cancels the rest when the run is over.
+std::string again(const SubmitSpec& spec) {
+  return spec.chain == 0 ? "#SBATCH --requeue\n"
+                         : fmt::format("#SBATCH --no-requeue\n#SBATCH --array=1-{}%1\n", spec.chain);
+}
+
 std::string environment(const SubmitSpec& spec) {
   std::string lines;
+  if (spec.chain > 0) lines += "export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n";
   for (const std::string& module : spec.modules) lines += "module load " + shell_quote(module) + "\n";
   return lines;
 }
@@ -104,6 +111,7 @@ void check_submit(const SubmitSpec& spec) {
     throw UsageError(fmt::format("submit: --min-nodes {} is not within 1..{}", spec.min_nodes, spec.nodes));
   if (spec.cpus_per_gpu > 0 && spec.gpus_per_node == 0)
     throw UsageError("submit: --cpus-per-gpu without GPUs; leave it out to get whole nodes");
+  if (spec.chain < 0) throw UsageError(fmt::format("submit: --chain {}: at least 1", spec.chain));
   check_time(spec);
 }
 
@@ -142,6 +150,8 @@ std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& sp
   return fill_template(sbatch_template, {{"JOB_NAME", spec.job_name},
                                          {"NODES", nodes},
                                          {"RESOURCES", resources(spec)},
+                                         {"AGAIN", again(spec)},
+                                         {"LOG_NAME", spec.chain == 0 ? "slurm-%j.out" : "slurm-%A_%a.out"},
                                          {"WORK_DIR", spec.work_dir.string()},
                                          {"LOG_DIR", (spec.run_dir / "logs").string()},
                                          {"ENVIRONMENT", environment(spec)},

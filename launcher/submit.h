@@ -17,7 +17,8 @@ struct SubmitSpec {
   int gpus_per_node = 0;         // 0: a CPU run, no GPUs are asked for
   int ranks_per_node = 0;        // 0: one per GPU
   int cpus_per_gpu = 0;          // 0: whole nodes
-  int grace_s = 0;               // the checkpoint is asked for this long before the time limit
+  int chain = 0;    // 0: one job that is requeued; N: N jobs one after the other, where requeueing is forbidden
+  int grace_s = 0;  // the checkpoint is asked for this long before the time limit
   std::string time, partition, account, job_name, container;  // "": left to the site; job_name must be set
   std::vector<std::string> modules, overrides;
 };

@@ -85,6 +85,8 @@ void add_submit(CommandLine& cli) {
   command->add_option("--time", spec.time, "HH:MM:SS; without it the partition's own limit holds");
   command->add_option("--grace", spec.grace_s, "seconds before the time limit at which the checkpoint is asked for")
       ->capture_default_str();
+  command->add_option("--chain", spec.chain,
+                      "instead of requeueing one job: so many jobs one after the other, each continuing the run");
   command->add_option("--partition", spec.partition, "without it the site's default");
   command->add_option("--account", spec.account, "who pays; without it the user's default");
   command->add_option("--job-name", spec.job_name, "without it the config's file name");

@@ -103,6 +103,16 @@ TEST_CASE("a failure is requeued only when a node of the job is gone", "[fault]"
   CHECK(done.calls_after(0).empty());
 }
 
+TEST_CASE("a chain ends with its run, and goes on after a stop", "[unit]") {
+  FakeSlurm slurm(kJobLine);
+  slurm.program("scancel", "");
+  const SetEnv path("PATH", slurm.dir.path().string() + ":" + std::getenv("PATH")), chain("MUSTER_CHAIN", "40");
+  end_chain_if_over(75);
+  CHECK(read_text(slurm.calls).empty());
+  end_chain_if_over(0);
+  CHECK(read_text(slurm.calls) == "scancel --state=PENDING 40\n");
+}
+
 TEST_CASE("srun puts the same number of ranks on each node of the job", "[unit]") {
   LaunchSpec spec;
   spec.starter = Starter::kSrun, spec.ranks = 6;

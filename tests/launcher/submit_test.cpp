@@ -46,7 +46,7 @@ TEST_CASE("the rendered script is the golden one, byte for byte", "[unit]") {
 #SBATCH --exclusive
 #SBATCH --mem=0
 #
-# The job goes back to the queue after preemption or the loss of a node; logs are continued, not overwritten.
+# The run is continued after a time limit, preemption or the loss of a node; logs are continued, not overwritten.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=/scratch/runs/shapes/logs/slurm-%j.out
@@ -79,6 +79,15 @@ TEST_CASE("what is not asked for leaves no line", "[unit]") {
   spec.gpus_per_node = 3;
   spec.cpus_per_gpu = 12;
   CHECK(render_sbatch(sbatch_template(), spec).find("--exclusive") == std::string::npos);
+}
+
+TEST_CASE("a chain of jobs instead of one that is requeued", "[unit]") {
+  SubmitSpec spec = example();
+  spec.chain = 5;
+  CHECK_THAT(render_sbatch(sbatch_template(), spec),
+             ContainsSubstring("#SBATCH --no-requeue\n#SBATCH --array=1-5%1\n") &&
+                 ContainsSubstring("slurm-%A_%a.out") &&
+                 ContainsSubstring("export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n") && !ContainsSubstring("--requeue\n"));
 }
 
 TEST_CASE("no task count stands in the header and the launcher is the last word", "[unit]") {
@@ -133,6 +142,8 @@ TEST_CASE("what SLURM would refuse is refused before", "[fault]") {
   spec.time = "tomorrow";
   refused();
   spec.time = "12:61:00";
+  refused();
+  spec.chain = -1;
   refused();
   spec.job_name = "a\n#SBATCH --uid=0";
   refused();

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -140,13 +141,16 @@ class Job {
     INFO(state() << "\n" << log());
     REQUIRE(wait_until([&] { return steps() >= count; }));
   }
+  // While a job is requeued scontrol may say nothing, or shortly that it was cancelled: an end is one that stays.
+  bool over() const {
+    static const std::set<std::string> kEnds = {"COMPLETED", "FAILED",    "CANCELLED",
+                                                "TIMEOUT",   "NODE_FAIL", "OUT_OF_MEMORY"};
+    if (!kEnds.contains(state())) return false;
+    std::this_thread::sleep_for(2s);
+    return kEnds.contains(state());
+  }
   void wait_for_end(const std::string& wanted) const {
-    const bool ended = wait_until(
-        [&] {
-          const std::string now = state();
-          return now != "PENDING" && now != "RUNNING" && now != "COMPLETING" && now != "REQUEUED" && now != "PREEMPTED";
-        },
-        480s);
+    const bool ended = wait_until([&] { return over(); }, 480s);
     INFO(log());
     REQUIRE(ended);
     REQUIRE(state() == wanted);
@@ -240,6 +244,19 @@ TEST_CASE("slurm: a time limit shorter than the run", "[slurm][.slow]") {
   job.wait_for_end("COMPLETED");
   CHECK(job.restarts() >= 1);
   check_same_bits(job, steps);
+}
+
+TEST_CASE("slurm: a chain of jobs, where requeueing is forbidden", "[slurm]") {
+  need_slurm();
+  const Job job("chain", kShortSteps, "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --chain 3");
+  job.wait_for_steps(40);
+  run("scancel --batch --signal=USR2 " + job.id() + "_1");  // delivers it, and still answers 229 for an array's element
+  INFO(run("scontrol show job --oneliner " + job.id()).output);
+  REQUIRE(wait_until([&] { return run("squeue --noheader --jobs=" + job.id() + " 2>/dev/null").output.empty(); }));
+  CHECK(job_fields(job.id() + "_1")["ExitCode"] == "75:0");
+  CHECK(job_fields(job.id() + "_2")["JobState"] == "COMPLETED");
+  CHECK(job_fields(job.id() + "_3")["JobState"] == "CANCELLED");
+  check_same_bits(job, kShortSteps);
 }
 
 TEST_CASE("slurm: preemption by an urgent job", "[slurm]") {
