@@ -88,7 +88,7 @@ Rgb category_color(std::int64_t category) {
 
 void draw_boxes(RgbImage& image, std::span<const OverlayBox> boxes, LabelFont& font) {
   const int longest = std::max(image.width, image.height);
-  const int line = std::clamp(longest / 240, 2, 12), text_height = std::clamp(longest / 36, 14, 64);
+  const int line = std::clamp(longest / 240, 2, 12), text_height = std::clamp(longest / 28, 18, 64);
   for (const OverlayBox& box : boxes | std::views::reverse)
     outline(image, pixels_of(box, image), line, category_color(box.category));
   if (font.empty()) return;

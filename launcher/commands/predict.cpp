@@ -4,15 +4,14 @@
 
 #include <algorithm>
 #include <future>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "base/text.h"
 #include "launcher/commands.h"
 #include "launcher/run_context.h"
+#include "trainer/picture_list.h"
 #include "trainer/predictions.h"
 
 namespace muster::launcher {
@@ -26,69 +25,13 @@ struct PredictArguments {
   bool skip_bad = false, no_overlay = false;
 };
 
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension;
-}
-
-bool is_image(const fs::path& path) {
-  const std::string extension = lower_extension(path);
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
-}
-
-// One path per line; relative ones are looked up beside the list.
-std::vector<fs::path> read_list(const fs::path& list) {
-  std::vector<fs::path> images;
-  for (std::string line : split(read_text(list), '\n')) {
-    line.erase(line.find_last_not_of(" \t\r") + 1);
-    if (!line.empty()) images.push_back(list.parent_path() / line);
-  }
-  return images;
-}
-
-std::vector<fs::path> read_folder(const fs::path& folder) {
-  std::vector<fs::path> images;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (is_image(entry.path())) images.push_back(entry.path());
-  }
-  std::sort(images.begin(), images.end());
-  return images;
-}
-
-std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
-  std::vector<fs::path> images;
-  for (const fs::path input : inputs) {
-    if (!fs::exists(input)) throw DataError(fmt::format("{}: no such file or folder", input.string()));
-    const std::vector<fs::path> named = fs::is_directory(input)            ? read_folder(input)
-                                        : lower_extension(input) == ".txt" ? read_list(input)
-                                                                           : std::vector<fs::path>{input};
-    images.insert(images.end(), named.begin(), named.end());
-  }
-  if (images.empty()) throw DataError("predict: no .jpg, .jpeg or .png among the inputs");
-  return images;
-}
-
-// NAME.png, or NAME-2.png where another image of that name came before.
-std::vector<std::string> overlay_names(const std::vector<fs::path>& images) {
-  std::set<std::string> taken;
-  std::vector<std::string> names;
-  for (const fs::path& image : images) {
-    std::string name = image.stem().string();
-    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", image.stem().string(), i);
-    names.push_back(name + ".png");
-  }
-  return names;
-}
-
 // Three stages overlap: while one batch is in the model, the next is decoded and the one before is drawn.
 class Prediction {
  public:
   explicit Prediction(const PredictArguments& arguments)
       : a_(arguments),
-        images_(list_images(a_.inputs)),
-        overlays_(overlay_names(images_)),
+        images_(trainer::list_pictures(a_.inputs)),
+        overlays_(trainer::overlay_names(images_)),
         opened_(a_.checkpoint),
         threshold_(a_.threshold >= 0 ? a_.threshold : opened_.config.detection.score_threshold),
         font_(a_.font),
