@@ -26,7 +26,12 @@ std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
 
 GradReducer::GradReducer(EngineCore& core)
     : core_(core),
-      staging_([&core] { return core.empty(core.layout.window_elements(), core.wire_type()); }, kStagingWindows),
+      staging_(
+          [&core] {
+            return core.ledger->counted(core.empty(core.layout.window_elements(), core.wire_type()),
+                                        &TransientBytes::staging);
+          },
+          kStagingWindows),
       windows_(static_cast<std::size_t>(core.layout.num_windows())),
       shard_(core.zeros(core.layout.shard_elements(), at::kFloat)),
       nonfinite_(core.zeros(core.num_params(), at::kByte)),
@@ -56,6 +61,7 @@ void GradReducer::on_gradient(int param) {
   if (!grad.defined()) return;
   const at::Tensor gradient = grad.detach().contiguous().view(-1);
   grad.reset();
+  const LedgerEntry held(*core_.ledger, &TransientBytes::gradient, static_cast<std::int64_t>(gradient.nbytes()));
   const bool again = std::exchange(fired_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
   used_[static_cast<std::size_t>(param)] = 1;
   const Slot& slot = core_.space.of_param(param);
@@ -130,7 +136,10 @@ void GradReducer::reduce(int window, const at::Tensor& wire) {
     core_.kernels->accumulate(send.view({1, range.elements}), acc);
     return;
   }
-  if (!receive_.defined()) receive_ = core_.empty(core_.layout.window_elements(), core_.wire_type());
+  if (!receive_.defined()) {
+    receive_ =
+        core_.ledger->counted(core_.empty(core_.layout.window_elements(), core_.wire_type()), &TransientBytes::receive);
+  }
   const at::Tensor received = receive_.narrow(0, 0, range.elements);
   core_.collective->all_to_all(bytes_of(send), bytes_of(received));
   core_.kernels->accumulate(received.view({core_.world_size(), range.slice}), acc);

@@ -41,7 +41,6 @@ class GradReducer {
   void fill(const Piece& piece, int window, const at::Tensor& gradient, bool again);
   void hand_over_complete();
   void hand_over(int window);
-  at::Tensor window_buffer(int window) const;
   void zero_uncovered(int window);
   void reduce(int window, const at::Tensor& wire);  // on the queue's thread
 
