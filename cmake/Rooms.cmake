@@ -24,6 +24,14 @@ endif()
 # one). -DMUSTER_UNITY=OFF compiles each alone.
 function(muster_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    # base/vectorize.h sets how all code after it is compiled: its files stay alone.
+    file(STRINGS "${source}" vectorized REGEX "include \"base/vectorize\\.h\"")
+    if(vectorized)
+      set_source_files_properties("${source}" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    endif()
+  endforeach()
 endfunction()
 
 add_library(muster_pch OBJECT cmake/pch.cpp)

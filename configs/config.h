@@ -79,6 +79,11 @@ struct Optimizer {
   double beta1, beta2, eps;
   double clip_norm;                // 0: no clipping
   bool decay_1d;                   // also decay norms and biases
+  std::string master;              // fp32 | split | none: where the fp32 value behind a 16-bit weight lives
+  std::string moments;             // fp32 | bf16
+  std::string rounding;            // nearest | stochastic: of what the optimizer itself keeps in bf16
+  double loss_scale_initial;       // of fp16
+  std::int64_t loss_scale_growth_interval, loss_scale_hysteresis;
 };
 
 struct Schedule {
@@ -101,6 +106,7 @@ struct Sharding {
   std::string reduce;              // ordered | native
   std::int64_t accumulation_budget_bytes;
   double timeout_s;
+  bool checked;                    // ranks compare every collective before it runs
 };
 
 struct Checkpoint {

@@ -16,10 +16,12 @@ std::vector<Field> sharding_fields() {
       sharding("wire_dtype", &Sharding::wire_dtype, one_of({"fp32", "bf16"}), "",
                "of gradients between ranks; sums are fp32 either way"),
       sharding("reduce", &Sharding::reduce, one_of({"ordered", "native"}), "",
-               "ordered: same bits on any number of ranks; native: the library's reduce-scatter"),
+               "ordered: same bits on any number of ranks; native: the backend's reduce-scatter"),
       sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0), "bytes",
-               "for windows kept local between micro-batches and reduced once a step; 0: reduce every time"),
+               "for windows summed in fp32 on each rank and reduced once a step; 0: reduce every micro-batch"),
       sharding("timeout_s", &Sharding::timeout_s, above(0), "seconds", "a collective that takes longer has failed"),
+      sharding("checked", &Sharding::checked, anything(), "",
+               "debugging: ranks compare kind, size and number of every collective before it runs; slow"),
   };
 }
 

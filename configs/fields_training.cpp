@@ -26,6 +26,19 @@ std::vector<Field> optimizer_fields() {
       optimizer("eps", &Optimizer::eps, above(0), "", "AdamW: added to the root of the second moment"),
       optimizer("clip_norm", &Optimizer::clip_norm, at_least(0), "", "largest global gradient norm; 0: no clipping"),
       optimizer("decay_1d", &Optimizer::decay_1d, anything(), "", "also decay norms and biases"),
+      optimizer("master", &Optimizer::master, one_of({"fp32", "split", "none"}), "",
+                "fp32 value behind a bf16 or fp16 weight: beside it; its low half beside it (bf16: same bits, 2 bytes "
+                "less); the weight alone (bf16). fp32 weights are their own"),
+      optimizer("moments", &Optimizer::moments, one_of({"fp32", "bf16"}), "", "storage of both moments"),
+      optimizer(
+          "rounding", &Optimizer::rounding, one_of({"nearest", "stochastic"}), "",
+          "of bf16 moments, and of weights without a master; stochastic draws depend on run.seed, step and place"),
+      optimizer("loss_scale_initial", &Optimizer::loss_scale_initial, at_least(1), "factor",
+                "fp16 only: of the loss, a power of two; halves when gradients overflow"),
+      optimizer("loss_scale_growth_interval", &Optimizer::loss_scale_growth_interval, at_least(1), "steps",
+                "fp16 only: finite ones in a row before the scale doubles"),
+      optimizer("loss_scale_hysteresis", &Optimizer::loss_scale_hysteresis, at_least(1), "steps",
+                "fp16 only: overflows before the scale halves for the first time after a growth"),
   };
 }
 

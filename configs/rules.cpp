@@ -1,6 +1,7 @@
 #include "configs/rules.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace muster::configs {
 namespace {
@@ -72,12 +73,23 @@ std::vector<Rule> machine_rules() {
       {{"sharding.backend", "run.device"},
        "nccl needs run.device cuda; on cpu use mpi, gloo or self",
        [](C c) { return c.sharding.backend != "nccl" || c.run.device == "cuda"; }},
-      {{"sharding.reduce", "sharding.backend"},
-       "native needs sharding.backend nccl; the others are ordered",
-       [](C c) { return c.sharding.reduce != "native" || c.sharding.backend == "nccl"; }},
       {{"sharding.wire_dtype", "model.dtype"},
        "must be fp32 when model.dtype is fp16: bf16 would lose its digits",
        [](C c) { return c.model.dtype != "fp16" || c.sharding.wire_dtype == "fp32"; }},
+      {{"optimizer.master", "model.dtype"},
+       "must be fp32 unless model.dtype is bf16",
+       [](C c) { return c.optimizer.master == "fp32" || c.model.dtype == "bf16"; }},
+      {{"optimizer.rounding", "optimizer.master", "optimizer.moments"},
+       "must be stochastic when optimizer.master is none or optimizer.moments is bf16: small changes would be lost",
+       [](C c) {
+         return c.optimizer.rounding == "stochastic" || (c.optimizer.master != "none" && c.optimizer.moments == "fp32");
+       }},
+      {{"optimizer.loss_scale_initial"},
+       "must be a power of two, so that it can be divided out exactly",
+       [](C c) {
+         int exponent = 0;
+         return std::frexp(c.optimizer.loss_scale_initial, &exponent) == 0.5 && exponent <= 31;
+       }},
       {{"launch.environment"}, "names must not be empty or hold '='", names_fit_environment},
   };
 }

@@ -37,7 +37,8 @@ class BatchBuilder {
     batch_.image_sizes.push_back({image.width, image.height});
     grids_.insert(grids_.end(), {plan.grid.t, plan.grid.h, plan.grid.w});
     pixels_.push_back(at::empty({plan.grid.patches(), patch_dim_}, at::kFloat));
-    patchify(image, plan.patches, {static_cast<float*>(pixels_.back().data_ptr()), static_cast<std::size_t>(pixels_.back().numel())});
+    patchify(image, plan.patches,
+             {static_cast<float*>(pixels_.back().data_ptr()), static_cast<std::size_t>(pixels_.back().numel())});
   }
 
   void add_targets(ImageTargets targets) {
@@ -156,6 +157,16 @@ void SampleEncoder::check_ids(const std::vector<std::int64_t>& ids, const std::s
                   where, *bad, bad - ids.begin(), options_.vocab_size));
 }
 
+EncodedSample SampleEncoder::encode_for_model(const Sample& sample, bool with_answer, const std::string& where) const {
+  EncodedSample encoded = encode_text(sample, with_answer, where);
+  if (encoded.image.dropped)
+    throw DataError(
+        fmt::format("{}: {} vision tokens are over data.max_vision_tokens = {}; set data.over_budget: resize", where,
+                    encoded.image.vision_tokens, options_.max_vision_tokens));
+  check_ids(encoded.text.input_ids, where);
+  return encoded;
+}
+
 SampleSize SampleEncoder::measure(const Sample& sample) const {
   const std::string where = fmt::format("sample '{}'", sample.name);
   const EncodedSample encoded = encode_text(sample, true, where);
@@ -197,12 +208,7 @@ MicroBatch SampleEncoder::encode(const Pack& pack, const std::vector<std::int64_
   for (const std::int64_t id : samples) {
     const Sample& sample = pack.sample(id);
     const std::string where = place(pack, sample);
-    const EncodedSample encoded = encode_text(sample, with_answer, where);
-    if (encoded.image.dropped)
-      throw DataError(
-          fmt::format("{}: {} vision tokens are over data.max_vision_tokens = {}; set data.over_budget: resize", where,
-                      encoded.image.vision_tokens, options_.max_vision_tokens));
-    check_ids(encoded.text.input_ids, where);
+    const EncodedSample encoded = encode_for_model(sample, with_answer, where);
     batch.add_text(id, encoded.text);
     if (!sample.has_image()) continue;
     const Image image = decode_image(pack.image_bytes(id), where);
@@ -215,21 +221,18 @@ MicroBatch SampleEncoder::encode(const Pack& pack, const std::vector<std::int64_
   return batch.finish();
 }
 
-MicroBatch SampleEncoder::encode_image(const Image& image, const std::string& name) const {
-  Sample sample;
-  sample.name = name;
-  sample.image = name;
-  sample.width = image.width;
-  sample.height = image.height;
-  const EncodedSample encoded = encode_text(sample, false, name);
-  if (encoded.image.dropped)
-    throw DataError(
-        fmt::format("{}: {} vision tokens are over data.max_vision_tokens = {}; set data.over_budget: resize", name,
-                    encoded.image.vision_tokens, options_.max_vision_tokens));
-  check_ids(encoded.text.input_ids, name);
+MicroBatch SampleEncoder::encode_images(const std::vector<NamedImage>& images) const {
   BatchBuilder batch(options_.patches);
-  batch.add_text(-1, encoded.text);
-  batch.add_image(image, encoded.image);
+  for (const auto& [image, name] : images) {
+    Sample sample;
+    sample.name = name;
+    sample.image = name;
+    sample.width = image->width;
+    sample.height = image->height;
+    const EncodedSample encoded = encode_for_model(sample, false, name);
+    batch.add_text(-1, encoded.text);
+    batch.add_image(*image, encoded.image);
+  }
   return batch.finish();
 }
 
@@ -237,8 +240,7 @@ MicroBatch SampleEncoder::encode_prompt(const std::string& prompt) const {
   Sample sample;
   sample.name = "the prompt";
   sample.prompt = prompt;
-  const EncodedSample encoded = encode_text(sample, false, sample.name);
-  check_ids(encoded.text.input_ids, sample.name);
+  const EncodedSample encoded = encode_for_model(sample, false, sample.name);
   BatchBuilder batch(options_.patches);
   batch.add_text(-1, encoded.text);
   return batch.finish();

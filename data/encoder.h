@@ -1,5 +1,5 @@
-// One sample -> model inputs. Lengths and denominators are known without decoding the image, which is what the sampler's
-// plan is made of.
+// One sample -> model inputs. Lengths and denominators are known without decoding the image, which is what the
+// sampler's plan is made of.
 #pragma once
 
 #include <cstdint>
@@ -16,24 +16,24 @@ namespace muster::data {
 
 struct EncodeOptions {
   PatchOptions patches;
-  std::string system_prompt, prompt, answer;   // as in the config's data section
+  std::string system_prompt, prompt, answer;  // as in the config's data section
   std::int64_t max_vision_tokens = 0;
-  bool resize_over_budget = false;             // otherwise such a sample is dropped
-  std::int64_t vocab_size = 0;                 // ids are checked against it on the host (FAILURES D-008)
+  bool resize_over_budget = false;  // otherwise such a sample is dropped
+  std::int64_t vocab_size = 0;      // ids are checked against it on the host (FAILURES D-008)
 };
 
 struct SampleSize {
-  bool dropped = false;                        // over the vision-token budget
-  bool resized = false;                        // shrunk to fit it
+  bool dropped = false;  // over the vision-token budget
+  bool resized = false;  // shrunk to fit it
   std::int64_t tokens = 0, vision_tokens = 0;
   Denominators denominators;
 };
 
 // How one image enters the model: known from its stored size alone.
 struct ImagePlan {
-  PatchOptions patches;                        // max_pixels lowered when shrunk to fit the budget
-  Size resized;                                // in pixels
-  Grid grid;                                   // in patches; all zero without an image
+  PatchOptions patches;  // max_pixels lowered when shrunk to fit the budget
+  Size resized;          // in pixels
+  Grid grid;             // in patches; all zero without an image
   std::int64_t vision_tokens = 0;
   bool dropped = false, shrunk = false;
 };
@@ -45,22 +45,31 @@ struct EncodedSample {
   ImagePlan image;
 };
 
+// A loose image, for predict.
+struct NamedImage {
+  const Image* image;
+  std::string name;
+};
+
 class SampleEncoder {
  public:
-  SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options);   // keeps a reference
+  SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options);  // keeps a reference
 
-  SampleSize measure(const Sample& sample) const;                     // thread-safe, no image access
+  SampleSize measure(const Sample& sample) const;  // thread-safe, no image access
   // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
   MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples, bool with_answer) const;
   // Text alone, the assistant's turn open.
   MicroBatch encode_prompt(const std::string& prompt) const;
-  // A loose image, for predict.
-  MicroBatch encode_image(const Image& image, const std::string& name) const;
+  // Loose images, a sample each, the assistant's turns open.
+  MicroBatch encode_images(const std::vector<NamedImage>& images) const;
+  MicroBatch encode_image(const Image& image, const std::string& name) const { return encode_images({{&image, name}}); }
 
   const EncodeOptions& options() const { return options_; }
 
  private:
   EncodedSample encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
+  // Likewise, and refuses what must not reach the model: too many vision tokens, ids outside the vocabulary.
+  EncodedSample encode_for_model(const Sample& sample, bool with_answer, const std::string& where) const;
   std::string answer_text(const Sample& sample, const ImagePlan& image) const;
   ImageTargets targets(const Sample& sample, const ClassMap& classes, const std::string& where) const;
   void check_ids(const std::vector<std::int64_t>& ids, const std::string& where) const;

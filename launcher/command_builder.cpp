@@ -41,6 +41,7 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   command.environment = rank_environment(spec, attempt);
   if (spec.starter == Starter::kSrun) {
     command.argv = srun_words(spec);
+    append(command.argv, spec.starter_options);
   } else {
     command.argv = mpirun_words(spec);
     for (const auto& [name, value] : command.environment) append(command.argv, {"-x", name});  // to other nodes, too

@@ -13,6 +13,8 @@ struct CommandLine {
   char** argv = nullptr;   // as the process was started
 };
 
+void add_commands(CommandLine& cli);   // all of them, with their examples
+
 void add_synth(CommandLine& cli);
 void add_pack(CommandLine& cli);
 void add_tokens(CommandLine& cli);
@@ -31,5 +33,6 @@ void add_params(CommandLine& cli);
 void add_memcheck(CommandLine& cli);
 void add_triage(CommandLine& cli);
 void add_doctor(CommandLine& cli);
+void add_completion(CommandLine& cli);
 
 }  // namespace muster::launcher

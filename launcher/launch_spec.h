@@ -19,6 +19,7 @@ struct LaunchSpec {
   int ranks = 1;
   Starter starter = Starter::kMpirun4;
   std::string starter_program = "mpirun";          // or a path, or srun
+  std::vector<std::string> starter_options;        // more of srun's, after ours
   std::vector<std::string> wrapper;                // {"/path/muster", "rank-wrap"}
   std::vector<std::string> rank_program;           // {"/path/muster", "train", "config.yaml", ...}
   std::map<std::string, std::string> environment;  // of the ranks, from launch.environment

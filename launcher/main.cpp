@@ -15,13 +15,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", MUSTER_VERSION);
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
-  for (auto* add : {launcher::add_synth, launcher::add_pack, launcher::add_tokens, launcher::add_check, launcher::add_plan,
-                    launcher::add_launch, launcher::add_rank_wrap, launcher::add_train, launcher::add_submit,
-                    launcher::add_eval, launcher::add_predict, launcher::add_generate, launcher::add_export,
-                    launcher::add_report, launcher::add_params, launcher::add_memcheck, launcher::add_triage,
-                    launcher::add_doctor}) {
-    add(cli);
-  }
+  launcher::add_commands(cli);
 
   try {
     app.parse(argc, argv);

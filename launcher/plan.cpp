@@ -86,6 +86,11 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   input.num_parameters = static_cast<std::int64_t>(counted.trainable.size());
   input.num_groups = static_cast<std::int64_t>(counted.groups.size());
   input.micro_batches_per_rank = std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
+  input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
+  input.native_reduce = config.sharding.reduce == "native";
+  const sharding::EngineOptions options = trainer::engine_options(config);
+  input.master = options.master;
+  input.bf16_moments = options.bf16_moments;
   return input;
 }
 

@@ -56,14 +56,15 @@ std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
          element_bytes(c);
 }
 
-// Each cross-entropy leaves a gradient of the vocabulary's matrix until backward, and needs three chunks of logits
-// while it runs.
+// Each cross-entropy leaves a gradient of the vocabulary's matrix until backward, and needs a chunk of logits while
+// it runs.
 std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t, const MicroBatchShape& s) {
   const std::int64_t matrix = t.vocab_size * t.hidden_size * element_bytes(c);
+  const std::int64_t per_logit = element_bytes(c) + (c.run.device == "cpu" ? 0 : 8);  // in place, or twice more in fp32
   std::int64_t kept = 0, peak = 0;
   const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, bool matrix_trained) {
     if (rows == 0) return;
-    peak = std::max(peak, kept + 3 * std::min(rows, chunk) * t.vocab_size * 4);
+    peak = std::max(peak, kept + std::min(rows, chunk) * t.vocab_size * per_logit);
     kept += matrix_trained ? matrix : 0;
     peak = std::max(peak, kept);
   };

@@ -53,6 +53,12 @@ std::vector<Candidate> candidates() {
              return fmt::format("sharding.bucket_bytes={}", c.sharding.bucket_bytes /= 2);
            }},
           {"half the micro-batch, twice as many", halve_batch},
+          {"masters split into the weight and its low half, same bits",
+           [](configs::Config& c, int&) -> std::string {
+             if (c.model.dtype != "bf16" || c.optimizer.master != "fp32") return "";
+             c.optimizer.master = "split";
+             return "optimizer.master=split";
+           }},
           {"bf16 weights with fp32 masters: other bits",
            [](configs::Config& c, int&) -> std::string {
              if (c.model.dtype != "fp32") return "";

@@ -43,6 +43,7 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
   input.wire_bytes = static_cast<int>(stored_bytes(config.sharding.wire_dtype));
   input.overlap = config.sharding.overlap;
   input.native_reduce = config.sharding.reduce == "native";
+  input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.deferred_from = plan.tied_offset;
   input.forward_s = forward / cluster.flops;
   input.backward_s = (2 * forward + again) / cluster.flops;

@@ -16,8 +16,10 @@ namespace {
 
 configs::Config config_of(const fs::path& folder) {
   if (!fs::exists(folder / "config.yaml")) {
-    throw CheckpointError(fmt::format("{}: no config.yaml; only a checkpoint written by muster knows how its images and "
-                                      "prompts are prepared", folder.string()));
+    throw CheckpointError(
+        fmt::format("{}: no config.yaml; only a checkpoint written by muster knows how its images and "
+                    "prompts are prepared",
+                    folder.string()));
   }
   configs::Config config = configs::load(folder / "config.yaml");
   config.model.path = {folder.string()};
@@ -40,7 +42,7 @@ void ConfigArguments::add_to(CLI::App& command) {
 
 configs::Config ConfigArguments::load() const { return configs::load(file, overrides); }
 
-std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info) {
+static std::unique_ptr<sharding::Collective> connect(const configs::Sharding& config, const RankInfo& info) {
   const std::chrono::duration<double> timeout(config.timeout_s);
   if (config.backend == "nccl") {
     return sharding::load_cuda_library().make_nccl(info.store_host, info.store_port, info.rank, info.world_size,
@@ -51,8 +53,13 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& c
   if (config.backend == "gloo") {
     return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
   }
-  throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl", config.backend,
-                                info.world_size));
+  throw ConfigError(
+      fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl", config.backend, info.world_size));
+}
+
+std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info) {
+  auto collective = connect(config, info);
+  return config.checked ? sharding::make_checked(std::move(collective)) : std::move(collective);
 }
 
 OpenedCheckpoint::OpenedCheckpoint(const fs::path& named)

@@ -33,28 +33,54 @@ std::string directive(const std::string& option, const std::string& value) {
 std::string resources(const SubmitSpec& spec) {
   std::string lines =
       directive("time", spec.time) + directive("partition", spec.partition) + directive("account", spec.account);
-  if (spec.gpu) lines += directive("gpus-per-node", std::to_string(spec.gpus_per_node));
+  if (spec.gpus_per_node > 0) lines += directive("gpus-per-node", std::to_string(spec.gpus_per_node));
   if (spec.cpus_per_gpu > 0)
     lines += directive("cpus-per-gpu", std::to_string(spec.cpus_per_gpu));
   else
-    lines += "#SBATCH --exclusive\n";
+    lines += "#SBATCH --exclusive\n#SBATCH --mem=0\n";
   return lines;
 }
 
 std::string environment(const SubmitSpec& spec) {
   std::string lines;
   for (const std::string& module : spec.modules) lines += "module load " + shell_quote(module) + "\n";
-  if (!spec.container.empty()) lines += "export MUSTER_CONTAINER=" + shell_quote(spec.container) + "\n";
   return lines;
 }
 
 std::string launch_options(const SubmitSpec& spec) {
   std::string options;
+  if (!spec.container.empty()) options += " --container " + shell_quote(spec.container);
   for (const std::string& setting : spec.overrides) options += " --set " + shell_quote(setting);
   return options;
 }
 
+int ranks_per_node(const SubmitSpec& spec) {
+  return spec.ranks_per_node > 0 ? spec.ranks_per_node : spec.gpus_per_node;
+}
+
+void check_time(const SubmitSpec& spec) {
+  if (spec.grace_s < 1) throw UsageError(fmt::format("submit: --grace {}: at least 1 second", spec.grace_s));
+  if (spec.time.empty()) return;
+  const std::optional<long> seconds = seconds_of_time(spec.time);
+  if (!seconds) throw UsageError(fmt::format("submit: --time {}: wanted HH:MM:SS or D-HH:MM:SS", spec.time));
+  if (*seconds <= spec.grace_s)
+    throw UsageError(fmt::format("submit: --time {} is over before the checkpoint is asked for, {} s earlier (--grace)",
+                                 spec.time, spec.grace_s));
+}
+
 }  // namespace
+
+std::optional<long> seconds_of_time(const std::string& time) {
+  static const std::regex kForms(
+      R"((?:(\d+)-(\d{1,2})(?::([0-5]?\d))?(?::([0-5]?\d))?)|(?:(?:(\d+):)?(\d+):([0-5]\d))|(\d+))");
+  std::smatch part;
+  if (!std::regex_match(time, part, kForms)) return std::nullopt;
+  const auto number = [&](int group) { return part[group].matched ? std::stol(part[group].str()) : 0L; };
+  if (part[8].matched) return 60 * number(8);
+  if (part[1].matched) return 86400 * number(1) + 3600 * number(2) + 60 * number(3) + number(4);
+  if (part[5].matched && number(6) > 59) return std::nullopt;
+  return 3600 * number(5) + 60 * number(6) + number(7);
+}
 
 std::string shell_quote(std::string_view word) {
   const auto safe = [](unsigned char c) {
@@ -68,14 +94,17 @@ std::string shell_quote(std::string_view word) {
 
 void check_submit(const SubmitSpec& spec) {
   refuse_line_breaks(spec);
-  if (spec.nodes < 1 || spec.gpus_per_node < 1)
+  if (spec.nodes < 1) throw UsageError(fmt::format("submit: --nodes {}: at least 1", spec.nodes));
+  if (spec.gpus_per_node < 0 || spec.ranks_per_node < 0 || ranks_per_node(spec) < 1)
     throw UsageError(
-        fmt::format("submit: --nodes {} --gpus-per-node {}: both must be at least 1", spec.nodes, spec.gpus_per_node));
+        fmt::format("submit: --gpus-per-node {} --ranks-per-node {}: wanted GPUs, one rank each, or no GPUs "
+                    "and --ranks-per-node of at least 1",
+                    spec.gpus_per_node, spec.ranks_per_node));
   if (spec.min_nodes < 0 || spec.min_nodes > spec.nodes)
     throw UsageError(fmt::format("submit: --min-nodes {} is not within 1..{}", spec.min_nodes, spec.nodes));
-  static const std::regex kTime(R"((\d+-)?\d{1,2}(:[0-5]\d){1,2}|\d+)");
-  if (!spec.time.empty() && !std::regex_match(spec.time, kTime))
-    throw UsageError(fmt::format("submit: --time {}: wanted HH:MM:SS or D-HH:MM:SS", spec.time));
+  if (spec.cpus_per_gpu > 0 && spec.gpus_per_node == 0)
+    throw UsageError("submit: --cpus-per-gpu without GPUs; leave it out to get whole nodes");
+  check_time(spec);
 }
 
 std::string fill_template(std::string_view text, const std::map<std::string, std::string>& values) {
@@ -118,7 +147,8 @@ std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& sp
                                          {"ENVIRONMENT", environment(spec)},
                                          {"MUSTER", shell_quote(spec.muster.string())},
                                          {"CONFIG", shell_quote(spec.config.string())},
-                                         {"RANKS_PER_NODE", std::to_string(spec.gpus_per_node)},
+                                         {"RANKS_PER_NODE", std::to_string(ranks_per_node(spec))},
+                                         {"GRACE", std::to_string(spec.grace_s)},
                                          {"LAUNCH_OPTIONS", launch_options(spec)}});
 }
 

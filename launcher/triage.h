@@ -36,8 +36,8 @@ Verdict triage(const Evidence& evidence, const Diary& diary);
 // A row for a failure no row explains: one line of Markdown, ready for append_row().
 std::string draft_row(const Evidence& evidence, const Verdict& verdict, const Diary& diary);
 
-std::string verdict_as_json(const Verdict& verdict);
-// `config`: run_dir/config.yaml or a path that does not exist; shows the lines a fix is about.
-std::string verdict_as_text(const Verdict& verdict, const std::filesystem::path& config);
+// `run_dir`: of the run, for the lines of its config that a fix is about; a path that is no folder shows none.
+std::string verdict_as_json(const Verdict& verdict, const std::filesystem::path& run_dir);
+std::string verdict_as_text(const Verdict& verdict, const std::filesystem::path& run_dir);
 
 }  // namespace muster::launcher

@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "launcher/config_change.h"
 #include "launcher/triage.h"
 
 namespace muster::launcher {
@@ -46,41 +47,33 @@ std::string first_as_text(const FirstFailed& first) {
   return text + part("  It said: {}\n", "error");
 }
 
-// "config.yaml:57: batch.max_tokens: 4096" for every `section.key` in backticks of the fix.
-std::vector<std::string> config_lines(const std::string& fix, const fs::path& config) {
-  std::vector<std::string> found;
-  static const std::regex kKey("`([a-z_0-9]+)\\.([a-z_0-9.]+)[^`]*`");
-  for (auto key = std::sregex_iterator(fix.begin(), fix.end(), kKey); key != std::sregex_iterator(); ++key) {
-    const std::string section = (*key)[1].str(), name = (*key)[2].str();
-    std::string current;
-    int number = 0;
-    if (!fs::exists(config)) break;
-    for (const std::string& line : split(read_text(config), '\n')) {
-      ++number;
-      if (!line.empty() && line.front() != ' ' && line.front() != '#') current = line.substr(0, line.find(':'));
-      const std::size_t at = line.find_first_not_of(' ');
-      if (current == section && at != std::string::npos && at > 0 && line.compare(at, name.size() + 1, name + ":") == 0)
-        found.push_back(fmt::format("{}:{}: {}.{}   (change it there, or with --set {}.{}=VALUE)", config.string(),
-                                    number, section, line.substr(at), section, name));
-    }
-  }
-  return found;
-}
-
-std::string match_as_text(const RowMatch& match, const fs::path& config) {
+std::string match_as_text(const RowMatch& match, const fs::path& run_dir) {
   const DiaryRow& row = *match.row;
   std::string text = fmt::format("\n{} ({}): {}\n", row.id, role_name(row.role), row.symptom);
   text += fmt::format("  evidence  {}\n", quote(match.evidence, "\n            "));
   text += fmt::format("  cause     {}\n  fix       {}\n", row.cause, row.fix);
-  for (const std::string& line : config_lines(row.fix, config)) text += "  config    " + line + "\n";
+  for (const ConfigChange& change : config_changes(row.fix, run_dir)) text += "  config    " + to_text(change) + "\n";
   return text + fmt::format("  retry     {}\n", row.retry);
 }
 
-json match_as_json(const RowMatch& match) {
+json match_as_json(const RowMatch& match, const fs::path& run_dir) {
   const DiaryRow& row = *match.row;
-  json object{{"id", row.id},           {"role", role_name(row.role)}, {"evidence", quote(match.evidence, "\n")},
-              {"symptom", row.symptom}, {"cause", row.cause},          {"fix", row.fix},
-              {"retry", row.retry}};
+  json changes = json::array();
+  for (const ConfigChange& c : config_changes(row.fix, run_dir))
+    changes.push_back({{"key", c.key},
+                       {"old", c.old_value},
+                       {"new", c.new_value},
+                       {"file", c.file},
+                       {"line", c.line},
+                       {"config", c.config}});
+  json object{{"id", row.id},
+              {"role", role_name(row.role)},
+              {"evidence", quote(match.evidence, "\n")},
+              {"symptom", row.symptom},
+              {"cause", row.cause},
+              {"fix", row.fix},
+              {"retry", row.retry},
+              {"config", changes}};
   object["rank"] = match.rank >= 0 ? json(match.rank) : json(nullptr);
   return object;
 }
@@ -167,20 +160,20 @@ std::string draft_row(const Evidence& evidence, const Verdict& verdict, const Di
                      cell(symptom), clause);
 }
 
-std::string verdict_as_json(const Verdict& verdict) {
+std::string verdict_as_json(const Verdict& verdict, const fs::path& run_dir) {
   json object{{"first", verdict.nothing_failed ? json(nullptr) : first_as_json(verdict.first)},
               {"matches", json::array()},
               {"notes", json::array()}};
-  for (const RowMatch& match : verdict.matches) object["matches"].push_back(match_as_json(match));
-  for (const RowMatch& match : verdict.notes) object["notes"].push_back(match_as_json(match));
+  for (const RowMatch& match : verdict.matches) object["matches"].push_back(match_as_json(match, run_dir));
+  for (const RowMatch& match : verdict.notes) object["notes"].push_back(match_as_json(match, run_dir));
   return object.dump(2, ' ', false, json::error_handler_t::replace);
 }
 
-std::string verdict_as_text(const Verdict& verdict, const fs::path& config) {
+std::string verdict_as_text(const Verdict& verdict, const fs::path& run_dir) {
   std::string text =
       verdict.nothing_failed ? "Nothing failed: every rank ended with code 0.\n" : first_as_text(verdict.first);
-  for (const RowMatch& match : verdict.matches) text += match_as_text(match, config);
-  for (const RowMatch& match : verdict.notes) text += match_as_text(match, config);
+  for (const RowMatch& match : verdict.matches) text += match_as_text(match, run_dir);
+  for (const RowMatch& match : verdict.notes) text += match_as_text(match, run_dir);
   return text;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "model/cross_entropy.h"
@@ -49,6 +50,12 @@ Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_toke
 
 }  // namespace
 
+// What greedy decoding picks for each row.
+struct CaptionDecoder::Choice {
+  std::vector<std::int64_t> ids;
+  std::vector<float> log_probs;
+};
+
 CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token)
     : end_token_(end_token),
       max_tokens_(config.caption_max_tokens),
@@ -90,35 +97,61 @@ at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::
   return at::cat(parts);
 }
 
+CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states, const at::Tensor& embedding) {
+  Choice choice;
+  for (const at::Tensor& chunk : states.split(kLogitsRows)) {
+    const at::Tensor logits = logits_of(chunk, embedding);
+    const auto [largest, index] = logits.max(-1);
+    const at::Tensor log_prob = (largest - logits.logsumexp(-1)).cpu(), id = index.cpu();
+    choice.ids.insert(choice.ids.end(), id.const_data_ptr<std::int64_t>(),
+                      id.const_data_ptr<std::int64_t>() + id.numel());
+    choice.log_probs.insert(choice.log_probs.end(), log_prob.const_data_ptr<float>(),
+                            log_prob.const_data_ptr<float>() + log_prob.numel());
+  }
+  return choice;
+}
+
 std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, const at::Tensor& embedding) const {
   std::vector<DecodedCaption> captions(queries.size(0));
-  at::Tensor active = at::arange(queries.size(0), at::kLong);  // rows still decoding, CPU
-  at::Tensor ids = at::empty({queries.size(0), 0}, queries.options().dtype(at::kLong));
-  for (std::int64_t step = 0; step <= max_tokens_ && active.numel() > 0; ++step) {
-    const at::Tensor rows = active.to(queries.device());
-    const at::Tensor last = states(queries.index_select(0, rows), ids, embedding).select(1, step);
-    std::vector<at::Tensor> best, log_probs;
-    for (const at::Tensor& chunk : last.split(kLogitsRows)) {
-      const auto [value, index] = logits_of(chunk, embedding).log_softmax(-1).max(-1);
-      log_probs.push_back(value);
-      best.push_back(index);
+  std::vector<std::int64_t> active(
+      queries.size(0));  // captions still growing: row i of the batch is captions[active[i]]
+  std::iota(active.begin(), active.end(), 0);
+  std::vector<at::Tensor> caches(layers_.size());
+  at::Tensor rows = queries, input = queries;  // [active, hidden]
+  for (std::int64_t step = 0; step <= max_tokens_ && !active.empty(); ++step) {
+    at::Tensor x = (input + position_[step]).unsqueeze(1);
+    for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i].next(x, caches[i]);
+    const Choice choice = likeliest(output_(norm_(x.squeeze(1))), embedding);
+    const std::vector<std::int64_t> going = extend(captions, active, choice, step == max_tokens_);
+    if (going.size() < active.size()) {
+      const at::Tensor keep = at::tensor(going, at::kLong).to(queries.device());
+      rows = rows.index_select(0, keep);
+      for (at::Tensor& cache : caches) cache = cache.index_select(0, keep);
+      for (std::size_t i = 0; i < going.size(); ++i) active[i] = active[going[i]];
+      active.resize(going.size());
     }
-    const at::Tensor next = at::cat(best), chosen = next.cpu(), log_prob = at::cat(log_probs).cpu();
-    std::vector<std::int64_t> going;  // places in `active`
-    for (std::int64_t i = 0; i < active.numel(); ++i) {
-      DecodedCaption& caption = captions[active.const_data_ptr<std::int64_t>()[i]];
-      const std::int64_t id = chosen.const_data_ptr<std::int64_t>()[i];
-      if (id != end_token_ && step == max_tokens_) continue;  // full: nothing more fits
-      caption.log_probability += log_prob.const_data_ptr<float>()[i];
-      if (id == end_token_) continue;
-      caption.ids.push_back(id);
-      going.push_back(i);
-    }
-    const at::Tensor keep = at::tensor(going, at::kLong);
-    active = active.index_select(0, keep);
-    ids = at::cat({ids, next.unsqueeze(1)}, 1).index_select(0, keep.to(queries.device()));
+    std::vector<std::int64_t> newest;
+    for (const std::int64_t caption : active) newest.push_back(captions[caption].ids.back());
+    input = rows + input_(at::embedding(embedding, at::tensor(newest, at::kLong).to(queries.device())));
   }
   return captions;
+}
+
+// Appends each row's choice to its caption; returns the rows that go on.
+std::vector<std::int64_t> CaptionDecoder::extend(std::vector<DecodedCaption>& captions,
+                                                 const std::vector<std::int64_t>& active, const Choice& choice,
+                                                 bool full) const {
+  std::vector<std::int64_t> going;
+  for (std::size_t row = 0; row < active.size(); ++row) {
+    DecodedCaption& caption = captions[active[row]];
+    const std::int64_t id = choice.ids[row];
+    if (id != end_token_ && full) continue;  // nothing more fits
+    caption.log_probability += choice.log_probs[row];
+    if (id == end_token_) continue;
+    caption.ids.push_back(id);
+    going.push_back(static_cast<std::int64_t>(row));
+  }
+  return going;
 }
 
 void CaptionDecoder::visit(const std::string& prefix, const ParamVisitor& visitor) {

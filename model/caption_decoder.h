@@ -31,7 +31,7 @@ class CaptionDecoder {
   at::Tensor loss_sum(const at::Tensor& queries, std::span<const CaptionIds* const> captions,
                       const at::Tensor& embedding) const;
 
-  // Greedy, all queries at once, finished ones leave the batch. queries [n, hidden].
+  // Greedy, all queries at once with a key/value cache; finished ones leave the batch. queries [n, hidden].
   std::vector<DecodedCaption> decode(const at::Tensor& queries, const at::Tensor& embedding) const;
 
   // log p(first id = tokens[j]) of each query: [n, tokens] f32.
@@ -41,6 +41,10 @@ class CaptionDecoder {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
+  struct Choice;
+  static Choice likeliest(const at::Tensor& states, const at::Tensor& embedding);  // states [n, text hidden]
+  std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions, const std::vector<std::int64_t>& active,
+                                   const Choice& choice, bool full) const;
   // queries [n, hidden], ids [n, length] before the position predicted last: [n, length + 1, text hidden].
   at::Tensor states(const at::Tensor& queries, const at::Tensor& ids, const at::Tensor& embedding) const;
 

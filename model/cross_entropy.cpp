@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "model/layers.h"
+#include "model/softmax_rows.h"
 
 namespace muster::model {
 namespace {
@@ -24,10 +25,9 @@ struct Chunk {
   at::Tensor d_logits;  // [rows, vocab], the logits' dtype; undefined when not wanted
 };
 
-// softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that gives the log of the sum with one exp per
-// logit.
-Chunk chunk_loss(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& labels, bool want_grad) {
-  const at::Tensor logits = at::linear(hidden, weight);
+// Any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that gives the log of the
+// sum with one exp per logit.
+Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool want_grad) {
   const at::Tensor wide = logits.to(wide_dtype(logits.scalar_type()));
   const at::Tensor index = labels.unsqueeze(1);
   const at::Tensor largest = wide.amax(1), picked = wide.gather(1, index).squeeze(1);
@@ -38,6 +38,12 @@ Chunk chunk_loss(const at::Tensor& hidden, const at::Tensor& weight, const at::T
   return {loss, probability.to(logits.scalar_type())};
 }
 
+Chunk chunk_loss(at::Tensor logits, const at::Tensor& labels, bool want_grad) {
+  if (!softmax_rows_fit(logits)) return general_chunk(logits, labels, want_grad);
+  const double loss = softmax_rows_(logits, labels, want_grad);
+  return {at::scalar_tensor(loss, logits.options().dtype(at::kFloat)), logits};
+}
+
 class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& weight,
@@ -45,11 +51,14 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     const auto pending = c10::make_intrusive<Pending>();
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
+    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)}, hidden.options());  // of every chunk
     at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
       const std::int64_t count = std::min(chunk_rows, rows - start);
       const at::Tensor part = hidden.narrow(0, start, count);
-      const Chunk chunk = chunk_loss(part, weight, labels.narrow(0, start, count), want_hidden || want_weight);
+      at::Tensor rows_now = logits.narrow(0, 0, count);
+      at::mm_out(rows_now, part, weight.t());
+      const Chunk chunk = chunk_loss(rows_now, labels.narrow(0, start, count), want_hidden || want_weight);
       total += chunk.loss;
       if (want_hidden) {
         at::Tensor slot = pending->d_hidden.narrow(0, start, count);

@@ -49,7 +49,7 @@ at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
 // What enters the decoder, denoising slots last.
 struct DetectionHead::Queries {
   at::Tensor states;     // [images, queries + slots, hidden]
-  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits without a graph
+  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned
 };
 
 DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token,
@@ -137,7 +137,7 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused, cons
   if (!config_.proposals) {
     output.queries = config_.num_queries;
     output.counts.assign(images, config_.num_queries);
-    return {learned_query_.expand({images, -1, -1}), learned_box_.to(at::kFloat).detach().expand({images, -1, -1})};
+    return {learned_query_.expand({images, -1, -1}), learned_box_.to(at::kFloat).expand({images, -1, -1})};
   }
   const at::Tensor anchors = inverse_sigmoid(layout.anchors()).to(fused.device());
   const at::Tensor boxes = anchors + proposal_box_(fused).to(at::kFloat);  // [images, width, 4] logits

@@ -21,9 +21,14 @@ HeadAttention::HeadAttention(std::int64_t hidden, std::int64_t heads)
 
 at::Tensor HeadAttention::operator()(const at::Tensor& x, const at::Tensor& memory, const at::Tensor& mask,
                                      bool causal) const {
+  return read(x, key_value(memory), mask, causal);
+}
+
+at::Tensor HeadAttention::read(const at::Tensor& x, const at::Tensor& key_values, const at::Tensor& mask,
+                               bool causal) const {
   const std::int64_t batch = x.size(0), hidden = x.size(2), head_dim = hidden / num_heads;
   const at::Tensor q = query(x).view({batch, x.size(1), num_heads, head_dim}).transpose(1, 2);
-  const at::Tensor kv = key_value(memory).view({batch, memory.size(1), 2, num_heads, head_dim}).transpose(1, 3);
+  const at::Tensor kv = key_values.view({batch, key_values.size(1), 2, num_heads, head_dim}).transpose(1, 3);
   const std::optional<at::Tensor> bias = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
   const at::Tensor mixed = at::scaled_dot_product_attention(q, kv.select(2, 0), kv.select(2, 1), bias, 0.0, causal);
   return output(mixed.transpose(1, 2).reshape({batch, x.size(1), hidden}));
@@ -80,6 +85,13 @@ CausalLayer::CausalLayer(std::int64_t hidden, std::int64_t num_heads, std::int64
 at::Tensor CausalLayer::operator()(at::Tensor x) const {
   const at::Tensor own = attention_norm(x);
   x = x + attention(own, own, {}, true);
+  return x + mlp(mlp_norm(x));
+}
+
+at::Tensor CausalLayer::next(at::Tensor x, at::Tensor& cache) const {
+  const at::Tensor own = attention_norm(x), newest = attention.key_value(own);
+  cache = cache.defined() ? at::cat({cache, newest}, 1) : newest;
+  x = x + attention.read(own, cache, {}, false);  // the newest position sees everything
   return x + mlp(mlp_norm(x));
 }
 

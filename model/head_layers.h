@@ -28,6 +28,8 @@ struct HeadAttention {
   // mask: additive, broadcastable to [batch, heads, n, m], or undefined.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& memory, const at::Tensor& mask,
                         bool causal = false) const;
+  // The same with the memory projected already: key_values = key_value(memory), [batch, m, 2 * hidden].
+  at::Tensor read(const at::Tensor& x, const at::Tensor& key_values, const at::Tensor& mask, bool causal) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
@@ -61,6 +63,8 @@ struct CausalLayer {
   CausalLayer() = default;
   CausalLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size);
   at::Tensor operator()(at::Tensor x) const;  // [captions, length, hidden]
+  // The position after those in `cache` [captions, length, 2 * hidden] (undefined: the first), which grows by it.
+  at::Tensor next(at::Tensor x, at::Tensor& cache) const;  // [captions, 1, hidden]
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 

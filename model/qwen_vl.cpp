@@ -48,13 +48,23 @@ void check_batch(const MicroBatch& batch) {
         fmt::format("{} is given without {}: pass pixel_values and image_grid_thw together, or neither for text "
                     "only (and in generation only at pre-fill)",
                     pixels ? "pixel_values" : "image_grid_thw", pixels ? "image_grid_thw" : "pixel_values"));
+  // Bytes would be cast without complaint, and the tower would see 0..255 where it expects about -2..2 (L-103).
+  if (pixels && !batch.pixel_values.is_floating_point())
+    throw DataError(fmt::format("pixel_values is {}: pass normalised floating-point patches, see preprocessor_config.json",
+                                c10::toString(batch.pixel_values.scalar_type())));
+  for (const auto& [name, ids] : {std::pair{"input_ids", batch.input_ids}, {"labels", batch.labels}})
+    if (ids.defined() && ids.scalar_type() != at::kLong)
+      throw DataError(fmt::format("{} is {}: token ids are int64", name, c10::toString(ids.scalar_type())));
   const auto& cu = batch.cu_seqlens;
   if (cu.size() < 2 || cu.front() != 0 || cu.back() != batch.input_ids.size(0))
     throw DataError(fmt::format("cu_seqlens must run from 0 to the number of tokens, {}", batch.input_ids.size(0)));
 }
 
 QwenVL::Impl::Impl(const QwenConfig& c, const QwenOptions& o, Weights weights) : config(c), options(o), net(c) {
-  net.visit([&](const std::string& name, at::Tensor& tensor) { tensor = weights.at(name); });
+  net.visit([&](const std::string& name, at::Tensor& tensor) {
+    tensor = weights.at(name);
+    TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(), ", the model computes in ", o.dtype);
+  });
   if (net.tied) net.lm_head.weight = net.language.embed_tokens;
 }
 

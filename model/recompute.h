@@ -8,7 +8,9 @@
 
 namespace muster::model {
 
-// REQUIRES a pure function of its arguments: no random numbers, no other tensor that needs a gradient.
+// REQUIRES a function of its arguments and the default random generators alone: no other tensor that needs a gradient.
+// The second run draws the same random numbers as the first, and the generators then go on as if there had been one
+// run.
 using BlockFunction = std::function<at::Tensor(const at::Tensor& x, const std::vector<at::Tensor>& params)>;
 
 // f(x, params) with the same value and the same gradients, keeping only x. Without a graph to build, just f(x, params).

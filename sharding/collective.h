@@ -13,9 +13,13 @@
 
 namespace muster::sharding {
 
+enum class WireDtype { kFloat32, kBFloat16 };
+
 struct CollectiveStats {
   std::int64_t calls = 0;
-  std::int64_t bytes_sent = 0;  // by this rank, to other ranks
+  // By this rank, to other ranks, as the backend's algorithm sends them. Where a broadcast is relayed, all of it counts
+  // at its root.
+  std::int64_t bytes_sent = 0;
 };
 
 class Collective {
@@ -28,6 +32,9 @@ class Collective {
   // `send` and `receive` hold size() equal chunks: chunk i of `send` goes to rank i, chunk i of `receive` came from
   // rank i.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) = 0;
+  // `receive` = the sum over ranks of their chunk rank() of `send` (size() equal chunks), added in the order and
+  // precision the backend likes.
+  virtual void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) = 0;
   // In place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are filled in.
   virtual void all_gather(std::span<std::byte> buffer) = 0;
   virtual void broadcast(std::span<std::byte> buffer, int root) = 0;
@@ -53,8 +60,9 @@ std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout);
 
-// Compares kind, size and number of every collective across ranks before it runs: one more small all-gather each. For
-// debugging; MPI and Gloo hang or abort on a mismatch, this throws CollectiveError on every rank.
+// Compares kind, size, root or type, and number of every collective across ranks before it runs: one more small
+// all-gather each. For debugging (sharding.checked); MPI and Gloo hang or abort on a mismatch, this throws
+// CollectiveError on every rank.
 std::unique_ptr<Collective> make_checked(std::unique_ptr<Collective> inner);
 
 }  // namespace muster::sharding

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "base/error.h"
 
@@ -25,6 +26,15 @@ class C10dCollective final : public Collective {
     });
   }
 
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    const std::int64_t sent = chunk(send.size()) * (size() - 1) * options_.reduce_scatter_cost;
+    call("reduce_scatter_sum", send.size(), sent, [&] {
+      const at::ScalarType scalar = type == WireDtype::kFloat32 ? at::kFloat : at::kBFloat16;
+      at::Tensor in = bytes_of(send).view(scalar), out = bytes_of(receive).view(scalar);
+      finish(backend_->_reduce_scatter_base(out, in, c10d::ReduceScatterOptions()));
+    });
+  }
+
   void all_gather(std::span<std::byte> buffer) override {
     call("all_gather", buffer.size(), chunk(buffer.size()) * (size() - 1), [&] {
       at::Tensor all = bytes_of(buffer);
@@ -44,7 +54,7 @@ class C10dCollective final : public Collective {
   }
 
   void all_reduce_sum(std::span<std::int64_t> values) override {
-    const auto sent = static_cast<std::int64_t>(values.size_bytes()) * (size() - 1);
+    const auto sent = 2 * static_cast<std::int64_t>(values.size_bytes()) * (size() - 1) / size();  // a ring
     call("all_reduce_sum", values.size_bytes(), sent, [&] {
       const at::Tensor host = at::from_blob(values.data(), {static_cast<std::int64_t>(values.size())}, at::kLong);
       std::vector<at::Tensor> summed{host.to(options_.device)};  // the host's own memory when the device is the CPU
@@ -59,11 +69,17 @@ class C10dCollective final : public Collective {
     ++stats_.calls;
     try {
       if (bytes > 0) body();
+    } catch (const c10::Error& e) {
+      fail(kind, bytes, e.what_without_backtrace());
     } catch (const std::exception& e) {
-      throw CollectiveError(
-          fmt::format("{}: {} of {} bytes (collective {}): {}", options_.name, kind, bytes, stats_.calls, e.what()));
+      fail(kind, bytes, e.what());
     }
     stats_.bytes_sent += bytes_sent;
+  }
+
+  [[noreturn]] void fail(const char* kind, std::size_t bytes, const char* why) const {
+    throw CollectiveError(
+        fmt::format("{}: {} of {} bytes (collective {}): {}", options_.name, kind, bytes, stats_.calls, why));
   }
 
   void broadcast_tensor(at::Tensor tensor, int root) {
@@ -87,8 +103,18 @@ class C10dCollective final : public Collective {
 
 }  // namespace
 
-std::unique_ptr<Collective> wrap_c10d(const c10::intrusive_ptr<c10d::Backend>& backend, C10dOptions options) {
-  return std::make_unique<C10dCollective>(backend, std::move(options));
+std::unique_ptr<Collective> connect_c10d(const C10dAddress& at, C10dOptions options, const MakeBackend& make) {
+  try {
+    c10d::TCPStoreOptions store;
+    store.port = static_cast<std::uint16_t>(at.port);
+    store.isServer = at.rank == 0;
+    store.numWorkers = static_cast<std::size_t>(at.size);
+    store.timeout = at.limit();
+    return std::make_unique<C10dCollective>(make(c10::make_intrusive<c10d::TCPStore>(at.host, store)), options);
+  } catch (const c10::Error& e) {
+    throw CollectiveError(fmt::format("{}: rank {} of {} found no way to the others through {}:{}: {}", options.name,
+                                      at.rank, at.size, at.host, at.port, e.what_without_backtrace()));
+  }
 }
 
 }  // namespace muster::sharding

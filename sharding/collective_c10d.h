@@ -4,6 +4,7 @@
 #include <c10/core/Device.h>
 #include <c10/util/intrusive_ptr.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 
 namespace c10d {
 class Backend;
+class Store;
 class Work;
 }  // namespace c10d
 
@@ -22,9 +24,22 @@ struct C10dOptions {
   c10::Device device = c10::kCPU;  // where the byte buffers lie
   // Blocks until the work is done on the device. Work::wait() of NCCL only orders streams; Gloo's blocks the host.
   std::function<void(c10d::Work&)> finish;
+  // What the backend's reduce-scatter sends, of what a real one would.
+  int reduce_scatter_cost = 1;
   bool gather_by_broadcast = false;  // Gloo's own all-gather copies, and is slower than one broadcast per rank
 };
 
-std::unique_ptr<Collective> wrap_c10d(const c10::intrusive_ptr<c10d::Backend>& backend, C10dOptions options);
+// Where ranks find each other: a TCPStore that rank 0 serves.
+struct C10dAddress {
+  std::string host;
+  int port = 0, rank = 0, size = 1;
+  std::chrono::duration<double> timeout{};
+
+  std::chrono::milliseconds limit() const { return std::chrono::duration_cast<std::chrono::milliseconds>(timeout); }
+};
+using MakeBackend = std::function<c10::intrusive_ptr<c10d::Backend>(const c10::intrusive_ptr<c10d::Store>& store)>;
+
+// [C] CollectiveError when the ranks do not find each other.
+std::unique_ptr<Collective> connect_c10d(const C10dAddress& address, C10dOptions options, const MakeBackend& make);
 
 }  // namespace muster::sharding

@@ -10,13 +10,15 @@
 namespace muster::sharding {
 namespace {
 
-enum Kind : std::int64_t { kAllToAll, kAllGather, kBroadcast, kAllReduce };
-constexpr std::array kKindNames{"all_to_all", "all_gather", "broadcast", "all_reduce_sum"};
+enum Kind : std::int64_t { kAllToAll, kReduceScatter, kAllGather, kBroadcast, kAllReduce };
+constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather", "broadcast", "all_reduce_sum"};
 
-using Header = std::array<std::int64_t, 3>;  // kind, bytes, sequence
+using Header = std::array<std::int64_t, 4>;  // kind, bytes, root or type, sequence
 
 std::string describe(const Header& h) {
-  return fmt::format("{} of {} bytes (collective {})", kKindNames[static_cast<std::size_t>(h[0])], h[1], h[2]);
+  const char* what = h[0] == kBroadcast ? ", root {}" : h[0] == kReduceScatter ? ", type {}" : "";
+  return fmt::format("{} of {} bytes{} (collective {})", kKindNames[static_cast<std::size_t>(h[0])], h[1],
+                     fmt::format(fmt::runtime(what), h[2]), h[3]);
 }
 
 class CheckedCollective final : public Collective {
@@ -27,25 +29,29 @@ class CheckedCollective final : public Collective {
   std::string name() const override { return inner_->name() + ", checked"; }
 
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
-    checked(kAllToAll, send.size(), [&] { inner_->all_to_all(send, receive); });
+    checked(kAllToAll, send.size(), 0, [&] { inner_->all_to_all(send, receive); });
+  }
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    checked(kReduceScatter, send.size(), static_cast<std::int64_t>(type),
+            [&] { inner_->reduce_scatter_sum(send, receive, type); });
   }
   void all_gather(std::span<std::byte> buffer) override {
-    checked(kAllGather, buffer.size(), [&] { inner_->all_gather(buffer); });
+    checked(kAllGather, buffer.size(), 0, [&] { inner_->all_gather(buffer); });
   }
   void broadcast(std::span<std::byte> buffer, int root) override {
-    checked(kBroadcast, buffer.size(), [&] { inner_->broadcast(buffer, root); });
+    checked(kBroadcast, buffer.size(), root, [&] { inner_->broadcast(buffer, root); });
   }
   void all_reduce_sum(std::span<std::int64_t> values) override {
-    checked(kAllReduce, values.size_bytes(), [&] { inner_->all_reduce_sum(values); });
+    checked(kAllReduce, values.size_bytes(), 0, [&] { inner_->all_reduce_sum(values); });
   }
 
  private:
   template <typename Call>
-  void checked(Kind kind, std::size_t bytes, Call call) {
+  void checked(Kind kind, std::size_t bytes, std::int64_t detail, Call call) {
     ++stats_.calls;
     std::vector<Header> headers(static_cast<std::size_t>(size()));
     const Header& mine =
-        headers[static_cast<std::size_t>(rank())] = {kind, static_cast<std::int64_t>(bytes), stats_.calls};
+        headers[static_cast<std::size_t>(rank())] = {kind, static_cast<std::int64_t>(bytes), detail, stats_.calls};
     inner_->all_gather(std::as_writable_bytes(std::span(headers)));
     for (std::size_t r = 0; r < headers.size(); ++r) {
       if (headers[r] == headers[0]) continue;

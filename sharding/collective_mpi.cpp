@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "sharding/bfloat16_bits.h"
 #include "sharding/collective.h"
 
 namespace muster::sharding {
@@ -25,6 +26,13 @@ struct Count {
   MPI_Datatype type = MPI_BYTE;
 };
 
+// MPI knows no bfloat16.
+void add_bf16(void* from, void* to, int* count, MPI_Datatype*) {
+  const auto* value = static_cast<const Bf16Bits*>(from);
+  auto* sum = static_cast<Bf16Bits*>(to);
+  for (int i = 0; i < *count; ++i) sum[i] = from_float<Bf16Bits>(to_float(sum[i]) + to_float(value[i]));
+}
+
 class MpiCollective final : public Collective {
  public:
   explicit MpiCollective(std::chrono::duration<double> timeout) : timeout_(timeout) {
@@ -41,6 +49,7 @@ class MpiCollective final : public Collective {
     MPI_Comm_size(comm_, &size_);
     MPI_Type_contiguous(kBlockBytes, MPI_BYTE, &block_);
     MPI_Type_commit(&block_);
+    MPI_Op_create(add_bf16, 1, &sum_bf16_);
   }
 
   int rank() const override { return rank_; }
@@ -53,6 +62,18 @@ class MpiCollective final : public Collective {
     begin("all_to_all", send.size());
     check(MPI_Ialltoall(send.data(), n.count, n.type, receive.data(), n.count, n.type, comm_, &request));
     finish(request, sent_to_each(send.size()));
+  }
+
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    const bool wide = type == WireDtype::kFloat32;
+    const std::size_t count = receive.size() / (wide ? 4 : 2);
+    TORCH_CHECK(count <= INT_MAX, "mpi: ", count, " elements per rank in one call");
+    MPI_Request request = MPI_REQUEST_NULL;
+    begin("reduce_scatter_sum", send.size());
+    check(MPI_Ireduce_scatter_block(send.data(), receive.data(), static_cast<int>(count),
+                                    wide ? MPI_FLOAT : MPI_UINT16_T, wide ? MPI_SUM : sum_bf16_, comm_, &request));
+    // Open MPI's non-blocking one reduces to rank 0 along a tree, and scatters from there.
+    finish(request, rank_ == 0 ? sent_to_each(send.size()) : static_cast<std::int64_t>(send.size()));
   }
 
   void all_gather(std::span<std::byte> buffer) override {
@@ -125,6 +146,7 @@ class MpiCollective final : public Collective {
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   MPI_Datatype block_ = MPI_DATATYPE_NULL;
+  MPI_Op sum_bf16_ = MPI_OP_NULL;
   int rank_ = 0, size_ = 1;
   std::chrono::duration<double> timeout_;
   const char* kind_ = "";

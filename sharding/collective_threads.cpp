@@ -8,10 +8,23 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "sharding/bfloat16_bits.h"
 #include "sharding/collective.h"
 
 namespace muster::sharding {
 namespace {
+
+// to += from, rounded to T after each addition, as a ring does.
+template <typename T>
+void add_values(std::byte* to, const std::byte* from, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += sizeof(T)) {
+    T sum, value;
+    std::memcpy(&sum, to + at, sizeof sum);
+    std::memcpy(&value, from + at, sizeof value);
+    sum = from_float<T>(to_float(sum) + to_float(value));
+    std::memcpy(to + at, &sum, sizeof sum);
+  }
+}
 
 class Meeting {
  public:
@@ -74,6 +87,21 @@ class ThreadCollective final : public Collective {
     meet("all_to_all", send.data(), send.size());
     const std::size_t chunk = send.size() / static_cast<std::size_t>(size());
     for (int r = 0; r < size(); ++r) copy(receive.data() + r * chunk, meeting_->data(r) + rank_ * chunk, chunk);
+    leave(static_cast<std::int64_t>(chunk) * (size() - 1));
+  }
+
+  // In the order of a ring that ends here.
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    const bool wide = type == WireDtype::kFloat32;
+    meet(wide ? "reduce_scatter_sum fp32" : "reduce_scatter_sum bf16", send.data(), send.size());
+    const std::size_t chunk = receive.size();
+    for (int step = 1; step <= size(); ++step) {
+      const std::byte* from = meeting_->data((rank_ + step) % size()) + static_cast<std::size_t>(rank_) * chunk;
+      if (step == 1)
+        copy(receive.data(), from, chunk);
+      else
+        wide ? add_values<float>(receive.data(), from, chunk) : add_values<Bf16Bits>(receive.data(), from, chunk);
+    }
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
 

@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,16 +14,13 @@
 #include "sharding/exact_sum.h"
 #include "sharding/grad_reducer.h"
 #include "sharding/memory_plan.h"
+#include "sharding/optimizer_state.h"
 #include "sharding/param_gather.h"
 #include "sharding/shard_store.h"
 #include "sharding/step_consensus.h"
 
 namespace muster::sharding {
 namespace {
-
-std::int64_t held_bytes(const at::Tensor& tensor) {
-  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
-}
 
 // [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's values win.
 at::Tensor make_flat(EngineCore& core) {
@@ -61,21 +59,18 @@ struct ZeroEngine::Impl {
   Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
   ~Impl() { core.queue.close(); }  // jobs use the members below
 
-  std::int64_t own_begin(int window) const;  // flat position of this rank's slice
-  at::Tensor own_params(int window) const;
-  at::Tensor own_master(int window) const;
   void measure(const at::Tensor& limbs, const at::Tensor& nonfinite) const;
   void update(const Segment& segment, double lr, double scale);
-  ShardTensors export_shard() const;
-  void import_shard(const ShardTensors& tensors);
+  std::vector<Segment> segments_of(std::string_view name, const Slot*& slot) const;
+  void gather_all();  // [C]
   LoadedShard read_agreed(const std::vector<std::filesystem::path>& files, ShardTensors& tensors);
 
   EngineCore core;
   std::string layout_text;
   at::Tensor flat;                             // [padded elements] in the parameters' dtype: their memory
   std::vector<std::vector<Segment>> segments;  // per window: what this rank owns
-  at::Tensor master;               // [shard elements] f32; undefined for fp32 parameters, which are their own
-  at::Tensor exp_avg, exp_avg_sq;  // [shard elements] f32
+  OptimizerState state;
+  LossScaler scaler;
   GradReducer reducer;
   ParamGather gather;
   std::vector<std::int64_t> param_steps;  // per parameter: updates it got, the same on all ranks
@@ -94,31 +89,14 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
     : core(std::move(registry), std::move(collective), std::move(options)),
       flat(make_flat(checked_layout(core, layout_text))),
       segments(static_cast<std::size_t>(core.layout.num_windows())),
-      exp_avg(core.zeros(core.layout.shard_elements(), at::kFloat)),
-      exp_avg_sq(core.zeros(core.layout.shard_elements(), at::kFloat)),
+      state(core, flat),
+      scaler(core.param_type() == at::kHalf ? LossScaler(core.options.loss_scale) : LossScaler()),
       reducer(core),
       gather(core, flat),
       param_steps(static_cast<std::size_t>(core.num_params())) {
   for (const Segment& segment : owned_segments(core.space, core.layout, core.rank())) {
     segments[static_cast<std::size_t>(segment.window)].push_back(segment);
   }
-  if (core.param_type() == at::kFloat) return;
-  master = core.zeros(core.layout.shard_elements(), at::kFloat);
-  for (int w = 0; w < core.layout.num_windows(); ++w) own_master(w).copy_(own_params(w));
-}
-
-std::int64_t ZeroEngine::Impl::own_begin(int window) const {
-  const Window range = core.layout.window(window);
-  return range.begin + core.rank() * range.slice;
-}
-
-at::Tensor ZeroEngine::Impl::own_params(int window) const {
-  return flat.narrow(0, own_begin(window), core.layout.window(window).slice);
-}
-
-at::Tensor ZeroEngine::Impl::own_master(int window) const {
-  if (!master.defined()) return own_params(window);
-  return master.narrow(0, core.layout.shard_begin(window), core.layout.window(window).slice);
 }
 
 // Squares of the reduced gradient per group, and parameters whose sum is not finite.
@@ -132,39 +110,44 @@ void ZeroEngine::Impl::measure(const at::Tensor& limbs, const at::Tensor& nonfin
 }
 
 void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
-  const auto run = [&](const at::Tensor& shard) { return shard.narrow(0, s.shard_begin, s.count); };
-  const at::Tensor parameter = flat.narrow(0, s.flat_begin, s.count);
-  core.kernels->adamw({.gradient = run(reducer.shard()),
-                       .master = master.defined() ? run(master) : parameter,
-                       .exp_avg = run(exp_avg),
-                       .exp_avg_sq = run(exp_avg_sq),
-                       .parameter = parameter,
-                       .scale = scale,
-                       .lr = lr,
-                       .weight_decay = core.param(s.param).weight_decay,
-                       .beta1 = core.options.beta1,
-                       .beta2 = core.options.beta2,
-                       .eps = core.options.eps,
-                       .step = param_steps[static_cast<std::size_t>(s.param)]});
+  const Param& param = core.param(s.param);
+  const EngineOptions& options = core.options;
+  const Betas betas =
+      core.registry.groups()[static_cast<std::size_t>(param.group)].betas.value_or(Betas{options.beta1, options.beta2});
+  AdamWRun run = state.run(s);
+  run.gradient = reducer.shard().narrow(0, s.shard_begin, s.count);
+  run.stochastic = options.stochastic_rounding;
+  run.seed = options.rounding_seed;
+  run.scale = scale;
+  run.lr = lr;
+  run.weight_decay = param.weight_decay;
+  run.beta1 = betas.beta1;
+  run.beta2 = betas.beta2;
+  run.eps = options.eps;
+  run.step = param_steps[static_cast<std::size_t>(s.param)];
+  core.kernels->adamw(run);
 }
 
-ShardTensors ZeroEngine::Impl::export_shard() const {
-  const auto host = at::TensorOptions().dtype(at::kFloat);
-  ShardTensors tensors{at::empty({core.layout.shard_elements()}, host), exp_avg.to(at::kCPU, at::kFloat, false, true),
-                       exp_avg_sq.to(at::kCPU, at::kFloat, false, true)};
-  for (int w = 0; w < core.layout.num_windows(); ++w) {
-    tensors.master.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice).copy_(own_master(w));
+// What this rank owns of one parameter.
+std::vector<Segment> ZeroEngine::Impl::segments_of(std::string_view name, const Slot*& slot) const {
+  std::vector<Segment> owned;
+  for (int p = 0; p < core.num_params(); ++p) {
+    const Param& param = core.param(p);
+    if (param.name != name && std::find(param.aliases.begin(), param.aliases.end(), name) == param.aliases.end())
+      continue;
+    slot = &core.space.of_param(p);
+    for (const std::vector<Segment>& window : segments) {
+      std::copy_if(window.begin(), window.end(), std::back_inserter(owned),
+                   [p](const Segment& s) { return s.param == p; });
+    }
+    return owned;
   }
-  return tensors;
+  throw ConfigError(fmt::format("no trainable parameter is called {}", name));
 }
 
-void ZeroEngine::Impl::import_shard(const ShardTensors& tensors) {
-  exp_avg.copy_(tensors.exp_avg);
-  exp_avg_sq.copy_(tensors.exp_avg_sq);
-  for (int w = 0; w < core.layout.num_windows(); ++w) {
-    own_master(w).copy_(tensors.master.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice));
-    if (master.defined()) own_params(w).copy_(own_master(w));
-  }
+void ZeroEngine::Impl::gather_all() {
+  for (int w = core.layout.num_windows() - 1; w >= 0; --w) gather.start(w);
+  gather.await_all();
 }
 
 // [C] Reads this rank's part; when any rank fails, all do.
@@ -198,13 +181,17 @@ ZeroEngine::~ZeroEngine() = default;
 void ZeroEngine::backward(const at::Tensor& loss) {
   await_all();  // a text-only forward may not have asked for every parameter
   impl_->reducer.begin();
-  if (loss.defined() && loss.requires_grad()) loss.backward();
+  if (loss.defined() && loss.requires_grad()) {
+    const double scale = impl_->scaler.scale();
+    scale == 1 ? loss.backward() : (loss * scale).backward();
+  }
   impl_->reducer.finish();
 }
 
 StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts, std::span<const double> values,
                                   bool stop_requested) {
   Impl& my = *impl_;
+  my.reducer.reduce_local();
   my.core.queue.drain();
   const auto groups = static_cast<std::int64_t>(my.core.registry.groups().size());
   const at::Tensor limbs = my.core.zeros(groups * ExactSum::kLimbs, at::kLong).view({groups, ExactSum::kLimbs});
@@ -220,7 +207,12 @@ StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts, std::spa
                 .values = values,
                 .stop = stop_requested});
   my.used = std::move(agreed.used);
-  return std::move(agreed.verdict);
+  StepVerdict& verdict = agreed.verdict;
+  verdict.loss_scale = my.scaler.scale();
+  verdict.grad_norm /= verdict.loss_scale;
+  for (double& norm : verdict.group_norms) norm /= verdict.loss_scale;
+  verdict.scale_too_high = my.scaler.update(verdict.finite);
+  return std::move(verdict);
 }
 
 // As torch's clip_grad_norm_, whose 1e-6 keeps the quotient finite.
@@ -234,7 +226,7 @@ void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
               my.core.registry.groups().size(), " groups");
   TORCH_CHECK(verdict.finite, "step: the verdict is not finite, call skip_step()");
   TORCH_CHECK(!my.used.empty(), "step: consensus() must come first");
-  const double scale = clip_scale(my.core.options.clip_norm, verdict.grad_norm);
+  const double scale = clip_scale(my.core.options.clip_norm, verdict.grad_norm) / verdict.loss_scale;
   for (std::size_t p = 0; p < my.param_steps.size(); ++p) my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
   for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
     for (const Segment& segment : my.segments[static_cast<std::size_t>(w)]) {
@@ -270,9 +262,10 @@ void ZeroEngine::await_all() { impl_->gather.await_all(); }
 EngineBytes ZeroEngine::bytes() const {
   return {.parameters = held_bytes(impl_->flat),
           .gradient_shard = held_bytes(impl_->reducer.shard()),
-          .master = held_bytes(impl_->master),
-          .moments = held_bytes(impl_->exp_avg) + held_bytes(impl_->exp_avg_sq),
-          .staging = impl_->reducer.staging_bytes()};
+          .master = impl_->state.master_bytes(),
+          .moments = impl_->state.moment_bytes(),
+          .staging = impl_->reducer.staging_bytes(),
+          .accumulation = impl_->reducer.accumulation_bytes()};
 }
 
 EngineBytes ZeroEngine::planned_bytes() const {
@@ -282,7 +275,11 @@ EngineBytes ZeroEngine::planned_bytes() const {
                       .world_size = core.world_size(),
                       .bucket_bytes = core.options.bucket_bytes,
                       .param_bytes = static_cast<int>(c10::elementSize(core.param_type())),
-                      .wire_bytes = static_cast<int>(c10::elementSize(core.wire_type()))})
+                      .wire_bytes = static_cast<int>(c10::elementSize(core.wire_type())),
+                      .accumulation_budget_bytes = core.options.accumulation_budget_bytes,
+                      .native_reduce = core.options.reduce == ReduceKind::kNative,
+                      .master = core.options.master,
+                      .bf16_moments = core.options.bf16_moments})
       .bytes;
 }
 
@@ -299,8 +296,9 @@ std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
                       .layout = impl_->core.layout,
                       .rank = impl_->core.rank(),
                       .steps_taken = impl_->steps_taken,
-                      .param_steps = impl_->param_steps};
-  snapshot->tensors = impl_->export_shard();
+                      .param_steps = impl_->param_steps,
+                      .loss_scale = impl_->scaler.state()};
+  snapshot->tensors = impl_->state.export_shard();
   for (at::Tensor* tensor : {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
     *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
   }
@@ -314,18 +312,66 @@ void ZeroEngine::write(const Snapshot& snapshot, const std::filesystem::path& fi
 void ZeroEngine::load(const std::vector<std::filesystem::path>& files) {
   Impl& my = *impl_;
   await_all();
-  ShardTensors tensors = my.export_shard();
+  ShardTensors tensors = my.state.export_shard();
   tensors.exp_avg.zero_();
   tensors.exp_avg_sq.zero_();
   LoadedShard loaded = my.read_agreed(files, tensors);
   for (const std::string& name : loaded.absent)
     log::info("{} is not in the checkpoint's optimizer state: moments start at 0", name);
-  my.import_shard(tensors);
+  my.state.import_shard(tensors);
   my.param_steps = std::move(loaded.param_steps);
   my.steps_taken = loaded.steps_taken;
+  my.scaler.restore(loaded.loss_scale);
   skip_step();
-  for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) my.gather.start(w);
+  my.gather_all();
+}
+
+// Bit patterns travel as integers, one owner per element.
+static at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
+  constexpr std::int64_t kChunk = 1 << 20;
+  const at::Tensor all = mine.clone();
+  const std::span<float> values(all.data_ptr<float>(), static_cast<std::size_t>(all.numel()));
+  for (std::int64_t begin = 0; begin < all.numel(); begin += kChunk) {
+    const auto part = values.subspan(static_cast<std::size_t>(begin),
+                                     static_cast<std::size_t>(std::min(kChunk, all.numel() - begin)));
+    std::vector<std::int64_t> bits;
+    for (const float value : part) bits.push_back(std::bit_cast<std::int32_t>(value));
+    core.queue.run([&] { core.collective->all_reduce_sum(bits); });
+    for (std::size_t i = 0; i < part.size(); ++i) part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
+  }
+  return all;
+}
+
+at::Tensor ZeroEngine::full(std::string_view name, StateKind kind) {
+  Impl& my = *impl_;
   await_all();
+  const Slot* slot = nullptr;
+  const std::vector<Segment> owned = my.segments_of(name, slot);
+  at::Tensor mine = at::zeros({slot->numel}, at::kFloat);
+  for (const Segment& s : owned) {
+    const at::Tensor values = kind == StateKind::kGradient
+                                  ? my.reducer.shard().narrow(0, s.shard_begin, s.count).cpu() / my.scaler.scale()
+                                  : my.state.read(s, kind);
+    mine.narrow(0, s.param_begin, s.count).copy_(values);
+  }
+  return sum_of_owners(my.core, mine).view(slot->shape);
+}
+
+void ZeroEngine::set_full(std::string_view name, StateKind kind, const at::Tensor& values) {
+  Impl& my = *impl_;
+  await_all();
+  const Slot* slot = nullptr;
+  const std::vector<Segment> owned = my.segments_of(name, slot);
+  TORCH_CHECK(values.sizes().vec() == slot->shape, "set_full: ", name, " has another shape");
+  const at::Tensor flat_values = values.detach().to(at::kCPU, at::kFloat).contiguous().view(-1);
+  for (const Segment& s : owned) {
+    const at::Tensor part = flat_values.narrow(0, s.param_begin, s.count);
+    if (kind == StateKind::kGradient)
+      my.reducer.shard().narrow(0, s.shard_begin, s.count).copy_(part * my.scaler.scale());
+    else
+      my.state.write(s, kind, part);
+  }
+  if (kind == StateKind::kMaster) my.gather_all();
 }
 
 }  // namespace muster::sharding

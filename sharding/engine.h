@@ -20,19 +20,37 @@
 
 #include "sharding/collective.h"
 #include "sharding/ledger.h"
+#include "sharding/loss_scaler.h"
 #include "sharding/param_registry.h"
 
 namespace muster::sharding {
 
-enum class WireDtype { kFloat32, kBFloat16 };
+enum class ReduceKind {
+  kOrdered,  // all-to-all, then slices added in rank order: same bits for any world size
+  kNative    // the backend's reduce-scatter
+};
+
+// Where the fp32 value behind a 16-bit parameter lives; see optimizer_state.h. fp32 parameters are their own master.
+enum class MasterKind { kFloat32, kSplit, kNone };
+
+// What full() reads: kMaster is the parameter as the optimizer holds it; kGradient the reduced sum of this step.
+enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
 
 struct EngineOptions {
   std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
   bool overlap = true;            // reduce on a worker thread during backward, gather during the next forward
   WireDtype wire_dtype = WireDtype::kFloat32;
-  double beta1 = 0, beta2 = 0, eps = 0;
-  double clip_norm = 0;                        // 0: none
-  std::int64_t accumulation_budget_bytes = 0;  // windows kept local between micro-batches, as far as this reaches
+  ReduceKind reduce = ReduceKind::kOrdered;
+  double beta1 = 0, beta2 = 0, eps = 0;  // betas of groups that have none of their own
+  double clip_norm = 0;                  // 0: none
+  // The last windows, as far as this reaches, are summed in fp32 on each rank and reduced once a step, in consensus().
+  std::int64_t accumulation_budget_bytes = 0;
+
+  MasterKind master = MasterKind::kFloat32;
+  bool bf16_moments = false;
+  bool stochastic_rounding = false;  // of bf16 moments, and of bf16 parameters without a master
+  std::uint64_t rounding_seed = 0;
+  LossScaleOptions loss_scale;  // for fp16 parameters
 
   // Parameters (by name prefix) that may get several gradients within one backward: used in more than one checkpointed
   // segment, or inside and outside one. Their windows are reduced at the end of backward. Tied parameters always are.
@@ -48,7 +66,9 @@ struct StepVerdict {
   bool finite = false;
   int culprit_rank = -1;             // when not finite: the first rank with a bad value ...
   std::string culprit_param;         // ... and its first bad parameter in registration order
-  double grad_norm = 0;              // of the summed gradient, before clipping
+  double grad_norm = 0;              // of the summed gradient, before clipping, without the loss scale
+  double loss_scale = 1;             // this step's; 1 unless parameters are fp16
+  bool scale_too_high = false;       // not finite, and a lower loss scale may cure it: skip, nothing is wrong
   std::vector<double> group_norms;   // per group of the registry
   std::vector<std::int64_t> counts;  // consensus()'s `counts`, summed over ranks
   std::vector<double> values;        // consensus()'s `values`, as the rank that owned each slot wrote them
@@ -57,8 +77,8 @@ struct StepVerdict {
 
 // Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
 struct EngineBytes {
-  std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0;
-  std::int64_t total() const { return parameters + gradient_shard + master + moments + staging; }
+  std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0, accumulation = 0;
+  std::int64_t total() const { return parameters + gradient_shard + master + moments + staging + accumulation; }
   bool operator==(const EngineBytes&) const = default;
 };
 
@@ -69,12 +89,12 @@ class ZeroEngine {
   ZeroEngine(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
   ~ZeroEngine();
 
-  // [C] Runs autograd from `loss` (a scalar) and reduces every window. An undefined loss, or one without a graph, still
-  // issues the same collectives (with zeros).
+  // [C] Runs autograd from `loss` (a scalar), times the loss scale, and reduces every window. An undefined loss, or one
+  // without a graph, still issues the same collectives (with zeros).
   void backward(const at::Tensor& loss);
 
-  // [C] Once per step, after the last backward. `counts` are summed; `values` has one owner per slot (all other ranks
-  // pass 0.0 there) and keeps its exact bits.
+  // [C] Once per step, after the last backward: reduces the windows kept local, then agrees. `counts` are summed;
+  // `values` has one owner per slot (all other ranks pass 0.0 there) and keeps its exact bits.
   StepVerdict consensus(std::span<const std::int64_t> counts, std::span<const double> values, bool stop_requested);
 
   // [C] Fused unscale, clip, AdamW (decoupled decay; Loshchilov and Hutter 2019), master and parameter out, then the
@@ -92,6 +112,12 @@ class ZeroEngine {
   // blocks.
   void await(std::string_view prefix);
   void await_all();
+
+  // [C] For debugging: all of one parameter's state, or its gradient between consensus() and step(), on the host in
+  // fp32, the same on every rank. Slow. ConfigError when no trainable parameter (or alias) has that name.
+  at::Tensor full(std::string_view name, StateKind kind);
+  // [C] Sets it; every rank passes the same values, of the parameter's shape.
+  void set_full(std::string_view name, StateKind kind, const at::Tensor& values);
 
   EngineBytes bytes() const;
   EngineBytes planned_bytes() const;

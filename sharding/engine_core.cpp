@@ -11,12 +11,7 @@ std::int64_t wire_bytes(WireDtype wire) { return wire == WireDtype::kFloat32 ? 4
 
 EngineOptions checked(EngineOptions options) {
   if (options.bucket_bytes <= 0) throw ConfigError("sharding.bucket_bytes must be positive");
-  if (options.accumulation_budget_bytes != 0) {
-    throw ConfigError(
-        fmt::format("sharding.accumulation_budget_bytes is {}: keeping windows local between micro-batches is "
-                    "not available, use 0",
-                    options.accumulation_budget_bytes));
-  }
+  if (options.accumulation_budget_bytes < 0) throw ConfigError("sharding.accumulation_budget_bytes must be 0 or more");
   return options;
 }
 
@@ -25,9 +20,9 @@ ParamRegistry checked(ParamRegistry registry) {
   const Param& first = registry.trainable().front();
   for (const Param& param : registry.trainable()) {
     const at::ScalarType type = param.tensor.scalar_type();
-    if (type != at::kFloat && type != at::kBFloat16) {
+    if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
       throw ConfigError(
-          fmt::format("parameter {} is {}: float32 and bfloat16 can be trained", param.name, toString(type)));
+          fmt::format("parameter {} is {}: float32, bfloat16 and float16 can be trained", param.name, toString(type)));
     }
     if (type != first.tensor.scalar_type() || param.tensor.device() != first.tensor.device()) {
       throw ConfigError(fmt::format("parameters {} and {} differ in dtype or device ({} on {}, {} on {})", first.name,
@@ -36,6 +31,12 @@ ParamRegistry checked(ParamRegistry registry) {
     }
   }
   return registry;
+}
+
+void refuse_foreign_master(const EngineOptions& options, at::ScalarType type) {
+  if (options.master == MasterKind::kFloat32 || type == at::kBFloat16) return;
+  throw ConfigError(fmt::format("optimizer.master is not fp32 and parameters are {}: only bfloat16 ones can do without",
+                                toString(type)));
 }
 
 }  // namespace
@@ -47,7 +48,9 @@ EngineCore::EngineCore(ParamRegistry registry_in, std::shared_ptr<Collective> co
       space(registry),
       layout(space.elements(), collective->size(), options.bucket_bytes / wire_bytes(options.wire_dtype)),
       kernels(make_kernels(param(0).tensor.device().type())),
-      queue(options.overlap) {}
+      queue(options.overlap) {
+  refuse_foreign_master(options, param_type());
+}
 
 at::ScalarType EngineCore::wire_type() const {
   return options.wire_dtype == WireDtype::kFloat32 ? at::kFloat : at::kBFloat16;

@@ -41,6 +41,12 @@ Window ShardLayout::window(int index) const {
   return {begin, elements, elements / world_size_};
 }
 
+int first_local_window(const ShardLayout& layout, std::int64_t budget_bytes) {
+  int first = layout.num_windows();
+  while (first > 0 && (layout.padded_elements() - layout.window(first - 1).begin) * 4 <= budget_bytes) --first;
+  return first;
+}
+
 std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin, std::int64_t flat_end) {
   const std::vector<Slot>& slots = space.slots();
   auto slot =

@@ -70,6 +70,10 @@ class ShardLayout {
   std::int64_t window_elements_ = 0, padded_elements_ = 0;
 };
 
+// Windows from this one on accumulate locally, in fp32, as far as the budget reaches: the last ones, whose reduction no
+// backward is left to hide. num_windows() when none does.
+int first_local_window(const ShardLayout& layout, std::int64_t budget_bytes);
+
 // A run of one parameter's elements inside a range of the flat space.
 struct Piece {
   int param = -1;

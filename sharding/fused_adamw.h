@@ -1,18 +1,21 @@
-// AdamW (Loshchilov and Hutter, ICLR 2019) over one run of elements in one pass: clip, decoupled decay, moments, fp32
-// master, parameter out in its own dtype.
+// AdamW (Loshchilov and Hutter, ICLR 2019) over one run of elements in one pass: unscale and clip, decoupled decay,
+// moments, fp32 master, parameter out in its own dtype.
 #pragma once
 
-#include <cstdint>
-
 #include "sharding/adamw_types.h"
-#include "sharding/bfloat16_bits.h"
 #include "sharding/kernels.h"
 
 namespace muster::sharding {
 
-AdamWFactors adamw_factors(const AdamWRun& run);  // in fp64; shared by the CPU and CUDA kernels
+// Shared by the CPU and CUDA kernels.
+AdamWFactors adamw_factors(const AdamWRun& run);  // in fp64
+AdamWSpans adamw_spans(const AdamWRun& run);
 
-void adamw_fp32(const AdamWSpans& spans, const AdamWFactors& factors);  // master is the parameter
-void adamw_bf16(const AdamWSpans& spans, Bf16Bits* parameter, const AdamWFactors& factors);
+// Instruction sets, each with the same bits.
+enum class CpuIsa { kBaseline, kAvx2, kAvx512 };
+bool cpu_has(CpuIsa isa);
+CpuIsa best_cpu_isa();
+
+void adamw_cpu(const AdamWSpans& spans, std::int64_t begin, std::int64_t end, const AdamWFactors& factors, CpuIsa isa);
 
 }  // namespace muster::sharding

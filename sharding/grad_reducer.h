@@ -2,6 +2,7 @@
 // gradient into the staging buffers of the windows it lies in, in wire dtype, and drops it. A complete window is handed
 // to the queue when all windows before it were; there it goes all-to-all, and the received slices are added in rank
 // order onto the shard: acc + g0 + g1 + ..., so k micro-batches on N ranks add up exactly as k*N on one.
+// Windows under the accumulation budget sum their gradients in fp32 here instead, and go out once a step.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,6 +28,7 @@ class GradReducer {
   void begin();
   void finish();
   void on_gradient(int param);  // called by the hooks
+  void reduce_local();          // [C] once a step, after the last finish()
 
   // The rest needs a drained queue. State of the step so far:
   const at::Tensor& shard() const { return shard_; }               // [shard_elements] f32
@@ -36,12 +38,18 @@ class GradReducer {
 
   std::int64_t staging_bytes() const;
   void release_staging();
+  std::int64_t accumulation_bytes() const;
 
  private:
   void fill(const Piece& piece, int window, const at::Tensor& gradient, bool again);
+  void add_local(const Piece& piece, int window, const at::Tensor& gradient, bool add);
+  void post_local(int window);
   void hand_over_complete();
   void hand_over(int window);
-  void zero_uncovered(int window);
+  void make_receive();
+  std::int64_t slices_received() const;
+  at::Tensor part_of(const at::Tensor& buffer, int window, const Piece& piece) const;
+  void zero_uncovered(int window, const at::Tensor& buffer, const std::vector<std::uint8_t>& covered) const;
   void reduce(int window, const at::Tensor& wire);  // on the queue's thread
 
   struct WindowState {
@@ -49,12 +57,14 @@ class GradReducer {
     bool deferred = false;      // holds a parameter that may get several gradients: reduced at the end of backward
     int missing = 0;            // pieces without a gradient in this micro-batch
     StagingRing::Buffer buffer;
+    at::Tensor local;  // [window elements] f32, of a window that accumulates here; held between steps
   };
 
   EngineCore& core_;
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
-  at::Tensor receive_;                // [window elements] wire; of the queue's thread
+  int first_local_;                   // windows from here on accumulate locally
+  at::Tensor receive_;                // wire dtype: a window, or a slice of one (native); used by the queue's thread
   at::Tensor shard_, nonfinite_;
   std::vector<std::uint8_t> used_, fired_;
   int next_ = 0;  // window to hand over next

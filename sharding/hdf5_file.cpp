@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <hdf5.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -28,13 +29,24 @@ class Handle {
   herr_t (*close_)(hid_t);
 };
 
+// Chunks with Fletcher's checksum, verified when they are read: a damaged one is an error that names the dataset.
+constexpr hsize_t kChunkElements = 1 << 16;
+void set_checksums(hid_t properties, hsize_t count) {
+  if (count == 0) return;
+  const hsize_t chunk = std::min(count, kChunkElements);
+  H5Pset_chunk(properties, 1, &chunk);
+  H5Pset_fletcher32(properties);
+}
+
 Handle open_dataset(std::int64_t file, const char* name) { return {H5Dopen2(file, name, H5P_DEFAULT), H5Dclose}; }
 
 }  // namespace
 
 Hdf5File Hdf5File::create(const std::filesystem::path& path) {
   silence();
-  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);  // whose metadata has checksums, too
+  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()));
   file.checked(file.id_, "cannot be created");
   return file;
 }
@@ -76,8 +88,10 @@ std::int64_t Hdf5File::read_number(const char* name) const {
 
 void Hdf5File::write_dataset(const char* name, std::int64_t type, const void* data, std::size_t count) {
   const hsize_t size = count;
-  const Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose);
-  const Handle dataset(H5Dcreate2(id_, name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose);
+  const Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose),
+      properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  set_checksums(properties.get(), size);
+  const Handle dataset(H5Dcreate2(id_, name, type, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
   checked(dataset.get(), name);
   checked(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data),
           fmt::format("cannot write {}", name).c_str());

@@ -12,10 +12,14 @@ namespace muster::sharding {
 // One pass over a run of one parameter's elements.
 struct AdamWRun {
   at::Tensor gradient;             // fp32, the reduced sum
-  at::Tensor master;               // fp32; aliases `parameter` when that is fp32
-  at::Tensor exp_avg, exp_avg_sq;  // fp32
-  at::Tensor parameter;            // the model's dtype
-  double scale = 1;                // of the gradient: clipping
+  at::Tensor parameter;            // the model's dtype: fp32, bf16 or fp16
+  at::Tensor master;               // fp32; undefined when the parameter is its own ...
+  at::Tensor remainder;            // ... or when its low halves are here (i16, for bf16 parameters)
+  at::Tensor exp_avg, exp_avg_sq;  // fp32 or bf16
+  bool stochastic = false;         // how bf16 moments, and bf16 parameters that are their own master, are rounded
+  std::uint64_t seed = 0;          // of that rounding, with `step` and
+  std::int64_t first = 0;          // the flat position of element 0
+  double scale = 1;                // of the gradient: clipping, loss scale
   double lr = 0, weight_decay = 0, beta1 = 0, beta2 = 0, eps = 0;
   std::int64_t step = 0;  // of this parameter, from 1
 };
@@ -24,8 +28,8 @@ class Kernels {
  public:
   virtual ~Kernels() = default;
 
-  // wire = gradient (or wire += gradient), rounded to the wire's dtype. Sets nonfinite[0] (u8) to 1 when a value is NaN
-  // or infinite after that.
+  // wire (fp32, bf16) = gradient (fp32, bf16, fp16), or wire += gradient, rounded to the wire's dtype. Sets
+  // nonfinite[0] (u8) to 1 when a value is NaN or infinite after that.
   virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) = 0;
 
   // wire: [ranks, n]. acc[i] = ((acc[i] + wire[0][i]) + wire[1][i]) + ...: the order of ranks, never another.

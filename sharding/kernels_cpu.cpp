@@ -3,9 +3,10 @@
 #include <cmath>
 
 #include "sharding/exact_sum.h"
+#include "sharding/float16_bits.h"
 #include "sharding/fused_adamw.h"
 #include "sharding/kernels.h"
-#include "sharding/vectorize.h"
+#include "base/vectorize.h"
 
 namespace muster::sharding {
 namespace {
@@ -18,10 +19,14 @@ T* data_of(const at::Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// Calls body(pointer of the tensor's element type); fp32 and bf16 are all there is.
+// Calls body(pointer of the tensor's element type): fp32 or bf16, the types of a wire.
 template <typename Body>
 void with_type(const at::Tensor& t, Body body) {
   t.scalar_type() == at::kFloat ? body(data_of<float>(t)) : body(data_of<Bf16Bits>(t));
+}
+template <typename Body>
+void with_gradient_type(const at::Tensor& t, Body body) {
+  t.scalar_type() == at::kHalf ? body(data_of<Fp16Bits>(t)) : with_type(t, body);
 }
 
 // Returns whether every stored value is finite.
@@ -86,7 +91,7 @@ class CpuKernels final : public Kernels {
   void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) override {
     bool finite = true;
     with_type(wire, [&](auto* to) {
-      with_type(gradient, [&](const auto* from) { finite = copy_cast(to, from, wire.numel(), add); });
+      with_gradient_type(gradient, [&](const auto* from) { finite = copy_cast(to, from, wire.numel(), add); });
     });
     if (!finite) *data_of<std::uint8_t>(nonfinite) = 1;
   }
@@ -103,13 +108,13 @@ class CpuKernels final : public Kernels {
 
   void adamw(const AdamWRun& run) override {
     const AdamWFactors factors = adamw_factors(run);
-    const bool fp32 = run.parameter.scalar_type() == at::kFloat;
-    at::parallel_for(0, run.gradient.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-      const AdamWSpans spans{data_of<float>(run.gradient) + begin, data_of<float>(run.master) + begin,
-                             data_of<float>(run.exp_avg) + begin, data_of<float>(run.exp_avg_sq) + begin, end - begin};
-      fp32 ? adamw_fp32(spans, factors) : adamw_bf16(spans, data_of<Bf16Bits>(run.parameter) + begin, factors);
-    });
+    const AdamWSpans spans = adamw_spans(run);
+    at::parallel_for(0, spans.count, kGrain,
+                     [&](std::int64_t begin, std::int64_t end) { adamw_cpu(spans, begin, end, factors, isa_); });
   }
+
+ private:
+  const CpuIsa isa_ = best_cpu_isa();
 };
 
 }  // namespace

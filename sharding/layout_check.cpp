@@ -68,7 +68,16 @@ std::string describe_layout(const EngineCore& core) {
                                  core.world_size(), core.layout.window_elements(), core.space.elements(),
                                  toString(core.param_type()), toString(core.wire_type()));
   text += fmt::format("adamw beta1 {} beta2 {} eps {} clip_norm {}\n", o.beta1, o.beta2, o.eps, o.clip_norm);
-  for (const GroupRule& group : core.registry.groups()) text += fmt::format("group {}\n", group.name);
+  text += fmt::format("reduce {} accumulation budget {}\n", o.reduce == ReduceKind::kNative ? "native" : "ordered",
+                      o.accumulation_budget_bytes);
+  text += fmt::format("master {} moments {} rounding {} seed {} loss scale {} interval {} hysteresis {}\n",
+                      static_cast<int>(o.master), o.bf16_moments ? "bf16" : "fp32",
+                      o.stochastic_rounding ? "stochastic" : "nearest", o.rounding_seed, o.loss_scale.initial,
+                      o.loss_scale.growth_interval, o.loss_scale.hysteresis);
+  for (const GroupRule& group : core.registry.groups()) {
+    const Betas betas = group.betas.value_or(Betas{o.beta1, o.beta2});
+    text += fmt::format("group {} beta1 {} beta2 {}\n", group.name, betas.beta1, betas.beta2);
+  }
   for (const Slot& slot : core.space.slots()) {
     const Param& param = core.param(slot.param);
     text += fmt::format("{} [{}] at {} group {} weight_decay {}\n", slot.name, fmt::join(slot.shape, ", "), slot.offset,

@@ -18,6 +18,10 @@ struct PlanInput {
   int param_bytes = 4;  // per element, of the model's dtype
   int wire_bytes = 4;
   std::int64_t micro_batches_per_rank = 1;
+  std::int64_t accumulation_budget_bytes = 0;
+  bool native_reduce = false;
+  MasterKind master = MasterKind::kFloat32;
+  bool bf16_moments = false;
   std::int64_t largest_parameter = 0;  // elements of one trainable parameter
   std::int64_t num_parameters = 0, num_groups = 0;
 };

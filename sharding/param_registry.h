@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,19 @@ namespace muster::sharding {
 
 struct NamedTensor {
   std::string name;
-  at::Tensor tensor;   // a leaf
+  at::Tensor tensor;  // a leaf
+};
+
+struct Betas {
+  double beta1 = 0, beta2 = 0;
 };
 
 struct GroupRule {
-  std::string name;                    // e.g. "merger"
-  std::vector<std::string> prefixes;   // e.g. {"visual.merger."}
+  std::string name;                   // e.g. "merger"
+  std::vector<std::string> prefixes;  // e.g. {"visual.merger."}
   double weight_decay = 0;
-  bool frozen = false;                 // lr 0: no gradient, no state, no traffic
+  bool frozen = false;         // lr 0: no gradient, no state, no traffic
+  std::optional<Betas> betas = std::nullopt;  // none: the engine's
 };
 
 // One trainable or frozen storage. Tied names (same storage) share one slot and keep the first name.
@@ -37,7 +43,7 @@ class ParamRegistry {
   // With decay_1d false, parameters of fewer than two dimensions get weight_decay 0.
   ParamRegistry(const std::vector<NamedTensor>& tensors, std::vector<GroupRule> rules, bool decay_1d);
 
-  const std::vector<Param>& trainable() const { return trainable_; }   // registration order
+  const std::vector<Param>& trainable() const { return trainable_; }  // registration order
   const std::vector<Param>& frozen() const { return frozen_; }
   const std::vector<GroupRule>& groups() const { return groups_; }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -12,7 +13,7 @@
 namespace muster::sharding {
 namespace {
 
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
 
 std::span<float> floats(const at::Tensor& t) { return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}; }
@@ -56,6 +57,9 @@ ShardFile read_header(const Hdf5File& file, const fs::path& path) {
   header.rank = static_cast<int>(file.read_number("rank"));
   header.steps_taken = file.read_number("steps_taken");
   header.param_steps = file.read_integers("param_steps");
+  header.loss_scale = {.scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
+                       .good_steps = file.read_number("loss_scale_good_steps"),
+                       .overflows_left = file.read_number("loss_scale_overflows_left")};
   for (const char* name : kDatasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
@@ -168,6 +172,9 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   file.write_number("window_elements", header.layout.window_elements());
   file.write_number("flat_elements", header.space.elements());
   file.write_number("steps_taken", header.steps_taken);
+  file.write_number("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
+  file.write_number("loss_scale_good_steps", header.loss_scale.good_steps);
+  file.write_number("loss_scale_overflows_left", header.loss_scale.overflows_left);
   file.write_text("slots", slot_lines(header.space));
   file.write("param_steps", std::span<const std::int64_t>(header.param_steps));
   const auto spans = in_dataset_order(tensors);
@@ -198,7 +205,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
       }
     }
   }
-  LoadedShard loaded{.steps_taken = saved.steps_taken, .param_steps = {}, .absent = {}};
+  LoadedShard loaded{.steps_taken = saved.steps_taken, .param_steps = {}, .absent = {}, .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
     loaded.param_steps.push_back(absent ? 0 : saved.param_steps[static_cast<std::size_t>(sources[p])]);

@@ -24,6 +24,7 @@ struct ShardFile {
   int rank = 0;
   std::int64_t steps_taken = 0;
   std::vector<std::int64_t> param_steps;  // in registration order
+  LossScaler::State loss_scale;
 };
 
 // Whole or absent: written beside `file`, fsynced, renamed. Throws IoError.
@@ -33,6 +34,7 @@ struct LoadedShard {
   std::int64_t steps_taken = 0;
   std::vector<std::int64_t> param_steps;  // of the target's parameters; 0 where absent
   std::vector<std::string> absent;        // parameters the files do not know
+  LossScaler::State loss_scale;
 };
 
 // Fills `tensors`, which belong to `rank` of (space, layout). `names[i]` are all names parameter i goes by. Elements of

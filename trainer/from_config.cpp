@@ -92,6 +92,15 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.beta2 = config.optimizer.beta2;
   options.eps = config.optimizer.eps;
   options.clip_norm = config.optimizer.clip_norm;
+  const configs::Optimizer& o = config.optimizer;
+  if (o.master == "split") options.master = sharding::MasterKind::kSplit;
+  if (o.master == "none") options.master = sharding::MasterKind::kNone;
+  options.bf16_moments = o.moments == "bf16";
+  options.stochastic_rounding = o.rounding == "stochastic";
+  options.rounding_seed = static_cast<std::uint64_t>(config.run.seed);
+  options.loss_scale = {o.loss_scale_initial, o.loss_scale_growth_interval, o.loss_scale_hysteresis};
+  options.reduce =
+      config.sharding.reduce == "native" ? sharding::ReduceKind::kNative : sharding::ReduceKind::kOrdered;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
 }

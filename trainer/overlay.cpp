@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 #include "base/error.h"
 
@@ -46,16 +47,35 @@ void outline(RgbImage& image, Rectangle r, int width, Rgb color) {
   fill(image, {std::max(r.x2 - width, r.x1), r.y1, r.x2, r.y2}, color);
 }
 
-// Above the box where there is room, else inside it; never beyond the right or left border.
-void draw_label(RgbImage& image, const OverlayBox& box, int height, LabelFont& font) {
-  const Rectangle r = pixels_of(box, image);
-  const int padding = height / 4, width = font.draw(nullptr, 0, 0, height, box.label, {}) + 2 * padding;
-  const int x = std::max(0, std::min(r.x1, image.width - width));
-  const int y = r.y1 >= height ? r.y1 - height : std::min(r.y1, image.height - height);
+bool overlap(const Rectangle& a, const Rectangle& b) {
+  return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
+}
+
+// Above the box, else inside it at the top, below it, inside at the bottom: the first place inside the picture that no
+// label placed before covers; where there is none, above or inside.
+Rectangle place_label(const RgbImage& image, Rectangle box, int width, int height,
+                      const std::vector<Rectangle>& taken) {
+  const int left = std::clamp(box.x1, 0, std::max(0, image.width - width));
+  const int right = std::clamp(box.x2 - width, 0, std::max(0, image.width - width));
+  const auto at = [&](int x, int y) { return Rectangle{x, y, x + width, y + height}; };
+  std::vector<Rectangle> places;
+  for (const int y : {box.y1 - height, box.y1, box.y2, box.y2 - height}) {
+    if (y < 0 || y + height > image.height) continue;
+    places.push_back(at(left, y));
+    places.push_back(at(right, y));
+  }
+  for (const Rectangle& place : places)
+    if (std::ranges::none_of(taken, [&](const Rectangle& other) { return overlap(place, other); })) return place;
+  return places.empty() ? at(left, std::max(0, image.height - height)) : places.front();
+}
+
+void draw_label(RgbImage& image, const OverlayBox& box, Rectangle place, LabelFont& font) {
   const Rgb color = category_color(box.category);
-  fill(image, {x, y, x + width, y + height}, color);
+  fill(image, place, color);
   const double luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2];
-  font.draw(&image, x + padding, y, height, box.label, luminance > 140 ? Rgb{0, 0, 0} : Rgb{255, 255, 255});
+  const int height = place.y2 - place.y1;
+  font.draw(&image, place.x1 + height / 4, place.y1, height, box.label,
+            luminance > 140 ? Rgb{0, 0, 0} : Rgb{255, 255, 255});
 }
 
 }  // namespace
@@ -68,11 +88,21 @@ Rgb category_color(std::int64_t category) {
 
 void draw_boxes(RgbImage& image, std::span<const OverlayBox> boxes, LabelFont& font) {
   const int longest = std::max(image.width, image.height);
-  const int line = std::clamp(longest / 240, 1, 12), text_height = std::clamp(longest / 36, 14, 64);
-  for (const OverlayBox& box : boxes) outline(image, pixels_of(box, image), line, category_color(box.category));
+  const int line = std::clamp(longest / 240, 2, 12), text_height = std::clamp(longest / 36, 14, 64);
+  for (const OverlayBox& box : boxes | std::views::reverse)
+    outline(image, pixels_of(box, image), line, category_color(box.category));
   if (font.empty()) return;
-  for (const OverlayBox& box : boxes)
-    if (!box.label.empty()) draw_label(image, box, text_height, font);
+  std::vector<Rectangle> places;
+  for (const OverlayBox& box : boxes) {
+    if (box.label.empty()) {
+      places.emplace_back();  // covers nothing
+      continue;
+    }
+    const int width = font.draw(nullptr, 0, 0, text_height, box.label, {}) + text_height / 2;
+    places.push_back(place_label(image, pixels_of(box, image), width, text_height, places));
+  }
+  for (std::size_t i = boxes.size(); i-- > 0;)
+    if (!boxes[i].label.empty()) draw_label(image, boxes[i], places[i], font);
 }
 
 void write_png(const std::filesystem::path& file, const RgbImage& image) {

@@ -51,7 +51,8 @@ class LabelFont {
   std::set<std::uint32_t> missing_;
 };
 
-// Draws every box, then every label, so that no label is hidden by a later box.
+// Draws every box, then every label, so that no label is hidden by a later box. The first box and its label matter
+// most: they lie on top, and labels go where no earlier one is, as long as there is such a place.
 void draw_boxes(RgbImage& image, std::span<const OverlayBox> boxes, LabelFont& font);
 
 void write_png(const std::filesystem::path& file, const RgbImage& image);  // throws IoError

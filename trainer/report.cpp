@@ -64,12 +64,21 @@ std::vector<Series> phases(const Rows& rows) {
   return all;
 }
 
+// The terms that are in use: a switched-off one is zero throughout and would only take a colour.
+std::vector<Series> loss_terms(const Rows& rows) {
+  std::vector<Series> terms = all_with(rows, "loss.");
+  std::erase_if(terms, [](const Series& s) {
+    return std::ranges::all_of(s.points, [](const auto& p) { return p.second == 0; });
+  });
+  return terms;
+}
+
 constexpr double kMiB = 1024.0 * 1024.0;
 
 std::string charts(const Rows& rows) {
   const std::vector<Chart> all = {
       {"Loss", "", {series_of(rows, "loss", "total")}, false, true},
-      {"Loss terms, weighted", "", all_with(rows, "loss."), false, true},
+      {"Loss terms, weighted", "", loss_terms(rows), false, true},
       {"Evaluation", "", all_with(rows, "eval."), false, false},
       {"Learning rate by group", "", all_with(rows, "lr."), false, false},
       {"Gradient norm", "", {series_of(rows, "grad_norm", "before clipping")}, false, true},

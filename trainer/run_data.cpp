@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -38,13 +39,40 @@ data::Tokenizer checked_tokenizer(const configs::Config& config, const model::Qw
   return tokenizer;
 }
 
+void check_captions(const char* key, const data::Pack& pack, const data::Tokenizer& tokenizer,
+                    const configs::Detection& detection) {
+  if (!detection.enabled) return;
+  std::unordered_map<std::string, std::int64_t> tokens_of;  // captions repeat: most are class names
+  std::int64_t too_long = 0, longest = 0;
+  std::string worst;
+  for (std::int64_t i = 0; i < pack.size(); ++i) {
+    const data::Sample& sample = pack.sample(i);
+    for (const data::Object& object : sample.objects) {
+      const auto [found, added] = tokens_of.try_emplace(object.caption, 0);
+      if (added) {
+        found->second = static_cast<std::int64_t>(tokenizer.encode_user_text(object.caption, sample.name).size());
+      }
+      if (found->second <= detection.caption_max_tokens) continue;
+      ++too_long;
+      if (found->second > longest) longest = found->second, worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
+    }
+  }
+  if (too_long == 0) return;
+  throw ConfigError(fmt::format("{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
+                                "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
+                                key, too_long, detection.caption_max_tokens, longest, worst, longest));
+}
+
 Trainer::Data::Data(const configs::Config& config)
     : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
       model(model::read_config(find_model(config.model))),
       train(config.data.train),
       val(open_optional(config.data.val)),
       encoder(tokenizer, encode_options(config, model)),
-      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)), sampler_options(config)) {}
+      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)), sampler_options(config)) {
+  check_captions("data.train", train, tokenizer, config.detection);
+  if (val) check_captions("data.val", *val, tokenizer, config.detection);
+}
 
 void Trainer::Data::log_summary() const {
   std::vector<std::string> dropped;

@@ -80,12 +80,16 @@ StepStats Trainer::train_step() {
   TORCH_CHECK(seen == step.denominators, "the ranks' samples are not those of the sampler's plan");
   if (verdict.counts[kCheckpointWritten] == collective_->size()) commit_checkpoint();
 
+  const std::int64_t sent_before = std::exchange(bytes_sent_, collective_->stats().bytes_sent);
+
   const auto loss_slots_end = verdict.values.begin() + G * terms_.size();
   StepStats stats;
   stats.loss = terms_.report({verdict.values.begin(), loss_slots_end}, step.denominators);
   stats.group_lrs = current_lrs();
   timer_.enter(Phase::kOptimizer);
-  stats.applied = health_.accept(state_.step, verdict, stats.loss, terms_);
+  stats.scale_too_high = verdict.scale_too_high;
+  stats.loss_scale = verdict.loss_scale;
+  stats.applied = !verdict.scale_too_high && health_.accept(state_.step, verdict, stats.loss, terms_);
   if (stats.applied) zero_->step(stats.group_lrs, verdict);    // [C] fused AdamW, gather
   else zero_->skip_step();
   zero_->empty_partition_cache(step.last_in_epoch);            // at epoch ends the host's free pages go back too
@@ -100,6 +104,7 @@ StepStats Trainer::train_step() {
   stats.group_norms = verdict.group_norms;
   stats.tokens = verdict.counts[kTokens];
   stats.images = verdict.counts[kImages];
+  stats.wire_bytes = bytes_sent_ - sent_before;
   stats.memory_bytes = static_cast<std::int64_t>(*std::max_element(loss_slots_end, verdict.values.end()));
   stats.stop = verdict.stop;
   stats.last_in_epoch = step.last_in_epoch;
@@ -117,7 +122,10 @@ void Trainer::train() {
   const auto every = [&](std::int64_t steps) { return steps > 0 && state_.step % steps == 0; };
   while (state_.step < config_.schedule.max_steps) {
     stats = train_step();
-    if (!stats.applied && first_rank_) log::warn("step {} skipped on all ranks: {}", stats.step, health_.reason());
+    if (!stats.applied && first_rank_) {
+      log::warn("step {} skipped on all ranks: {}", stats.step,
+                stats.scale_too_high ? fmt::format("gradients overflow fp16 at loss scale {}", stats.loss_scale) : health_.reason());
+    }
     log_step(stats);
     if (first_rank_ && stats.last_in_epoch && state_.cursor.epoch == config_.detection.freeze_epochs) {
       log::info("detection_head thaws at step {}", state_.step);
@@ -191,6 +199,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)", config_.detection.freeze_epochs);
     }
   }
+  bytes_sent_ = collective_->stats().bytes_sent;
   started_ = now_seconds();
   started_step_ = state_.step;
 }
@@ -294,7 +303,7 @@ void Trainer::log_step(const StepStats& stats) {
       {"images", static_cast<double>(stats.images)}, {"tokens_per_s", tokens_per_s}, {"seconds", stats.seconds},
       {"seconds.data", t.data}, {"seconds.forward", t.forward}, {"seconds.backward", t.backward},
       {"seconds.communication", t.communication}, {"seconds.optimizer", t.optimizer},
-      {"memory_bytes", static_cast<double>(stats.memory_bytes)}};
+      {"loss_scale", stats.loss_scale}, {"wire_bytes", static_cast<double>(stats.wire_bytes)}, {"memory_bytes", static_cast<double>(stats.memory_bytes)}};
   row.insert(row.end(), std::begin(numbers), std::end(numbers));
   append_engine_memory(row, *zero_);
   metrics_->append(row);

@@ -28,11 +28,14 @@ namespace muster::trainer {
 struct StepStats {
   std::int64_t step = 0, epoch = 0;
   bool applied = false;
+  bool scale_too_high = false;        // skipped, and only the loss scale is to blame
+  double loss_scale = 1;              // of fp16
   LossTerms::Report loss;
   double grad_norm = 0;
   std::vector<double> group_norms, group_lrs;
   std::int64_t tokens = 0, images = 0;
   double seconds = 0;
+  std::int64_t wire_bytes = 0;        // sent by this rank since the step before: its gradients, and the parameters before them
   std::int64_t memory_bytes = 0;      // the largest resident set over ranks
   StepTimer::Seconds phases;
   bool stop = false, last_in_epoch = false;
@@ -80,6 +83,7 @@ class Trainer {
   std::unique_ptr<Data> data_;
   model::Detector detector_;
   std::unique_ptr<sharding::ZeroEngine> zero_;
+  std::int64_t bytes_sent_ = 0;                    // by the collective, up to the last step
   Health health_;
   CheckpointStore store_;
   RunState state_;

@@ -22,10 +22,12 @@ struct CheckArguments {
   int ranks = 1;
 };
 
-void check_pack(const char* key, const std::string& path, const data::SampleEncoder& encoder, const configs::Config& config) {
+void check_pack(const char* key, const std::string& path, const data::Tokenizer& tokenizer, const data::SampleEncoder& encoder,
+                const configs::Config& config) {
   if (path.empty()) return;
   const data::Pack pack(path);
   const auto sizes = data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads));
+  trainer::check_captions(key, pack, tokenizer, config.detection);
   std::int64_t objects = 0, longest = 0, vision = 0;
   for (std::int64_t i = 0; i < pack.size(); ++i) objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
   for (const data::SampleSize& size : sizes) {
@@ -53,8 +55,8 @@ void check(const CheckArguments& a) {
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
   fmt::print("tokens          {} special tokens have the ids expected\n", config.tokens.expected.size());
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
-  check_pack("data.train", config.data.train, encoder, config);
-  check_pack("data.val", config.data.val, encoder, config);
+  check_pack("data.train", config.data.train, tokenizer, encoder, config);
+  check_pack("data.val", config.data.val, tokenizer, encoder, config);
   fmt::print("\n{}", format_plan(make_plan(config, model, a.ranks), config, false));
 }
 

@@ -38,7 +38,7 @@ void add_generate(CommandLine& cli) {
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder")->required();
   command->add_option("--image", a->image, "JPEG or PNG; text only when not given");
   command->add_option("--prompt", a->prompt, "the user's turn")->required();
-  command->add_option("--max-new-tokens", a->max_new_tokens)->check(CLI::PositiveNumber);
+  command->add_option("--max-new-tokens", a->max_new_tokens, "of the answer")->check(CLI::PositiveNumber);
   command->callback([a] { generate(*a); });
 }
 

@@ -11,21 +11,24 @@
 #include "configs/config.h"
 #include "launcher/command_builder.h"
 #include "launcher/commands.h"
+#include "launcher/conclusion.h"
+#include "launcher/container.h"
 #include "launcher/preflight.h"
 #include "launcher/process_tree.h"
 #include "launcher/run_folder.h"
+#include "launcher/slurm_job.h"
 #include "launcher/supervisor.h"
 #include "launcher/world.h"
 
 namespace muster::launcher {
 namespace {
 
-struct Options {
+struct LaunchOptions {
   std::string config;
   int ranks = 0;
   std::vector<std::string> overrides;
   bool fresh = false;
-  std::string starter = "auto";
+  std::string starter = "auto", container;
 };
 
 log::Level level_of(const std::string& name) {
@@ -55,7 +58,7 @@ Starter choose_starter(const std::string& wanted) {
   return version && version->major >= 5 ? Starter::kMpirun5 : Starter::kMpirun4;
 }
 
-LaunchSpec make_spec(const Options& options, const configs::Config& config) {
+LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
   const std::string self = fs::read_symlink("/proc/self/exe").string();
   LaunchSpec spec;
   spec.run_dir = fs::absolute(config.run.dir);
@@ -74,10 +77,12 @@ LaunchSpec make_spec(const Options& options, const configs::Config& config) {
   spec.as_root = ::geteuid() == 0;
   spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s, config.launch.checkpoint_timeout_s};
   spec.max_restarts = config.launch.max_restarts;
+  if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
+  if (!options.container.empty()) enter_container(spec, options.container, config.run.device == "cuda");
   return spec;
 }
 
-int launch(const Options& options) {
+int launch(const LaunchOptions& options) {
   const configs::Config config = configs::load(options.config, options.overrides);
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
@@ -92,13 +97,13 @@ int launch(const Options& options) {
       log::info("--fresh: the earlier run's results are now in {}", aside.string());
     }
   }
-  return supervise(make_spec(options, config)).exit_code;
+  return conclude(run_dir, supervise(make_spec(options, config)).exit_code);
 }
 
 }  // namespace
 
 void add_launch(CommandLine& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LaunchOptions>();
   CLI::App* command =
       cli.app.add_subcommand("launch", "start N ranks, watch them, restart from the last checkpoint when one fails");
   command->add_option("config", options->config, "YAML file")->required();
@@ -112,6 +117,8 @@ void add_launch(CommandLine& cli) {
   command->add_option("--starter", options->starter, "what starts the ranks; auto: srun in a batch job, else mpirun")
       ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
       ->capture_default_str();
+  command->add_option("--container", options->container,
+                      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what pyxis calls --container-image");
   command->callback([&cli, options] { cli.exit_code = launch(*options); });
 }
 

@@ -1,12 +1,16 @@
-// muster predict CHECKPOINT IMAGE|DIR... -o OUT_DIR: boxes and captions as JSON and overlay PNGs. Always the detection
-// pipeline, never text generation (law 13).
+// muster predict CHECKPOINT IMAGE|DIR|LIST... -o OUT_DIR: boxes and captions as JSON and overlay PNGs. Always the
+// detection pipeline, never text generation (law 13).
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <future>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "launcher/commands.h"
 #include "launcher/run_context.h"
 #include "trainer/predictions.h"
@@ -17,54 +21,165 @@ namespace {
 struct PredictArguments {
   std::string checkpoint, out, font;
   std::vector<std::string> inputs;
-  double threshold = -1;   // below 0: the config's
+  double threshold = -1;  // below 0: the config's
+  int batch = 8;
+  bool skip_bad = false, no_overlay = false;
 };
 
-bool is_image(const fs::path& path) {
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension;
+}
+
+bool is_image(const fs::path& path) {
+  const std::string extension = lower_extension(path);
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+// One path per line; relative ones are looked up beside the list.
+std::vector<fs::path> read_list(const fs::path& list) {
+  std::vector<fs::path> images;
+  for (std::string line : split(read_text(list), '\n')) {
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (!line.empty()) images.push_back(list.parent_path() / line);
+  }
+  return images;
+}
+
+std::vector<fs::path> read_folder(const fs::path& folder) {
+  std::vector<fs::path> images;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (is_image(entry.path())) images.push_back(entry.path());
+  }
+  std::sort(images.begin(), images.end());
+  return images;
 }
 
 std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
   std::vector<fs::path> images;
   for (const fs::path input : inputs) {
     if (!fs::exists(input)) throw DataError(fmt::format("{}: no such file or folder", input.string()));
-    if (!fs::is_directory(input)) {
-      images.push_back(input);
-      continue;
-    }
-    const std::size_t before = images.size();
-    for (const auto& entry : fs::directory_iterator(input)) {
-      if (is_image(entry.path())) images.push_back(entry.path());
-    }
-    std::sort(images.begin() + static_cast<std::ptrdiff_t>(before), images.end());
+    const std::vector<fs::path> named = fs::is_directory(input)            ? read_folder(input)
+                                        : lower_extension(input) == ".txt" ? read_list(input)
+                                                                           : std::vector<fs::path>{input};
+    images.insert(images.end(), named.begin(), named.end());
   }
   if (images.empty()) throw DataError("predict: no .jpg, .jpeg or .png among the inputs");
   return images;
 }
 
-void predict(const PredictArguments& a) {
-  const std::vector<fs::path> paths = list_images(a.inputs);
-  OpenedCheckpoint opened(a.checkpoint);
-  const double threshold = a.threshold >= 0 ? a.threshold : opened.config.detection.score_threshold;
-  fs::create_directories(a.out);
-  trainer::LabelFont font(a.font);
-  std::vector<trainer::ImageDetections> found;
-  Progress progress("predicting", static_cast<std::int64_t>(paths.size()));
-  std::size_t kept = 0;
-  for (const fs::path& path : paths) {
-    const data::Image image = data::decode_image(MappedFile(path).bytes(), path.string());
-    found.push_back(trainer::detect_image(opened.detector, opened.tokenizer, opened.classes, opened.encoder, image,
-                                          path.string(), threshold));
-    trainer::draw(image, found.back(), fs::path(a.out) / (path.stem().string() + ".png"), font);
-    kept += found.back().kept.size();
-    progress.add();
+// NAME.png, or NAME-2.png where another image of that name came before.
+std::vector<std::string> overlay_names(const std::vector<fs::path>& images) {
+  std::set<std::string> taken;
+  std::vector<std::string> names;
+  for (const fs::path& image : images) {
+    std::string name = image.stem().string();
+    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", image.stem().string(), i);
+    names.push_back(name + ".png");
   }
-  write_text(fs::path(a.out) / "detections.json", trainer::to_json(found));
-  if (kept == 0) fmt::print(stderr, "predict: {}\n", trainer::explain_scores(found, threshold));
-  fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept, paths.size(), a.out);
+  return names;
 }
+
+// Three stages overlap: while one batch is in the model, the next is decoded and the one before is drawn.
+class Prediction {
+ public:
+  explicit Prediction(const PredictArguments& arguments)
+      : a_(arguments),
+        images_(list_images(a_.inputs)),
+        overlays_(overlay_names(images_)),
+        opened_(a_.checkpoint),
+        threshold_(a_.threshold >= 0 ? a_.threshold : opened_.config.detection.score_threshold),
+        font_(a_.font),
+        predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
+
+  void run() {
+    fs::create_directories(a_.out);
+    predict_all();
+    report();
+  }
+
+ private:
+  struct Loaded {
+    std::vector<trainer::Picture> pictures;
+    std::vector<std::string> overlays, bad;
+  };
+
+  void predict_all() {
+    trainer::DetectionsFile file(fs::path(a_.out) / "detections.json");
+    Progress progress("predicting", static_cast<std::int64_t>(images_.size()));
+    std::future<void> drawing;
+    std::future<Loaded> loading = load_from(0);
+    for (std::size_t first = 0; first < images_.size(); first += step()) {
+      Loaded loaded = loading.get();
+      loading = load_from(first + step());
+      std::vector<trainer::ImageDetections> found = detect(loaded);
+      for (const trainer::ImageDetections& image : found) file.add(image);
+      if (drawing.valid()) drawing.get();
+      if (!a_.no_overlay) drawing = draw_all(std::move(loaded.pictures), std::move(found));
+      progress.add(static_cast<std::int64_t>(std::min(step(), images_.size() - first)));
+    }
+    if (drawing.valid()) drawing.get();
+    file.commit();
+  }
+
+  std::size_t step() const { return static_cast<std::size_t>(a_.batch); }
+
+  std::future<Loaded> load_from(std::size_t first) {
+    return std::async(std::launch::async, [this, first] {
+      Loaded loaded;
+      for (std::size_t i = first; i < std::min(first + step(), images_.size()); ++i) load(i, loaded);
+      return loaded;
+    });
+  }
+
+  void load(std::size_t i, Loaded& loaded) const {
+    const std::string name = images_[i].string();
+    try {
+      loaded.pictures.push_back({name, data::decode_image(MappedFile(images_[i]).bytes(), name)});
+      loaded.overlays.push_back(overlays_[i]);
+    } catch (const Error& error) {
+      if (!a_.skip_bad) throw;
+      loaded.bad.emplace_back(error.what());
+    }
+  }
+
+  std::vector<trainer::ImageDetections> detect(const Loaded& loaded) {
+    for (const std::string& why : loaded.bad) log::warn("left out: {}", why);
+    bad_ += loaded.bad.size();
+    if (loaded.pictures.empty()) return {};
+    auto found = predictor_.predict(loaded.pictures, threshold_, scores_);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (!a_.no_overlay) found[i].overlay = loaded.overlays[i];
+      kept_ += found[i].kept.size();
+    }
+    return found;
+  }
+
+  std::future<void> draw_all(std::vector<trainer::Picture> pictures, std::vector<trainer::ImageDetections> found) {
+    return std::async(std::launch::async, [this, pictures = std::move(pictures), found = std::move(found)] {
+      for (std::size_t i = 0; i < found.size(); ++i)
+        trainer::draw(pictures[i].image, found[i], fs::path(a_.out) / found[i].overlay, font_);
+    });
+  }
+
+  void report() const {
+    if (kept_ == 0) fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
+    if (bad_ > 0) fmt::print(stderr, "{} images could not be read and were left out\n", bad_);
+    fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept_, images_.size() - bad_, a_.out);
+  }
+
+  const PredictArguments& a_;
+  std::vector<fs::path> images_;
+  std::vector<std::string> overlays_;
+  OpenedCheckpoint opened_;
+  double threshold_;
+  trainer::LabelFont font_;  // used by one drawing task at a time
+  trainer::Predictor predictor_;
+  trainer::ScoreHistogram scores_;
+  std::size_t kept_ = 0, bad_ = 0;
+};
 
 }  // namespace
 
@@ -72,11 +187,14 @@ void add_predict(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("predict", "Boxes and captions of images, as JSON and overlay PNG");
   auto a = std::make_shared<PredictArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder")->required();
-  command->add_option("IMAGES", a->inputs, "image files or folders")->required();
+  command->add_option("IMAGES", a->inputs, "image files, folders, or .txt lists with one path a line")->required();
   command->add_option("-o,--out", a->out, "where detections.json and the PNGs go")->required();
   command->add_option("--threshold", a->threshold, "least score shown; the config's when not given");
+  command->add_option("--batch", a->batch, "images in the model at a time")->check(CLI::PositiveNumber);
   command->add_option("--font", a->font, "TrueType font of the labels");
-  command->callback([a] { predict(*a); });
+  command->add_flag("--skip-bad", a->skip_bad, "leave out images that cannot be read, and list them");
+  command->add_flag("--no-overlay", a->no_overlay, "write detections.json alone");
+  command->callback([a] { Prediction(*a).run(); });
 }
 
 }  // namespace muster::launcher

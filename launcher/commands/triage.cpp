@@ -12,18 +12,18 @@
 namespace muster::launcher {
 namespace {
 
-struct Options {
+struct TriageOptions {
   std::string path, diary;
   bool json = false, append = false;
 };
 
 // 0: explained, or nothing failed. 1: unknown; a row is drafted.
-int run_triage(const Options& options) {
+int run_triage(const TriageOptions& options) {
   const Diary diary = load_diary(find_diary(options.diary));
   const Evidence evidence = gather(options.path);
   const Verdict verdict = triage(evidence, diary);
-  fmt::print("{}", options.json ? verdict_as_json(verdict) + "\n"
-                                : verdict_as_text(verdict, fs::path(options.path) / "config.yaml"));
+  fmt::print("{}",
+             options.json ? verdict_as_json(verdict, options.path) + "\n" : verdict_as_text(verdict, options.path));
   if (verdict.nothing_failed || !verdict.matches.empty()) return 0;
 
   const std::string row = draft_row(evidence, verdict, diary);
@@ -36,7 +36,7 @@ int run_triage(const Options& options) {
 }  // namespace
 
 void add_triage(CommandLine& cli) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TriageOptions>();
   CLI::App* command = cli.app.add_subcommand("triage", "explain a failed run from what it left behind");
   command->add_option("RUN_DIR|LOG", options->path, "a run folder, or one log file")
       ->required()

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "base/error.h"
 #include "sharding/collective_c10d.h"
@@ -54,6 +53,17 @@ class NcclCollective final : public Collective {
     stats_ = device_->stats();
   }
 
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    if (on_device(send.data())) {
+      device_->reduce_scatter_sum(send, receive, type);
+    } else {
+      DeviceCopy in(send), out(receive);
+      device_->reduce_scatter_sum(in.bytes(), out.bytes(), type);
+      out.back();
+    }
+    stats_ = device_->stats();
+  }
+
   void all_gather(std::span<std::byte> buffer) override {
     in_place(buffer, [this](std::span<std::byte> bytes) { device_->all_gather(bytes); });
   }
@@ -94,26 +104,21 @@ std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int ran
                                      devices));
   }
   c10::cuda::set_device(device);
-  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-  c10d::TCPStoreOptions store_options;
-  store_options.port = static_cast<std::uint16_t>(port);
-  store_options.isServer = rank == 0;
-  store_options.numWorkers = static_cast<std::size_t>(size);
-  store_options.timeout = limit;
-  const auto store = c10::make_intrusive<c10d::TCPStore>(host, store_options);
-  const auto options = c10d::ProcessGroupNCCL::Options::create();
-  options->timeout = limit;
-  const auto group = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
-  return std::make_unique<NcclCollective>(wrap_c10d(
-      group, {.name = "nccl",
-              .device = c10::Device(c10::kCUDA, device),
-              // wait() only orders the current stream behind NCCL's; the engine's contract is that the call is done.
-              .finish =
-                  [](c10d::Work& work) {
-                    work.wait();
-                    c10::cuda::getCurrentCUDAStream().synchronize();
-                  },
-              .gather_by_broadcast = false}));
+  return std::make_unique<NcclCollective>(connect_c10d(
+      {.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
+      {.name = "nccl",
+       .device = c10::Device(c10::kCUDA, device),
+       // wait() only orders the current stream behind NCCL's; the engine's contract is that the call is done.
+       .finish =
+           [](c10d::Work& work) {
+             work.wait();
+             c10::cuda::getCurrentCUDAStream().synchronize();
+           }},
+      [&](const c10::intrusive_ptr<c10d::Store>& store) {
+        const auto options = c10d::ProcessGroupNCCL::Options::create();
+        options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+        return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
+      }));
 }
 
 }  // namespace muster::sharding::cuda

@@ -12,7 +12,10 @@ namespace {
 
 static_assert(ExactSum::kLimbs == 19 && ExactSum::kLowestExponent == -320, "kernels.cu has these numbers too");
 
-Type type_of(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? Type::kFloat32 : Type::kBFloat16; }
+Type type_of(const at::Tensor& t) {
+  if (t.scalar_type() == at::kFloat) return Type::kFloat32;
+  return t.scalar_type() == at::kHalf ? Type::kFloat16 : Type::kBFloat16;
+}
 template <typename T> T* data_of(const at::Tensor& t) { return static_cast<T*>(t.data_ptr()); }
 cudaStream_t stream() { return c10::cuda::getCurrentCUDAStream(); }
 
@@ -38,10 +41,7 @@ class CudaKernels final : public Kernels {
   }
 
   void adamw(const AdamWRun& run) override {
-    const AdamWSpans spans{data_of<float>(run.gradient), data_of<float>(run.master), data_of<float>(run.exp_avg),
-                           data_of<float>(run.exp_avg_sq), run.gradient.numel()};
-    const bool fp32 = run.parameter.scalar_type() == at::kFloat;
-    cuda::adamw(spans, fp32 ? nullptr : data_of<Bf16Bits>(run.parameter), adamw_factors(run), stream());
+    cuda::adamw(adamw_spans(run), adamw_factors(run), stream());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
 };

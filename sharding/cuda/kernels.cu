@@ -1,6 +1,8 @@
 // Compiled with -fmad=false: every product and sum is its own rounding, as on the CPU.
 #include "sharding/cuda/kernels.cuh"
 
+#include <cuda_fp16.h>
+
 namespace muster::sharding::cuda {
 namespace {
 
@@ -24,6 +26,7 @@ __device__ Bf16Bits round_bf16(float value) {
   if ((bits & 0x7fffffffU) > kInfinityBits) return 0x7fc0U;
   return static_cast<Bf16Bits>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
+__device__ float load(const __half* p, std::int64_t i) { return __half2float(p[i]); }
 __device__ void store(float* p, std::int64_t i, float value) { p[i] = value; }
 __device__ void store(Bf16Bits* p, std::int64_t i, float value) { p[i] = round_bf16(value); }
 
@@ -97,17 +100,75 @@ __global__ void normalize_kernel(std::int64_t* limbs) {
   }
 }
 
-__global__ void adamw_kernel(AdamWSpans s, Bf16Bits* parameter, AdamWFactors k) {
+// The functions of sharding/bfloat16_bits.h.
+__device__ bool is_nan(std::uint32_t bits) { return (bits & 0x7fffffffU) > kInfinityBits; }
+__device__ Bf16Bits high_half(float value) {
+  const std::uint32_t bits = __float_as_uint(value);
+  return is_nan(bits) ? 0x7fc0U : static_cast<Bf16Bits>((bits + 0x8000U) >> 16);
+}
+__device__ std::uint16_t low_half(float value) {
+  const std::uint32_t bits = __float_as_uint(value);
+  return is_nan(bits) ? 0 : static_cast<std::uint16_t>(bits - (static_cast<std::uint32_t>(high_half(value)) << 16));
+}
+__device__ float join_halves(Bf16Bits high, std::uint16_t low) {
+  const std::int32_t offset = static_cast<std::int16_t>(low);
+  return __uint_as_float((static_cast<std::uint32_t>(high) << 16) + static_cast<std::uint32_t>(offset));
+}
+__device__ std::uint32_t random_bits(std::uint32_t key, std::int64_t place) {
+  const auto at = static_cast<std::uint64_t>(place);
+  std::uint32_t x = key ^ static_cast<std::uint32_t>(at) ^ (static_cast<std::uint32_t>(at >> 32) * 0x9e3779b9U);
+  x = (x ^ (x >> 16)) * 0x7feb352dU;
+  x = (x ^ (x >> 15)) * 0x846ca68bU;
+  return x ^ (x >> 16);
+}
+
+__device__ float load_any(const void* p, Element type, std::int64_t i) {
+  return type == Element::kFloat32 ? load(static_cast<const float*>(p), i) : load(static_cast<const Bf16Bits*>(p), i);
+}
+__device__ Bf16Bits to_bf16(float value, const AdamWSpans& s, std::uint32_t random) {
+  if (!s.stochastic) return high_half(value);
+  const std::uint32_t bits = __float_as_uint(value);
+  return is_nan(bits) ? 0x7fc0U : static_cast<Bf16Bits>((bits + (random & 0xffffU)) >> 16);
+}
+__device__ void store_moment(void* p, const AdamWSpans& s, std::int64_t i, float value, std::uint32_t random) {
+  if (s.moment_type == Element::kFloat32) {
+    static_cast<float*>(p)[i] = value;
+  } else {
+    static_cast<Bf16Bits*>(p)[i] = to_bf16(value, s, random);
+  }
+}
+
+__device__ float load_master(const AdamWSpans& s, std::int64_t i) {
+  if (s.master != nullptr) return s.master[i];
+  if (s.remainder != nullptr) return join_halves(static_cast<const Bf16Bits*>(s.parameter)[i], s.remainder[i]);
+  return load_any(s.parameter, s.parameter_type, i);
+}
+__device__ void store_parameter(const AdamWSpans& s, std::int64_t i, float value) {
+  if (s.master != nullptr) s.master[i] = value;
+  if (s.parameter_type == Element::kFloat32) {
+    static_cast<float*>(s.parameter)[i] = value;
+  } else if (s.parameter_type == Element::kFloat16) {
+    static_cast<__half*>(s.parameter)[i] = __float2half_rn(value);
+  } else if (s.master == nullptr && s.remainder == nullptr) {
+    static_cast<Bf16Bits*>(s.parameter)[i] = to_bf16(value, s, random_bits(~s.key, s.first + i));
+  } else {
+    static_cast<Bf16Bits*>(s.parameter)[i] = high_half(value);
+    if (s.remainder != nullptr) s.remainder[i] = low_half(value);
+  }
+}
+
+__global__ void adamw_kernel(AdamWSpans s, AdamWFactors k) {
   MUSTER_GRID_STRIDE(i, s.count) {
     const float g = s.gradient[i] * k.scale;
-    const float m = s.exp_avg[i] + k.one_minus_beta1 * (g - s.exp_avg[i]);
-    const float v = k.beta2 * s.exp_avg_sq[i] + k.one_minus_beta2 * g * g;
+    const float old_m = load_any(s.exp_avg, s.moment_type, i);
+    const float m = old_m + k.one_minus_beta1 * (g - old_m);
+    const float v = k.beta2 * load_any(s.exp_avg_sq, s.moment_type, i) + k.one_minus_beta2 * g * g;
     const float denominator = __fsqrt_rn(v) / k.sqrt_bias2 + k.eps;
-    const float p = s.master[i] * k.decay - k.step_size * m / denominator;
-    s.exp_avg[i] = m;
-    s.exp_avg_sq[i] = v;
-    s.master[i] = p;
-    if (parameter != nullptr) parameter[i] = round_bf16(p);
+    const float p = load_master(s, i) * k.decay - k.step_size * m / denominator;
+    const std::uint32_t random = s.stochastic ? random_bits(s.key, s.first + i) : 0;
+    store_moment(s.exp_avg, s, i, m, random);
+    store_moment(s.exp_avg_sq, s, i, v, random >> 16);
+    store_parameter(s, i, p);
   }
 }
 
@@ -127,6 +188,8 @@ void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_typ
              std::uint8_t* nonfinite, cudaStream_t stream) {
   if (gradient_type == Type::kFloat32) {
     to_wire_from(static_cast<const float*>(gradient), wire, wire_type, n, add, nonfinite, stream);
+  } else if (gradient_type == Type::kFloat16) {
+    to_wire_from(static_cast<const __half*>(gradient), wire, wire_type, n, add, nonfinite, stream);
   } else {
     to_wire_from(static_cast<const Bf16Bits*>(gradient), wire, wire_type, n, add, nonfinite, stream);
   }
@@ -146,8 +209,8 @@ void add_squares(const float* values, std::int64_t n, std::int64_t* limbs, std::
 
 void normalize_limbs(std::int64_t* limbs, cudaStream_t stream) { normalize_kernel<<<1, 1, 0, stream>>>(limbs); }
 
-void adamw(const AdamWSpans& spans, Bf16Bits* parameter, const AdamWFactors& factors, cudaStream_t stream) {
-  adamw_kernel<<<blocks_for(spans.count), kThreads, 0, stream>>>(spans, parameter, factors);
+void adamw(const AdamWSpans& spans, const AdamWFactors& factors, cudaStream_t stream) {
+  adamw_kernel<<<blocks_for(spans.count), kThreads, 0, stream>>>(spans, factors);
 }
 
 }  // namespace muster::sharding::cuda

@@ -12,7 +12,7 @@ namespace muster::sharding::cuda {
 
 using Bf16Bits = std::uint16_t;   // bfloat16 as its bits; sharding/bfloat16_bits.h needs C++20
 
-enum class Type { kFloat32, kBFloat16 };
+using Type = Element;
 
 void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n, bool add,
              std::uint8_t* nonfinite, cudaStream_t stream);
@@ -20,7 +20,6 @@ void accumulate(const void* wire, Type wire_type, int ranks, float* acc, std::in
 // limbs: ExactSum's, int64; added to with integer atomics, so the order of blocks does not matter.
 void add_squares(const float* values, std::int64_t n, std::int64_t* limbs, std::uint8_t* nonfinite, cudaStream_t stream);
 void normalize_limbs(std::int64_t* limbs, cudaStream_t stream);
-// parameter: null when the master is the parameter (fp32), else bf16.
-void adamw(const AdamWSpans& spans, Bf16Bits* parameter, const AdamWFactors& factors, cudaStream_t stream);
+void adamw(const AdamWSpans& spans, const AdamWFactors& factors, cudaStream_t stream);
 
 }  // namespace muster::sharding::cuda

@@ -35,8 +35,10 @@ const std::vector<Broken> kBroken = {
     {"schedule.patience", {"schedule.patience=2", "eval.every_steps=0"}},
     {"health.loss_spike_factor", {"health.loss_spike_factor=0.5"}},
     {"sharding.backend", {"sharding.backend=nccl"}},
-    {"sharding.reduce", {"sharding.reduce=native"}},
     {"sharding.wire_dtype", {"model.dtype=fp16", "sharding.wire_dtype=bf16"}},
+    {"optimizer.master", {"optimizer.master=split"}},
+    {"optimizer.rounding", {"optimizer.moments=bf16"}},
+    {"optimizer.loss_scale_initial", {"optimizer.loss_scale_initial=100"}},
     {"launch.environment", {"launch.environment={A=B: 1}"}},
 };
 

@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/text.h"
+#include "configs/config.h"
 #include "diary_sample.h"
 #include "launcher/triage.h"
 #include "support/test_paths.h"
@@ -110,13 +112,39 @@ TEST_CASE("every guard exists", "[unit]") {
   CHECK(missing.empty());
 }
 
-TEST_CASE("every known failure of the list has its row", "[unit]") {
+// The failures muster was built to explain; FAILURES.md of the shared folder, where it is there, may not know more.
+TEST_CASE("every known failure has its row", "[unit]") {
+  const std::string known =
+      "G-001 G-002 M-001 M-002 M-003 P-001 P-004 P-002 P-003 L-001 I-001 I-002 I-003 I-004 W-001 W-002 W-003 W-004 "
+      "W-005 "
+      "T-001 T-002 T-003 T-004 T-005 T-006 D-001 D-002 D-003 D-004 D-005 D-006 D-007 D-008 D-009 D-010 "
+      "L-101 L-102 L-103 L-104 L-105 L-106 L-107 "
+      "R-001 R-002 R-003 R-004 R-005 R-006 R-007 R-008 R-009 R-010 R-011 R-012 R-013 R-014";
+  for (const std::string& id : split(known, ' ')) {
+    INFO(id);
+    CHECK(std::ranges::any_of(diary().rows, [&](const DiaryRow& row) { return row.id == id; }));
+  }
   const std::string list = read_text(test::shared("FAILURES.md"));
   static const std::regex kId(R"((?:\| |, )([A-Z]-\d{3})(?=[, ]))");
   for (auto id = std::sregex_iterator(list.begin(), list.end(), kId); id != std::sregex_iterator(); ++id) {
     INFO((*id)[1].str());
-    CHECK(std::ranges::any_of(diary().rows, [&](const DiaryRow& row) { return row.id == (*id)[1].str(); }));
+    CHECK(known.find((*id)[1].str()) != std::string::npos);
   }
+}
+
+TEST_CASE("every setting a fix names exists", "[unit]") {
+  const std::string settings = configs::describe_fields(false);
+  static const std::regex kSpan("`([a-z_0-9]+(?:\\.[a-z_0-9]+)+)(?:: [^`]+)?`");
+  int named = 0;
+  for (const DiaryRow& row : diary().rows)
+    for (auto span = std::sregex_iterator(row.fix.begin(), row.fix.end(), kSpan); span != std::sregex_iterator();
+         ++span) {
+      const std::string key = (*span)[1].str();
+      INFO(row.id << ": " << key);
+      CHECK(settings.find("  " + key + " ") != std::string::npos);
+      ++named;
+    }
+  CHECK(named > 30);
 }
 
 TEST_CASE("clauses: bars, negation, options, several sources, key=value", "[unit]") {

@@ -23,7 +23,7 @@ SubmitSpec example() {
   spec.run_dir = "/scratch/runs/shapes";
   spec.work_dir = "/home/ada/muster";
   spec.muster = "/home/ada/muster/build/muster";
-  spec.nodes = 4, spec.min_nodes = 2, spec.gpus_per_node = 8;
+  spec.nodes = 4, spec.min_nodes = 2, spec.gpus_per_node = 8, spec.grace_s = 120;
   spec.time = "12:00:00", spec.partition = "gpu", spec.account = "vision", spec.job_name = "shapes";
   spec.modules = {"openmpi/4.1"};
   spec.overrides = {"schedule.max_steps=600", "data.prompt=what's here?"};
@@ -44,23 +44,25 @@ TEST_CASE("the rendered script is the golden one, byte for byte", "[unit]") {
 #SBATCH --account=vision
 #SBATCH --gpus-per-node=8
 #SBATCH --exclusive
+#SBATCH --mem=0
 #
 # The job goes back to the queue after preemption or the loss of a node; logs are continued, not overwritten.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=/scratch/runs/shapes/logs/slurm-%j.out
 #
-# 120 s before the time limit the batch process is told to checkpoint: the launcher passes USR2 on to all ranks.
+# 120 s before the time limit the batch process is told to checkpoint: the launcher passes USR2 on to all ranks, leaves
+# with 75 and puts the job back into the queue, where it continues.
 #SBATCH --signal=B:USR2@120
 #
 # No task counts above: SLURM would freeze them, and a requeued job could not start on the nodes that are left.
 
 set -eu
+trap '' USR2 # until the launcher listens, the signal must not end the job
 module load openmpi/4.1
-export MUSTER_CONTAINER=/images/muster.sif
 
 # exec: the launcher becomes the batch process, so SLURM's signals and the exit code are its own.
-exec /home/ada/muster/build/muster launch '/home/ada/my runs/shapes.yaml' -n $((SLURM_JOB_NUM_NODES * 8)) --set schedule.max_steps=600 --set 'data.prompt=what'\''s here?'
+exec /home/ada/muster/build/muster launch '/home/ada/my runs/shapes.yaml' --starter srun -n $((SLURM_JOB_NUM_NODES * 8)) --container /images/muster.sif --set schedule.max_steps=600 --set 'data.prompt=what'\''s here?'
 )");
 }
 
@@ -69,11 +71,12 @@ TEST_CASE("what is not asked for leaves no line", "[unit]") {
   spec.time = spec.partition = spec.account = spec.container = "";
   spec.modules.clear();
   spec.min_nodes = 0;
-  spec.gpu = false;
+  spec.gpus_per_node = 0, spec.ranks_per_node = 3;
   const std::string script = render_sbatch(sbatch_template(), spec);
-  for (const char* absent : {"--time", "--partition", "--account", "gpus-per-node", "module load", "MUSTER_CONTAINER"})
+  for (const char* absent : {"--time", "--partition", "--account", "gpus-per-node", "module load", "--container"})
     CHECK(script.find(absent) == std::string::npos);
-  CHECK_THAT(script, ContainsSubstring("--nodes=4\n"));
+  CHECK_THAT(script, ContainsSubstring("--nodes=4\n") && ContainsSubstring("SLURM_JOB_NUM_NODES * 3"));
+  spec.gpus_per_node = 3;
   spec.cpus_per_gpu = 12;
   CHECK(render_sbatch(sbatch_template(), spec).find("--exclusive") == std::string::npos);
 }
@@ -88,7 +91,7 @@ TEST_CASE("no task count stands in the header and the launcher is the last word"
 TEST_CASE("the script is one bash can read, and starts the launcher with the words meant", "[unit]") {
   const TempDir dir;
   SubmitSpec spec = example();
-  spec.modules.clear();
+  spec.modules.clear(), spec.container = "";
   write_text(dir.path() / "muster", "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$MUSTER_SEEN\"\n");
   fs::permissions(dir.path() / "muster", fs::perms::owner_all);
   spec.muster = dir.path() / "muster";
@@ -97,7 +100,8 @@ TEST_CASE("the script is one bash can read, and starts the launcher with the wor
   const std::string command = "SLURM_JOB_NUM_NODES=3 MUSTER_SEEN=" + seen + " bash " + (dir.path() / "job").string();
   REQUIRE(std::system(command.c_str()) == 0);
   CHECK(read_text(seen) ==
-        "launch\n/home/ada/my runs/shapes.yaml\n-n\n24\n--set\nschedule.max_steps=600\n--set\ndata.prompt=what's "
+        "launch\n/home/ada/my "
+        "runs/shapes.yaml\n--starter\nsrun\n-n\n24\n--set\nschedule.max_steps=600\n--set\ndata.prompt=what's "
         "here?\n");
 }
 
@@ -118,6 +122,12 @@ TEST_CASE("what SLURM would refuse is refused before", "[fault]") {
   refused();
   spec.gpus_per_node = -1;
   refused();
+  spec.gpus_per_node = 0;  // and no ranks either
+  refused();
+  spec.gpus_per_node = 0, spec.ranks_per_node = 2, spec.cpus_per_gpu = 4;
+  refused();
+  spec.time = "2";  // minutes: over before 120 s before its end
+  refused();
   spec.min_nodes = 5;
   refused();
   spec.time = "tomorrow";
@@ -128,4 +138,14 @@ TEST_CASE("what SLURM would refuse is refused before", "[fault]") {
   refused();
   spec.time = "2-00:00:00";
   CHECK_NOTHROW(check_submit(spec));
+}
+
+TEST_CASE("--time is read as sbatch reads it", "[unit]") {
+  const std::vector<std::pair<std::string, std::optional<long>>> cases = {
+      {"90", 5400},  {"10:30", 630},  {"01:00:05", 3605}, {"2-00:00:00", 172800}, {"1-12", 129600}, {"1-12:30", 131400},
+      {"12:61", {}}, {"1:75:00", {}}, {"", {}},           {"12:00:00:00", {}},    {"1h", {}}};
+  for (const auto& [time, seconds] : cases) {
+    INFO(time);
+    CHECK(seconds_of_time(time) == seconds);
+  }
 }

@@ -66,7 +66,7 @@ const bool kUtc = [] {
 
 json run_json(const fs::path& path) {
   const Evidence evidence = gather(path);
-  return json::parse(verdict_as_json(triage(evidence, diary())));
+  return json::parse(verdict_as_json(triage(evidence, diary()), "none"));
 }
 
 }  // namespace
@@ -99,9 +99,9 @@ TEST_CASE("a killed rank: the rank, its phase, step, collective and samples come
   CHECK(verdict["matches"][1]["role"] == "cascade");
 
   const Evidence evidence = gather(run);
-  const std::string text = verdict_as_text(triage(evidence, diary()), run / "config.yaml");
+  const std::string text = verdict_as_text(triage(evidence, diary()), run);
   CHECK_THAT(text, ContainsSubstring("Rank 1 on node18 failed first: signal 9, in phase reduce, step 12"));
-  CHECK_THAT(text, ContainsSubstring("config.yaml:4: checkpoint.every_steps: 50"));
+  CHECK_THAT(text, ContainsSubstring("config.yaml:4: checkpoint.every_steps: 50 -> 25"));
 }
 
 TEST_CASE("a hang: the rank with the least progress, not the first to end", "[fault]") {
@@ -177,7 +177,7 @@ TEST_CASE("an unknown failure has no matches, and its drafted row explains it ne
   const Evidence evidence = gather(log);
   const Diary before = load_diary(file);
   const Verdict unknown = triage(evidence, before);
-  CHECK(json::parse(verdict_as_json(unknown))["matches"].empty());
+  CHECK(json::parse(verdict_as_json(unknown, "none"))["matches"].empty());
   CHECK(unknown.first.at("rank") == "3");
   CHECK(unknown.first.at("host") == "node20");
 
@@ -202,7 +202,7 @@ TEST_CASE("a run in which nothing failed is said to be so", "[unit]") {
   const Verdict verdict = triage(evidence, diary());
   CHECK(verdict.nothing_failed);
   CHECK(verdict.matches.empty());
-  CHECK(json::parse(verdict_as_json(verdict))["first"].is_null());
+  CHECK(json::parse(verdict_as_json(verdict, "none"))["first"].is_null());
   CHECK_THAT(verdict_as_text(verdict, "none"), ContainsSubstring("Nothing failed") && ContainsSubstring("W-004"));
 }
 

@@ -2,6 +2,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cmath>
+#include <limits>
+
+#include "memory_meter.h"
+#include "model/softmax_rows.h"
 
 using namespace muster::model;
 
@@ -43,4 +48,40 @@ TEST_CASE("the loss without a graph keeps no gradients", "[unit]") {
   const at::Tensor loss = cross_entropy_sum(hidden, weight, labels, 2);
   CHECK_FALSE(loss.requires_grad());
   CHECK(at::allclose(loss, at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum)));
+}
+
+TEST_CASE("softmax rows equal the definition in fp32 and bf16, and a NaN stays one", "[unit]") {
+  at::manual_seed(5);
+  const std::int64_t vocab = GENERATE(1, 15, 16, 2049, 5000);
+  const bool narrow = GENERATE(false, true);
+  const at::Tensor logits = (at::randn({4, vocab}) * 30).to(narrow ? at::kBFloat16 : at::kFloat);
+  const at::Tensor labels = at::randint(0, vocab, {4}, at::kLong), exact = logits.to(at::kDouble);
+  const double expected = at::cross_entropy_loss(exact, labels, {}, at::Reduction::Sum).item<double>();
+  at::Tensor gradient = exact.softmax(1);
+  gradient.scatter_add_(1, labels.unsqueeze(1), at::full({4, 1}, -1.0, at::kDouble));
+  at::Tensor got = logits.clone(), forward_only = logits.clone();
+  CHECK(std::abs(softmax_rows_(got, labels, true) - expected) < 1e-5 * (1 + expected));
+  CHECK((got.to(at::kDouble) - gradient).abs().max().item<double>() < (narrow ? 4e-3 : 1e-6));
+  CHECK(std::abs(softmax_rows_(forward_only, labels, false) - expected) < 1e-5 * (1 + expected));
+  at::Tensor bad = logits.clone();
+  bad[2][vocab - 1] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(std::isnan(softmax_rows_(bad, labels, true)));
+  CHECK(bad[2].isnan().all().item<bool>());
+  CHECK(bad[1].isfinite().all().item<bool>());
+}
+
+TEST_CASE("[rows, vocab] logits are never held", "[unit]") {
+  constexpr std::int64_t kRows = 64, kDim = 8, kVocab = 6000, kChunk = 4, kFloat = 4;
+  constexpr std::int64_t kLogits = kRows * kVocab * kFloat, kGradient = kVocab * kDim * kFloat;
+  const at::Tensor hidden = at::randn({kRows, kDim}).requires_grad_();
+  const at::Tensor weight = at::randn({kVocab, kDim}).requires_grad_();
+  const at::Tensor labels = at::randint(0, kVocab, {kRows}, at::kLong);
+  const muster::test::MemoryMeter meter;
+  const at::Tensor loss = cross_entropy_sum(hidden, weight, labels, kChunk);
+  loss.backward();
+  CHECK(meter.peak() >= kChunk * kVocab * kFloat + kGradient);  // the meter sees what must be there
+  CHECK(meter.peak() < 2 * kChunk * kVocab * kFloat + 2 * kGradient);
+  CHECK(meter.held() < 2 * kGradient);
+  const at::Tensor plain = at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
+  CHECK(meter.peak() > kLogits);  // negative control
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "memory_meter.h"
 #include "model/vision_tower.h"
 #include "small_model.h"
 
@@ -98,6 +99,31 @@ TEST_CASE("frozen parts cost no graph and get no gradient", "[unit]") {
   CHECK(qwen.forward(batch).image_embeds.requires_grad());
 }
 
+// What backward keeps: nothing of a frozen tower but its output.
+TEST_CASE("a frozen tower's activations cost no memory", "[unit]") {
+  const QwenVL qwen = QwenVL::random(small_config(), {}, 4);
+  const MicroBatch batch = small_batch({{{16, 16}}, {{8, 24}}}, 6);
+  const auto held_after_vision = [&](bool trained) {
+    for (const auto& p : qwen.parameters()) p.tensor.requires_grad_(trained);
+    qwen.vision(batch.pixel_values, batch.grid_thw);  // fills the caches of the first call
+    const MemoryMeter meter;
+    const at::Tensor embeds = qwen.vision(batch.pixel_values, batch.grid_thw);
+    return meter.held() - static_cast<std::int64_t>(embeds.nbytes());
+  };
+  const auto held_after_all = [&](const std::string& frozen) {
+    for (const auto& p : qwen.parameters()) p.tensor.requires_grad_(!p.name.starts_with(frozen));
+    const MemoryMeter meter;
+    const QwenOutput out = qwen.forward(batch);
+    return meter.held();
+  };
+  CHECK(held_after_vision(false) == 0);
+  const std::int64_t vision_bytes = held_after_vision(true);
+  CHECK(vision_bytes > 3 * 448 * 32 * 4 * 10);  // 3 blocks of 448 patches of 32: tens of tensors
+  CHECK(held_after_all("visual.") <= held_after_all("nothing") - vision_bytes * 9 / 10);
+  const std::int64_t outputs = (batch.input_ids.size(0) + 448 / 4) * 32 * 4;  // hidden and image_embeds
+  CHECK(held_after_all("") == outputs);                                       // only the head is trained
+}
+
 TEST_CASE("a batch of text only", "[unit]") {
   const QwenVL qwen = QwenVL::random(small_config(), {}, 5);
   train_all(qwen);
@@ -147,6 +173,31 @@ TEST_CASE("vision tensors of the wrong shape, and image tokens that do not match
   CHECK_THROWS_WITH(qwen.forward(cut), ContainsSubstring("image 0 has 4 merged tokens, the text 3"));
   cut.input_ids = at::zeros_like(good.input_ids);
   CHECK_THROWS_WITH(qwen.forward(cut), ContainsSubstring("1 images but image tokens for 0"));
+}
+
+TEST_CASE("raw bytes as pixels, and ids that are not int64, are refused at the door", "[unit][fault]") {
+  const QwenVL qwen = QwenVL::random(small_config(), {}, 5);
+  MicroBatch batch = small_batch({{{8, 8}}}, 5);
+  batch.pixel_values = batch.pixel_values.to(at::kByte);
+  CHECK_THROWS_WITH(qwen.forward(batch), ContainsSubstring("pixel_values is Byte"));
+  batch = small_batch({{{8, 8}}}, 5);
+  batch.labels = batch.labels.to(at::kInt);
+  CHECK_THROWS_WITH(qwen.forward(batch), ContainsSubstring("labels is Int"));
+}
+
+// Norms, rope of the vision tower, softmax and losses compute in fp32 in every policy, so both follow fp32 closely.
+TEST_CASE("bf16 and fp16 compute what fp32 does, and give fp32 losses", "[unit]") {
+  const MicroBatch batch = small_batch({{{8, 8}}, {}}, 5);
+  const QwenVL exact = QwenVL::random(small_config(), {}, 6);
+  const double expected = exact.lm_loss_sum(exact.forward(batch).hidden, batch).item<double>();
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+    const QwenVL narrow = QwenVL::random(small_config(), {.dtype = dtype}, 6);
+    const QwenOutput out = narrow.forward(batch);
+    CHECK(out.hidden.scalar_type() == dtype);
+    const at::Tensor loss = narrow.lm_loss_sum(out.hidden, batch);
+    CHECK(loss.scalar_type() == at::kFloat);
+    CHECK(std::abs(loss.item<double>() - expected) < (dtype == at::kHalf ? 0.005 : 0.03) * expected);
+  }
 }
 
 TEST_CASE("4-D images equal the same images as patches", "[unit]") {

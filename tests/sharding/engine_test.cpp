@@ -20,18 +20,6 @@ State state_of(const ZeroEngine& engine) {
 
 std::shared_ptr<Collective> self() { return make_self(); }
 
-PlanInput plan_input(const ParamRegistry& registry, int world, std::int64_t bucket) {
-  std::vector<std::int64_t> numels;
-  for (const Param& p : registry.trainable()) numels.push_back(p.tensor.numel());
-  return {.trainable_elements = flat_elements(numels),
-          .frozen_elements = 576,
-          .world_size = world,
-          .bucket_bytes = bucket,
-          .param_bytes = 4,
-          .wire_bytes = 4,
-          .micro_batches_per_rank = 1};
-}
-
 }  // namespace
 
 TEST_CASE("one rank trains as torch's AdamW with clipping does", "[unit]") {
@@ -346,7 +334,7 @@ TEST_CASE("parameters start as rank 0 has them, and keep their identity", "[unit
 TEST_CASE("options and parameters the engine cannot honour are refused", "[unit]") {
   const Toy toy;
   EngineOptions budget = toy_options();
-  budget.accumulation_budget_bytes = 1;
+  budget.accumulation_budget_bytes = -1;
   REQUIRE_THROWS_AS(ZeroEngine(toy_registry(toy), self(), budget), ConfigError);
   REQUIRE_THROWS_AS(ZeroEngine(toy_registry(toy), self(), toy_options(0)), ConfigError);
   REQUIRE_THROWS_AS(

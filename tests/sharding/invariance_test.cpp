@@ -1,6 +1,7 @@
 // Law 9: the same micro-batches give the same bits, whatever the bucket size, overlap and world size.
 #include <catch2/catch_test_macros.hpp>
 
+#include "collective_cases.h"
 #include "toy.h"
 
 using namespace muster::test;
@@ -18,12 +19,9 @@ void require_same(const State& a, const State& b, const std::string& what) {
 }
 
 // Hands the ranks' slices over in the wrong order.
-class Reversed final : public Collective {
+class Reversed final : public Forwarding {
  public:
-  explicit Reversed(std::shared_ptr<Collective> inner) : inner_(std::move(inner)) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return "reversed"; }
+  using Forwarding::Forwarding;
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     std::vector<std::byte> right(receive.size());
     inner_->all_to_all(send, right);
@@ -33,12 +31,6 @@ class Reversed final : public Collective {
                   receive.end() - static_cast<std::ptrdiff_t>(at + chunk));
     }
   }
-  void all_gather(std::span<std::byte> buffer) override { inner_->all_gather(buffer); }
-  void broadcast(std::span<std::byte> buffer, int root) override { inner_->broadcast(buffer, root); }
-  void all_reduce_sum(std::span<std::int64_t> values) override { inner_->all_reduce_sum(values); }
-
- private:
-  std::shared_ptr<Collective> inner_;
 };
 
 }  // namespace

@@ -38,11 +38,11 @@ struct Adam {
 
 AdamWRun run_of(const Adam& a, const at::Tensor& gradient, const at::Tensor& parameter, std::int64_t step) {
   return {.gradient = gradient,
+          .parameter = parameter,
           .master = a.p,
+          .remainder = {},
           .exp_avg = a.m,
           .exp_avg_sq = a.v,
-          .parameter = parameter,
-          .scale = 1,
           .lr = 1e-2,
           .weight_decay = 0.1,
           .beta1 = 0.9,

@@ -48,10 +48,11 @@ TEST_CASE("fused AdamW on 16 Mi parameters", "[.][speed]") {
                    v = at::zeros({kElements});
   const at::Tensor low = at::zeros({kElements}, at::kBFloat16), t = at::tensor(1.0F);
   AdamWRun run{.gradient = g,
+               .parameter = p,
                .master = p,
+               .remainder = {},
                .exp_avg = m,
                .exp_avg_sq = v,
-               .parameter = p,
                .scale = 0.5,
                .lr = 1e-3,
                .weight_decay = 0.1,

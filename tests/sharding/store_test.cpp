@@ -12,7 +12,7 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-constexpr std::int64_t kBefore = 2, kAfter = 2, kPerStep = 12;
+constexpr std::int64_t kBefore = 2, kAfter = 10, kPerStep = 8;
 
 std::vector<fs::path> files_in(const fs::path& dir, int world) {
   std::vector<fs::path> files;
@@ -58,15 +58,15 @@ std::string checkpoint_error(Body body) {
 
 }  // namespace
 
-TEST_CASE("saved at N, continued at M, for all of 1..4: the same bits as without the stop", "[unit]") {
+TEST_CASE("saved at N, continued at M, for all of 1..8: the same bits as without the stop", "[unit]") {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     State whole = train_toy({.world = 1, .type = type, .steps = kBefore + kAfter, .per_step = kPerStep});
     whole.erase("norms");
-    for (int saved = 1; saved <= 4; ++saved) {
-      if (type == at::kBFloat16 && saved % 2 == 0) continue;  // 1 and 3 will do
+    for (int saved = 1; saved <= 8; ++saved) {
+      if (type == at::kBFloat16 && saved != 3) continue;
       const TempDir dir;
       train_and_save(dir.path(), saved, 2048 * saved, type);
-      for (int loaded = 1; loaded <= 4; ++loaded) {
+      for (int loaded = 1; loaded <= 8; ++loaded) {
         INFO(saved << " -> " << loaded);
         REQUIRE((load_and_train(files_in(dir.path(), saved), loaded, 5000, type) == whole));
       }

@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "sharding/engine.h"
+#include "sharding/memory_plan.h"
 #include "sharding/shard_store.h"
 
 namespace muster::test {
@@ -95,11 +96,12 @@ inline EngineOptions toy_options(std::int64_t bucket_bytes = 4096, bool overlap 
 
 inline ParamRegistry toy_registry(const Toy& toy) { return ParamRegistry(toy.named, toy_groups(), false); }
 
-// One step of G global micro-batches, of which this rank takes every N-th.
+// One step of G global micro-batches, of which this rank takes every N-th; an empty one when they do not go round.
 inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t step, std::int64_t per_step) {
-  for (std::int64_t k = engine.collective().rank(); k < per_step; k += engine.collective().size()) {
+  for (std::int64_t base = 0; base < per_step; base += engine.collective().size()) {
+    const std::int64_t k = base + engine.collective().rank();
     engine.await("model.");
-    engine.backward(toy.loss(step * per_step + k));
+    engine.backward(k < per_step ? toy.loss(step * per_step + k) : at::Tensor());
   }
   const std::int64_t counts[]{1};
   StepVerdict verdict = engine.consensus(counts, {}, false);
@@ -182,6 +184,42 @@ inline State train_toy(const ToyRun& run) {
     state["norms"] = norms;
   });
   return state;
+}
+
+// Of the first parameter that differs, by name; "" when the states are the same.
+inline std::string first_difference(const State& a, const State& b) {
+  if (a.size() != b.size()) return "different names";
+  for (const auto& [name, bytes] : a) {
+    if (!b.contains(name) || b.at(name) != bytes) return name;
+  }
+  return "";
+}
+
+// The largest difference of a parameter (fp32).
+inline double distance(const State& a, const State& b) {
+  double largest = 0;
+  for (const auto& [name, bytes] : a) {
+    if (name.find('/') != std::string::npos || name == "norms") continue;
+    for (std::size_t at = 0; at < bytes.size(); at += 4) {
+      float x = 0, y = 0;
+      std::memcpy(&x, bytes.data() + at, 4);
+      std::memcpy(&y, b.at(name).data() + at, 4);
+      largest = std::max(largest, std::abs(static_cast<double>(x) - static_cast<double>(y)));
+    }
+  }
+  return largest;
+}
+
+inline PlanInput plan_input(const ParamRegistry& registry, int world, std::int64_t bucket) {
+  std::vector<std::int64_t> numels;
+  for (const Param& p : registry.trainable()) numels.push_back(p.tensor.numel());
+  return {.trainable_elements = flat_elements(numels),
+          .frozen_elements = 576,
+          .world_size = world,
+          .bucket_bytes = bucket,
+          .param_bytes = 4,
+          .wire_bytes = 4,
+          .micro_batches_per_rank = 1};
 }
 
 }  // namespace muster::test

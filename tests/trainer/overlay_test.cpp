@@ -76,6 +76,25 @@ TEST_CASE("a label has a background of the box's colour and text that stands out
   CHECK(text > 60);
 }
 
+TEST_CASE("labels of boxes that lie on each other do not", "[unit]") {
+  LabelFont font;
+  if (font.empty()) SKIP("no font on this machine");
+  const auto label_pixels = [&](const std::vector<OverlayBox>& boxes, std::int64_t category) {
+    RgbImage image = gray(320, 240);
+    draw_boxes(image, boxes, font);
+    int count = 0;
+    for (int y = 0; y < image.height; ++y)
+      for (int x = 0; x < image.width; ++x) count += pixel_at(image, x, y) == category_color(category);
+    return count;
+  };
+  const OverlayBox first{{50, 80, 200, 200}, "first 0.98", 0}, second{{50, 80, 200, 200}, "second 0.50", 1};
+  const OverlayBox silent{{50, 80, 200, 200}, "", 1};
+  const std::vector<OverlayBox> both{first, second};
+  const int outline = label_pixels({silent}, 1);
+  CHECK(label_pixels(both, 0) == label_pixels({first}, 0));                   // on top, whole
+  CHECK(label_pixels(both, 1) > (label_pixels({second}, 1) - outline) * 9 / 10);  // its label is seen, its outline is not
+}
+
 TEST_CASE("a character no font has is reported once, known ones are not", "[unit]") {
   LabelFont font;
   if (font.empty()) SKIP("no font on this machine");

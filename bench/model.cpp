@@ -1,0 +1,141 @@
+// Forward and backward of the whole model on one padded batch, for ./run bench model. Prints one JSON object: seconds
+// per step, loss, peak memory. The batch has the form of the oracles (input_ids and attention_mask [B, S], labels,
+// pixels); here the padding is cut out, as the loader never makes any.
+#include <ATen/Parallel.h>
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/micro_batch.h"
+#include "model/qwen_vl.h"
+#include "model/safetensors.h"
+
+namespace muster::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using model::QwenVL;
+
+struct Options {
+  std::string model, batch, dtype, gradients;
+  int threads = 1, steps = 1;
+  std::int64_t chunk = 128;
+  bool recompute = false;
+};
+
+MicroBatch packed(const std::string& path) {
+  const model::SafetensorsReader file(path);
+  const at::Tensor ids = file.copy("input_ids"), mask = file.copy("attention_mask");
+  const at::Tensor kept = mask.flatten().nonzero().squeeze(1);
+  MicroBatch batch;
+  batch.input_ids = ids.flatten().index_select(0, kept);
+  batch.labels = file.copy("labels").flatten().index_select(0, kept);
+  batch.pixel_values = file.copy("pixel_values");
+  batch.grid_thw = file.copy("image_grid_thw");
+  batch.cu_seqlens = {0};
+  for (std::int64_t row = 0; row < ids.size(0); ++row)
+    batch.cu_seqlens.push_back(batch.cu_seqlens.back() + mask[row].sum().item<std::int64_t>());
+  return batch;
+}
+
+// VmHWM or VmRSS, in bytes.
+std::int64_t process_memory(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  return 0;
+}
+
+double cpu_now() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+// One step's time and its parts. The loss computes the gradients of its two products while the logits are there.
+struct Step {
+  double loss = 0, seconds = 0, cpu_seconds = 0, forward = 0, cross_entropy = 0, backward = 0;
+};
+
+// The mean loss over the labels, as the peer's.
+Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
+  for (auto& param : qwen.parameters()) param.tensor.mutable_grad().reset();
+  Step result;
+  const auto start = Clock::now();
+  const double begin = cpu_now();
+  const at::Tensor hidden = qwen.forward(batch).hidden;
+  const double forward = cpu_now();
+  const at::Tensor loss = qwen.lm_loss_sum(hidden, batch) / static_cast<double>(labels);
+  const double cross_entropy = cpu_now();
+  loss.backward();
+  const double end = cpu_now();
+  return {loss.item<double>(),
+          std::chrono::duration<double>(Clock::now() - start).count(),
+          end - begin,
+          forward - begin,
+          cross_entropy - forward,
+          end - cross_entropy};
+}
+
+void save_gradients(const QwenVL& qwen, const std::string& path) {
+  std::vector<std::pair<std::string, at::Tensor>> gradients;
+  for (const auto& [name, tensor] : qwen.parameters())
+    if (tensor.grad().defined()) gradients.emplace_back(name, tensor.grad().to(at::kFloat).contiguous());
+  model::write_safetensors(path, gradients);
+}
+
+void run(const Options& o) {
+  at::set_num_threads(o.threads);
+  const at::ScalarType dtype = o.dtype == "bf16" ? at::kBFloat16 : at::kFloat;
+  const QwenVL qwen = QwenVL::load(o.model, {.dtype = dtype,
+                                             .checkpoint_vision = o.recompute,
+                                             .checkpoint_language = o.recompute,
+                                             .logits_chunk_tokens = o.chunk});
+  for (auto& param : qwen.parameters()) param.tensor.requires_grad_();
+  const MicroBatch batch = packed(o.batch);
+  const std::int64_t labels = batch.labels.ne(kIgnoreLabel).sum().item<std::int64_t>();
+  const std::int64_t loaded = process_memory("VmRSS");
+
+  nlohmann::json seconds = nlohmann::json::array(), cpu_seconds = nlohmann::json::array();
+  Step last;
+  for (int i = 0; i < o.steps; ++i) {
+    last = step(qwen, batch, labels);
+    seconds.push_back(last.seconds);
+    cpu_seconds.push_back(last.cpu_seconds);
+  }
+  if (!o.gradients.empty()) save_gradients(qwen, o.gradients);
+  const nlohmann::json result{
+      {"tokens", batch.input_ids.size(0)},
+      {"labels", labels},
+      {"loss", last.loss},
+      {"seconds", seconds},
+      {"cpu_seconds", cpu_seconds},
+      {"cpu_seconds_of",
+       {{"forward", last.forward}, {"cross_entropy", last.cross_entropy}, {"backward", last.backward}}},
+      {"loaded_bytes", loaded},
+      {"peak_bytes", process_memory("VmHWM")}};
+  fmt::print("{}\n", result.dump());
+}
+
+}  // namespace
+}  // namespace muster::bench
+
+int main(int argc, char** argv) try {
+  muster::bench::Options o;
+  CLI::App app("one model's forward and backward, timed");
+  app.add_option("MODEL", o.model, "Hugging Face folder")->required();
+  app.add_option("BATCH", o.batch, "safetensors with a padded batch")->required();
+  app.add_option("--dtype", o.dtype, "fp32 or bf16")->required()->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--threads", o.threads)->required();
+  app.add_option("--steps", o.steps)->required();
+  app.add_option("--chunk", o.chunk, "rows of logits at a time");
+  app.add_flag("--recompute", o.recompute, "activation checkpointing in both towers");
+  app.add_option("--gradients", o.gradients, "write them here");
+  CLI11_PARSE(app, argc, argv);
+  muster::bench::run(o);
+  return 0;
+} catch (const muster::Error& error) {
+  fmt::print(stderr, "{}\n", error.what());
+  return static_cast<int>(error.exit_code());
+}

@@ -1,0 +1,118 @@
+"""The peer of ./run bench model: Hugging Face transformers on the same weights and the same batch.
+
+  make DIR                         a random Qwen2.5-VL of platform size and a padded batch of unequal lengths
+  run DIR --dtype D --threads N --steps K [--gradients FILE]     one JSON object, as bench_model prints it
+  compare DIR --dtype D            do losses and gradients agree? one JSON object
+"""
+import argparse
+import json
+import os
+import time
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+IMAGE, START, END, VOCAB = 151655, 151652, 151653, 151936
+ANSWERS = (40, 240, 90, 180)  # tokens of the four samples' answers
+
+
+def config():
+    return Qwen2_5_VLConfig(
+        text_config=dict(vocab_size=VOCAB, hidden_size=512, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=8,
+                         num_key_value_heads=2, max_position_embeddings=4096, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                         rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[8, 12, 12])),
+        vision_config=dict(depth=4, hidden_size=256, intermediate_size=768, num_heads=8, out_hidden_size=512, patch_size=14,
+                           spatial_merge_size=2, temporal_patch_size=2, window_size=112, fullatt_block_indexes=[3]),
+        image_token_id=IMAGE, vision_start_token_id=START, vision_end_token_id=END, video_token_id=151656,
+        tie_word_embeddings=True)
+
+
+def make(folder):
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(config())
+    model.save_pretrained(folder)
+    samples = []
+    for answer in ANSWERS:  # 20 words around a 224 x 224 image, then the answer, which alone is labelled
+        prompt = torch.randint(0, 150000, (10,)).tolist() + [START] + [IMAGE] * 64 + [END] + torch.randint(0, 150000, (10,)).tolist()
+        samples.append((prompt, torch.randint(0, 150000, (answer,)).tolist()))
+    length = max(len(p) + len(a) for p, a in samples)
+    pad = lambda row, value: row + [value] * (length - len(row))
+    save_file({
+        "input_ids": torch.tensor([pad(p + a, 151643) for p, a in samples]),
+        "attention_mask": torch.tensor([pad([1] * len(p + a), 0) for p, a in samples]),
+        "labels": torch.tensor([pad([-100] * len(p) + a, -100) for p, a in samples]),
+        "pixel_values": torch.randn(len(samples) * 256, 1176),
+        "image_grid_thw": torch.tensor([[1, 16, 16]] * len(samples)),
+    }, os.path.join(folder, "batch.safetensors"))
+
+
+def memory(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+
+def run(a):
+    torch.set_num_threads(a.threads)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[a.dtype]
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(a.folder, dtype=dtype).train()
+    batch = load_file(os.path.join(a.folder, "batch.safetensors"))
+    batch["pixel_values"] = batch["pixel_values"].to(dtype)
+    batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).long()  # without it 5.17 takes the positions of plain text
+    loaded, seconds, cpu_seconds = memory("VmRSS"), [], []
+    for _ in range(a.steps):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        model.zero_grad(set_to_none=True)
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        value = loss.item()
+        del loss
+        seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
+    peak = memory("VmHWM")
+    if a.gradients:
+        save_file({name: p.grad.float().contiguous() for name, p in model.named_parameters() if p.grad is not None}, a.gradients)
+    print(json.dumps(dict(tokens=int(batch["attention_mask"].sum()), padded_tokens=batch["input_ids"].numel(),
+                          labels=int((batch["labels"] != -100).sum()), loss=value, seconds=seconds, cpu_seconds=cpu_seconds,
+                          loaded_bytes=loaded,
+                          peak_bytes=peak)))
+
+
+def published(name):
+    for new, old in (("model.visual.", "visual."), ("model.language_model.", "model.")):
+        if name.startswith(new):
+            return old + name[len(new):]
+    return name
+
+
+def gradient_errors(ours, theirs):
+    """Worst distance over all tensors, relative to the peer's: |a - b| / |b|."""
+    if set(ours) != set(theirs):
+        raise SystemExit(f"gradients of different parameters: {sorted(set(ours) ^ set(theirs))}")
+    errors = {n: ((ours[n] - theirs[n]).norm() / theirs[n].norm().clamp_min(1e-12)).item() for n in ours}
+    worst = max(errors, key=errors.get)
+    return worst, errors[worst]
+
+
+def compare(a):
+    read = lambda who: load_file(os.path.join(a.folder, f"{who}.{a.dtype}.safetensors"))
+    worst, error = gradient_errors(read("ours"), {published(n): t for n, t in read("peer").items()})
+    print(json.dumps(dict(worst_gradient=worst, gradient_error=error)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("verb", choices=("make", "run", "compare"))
+    parser.add_argument("folder")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--gradients")
+    a = parser.parse_args()
+    if a.verb == "make":
+        make(a.folder)
+    else:
+        run(a) if a.verb == "run" else compare(a)
+
+
+main()

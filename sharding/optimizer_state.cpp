@@ -1,0 +1,123 @@
+#include "sharding/optimizer_state.h"
+
+#include "sharding/bfloat16_bits.h"
+
+namespace muster::sharding {
+namespace {
+
+std::span<Bf16Bits> halves_of(const at::Tensor& t) {
+  return {static_cast<Bf16Bits*>(t.data_ptr()), static_cast<std::size_t>(t.numel())};
+}
+
+// fp32 values as the upper halves that parameters hold, and what is left of them.
+at::Tensor upper(const at::Tensor& values) {
+  at::Tensor halves = at::empty_like(values, values.options().dtype(at::kBFloat16));
+  const auto to = halves_of(halves);
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = high_half(values.const_data_ptr<float>()[i]);
+  return halves;
+}
+at::Tensor lower(const at::Tensor& values) {
+  at::Tensor halves = at::empty_like(values, values.options().dtype(at::kShort));
+  const auto to = halves_of(halves);
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = low_half(values.const_data_ptr<float>()[i]);
+  return halves;
+}
+at::Tensor joined(const at::Tensor& high, const at::Tensor& low) {
+  at::Tensor values = at::empty(high.sizes(), at::kFloat);
+  const auto upper_halves = halves_of(high), lower_halves = halves_of(low);
+  for (std::size_t i = 0; i < upper_halves.size(); ++i) {
+    values.data_ptr<float>()[i] = join_halves(upper_halves[i], lower_halves[i]);
+  }
+  return values;
+}
+
+at::Tensor host_copy(const at::Tensor& t) { return t.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true); }
+
+}  // namespace
+
+std::int64_t held_bytes(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
+}
+
+OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat) : core_(core), flat_(std::move(flat)) {
+  const std::int64_t elements = core.layout.shard_elements();
+  const at::ScalarType moment = core.options.bf16_moments ? at::kBFloat16 : at::kFloat;
+  exp_avg_ = core.zeros(elements, moment);
+  exp_avg_sq_ = core.zeros(elements, moment);
+  if (core.param_type() == at::kFloat || core.options.master == MasterKind::kNone) return;
+  if (core.options.master == MasterKind::kSplit) {
+    remainder_ = core.zeros(elements, at::kShort);  // bf16 values are their own upper halves
+    return;
+  }
+  master_ = core.zeros(elements, at::kFloat);
+  for (int w = 0; w < core.layout.num_windows(); ++w) {
+    master_.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice).copy_(own_params(w));
+  }
+}
+
+at::Tensor OptimizerState::own_params(int window) const {
+  const Window range = core_.layout.window(window);
+  return flat_.narrow(0, range.begin + core_.rank() * range.slice, range.slice);
+}
+
+AdamWRun OptimizerState::run(const Segment& s) const {
+  const auto part = [&](const at::Tensor& shard) {
+    return shard.defined() ? shard.narrow(0, s.shard_begin, s.count) : at::Tensor();
+  };
+  AdamWRun run;
+  run.parameter = flat_.narrow(0, s.flat_begin, s.count);
+  run.master = part(master_);
+  run.remainder = part(remainder_);
+  run.exp_avg = part(exp_avg_);
+  run.exp_avg_sq = part(exp_avg_sq_);
+  run.first = s.flat_begin;
+  return run;
+}
+
+at::Tensor OptimizerState::read_master(const at::Tensor& params, std::int64_t shard_begin) const {
+  if (master_.defined()) return host_copy(master_.narrow(0, shard_begin, params.numel()));
+  if (!remainder_.defined()) return host_copy(params);
+  return joined(params.to(at::kCPU), remainder_.narrow(0, shard_begin, params.numel()).to(at::kCPU));
+}
+
+void OptimizerState::write_master(const at::Tensor& params, std::int64_t shard_begin, const at::Tensor& values) {
+  if (master_.defined()) master_.narrow(0, shard_begin, params.numel()).copy_(values);
+  if (remainder_.defined()) remainder_.narrow(0, shard_begin, params.numel()).copy_(lower(values));
+  params.copy_(params.scalar_type() == at::kBFloat16 ? upper(values) : values);
+}
+
+ShardTensors OptimizerState::export_shard() const {
+  ShardTensors tensors{at::empty({core_.layout.shard_elements()}, at::kFloat), host_copy(exp_avg_),
+                       host_copy(exp_avg_sq_)};
+  for (int w = 0; w < core_.layout.num_windows(); ++w) {
+    const at::Tensor params = own_params(w);
+    const std::int64_t begin = core_.layout.shard_begin(w);
+    tensors.master.narrow(0, begin, params.numel()).copy_(read_master(params, begin));
+  }
+  return tensors;
+}
+
+void OptimizerState::import_shard(const ShardTensors& tensors) {
+  exp_avg_.copy_(tensors.exp_avg);
+  exp_avg_sq_.copy_(tensors.exp_avg_sq);
+  for (int w = 0; w < core_.layout.num_windows(); ++w) {
+    const at::Tensor params = own_params(w);
+    const std::int64_t begin = core_.layout.shard_begin(w);
+    write_master(params, begin, tensors.master.narrow(0, begin, params.numel()));
+  }
+}
+
+at::Tensor OptimizerState::read(const Segment& s, StateKind kind) const {
+  if (kind == StateKind::kMaster) return read_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin);
+  return host_copy((kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count));
+}
+
+void OptimizerState::write(const Segment& s, StateKind kind, const at::Tensor& values) {
+  if (kind == StateKind::kMaster) return write_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin, values);
+  (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count).copy_(values);
+}
+
+std::int64_t OptimizerState::master_bytes() const { return held_bytes(master_) + held_bytes(remainder_); }
+std::int64_t OptimizerState::moment_bytes() const { return held_bytes(exp_avg_) + held_bytes(exp_avg_sq_); }
+
+}  // namespace muster::sharding

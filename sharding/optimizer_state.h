@@ -1,0 +1,50 @@
+// What one rank keeps of the optimizer: moments and masters of its slices, in the storage the options choose. On disk
+// all of it is fp32 (shard_store.h), so a run may resume with another choice.
+//
+//   parameters   master option   master is                        bytes per element, with the parameter
+//   fp32         any             the parameter                    4
+//   bf16, fp16   fp32            fp32 beside it                   6
+//   bf16         split           the parameter and its low half   4, the same bits as fp32
+//   bf16         none            the parameter                    2, for stochastic rounding
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "sharding/engine_core.h"
+#include "sharding/shard_store.h"
+
+namespace muster::sharding {
+
+class OptimizerState {
+ public:
+  // flat: [padded elements], the parameters' memory. Masters start as the parameters, moments at 0.
+  OptimizerState(const EngineCore& core, at::Tensor flat);
+
+  // The tensors of one segment; the caller adds gradient and factors.
+  AdamWRun run(const Segment& segment) const;
+
+  ShardTensors export_shard() const;
+  void import_shard(const ShardTensors& tensors);  // also writes this rank's slices of the parameters
+
+  // One segment's values on the host, fp32 [count]. StateKind::kGradient is not kept here.
+  at::Tensor read(const Segment& segment, StateKind kind) const;
+  void write(const Segment& segment, StateKind kind, const at::Tensor& values);
+
+  std::int64_t master_bytes() const;
+  std::int64_t moment_bytes() const;
+
+ private:
+  at::Tensor own_params(int window) const;
+  at::Tensor read_master(const at::Tensor& params, std::int64_t shard_begin) const;
+  void write_master(const at::Tensor& params, std::int64_t shard_begin, const at::Tensor& values);
+
+  const EngineCore& core_;
+  at::Tensor flat_;
+  at::Tensor master_;                // [shard elements] f32, or undefined
+  at::Tensor remainder_;             // [shard elements] i16, or undefined
+  at::Tensor exp_avg_, exp_avg_sq_;  // [shard elements] f32 or bf16
+};
+
+std::int64_t held_bytes(const at::Tensor& tensor);  // 0 when undefined
+
+}  // namespace muster::sharding

@@ -1,0 +1,151 @@
+// The CUDA library against the CPU's arithmetic, bit for bit, with the cases of the CPU tests. SKIPs without a GPU.
+#include <arpa/inet.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error.h"
+#include "collective_cases.h"
+#include "loose.h"
+#include "sharding/cuda_library.h"
+#include "sharding/engine_core.h"
+#include "sharding/exact_sum.h"
+#include "sharding/kernels.h"
+
+using namespace muster;
+using namespace muster::test;
+
+namespace {
+
+const CudaLibrary& cuda_or_skip() {
+  const CudaLibrary* library = nullptr;
+  std::string why = "no GPU here";
+  try {
+    library = &load_cuda_library();
+  } catch (const PreflightError& e) {
+    why = e.what();
+  }
+  if (library == nullptr || !at::hasCUDA()) SKIP(why);
+  return *library;
+}
+
+at::Tensor on_gpu(const at::Tensor& t) { return t.defined() ? t.to(at::kCUDA) : t; }
+
+std::string host_bytes(const at::Tensor& t) { return t.defined() ? raw_bytes(t.cpu()) : ""; }
+
+State train_on(at::Device device, std::shared_ptr<Collective> collective, const EngineOptions& options) {
+  const Loose model(3, device);
+  ZeroEngine engine(model.registry(), std::move(collective), options);
+  for (std::int64_t step = 0; step < 4; ++step) {
+    for (std::int64_t k = 0; k < 3; ++k) engine.backward(model.loss(step * 3 + k, 1));
+    const std::vector<double> rates{0, 1e-2, 1e-3};
+    engine.step(rates, engine.consensus({}, {}, false));
+    engine.empty_partition_cache();
+  }
+  engine.await_all();
+  State state;
+  for (const Param& p : engine.registry().trainable()) {
+    state[p.name] = host_bytes(p.tensor);
+    for (const StateKind kind : {StateKind::kMaster, StateKind::kExpAvg, StateKind::kExpAvgSq}) {
+      state[p.name + "/" + std::to_string(static_cast<int>(kind))] = raw_bytes(engine.full(p.name, kind));
+    }
+  }
+  return state;
+}
+
+int nccl_port() {
+  static int next = 0;
+  return 20000 + static_cast<int>(getpid() % 2000) * 16 + next++ % 16;
+}
+
+}  // namespace
+
+TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
+  cuda_or_skip();
+  const auto cpu = make_kernels(at::kCPU), gpu = make_kernels(at::kCUDA);
+  for (const at::ScalarType from : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const at::ScalarType to : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor gradient = random_tensor({10007}, 2, 10).to(from), bad = at::zeros({1}, at::kByte);
+      const at::Tensor wire = at::empty({10007}, to), acc = random_tensor({3335}, 4, 1);
+      const at::Tensor gpu_wire = on_gpu(wire), gpu_acc = on_gpu(acc), gpu_bad = on_gpu(bad);
+      for (const bool add : {false, true}) {
+        cpu->to_wire(gradient, wire, add, bad);
+        gpu->to_wire(on_gpu(gradient), gpu_wire, add, gpu_bad);
+      }
+      REQUIRE((host_bytes(gpu_wire) == raw_bytes(wire)));
+      cpu->accumulate(wire.narrow(0, 0, 10005).view({3, 3335}), acc);
+      gpu->accumulate(gpu_wire.narrow(0, 0, 10005).view({3, 3335}), gpu_acc);
+      REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+      REQUIRE(gpu_bad.cpu().item<int>() == 0);
+    }
+  }
+  const at::Tensor values = random_tensor({100003}, 5, 1e6), limbs = at::zeros({ExactSum::kLimbs}, at::kLong),
+                   bad = at::zeros({1}, at::kByte), gpu_limbs = on_gpu(limbs), gpu_bad = on_gpu(bad);
+  cpu->add_squares(values, limbs, bad);
+  gpu->add_squares(on_gpu(values), gpu_limbs, gpu_bad);
+  REQUIRE(at::equal(limbs, gpu_limbs.cpu()));
+  values[77] = INFINITY;
+  gpu->add_squares(on_gpu(values), gpu_limbs, gpu_bad);
+  REQUIRE(gpu_bad.cpu().item<int>() == 1);
+}
+
+TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
+  cuda_or_skip();
+  const auto cpu = make_kernels(at::kCPU), gpu = make_kernels(at::kCUDA);
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const MasterKind kind : {MasterKind::kFloat32, MasterKind::kSplit, MasterKind::kNone}) {
+      if (kind != MasterKind::kFloat32 && type != at::kBFloat16) continue;
+      for (const bool low : {false, true}) {
+        const at::Tensor start = random_tensor({4099}, 1, 1).to(type);
+        AdamWRun run;
+        run.parameter = start.clone();
+        if (type != at::kFloat && kind == MasterKind::kFloat32) run.master = start.to(at::kFloat);
+        if (kind == MasterKind::kSplit) run.remainder = at::zeros({4099}, at::kShort);
+        run.exp_avg = at::zeros({4099}, low ? at::kBFloat16 : at::kFloat);
+        run.exp_avg_sq = at::zeros_like(run.exp_avg);
+        run.stochastic = low, run.seed = 9, run.first = 123456;
+        run.scale = 0.3, run.lr = 1e-2, run.weight_decay = 0.1, run.beta1 = 0.9, run.beta2 = 0.99, run.eps = 1e-8;
+        AdamWRun copy = run;
+        for (at::Tensor AdamWRun::*t : {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder,
+                                        &AdamWRun::exp_avg, &AdamWRun::exp_avg_sq}) {
+          copy.*t = on_gpu(run.*t);
+        }
+        for (run.step = copy.step = 1; run.step <= 5; run.step = ++copy.step) {
+          run.gradient = random_tensor({4099}, 50 + static_cast<std::uint64_t>(run.step), 0.1);
+          copy.gradient = on_gpu(run.gradient);
+          cpu->adamw(run);
+          gpu->adamw(copy);
+        }
+        INFO(c10::toString(type) << " master " << static_cast<int>(kind) << (low ? " bf16 moments" : ""));
+        for (at::Tensor AdamWRun::*t : {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder,
+                                        &AdamWRun::exp_avg, &AdamWRun::exp_avg_sq}) {
+          REQUIRE((host_bytes(copy.*t) == host_bytes(run.*t)));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("NCCL with one rank does what the interface says, for host and device memory", "[gpu]") {
+  const CudaLibrary& cuda = cuda_or_skip();
+  const auto nccl = cuda.make_nccl("127.0.0.1", nccl_port(), 0, 1, 0, std::chrono::seconds(60));
+  check_collective(*nccl);
+  const at::Tensor send = at::arange(1024, at::TensorOptions(at::kCUDA).dtype(at::kFloat)),
+                   receive = at::zeros_like(send);
+  nccl->all_to_all(bytes_of(send), bytes_of(receive));
+  REQUIRE(at::equal(send, receive));
+}
+
+TEST_CASE("the engine on a GPU has the bits of the engine on the CPU", "[gpu]") {
+  const CudaLibrary& cuda = cuda_or_skip();
+  for (const std::int64_t bucket : {1024, 1 << 20}) {
+    for (const bool overlap : {false, true}) {
+      for (const std::int64_t budget : {0, 4096}) {
+        EngineOptions options = toy_options(bucket, overlap);
+        options.accumulation_budget_bytes = budget;
+        const auto nccl =
+            std::shared_ptr<Collective>(cuda.make_nccl("127.0.0.1", nccl_port(), 0, 1, 0, std::chrono::seconds(60)));
+        REQUIRE(first_difference(train_on(at::kCPU, make_self(), options), train_on(at::kCUDA, nccl, options)) == "");
+      }
+    }
+  }
+}
