@@ -46,9 +46,15 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::info;
 }
 
+spdlog::color_mode to_spdlog(Colour colour) {
+  if (colour == Colour::kAuto) return spdlog::color_mode::automatic;
+  return colour == Colour::kAlways ? spdlog::color_mode::always : spdlog::color_mode::never;
+}
+
 std::shared_ptr<spdlog::logger> make(const Options& options) {
   std::vector<spdlog::sink_ptr> sinks;
-  if (options.console) sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  if (options.console)
+    sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>(to_spdlog(options.colour)));
   if (!options.file.empty()) {
     std::filesystem::create_directories(options.file.parent_path());
     constexpr std::size_t kPredecessors = 1;
@@ -69,6 +75,12 @@ std::shared_ptr<spdlog::logger>& logger() {
 }
 
 }  // namespace
+
+Level level_of(std::string_view name) {
+  if (name == "debug") return Level::kDebug;
+  if (name == "warn") return Level::kWarn;
+  return name == "error" ? Level::kError : Level::kInfo;
+}
 
 void init(const Options& options) { logger() = make(options); }
 

@@ -11,12 +11,17 @@
 namespace muster::log {
 
 enum class Level { kDebug, kInfo, kWarn, kError };
+// "debug", "info", "warn", "error", as logging.level says it; any other word is info.
+Level level_of(std::string_view name);
+
+enum class Colour { kAuto, kAlways, kNever };  // kAuto: when stderr is a terminal
 
 struct Options {
   Level level = Level::kInfo;
   std::filesystem::path file;              // empty: console only
   std::size_t max_bytes = 64u << 20;       // of the file and its one predecessor, together
   bool console = true;
+  Colour colour = Colour::kAuto;           // of the console
   std::string tag;                         // e.g. "rank 3/8 node17", in front of every line
 };
 

@@ -8,9 +8,13 @@
 #pragma GCC optimize("O3", "fp-contract=off")
 #endif
 
-// Functions for one instruction set, from one always-inlined body; chosen at run time.
+// A function compiled twice, for AVX2 and for the baseline, from one always-inlined body.
 #if defined(__x86_64__)
 #define MUSTER_AVX2 __attribute__((target("avx2")))
 #define MUSTER_AVX512 __attribute__((target("avx512f")))
+inline bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
+#else
+#define MUSTER_AVX2
+inline bool cpu_has_avx2() { return false; }
 #endif
 #define MUSTER_INLINE __attribute__((always_inline)) inline

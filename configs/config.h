@@ -135,6 +135,11 @@ struct Logging {
 struct Launch {
   std::int64_t max_restarts;
   double start_timeout_s, step_timeout_s, checkpoint_timeout_s;   // silence longer than this is a hang
+  std::int64_t min_ranks;          // a restart may leave lost hosts out down to this many ranks; 0: never fewer
+  std::vector<std::string> hosts;  // NAME or NAME:SLOTS; empty: this machine, or what SLURM gave
+  std::int64_t ranks_per_node;     // 0: as many as fit
+  std::string cpu_binding;         // none | core | socket | numa
+  std::string gpu_binding;         // none | local_rank
   std::map<std::string, std::string> environment;                 // of the ranks
 };
 

@@ -60,7 +60,9 @@ std::string allowed(const Field& field) {
     case Kind::kString:
       if (!limits.choices.empty()) return join(limits.choices, " | ");
       return limits.may_be_empty ? "a string, may be \"\"" : "a string, not empty";
-    case Kind::kStrings: return "a string or a list of strings, not empty";
+    case Kind::kStrings:
+      return limits.may_be_empty ? "a string or a list of strings, may be []"
+                                 : "a string or a list of strings, not empty";
     case Kind::kBool: return "true | false";
     case Kind::kInt: return "an integer" + range;
     case Kind::kNumber: return "a number" + range;

@@ -53,8 +53,9 @@ std::vector<Field> data_fields() {
       data("val", &Data::val, anything(), "file", "pack to evaluate on; \"\": no evaluation"),
       data("system_prompt", &Data::system_prompt, anything(), "", "first turn of every chat; \"\": no system turn"),
       data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image"),
-      data("answer", &Data::answer, one_of({"json", "labels", "none"}), "",
-           "what the language model learns to write: boxes and labels, labels alone, or nothing"),
+      data("answer", &Data::answer, one_of({"json", "json_1000", "labels", "none"}), "",
+           "what the language model learns to write: boxes (in pixels of the resized image as Qwen2.5-VL, or in 0..1000 as "
+           "Qwen3-VL) and labels, labels alone, or nothing"),
       data("min_pixels", &Data::min_pixels, at_least(1), "pixels", "smaller images are enlarged to this area"),
       data("max_pixels", &Data::max_pixels, at_least(1), "pixels", "larger images are shrunk to this area"),
       data("image_mean", &Data::image_mean, mean, "of 1", "per channel, red green blue; as in pre-training"),

@@ -78,6 +78,14 @@ std::vector<Field> launch_fields() {
              "silence of a rank within a step that counts as a hang"),
       launch("checkpoint_timeout_s", &Launch::checkpoint_timeout_s, above(0), "seconds",
              "silence of a rank in a checkpoint or evaluation that counts as a hang"),
+      launch("min_ranks", &Launch::min_ranks, at_least(0), "ranks",
+             "a restart leaves lost hosts out as long as this many remain and divide G; 0: never fewer"),
+      launch("hosts", &Launch::hosts, anything(), "", "NAME or NAME:SLOTS each; []: this machine, or SLURM's choice"),
+      launch("ranks_per_node", &Launch::ranks_per_node, at_least(0), "ranks", "on each host; 0: as many as fit"),
+      launch("cpu_binding", &Launch::cpu_binding, one_of({"none", "core", "socket", "numa"}), "",
+             "of a rank; core: run.threads_per_rank cores of its own"),
+      launch("gpu_binding", &Launch::gpu_binding, one_of({"none", "local_rank"}), "",
+             "local_rank: a rank sees its own GPU alone (CUDA_VISIBLE_DEVICES)"),
       launch("environment", &Launch::environment, anything(), "NAME: text", "variables set for the ranks"),
   };
 }

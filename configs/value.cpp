@@ -93,7 +93,7 @@ class Parser {
   std::optional<Strings> strings(const YAML::Node& node) {
     if (node.IsScalar() && !node.Scalar().empty()) return Strings{node.Scalar()};
     if (!node.IsSequence()) return refuse(node, "expected a list of strings");
-    if (node.size() == 0) return refuse(node, "empty");
+    if (node.size() == 0 && !field_.limits.may_be_empty) return refuse(node, "empty");
     Strings values;
     for (const YAML::Node& item : node) {
       if (!item.IsScalar() || item.Scalar().empty()) return refuse(item, fmt::format("wrong item {}", values.size()));

@@ -69,11 +69,12 @@ class BatchBuilder {
 // Round half to even, as Python's round.
 std::int64_t round_even(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
 
-// One line of the published answer form: absolute integer pixels of the resized image.
-std::string json_line(const Object& object, const Sample& sample, const Size& resized) {
+// One line of the published answer form: integers on an image of `scale`, which is the resized image (Qwen2.5-VL) or
+// 1000 x 1000 (Qwen3-VL).
+std::string json_line(const Object& object, const Sample& sample, const Size& scale) {
   std::array<std::int64_t, 4> box{};
   for (std::size_t i = 0; i < 4; ++i) {
-    const std::int64_t to = i % 2 == 0 ? resized.width : resized.height,
+    const std::int64_t to = i % 2 == 0 ? scale.width : scale.height,
                        from = i % 2 == 0 ? sample.width : sample.height;
     box[i] = round_even(object.box[i] * static_cast<double>(to) / static_cast<double>(from));
   }
@@ -110,8 +111,9 @@ ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOption
 
 SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
     : tokenizer_(tokenizer), options_(std::move(options)) {
-  if (options_.answer != "json" && options_.answer != "labels" && options_.answer != "none")
-    throw ConfigError(fmt::format("data.answer is '{}'; json, labels or none are known", options_.answer));
+  if (options_.answer != "json" && options_.answer != "json_1000" && options_.answer != "labels" &&
+      options_.answer != "none")
+    throw ConfigError(fmt::format("data.answer is '{}'; json, json_1000, labels or none are known", options_.answer));
   if (options_.vocab_size <= 0)
     throw ConfigError("the encoder needs the model's vocabulary size to check token ids against");
 }
@@ -119,12 +121,13 @@ SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
 // What the assistant says about the image; crowds are regions, not objects, and are not listed.
 std::string SampleEncoder::answer_text(const Sample& sample, const ImagePlan& image) const {
   if (!sample.answer.empty()) return sample.answer;
-  const bool json = options_.answer == "json";
+  const bool json = options_.answer != "labels";
+  const Size scale = options_.answer == "json" ? image.resized : Size{1000, 1000};
   std::string lines;
   for (const Object& object : sample.objects) {
     if (object.crowd) continue;
     if (!lines.empty()) lines += json ? ",\n" : ", ";
-    lines += json ? json_line(object, sample, image.resized) : object.caption;
+    lines += json ? json_line(object, sample, scale) : object.caption;
   }
   if (!json) return lines;
   return lines.empty() ? "```json\n[]\n```" : "```json\n[\n" + lines + "\n]\n```";

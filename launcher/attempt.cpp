@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "launcher/bounded_file.h"
 #include "launcher/command_builder.h"
+#include "launcher/console.h"
 
 namespace muster::launcher {
 namespace {
@@ -41,6 +42,7 @@ class Attempt {
         hub_(hub),
         request_(request),
         output_(spec.run_dir / "logs" / "mpirun.out", spec.max_output_bytes),
+        console_(spec.starter == Starter::kSrun ? "srun" : "mpirun", spec.colour),
         start_unix_ns_(unix_ns()),
         start_s_(seconds_now()),
         monitor_(spec.ranks, spec.limits, start_s_) {}
@@ -53,6 +55,7 @@ class Attempt {
     result_.starter_code = *tree_.poll();
     result_.orphans = tree_.sweep(kSweepGrace);
     pump();
+    show(console_.finish());
     if (result_.orphans > 0)
       log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter_program);
     judge();
@@ -80,7 +83,7 @@ class Attempt {
     enforce_end(now);
   }
 
-  // mpirun's own words and rank 0's stderr: shown, and kept within bounds.
+  // mpirun's own words and the ranks' stderr: shown, and kept within bounds.
   void pump() {
     std::array<char, 16384> buffer{};
     while (!output_closed_) {
@@ -90,7 +93,16 @@ class Attempt {
       if (n == 0) output_closed_ = true;
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
       output_.write(bytes);
-      if (::write(STDERR_FILENO, bytes.data(), bytes.size()) < 0) continue;  // nobody watches: the file has it
+      show(console_.feed(bytes));
+    }
+  }
+
+  // Nobody may watch (the terminal is closed): the file has it.
+  static void show(std::string_view lines) {
+    while (!lines.empty()) {
+      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+      if (n <= 0) return;
+      lines.remove_prefix(static_cast<std::size_t>(n));
     }
   }
 
@@ -180,6 +192,7 @@ class Attempt {
 
   void judge() {
     const auto ranks = evidence();
+    for (const RankEvidence& rank : ranks) result_.rank_host[rank.status.rank] = rank.status.host;
     const auto failure = first_failure(ranks);
     const auto left_with = [&](ExitCode code) {
       return std::ranges::any_of(ranks,
@@ -190,6 +203,7 @@ class Attempt {
     } else if (hang_) {
       finish(Ending::kHang, static_cast<int>(ExitCode::kHang), result_.what);
       result_.failure = FirstFailure{culprit(ranks), result_.noticed_unix, result_.what};
+      result_.hang = hang_;
     } else if (failure && (result_.starter_code != 0 || failure->rank.status.exit_code != 0)) {
       finish(Ending::kFailed, exit_code_for(failure->rank.status), failure->what);
       result_.failure = failure;
@@ -197,6 +211,9 @@ class Attempt {
       finish(Ending::kStopped, static_cast<int>(ExitCode::kStoppedOnRequest), "stopped at a step boundary");
     } else if (result_.starter_code == 0) {
       finish(Ending::kDone, 0, "done");
+    } else if (tree_.killed()) {
+      finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
+             fmt::format("{} itself was killed by signal {}", spec_.starter_program, result_.starter_code - 128));
     } else if (ranks.empty()) {
       finish(Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
              fmt::format("{} ended with {} before any rank started; its words are in logs/mpirun.out (R-011)",
@@ -206,6 +223,27 @@ class Attempt {
              fmt::format("{} ended with {} but no rank failed by itself: a node or a link may be lost (R-007)",
                          spec_.starter_program, result_.starter_code));
     }
+    if (result_.failure) list_cascade(ranks);
+  }
+
+  // Everybody else who did not end well, so that nobody goes looking for the cause there.
+  void list_cascade(const std::vector<RankEvidence>& ranks) {
+    for (const RankEvidence& rank : ranks) {
+      const RankStatus& s = rank.status;
+      if (s.rank == result_.failure->rank.status.rank || (s.ended() && s.exit_code == 0)) continue;
+      const char* why = s.torn_down     ? "torn down"
+                        : s.consequence ? "blames a peer"
+                        : s.ended()     ? "failed later"
+                                        : "waited";
+      result_.cascade.push_back({s.rank, why});
+    }
+    if (result_.cascade.empty()) return;
+    std::string list;
+    constexpr std::size_t kNamed = 8;
+    for (std::size_t i = 0; i < result_.cascade.size() && i < kNamed; ++i)
+      list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank, result_.cascade[i].why);
+    if (result_.cascade.size() > kNamed) list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
+    log::info("cascade of rank {}, not causes: ranks {}", result_.failure->rank.status.rank, list);
   }
 
   RankEvidence culprit(const std::vector<RankEvidence>& ranks) const {
@@ -232,6 +270,7 @@ class Attempt {
   StopRequest& request_;
   ProcessTree tree_;
   BoundedFile output_;
+  ConsoleView console_;
   bool output_closed_ = false, all_started_ = false;
   const std::int64_t start_unix_ns_;
   const double start_s_;

@@ -1,8 +1,10 @@
 // One start of the whole world, from mpirun's first instruction to its last orphan.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launcher/first_failure.h"
 #include "launcher/launch_spec.h"
@@ -19,6 +21,11 @@ struct StopRequest {
   bool kill = false;  // now
 };
 
+struct CascadeRank {
+  int rank = -1;
+  std::string why;  // "torn down", "blames a peer", "failed later", "waited"
+};
+
 struct AttemptResult {
   Ending ending = Ending::kDone;
   int exit_code = 0;                    // what launch would return
@@ -26,8 +33,11 @@ struct AttemptResult {
   std::optional<FirstFailure> failure;  // of kFailed and kHang, when a rank can be named
   std::string what;                     // one sentence
   double seconds = 0;
-  double noticed_unix = 0;  // when the launcher knew; 0 when nothing went wrong
-  int orphans = 0;          // processes that had to be ended after mpirun was gone
+  double noticed_unix = 0;               // when the launcher knew; 0 when nothing went wrong
+  int orphans = 0;                       // processes that had to be ended after mpirun was gone
+  std::optional<Hang> hang;              // of kHang: who, for how long, beyond which limit
+  std::vector<CascadeRank> cascade;      // ranks that ended because of the first failure
+  std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
 };
 
 // Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop, a second INT kills.

@@ -16,6 +16,8 @@ struct Command {
 };
 
 Command build_command(const LaunchSpec& spec, int attempt);
+// Another program in the ranks' places, without wrapper and black box: probes, preflight.
+Command probe_command(const LaunchSpec& spec, const std::vector<std::string>& program);
 
 struct MpiVersion {
   int major = 0, minor = 0;

@@ -1,9 +1,6 @@
 #include "launcher/heartbeat.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 #include "launcher/process_tree.h"
@@ -14,12 +11,6 @@ namespace {
 
 // The launcher itself was stopped for so long (a suspended machine): its ranks probably were, too.
 constexpr double kOwnPause_s = 10;
-
-std::string own_host() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 auto progress(const RankBeat& b) {
   return std::tuple(b.present, b.last.step, b.last.collective, b.last.micro_step, b.last.phase, b.state != 'T',

@@ -40,7 +40,10 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
                   const MicroBatchShape& shape, std::int64_t available_bytes = 0);
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks);  // for the largest allowed
 
-// The table people read. `colour`: with terminal escapes.
+// Who holds what on one rank, one line and bar each. `colour`: with terminal escapes.
+std::string memory_table(const RunPlan& plan, bool colour = false);
+
+// The table people read.
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour);
 
 // One key to set, and what one rank holds with it and all before it.

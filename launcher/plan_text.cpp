@@ -64,19 +64,22 @@ std::string micro_batch_text(const MicroBatchShape& s) {
 
 }  // namespace
 
+std::string memory_table(const RunPlan& plan, bool colour) {
+  std::string text;
+  for (const PlanRow& row : rows_of(plan)) {
+    if (row.bytes == 0) continue;
+    const double share = static_cast<double>(row.bytes) / static_cast<double>(plan.total());
+    text += fmt::format("  {:<26}{:>12} {:>5.1f} %  {}\n", row.what, human_bytes(row.bytes), 100 * share,
+                        bar(share, row.colour, colour));
+  }
+  return text + fmt::format("  {:<26}{:>12}\n", "total", human_bytes(plan.total()));
+}
+
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour) {
   std::string text = groups_text(plan);
   text += fmt::format("\none of {} ranks, {} weights, gradients on the wire in {}:\n", plan.ranks, config.model.dtype,
                       config.sharding.wire_dtype);
-  const auto line = [&](const PlanRow& row) {
-    const double share = static_cast<double>(row.bytes) / static_cast<double>(std::max<std::int64_t>(plan.total(), 1));
-    text += fmt::format("  {:<26}{:>12} {:>5.1f} %  {}\n", row.what, human_bytes(row.bytes), 100 * share,
-                        bar(share, row.colour, colour));
-  };
-  for (const PlanRow& row : rows_of(plan)) {
-    if (row.bytes > 0) line(row);
-  }
-  text += fmt::format("  {:<26}{:>12}\n", "total", human_bytes(plan.total()));
+  text += memory_table(plan, colour);
   text += fmt::format("largest micro-batch: {}\n", micro_batch_text(plan.shape));
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
                       human_bytes(plan.memory.reduce_bytes_per_step), human_bytes(plan.memory.gather_bytes_per_step));

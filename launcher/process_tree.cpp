@@ -137,13 +137,17 @@ void ProcessTree::spawn(const std::vector<std::string>& argv, const Environment&
   before_.clear();
   for (const auto& [pid, stat] : descendants_of(::getpid())) before_.insert(pid);
   exit_code_.reset();
+  killed_ = false;
   command_ = start(argv, extra, &output_fd_);
   ::fcntl(output_fd_, F_SETFL, O_NONBLOCK);
 }
 
 std::optional<int> ProcessTree::poll() {
   int status = 0;
-  if (running() && ::waitpid(command_, &status, WNOHANG) == command_) exit_code_ = exit_code_of(status);
+  if (running() && ::waitpid(command_, &status, WNOHANG) == command_) {
+    exit_code_ = exit_code_of(status);
+    killed_ = WIFSIGNALED(status);
+  }
   return exit_code_;
 }
 
@@ -193,16 +197,17 @@ char process_state(pid_t pid) {
   return stat ? stat->state : '\0';
 }
 
-CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit) {
+CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit, const Environment& extra) {
   CapturedRun run;
   int output = -1;
-  const pid_t child = start(argv, {}, &output);
+  const pid_t child = start(argv, extra, &output);
   const auto until = std::chrono::steady_clock::now() + limit;
   std::array<char, 4096> buffer{};
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     pollfd waiting{output, POLLIN, 0};
     if (left.count() <= 0 || ::poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
+      ::kill(-child, SIGKILL);  // it leads a session of its own
       ::kill(child, SIGKILL);
       run.exit_code = 124;
       break;

@@ -28,6 +28,7 @@ class ProcessTree {
   void spawn(const std::vector<std::string>& argv, const Environment& extra);
   int output_fd() const { return output_fd_; }  // stdout and stderr together, non-blocking
   std::optional<int> poll();                    // exit code (128 + signal) once the command has ended
+  bool killed() const { return killed_; }       // it ended by a signal; an exit code above 128 may be its own
   bool running() const { return command_ > 0 && !exit_code_; }
   void signal(int signal);                 // to the command alone
   std::vector<pid_t> descendants() const;  // alive, without the ones that were there before
@@ -39,6 +40,7 @@ class ProcessTree {
 
   pid_t command_ = -1;
   std::optional<int> exit_code_;
+  bool killed_ = false;
   int output_fd_ = -1;
   std::set<pid_t> before_;
 };
@@ -50,6 +52,8 @@ struct CapturedRun {
   int exit_code = -1;  // -1: could not be started; 124: ran past the limit
   std::string output;  // stdout and stderr
 };
-CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit);
+// Past the limit the command and all of its process group are killed. Safe from several threads at once.
+CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit,
+                         const Environment& extra = {});
 
 }  // namespace muster::launcher

@@ -1,7 +1,9 @@
 #include "launcher/rank_status.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -104,5 +106,11 @@ void merge_rank_error(const fs::path& run_dir, RankStatus& status) {
 }
 
 double unix_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+std::string own_host() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
 
 }  // namespace muster::launcher

@@ -40,5 +40,6 @@ void report_rank_error(const std::filesystem::path& run_dir, int rank, const std
 void merge_rank_error(const std::filesystem::path& run_dir, RankStatus& status);
 
 double unix_now();  // seconds since 1970
+std::string own_host();
 
 }  // namespace muster::launcher

@@ -9,19 +9,26 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/flight_recorder.h"
+#include "base/text.h"
 #include "launcher/bounded_file.h"
+#include "launcher/console.h"
 #include "launcher/rank_status.h"
 #include "launcher/signal_hub.h"
 #include "launcher/world.h"
 
 namespace muster::launcher {
 namespace {
+
+// Of each rank but the first on the terminal: enough to see what happens, too few to drown the others.
+constexpr std::size_t kShownLines = 200;
 
 struct Pipe {
   std::array<int, 2> fds{-1, -1};
@@ -46,7 +53,8 @@ class Wrapper {
       : spec_(spec),
         world_(world),
         signals_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
-        log_(spec.run_dir / "logs" / fmt::format("rank-{}.out", world.rank), spec.max_output_bytes) {
+        log_(spec.run_dir / "logs" / fmt::format("rank-{}.out", world.rank), spec.max_output_bytes),
+        tagger_(world.rank, world.rank == 0 ? std::numeric_limits<std::size_t>::max() : kShownLines) {
     ::signal(SIGPIPE, SIG_IGN);  // mpirun may go before us
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
@@ -62,16 +70,15 @@ class Wrapper {
     while (!ended_) wait_for_something();
     pump(out_, false);
     pump(err_, true);
+    show(tagger_.finish());
     save_status();
     return status_.exit_code;
   }
 
  private:
   void describe() {
-    std::array<char, 256> host{};
-    ::gethostname(host.data(), host.size() - 1);
     status_.rank = world_.rank, status_.world_size = world_.world_size;
-    status_.host = host.data();
+    status_.host = own_host();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
   }
@@ -80,6 +87,10 @@ class Wrapper {
     std::vector<char*> argv;
     for (const std::string& word : spec_.program) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
+    if (spec_.one_gpu) {
+      const std::string gpu = one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
+      ::setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
+    }
     const pid_t wrapper = ::getpid();
     child_ = ::fork();
     if (child_ == 0) exec_rank(argv, wrapper);
@@ -98,7 +109,7 @@ class Wrapper {
     ::dup2(err_.fds[1], STDERR_FILENO);
     if (die_with_parent(SIGKILL, wrapper)) ::execvp(argv[0], argv.data());
     const char* why = std::strerror(errno);
-    for (const char* part : {"muster rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
+    for (const char* part : {"muster-rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
       if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
     }
     ::_exit(127);
@@ -146,7 +157,16 @@ class Wrapper {
       if (n < 0) return errno != EAGAIN && errno != EINTR;
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
       log_.write(bytes);
-      if (is_stderr && world_.rank == 0 && ::write(STDERR_FILENO, bytes.data(), bytes.size()) < 0) continue;
+      if (is_stderr) show(tagger_.feed(bytes));
+    }
+  }
+
+  // mpirun may be gone: then nobody looks, and the file has it all.
+  static void show(std::string_view lines) {
+    while (!lines.empty()) {
+      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+      if (n <= 0) return;
+      lines.remove_prefix(static_cast<std::size_t>(n));
     }
   }
 
@@ -160,7 +180,7 @@ class Wrapper {
     try {
       write_rank_status(spec_.run_dir, status_);
     } catch (const IoError& error) {
-      fmt::print(stderr, "muster rank-wrap: rank {}: {}\n", world_.rank, error.what());
+      fmt::print(stderr, "muster-rank-wrap: rank {}: {}\n", world_.rank, error.what());
     }
   }
 
@@ -168,6 +188,7 @@ class Wrapper {
   const WorldEnvironment world_;
   SignalHub signals_;
   BoundedFile log_;
+  RankTagger tagger_;
   Pipe out_, err_;
   pid_t parent_ = 0, child_ = -1;
   bool ended_ = false, out_closed_ = false, err_closed_ = false;
@@ -175,6 +196,17 @@ class Wrapper {
 };
 
 }  // namespace
+
+std::string one_visible_gpu(const char* visible, int local_rank) {
+  if (visible == nullptr || *visible == '\0') return std::to_string(local_rank);
+  const std::vector<std::string> gpus = split(visible, ',');
+  if (gpus.size() == 1) return gpus.front();
+  if (static_cast<std::size_t>(local_rank) < gpus.size()) return gpus[static_cast<std::size_t>(local_rank)];
+  throw PreflightError(
+      fmt::format("local rank {} has no GPU of its own: CUDA_VISIBLE_DEVICES={} names {} (R-012). Start "
+                  "fewer ranks per node",
+                  local_rank, visible, gpus.size()));
+}
 
 int run_wrapped(const WrapSpec& spec) { return Wrapper(spec, world_from_environment()).run(); }
 

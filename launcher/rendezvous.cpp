@@ -16,18 +16,13 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "launcher/rank_status.h"
 #include "launcher/world.h"
 
 namespace muster::launcher {
 namespace {
 
 constexpr std::size_t kHostBytes = 256;
-
-std::string host_name() {
-  std::array<char, kHostBytes> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 bool starts_with_any(std::string_view name, std::initializer_list<std::string_view> prefixes) {
   for (const std::string_view prefix : prefixes) {
@@ -40,7 +35,7 @@ bool starts_with_any(std::string_view name, std::initializer_list<std::string_vi
 std::string reachable_address() {
   const char* wanted = std::getenv("NCCL_SOCKET_IFNAME");
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return host_name();
+  if (::getifaddrs(&list) != 0) return own_host();
   std::string found;
   for (const ifaddrs* it = list; it != nullptr && found.empty(); it = it->ifa_next) {
     if (it->ifa_addr == nullptr || it->ifa_addr->sa_family != AF_INET) continue;
@@ -53,7 +48,7 @@ std::string reachable_address() {
     found = text.data();
   }
   ::freeifaddrs(list);
-  return found.empty() ? host_name() : found;
+  return found.empty() ? own_host() : found;
 }
 
 // A port nobody listens on at this moment.
@@ -107,7 +102,7 @@ void agree_on_store(RankInfo& info, bool one_node) {
 }  // namespace
 
 MpiSession::MpiSession() {
-  info_.host = host_name();
+  info_.host = own_host();
   const WorldEnvironment started = world_from_environment();
   if (!started.launched()) {
     info_.store_host = "127.0.0.1";

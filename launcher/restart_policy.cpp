@@ -21,10 +21,18 @@ bool is_final(int code) {
 }  // namespace
 
 Decision RestartPolicy::decide(const AttemptOutcome& outcome) {
+  const bool changed = outcome.remedy && !outcome.stop_requested && max_restarts_ > 0;
+  if (changed) {
+    without_progress_ = 0;
+    return {true, 0, "restart from the last checkpoint, changed"};
+  }
   if (is_final(outcome.exit_code)) {
     return {false, outcome.exit_code, fmt::format("code {} is final", outcome.exit_code)};
   }
   if (outcome.stop_requested) return {false, outcome.exit_code, "a stop was requested"};
+  if (outcome.exit_code == static_cast<int>(ExitCode::kOutOfMemory)) {
+    return {false, outcome.exit_code, "the memory ladder has no rung left"};
+  }
   if (outcome.progressed) {
     left_ = max_restarts_;
     without_progress_ = 0;

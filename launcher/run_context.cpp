@@ -28,6 +28,12 @@ configs::Config config_of(const fs::path& folder) {
   return config;
 }
 
+// What the model is read from, as its manifest says; the optimizer's state is not read here.
+fs::path verified(const fs::path& folder) {
+  trainer::verify_checkpoint(folder, /*with_optimizer=*/false);
+  return folder;
+}
+
 data::ClassMap classes_of(const fs::path& folder) {
   return fs::exists(folder / "class_map.json") ? data::ClassMap::from_json(read_text(folder / "class_map.json"))
                                                : data::ClassMap();
@@ -63,7 +69,7 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& c
 }
 
 OpenedCheckpoint::OpenedCheckpoint(const fs::path& named)
-    : folder(trainer::resolve_checkpoint(named)),
+    : folder(verified(trainer::resolve_checkpoint(named))),
       config(config_of(folder)),
       tokenizer(folder),
       classes(classes_of(folder)),

@@ -50,8 +50,7 @@ std::optional<SlurmJob> parse_job(const std::string& oneliner) {
 void spread_over_nodes(LaunchSpec& spec) {
   const char* text = std::getenv("SLURM_JOB_NUM_NODES");
   const int nodes = text == nullptr ? 0 : std::atoi(text);
-  if (nodes > 0 && spec.ranks % nodes == 0)
-    spec.starter_options.push_back(fmt::format("--ntasks-per-node={}", spec.ranks / nodes));
+  if (spec.ranks_per_node == 0 && nodes > 0 && spec.ranks % nodes == 0) spec.ranks_per_node = spec.ranks / nodes;
 }
 
 Requeue decide_requeue(const SlurmJob& job, int exit_code, const std::vector<std::string>& lost_nodes) {

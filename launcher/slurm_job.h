@@ -20,8 +20,8 @@ struct SlurmJob {
 // From one line of `scontrol show job --oneliner ID`. Nothing when it is not about a job.
 std::optional<SlurmJob> parse_job(const std::string& oneliner);
 
-// Left alone, srun may fill one node and leave one rank for the next: the same number on each, when that is possible.
-// REQUIRES: the starter is srun. Reads SLURM_JOB_NUM_NODES.
+// Left alone, srun may fill one node and leave one rank for the next: the same number on each, when that is possible
+// and launch.ranks_per_node does not say otherwise. REQUIRES: the starter is srun. Reads SLURM_JOB_NUM_NODES.
 void spread_over_nodes(LaunchSpec& spec);
 
 struct Requeue {

@@ -2,6 +2,7 @@
 // it with one exit code: that of the rank that failed first.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "launcher/attempt.h"
@@ -9,9 +10,15 @@
 
 namespace muster::launcher {
 
+struct Change {
+  int attempt = 0;   // from which on
+  std::string what;  // a rung of the memory ladder, or hosts left out
+};
+
 struct LaunchResult {
   int exit_code = 0;
   std::vector<AttemptResult> attempts;
+  std::vector<Change> changes;
 };
 
 // REQUIRES: the run folder exists; the calling thread is the only one that takes INT, TERM, HUP, USR1, USR2 and CHLD.

@@ -91,10 +91,10 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 
 at::Tensor attend_cached(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   TORCH_CHECK(q.size(0) == 1, "attend_cached: one new token at a time");
-  const auto one = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };  // [1, heads, tokens, dim]
-  const at::Tensor out =
-      at::scaled_dot_product_attention(one(q), repeat_heads(one(k), q.size(1)), repeat_heads(one(v), q.size(1)));
-  return out.transpose(1, 2).squeeze(0);
+  // The query heads that share a key head stand in for query tokens: nothing of the cache is copied.
+  const auto one = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };  // [1, kv_heads, tokens, dim]
+  const at::Tensor groups = q.view({1, k.size(1), q.size(1) / k.size(1), q.size(2)});
+  return at::scaled_dot_product_attention(groups, one(k), one(v)).reshape(q.sizes());
 }
 
 }  // namespace muster::model

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/cross_entropy.h"
+#include "model/embedding.h"
 
 namespace muster::model {
 namespace {
@@ -71,7 +72,7 @@ CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidde
 at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids, const at::Tensor& embedding) const {
   const std::int64_t length = ids.size(1) + 1;
   at::Tensor x = queries.unsqueeze(1) + position_.narrow(0, 0, length);  // [n, length, hidden]: the query is everywhere
-  if (length > 1) x = x + at::pad(input_(at::embedding(embedding, ids)), {0, 0, 1, 0});
+  if (length > 1) x = x + at::pad(input_(lookup(embedding, ids)), {0, 0, 1, 0});
   for (const CausalLayer& layer : layers_) x = layer(x);
   return output_(norm_(x));
 }
@@ -132,7 +133,7 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, co
     }
     std::vector<std::int64_t> newest;
     for (const std::int64_t caption : active) newest.push_back(captions[caption].ids.back());
-    input = rows + input_(at::embedding(embedding, at::tensor(newest, at::kLong).to(queries.device())));
+    input = rows + input_(lookup(embedding, at::tensor(newest, at::kLong).to(queries.device())));
   }
   return captions;
 }

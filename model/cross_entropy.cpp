@@ -90,12 +90,28 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
   static void add_weight_grad(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden, bool many) {
     if (!many) {
       sum = at::mm(d_logits.t(), hidden);
+    } else if (hidden.scalar_type() != wide_dtype(hidden.scalar_type())) {
+      if (!sum.defined())
+        sum = at::zeros({d_logits.size(1), hidden.size(1)}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
+      add_blocks(sum, d_logits, hidden);
     } else if (!sum.defined()) {
-      sum = at::mm(d_logits.t(), hidden).to(wide_dtype(hidden.scalar_type()));
-    } else if (hidden.scalar_type() == sum.scalar_type()) {
-      sum.addmm_(d_logits.t(), hidden);
+      sum = at::mm(d_logits.t(), hidden);
     } else {
-      sum += at::mm(d_logits.t(), hidden);
+      sum.addmm_(d_logits.t(), hidden);
+    }
+  }
+
+  // The product in its own dtype a block of rows at a time: all of [vocab, dim] again and again would cost its bytes
+  // and the memory's time.
+  static void add_blocks(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden) {
+    constexpr std::int64_t kRows = 8192;
+    const std::int64_t vocab = d_logits.size(1);
+    at::Tensor block = at::empty({std::min(kRows, vocab), hidden.size(1)}, hidden.options());
+    for (std::int64_t start = 0; start < vocab; start += kRows) {
+      const std::int64_t count = std::min(kRows, vocab - start);
+      at::Tensor rows = block.narrow(0, 0, count);
+      at::mm_out(rows, d_logits.narrow(1, start, count).t(), hidden);
+      sum.narrow(0, start, count).add_(rows);
     }
   }
 };

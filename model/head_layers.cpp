@@ -2,17 +2,6 @@
 
 namespace muster::model {
 
-LayerNorm::LayerNorm(std::int64_t dim) : weight(at::ones({dim})), bias(at::zeros({dim})) {}
-
-at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight, bias, 1e-5);
-}
-
-void LayerNorm::visit(const std::string& prefix, const ParamVisitor& visitor) {
-  visitor(prefix + "weight", weight);
-  visitor(prefix + "bias", bias);
-}
-
 HeadAttention::HeadAttention(std::int64_t hidden, std::int64_t heads)
     : query(hidden, hidden, true),
       key_value(hidden, 2 * hidden, true),

@@ -11,14 +11,6 @@
 
 namespace muster::model {
 
-struct LayerNorm {
-  at::Tensor weight, bias;  // [dim]
-  LayerNorm() = default;
-  explicit LayerNorm(std::int64_t dim);
-  at::Tensor operator()(const at::Tensor& x) const;
-  void visit(const std::string& prefix, const ParamVisitor& visitor);
-};
-
 // Multi-head attention from x [batch, n, hidden] to memory [batch, m, hidden].
 struct HeadAttention {
   Linear query, key_value, output;

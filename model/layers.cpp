@@ -67,4 +67,16 @@ at::Tensor RmsNorm::operator()(const at::Tensor& x) const { return RmsNormFuncti
 
 void RmsNorm::visit(const std::string& prefix, const ParamVisitor& visitor) { visitor(prefix + "weight", weight); }
 
+LayerNorm::LayerNorm(std::int64_t dim, double epsilon, at::Device device)
+    : weight(at::ones({dim}, at::device(device).dtype(at::kFloat))), bias(at::zeros_like(weight)), eps(epsilon) {}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, weight.sizes(), weight, bias, eps);
+}
+
+void LayerNorm::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  visitor(prefix + "weight", weight);
+  visitor(prefix + "bias", bias);
+}
+
 }  // namespace muster::model

@@ -40,6 +40,16 @@ struct RmsNorm {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
+// nn.LayerNorm over the last dimension, in fp32 inside.
+struct LayerNorm {
+  at::Tensor weight, bias;  // [dim], ones and zeros to start with
+  double eps = 1e-5;
+  LayerNorm() = default;
+  explicit LayerNorm(std::int64_t dim, double eps = 1e-5, at::Device device = at::kCPU);
+  at::Tensor operator()(const at::Tensor& x) const;
+  void visit(const std::string& prefix, const ParamVisitor& visitor);
+};
+
 // Called before each block with the prefix of its parameters ("model.layers.3."), so that an overlapped parameter
 // gather can be awaited there. Empty: nothing to wait for.
 using ForwardGate = std::function<void(std::string_view prefix)>;

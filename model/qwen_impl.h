@@ -19,7 +19,7 @@ struct QwenVL::Impl {
     if (gate) gate(prefix);
   }
   bool vision_trained();  // some parameter of the tower wants a gradient
-  at::Tensor vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw);
+  VisionOutput vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw);
   at::Tensor embed(const at::Tensor& input_ids) const;  // [tokens] -> [tokens, hidden]
   QwenOutput forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache = nullptr);
 };

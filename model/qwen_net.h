@@ -2,6 +2,7 @@
 // initialisation replaces.
 #pragma once
 
+#include "model/family.h"
 #include "model/language_model.h"
 #include "model/vision_tower.h"
 
@@ -14,8 +15,8 @@ struct QwenNet {
   bool tied;
 
   explicit QwenNet(const QwenConfig& config)
-      : vision(config.vision),
-        language(config.text),
+      : vision(config.vision, family_of(config.model_type).vision),
+        language(config.text, family_of(config.model_type).text),
         lm_head(config.text.hidden_size, config.text.vocab_size, false, at::kMeta),
         tied(config.text.tie_word_embeddings) {}
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/cross_entropy.h"
+#include "model/embedding.h"
 #include "model/qwen_impl.h"
 
 namespace muster::model {
@@ -74,7 +75,7 @@ bool QwenVL::Impl::vision_trained() {
   return trained;
 }
 
-at::Tensor QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) {
+VisionOutput QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) {
   const at::AutoGradMode mode(at::GradMode::is_enabled() && vision_trained());  // a frozen tower keeps no activations
   return net.vision(pixel_values.to(tensor_options(options), /*non_blocking=*/true), grid_thw,
                     options.checkpoint_vision, gate);
@@ -82,16 +83,24 @@ at::Tensor QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor
 
 at::Tensor QwenVL::Impl::embed(const at::Tensor& input_ids) const {
   enter("model.embed_tokens.");
-  return at::embedding(net.language.embed_tokens, input_ids.to(options.device, /*non_blocking=*/true));
+  return lookup(net.language.embed_tokens, input_ids.to(options.device, /*non_blocking=*/true));
 }
 
 QwenOutput QwenVL::Impl::forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache) {
   QwenOutput out;
-  if (batch.pixel_values.defined()) out.image_embeds = vision(batch.pixel_values, batch.grid_thw);
+  DeepStack deepstack;
+  if (batch.pixel_values.defined()) {
+    VisionOutput seen = vision(batch.pixel_values, batch.grid_thw);
+    out.image_embeds = seen.embeds;
+    out.deepstack = deepstack.levels = std::move(seen.deepstack);
+  }
   at::Tensor embeds = embed(batch.input_ids);
-  if (out.image_embeds.defined())  // rope_index has matched image tokens and grids one to one
-    embeds = embeds.index_copy(0, image_rows(batch.input_ids, config).to(options.device), out.image_embeds);
-  out.hidden = net.language(embeds, rope.position_ids, batch.cu_seqlens, options.checkpoint_language, gate, cache);
+  if (out.image_embeds.defined()) {  // rope_index has matched image tokens and grids one to one
+    deepstack.rows = image_rows(batch.input_ids, config).to(options.device);
+    embeds = embeds.index_copy(0, deepstack.rows, out.image_embeds);
+  }
+  out.hidden =
+      net.language(embeds, deepstack, rope.position_ids, batch.cu_seqlens, options.checkpoint_language, gate, cache);
   return out;
 }
 
@@ -129,7 +138,7 @@ QwenOutput QwenVL::forward(const MicroBatch& batch) const {
 }
 
 at::Tensor QwenVL::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const {
-  return impl_->vision(pixel_values, grid_thw);
+  return impl_->vision(pixel_values, grid_thw).embeds;
 }
 
 at::Tensor QwenVL::logits(const at::Tensor& hidden) const {

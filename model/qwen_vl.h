@@ -1,11 +1,12 @@
-// Qwen2.5-VL: vision tower, language model, and the step between them. Parameter names are those of the published
-// checkpoints: visual.*, model.*, lm_head.weight.
+// The Qwen-VL family: vision tower, language model, and the step between them. Parameter names are those of the
+// published checkpoints: visual.*, model.*, lm_head.weight.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/micro_batch.h"
 #include "model/config.h"
 #include "model/layers.h"
+#include "model/sampling.h"
 
 namespace muster::model {
 
@@ -32,8 +34,16 @@ RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> 
                      const QwenConfig& config);
 
 struct QwenOutput {
-  at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images
-  at::Tensor hidden;        // [tokens, hidden], after the final norm
+  at::Tensor image_embeds;                 // [merged tokens, hidden], in image order; undefined without images
+  at::Tensor hidden;                       // [tokens, hidden], after the final norm
+  std::vector<at::Tensor> deepstack = {};  // per level [merged tokens, hidden], where the family has them
+};
+
+struct GenerateOptions {
+  std::int64_t max_new_tokens = 0;
+  std::vector<std::int64_t> stop = {};  // ends after one of these
+  Sampling sampling = {};
+  std::function<void(std::int64_t id)> on_token = {};  // called with each new id as soon as it is known
 };
 
 class QwenVL {
@@ -61,10 +71,10 @@ class QwenVL {
   // [tokens, vocab] is never held. Zero (with a graph where possible) when there is no label.
   at::Tensor lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch) const;
 
-  // Greedy: returns the new ids of one prompt; stops at `stop` or max_new_tokens. Vision enters once, at pre-fill (law
-  // 4). step_logits, when given, receives [steps, vocab].
-  std::vector<std::int64_t> generate(const MicroBatch& prompt, std::int64_t max_new_tokens,
-                                     std::span<const std::int64_t> stop, at::Tensor* step_logits = nullptr) const;
+  // The new ids of one prompt, the stop token included. Vision enters once, at pre-fill (law 4); a step then costs one
+  // token. step_logits, when given, receives [steps, vocab].
+  std::vector<std::int64_t> generate(const MicroBatch& prompt, const GenerateOptions& options,
+                                     at::Tensor* step_logits = nullptr) const;
 
   std::vector<NamedParam> parameters() const;  // forward order; a tied lm_head is not listed twice
   const QwenConfig& config() const;

@@ -118,12 +118,25 @@ at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
   return RotateFunction::apply(x, rotary.cos, rotary.sin);
 }
 
-Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, at::ScalarType dtype, at::Device device) {
-  std::vector<std::int64_t> row_of_frequency;  // [head_dim / 2]
-  for (std::size_t row = 0; row < config.mrope_section.size(); ++row)
-    row_of_frequency.insert(row_of_frequency.end(), config.mrope_section[row], static_cast<std::int64_t>(row));
+namespace {
+
+// Which row of the positions each frequency follows, [head_dim / 2].
+std::vector<std::int64_t> mrope_rows(const std::vector<std::int64_t>& section, bool interleaved) {
+  std::vector<std::int64_t> rows;
+  for (std::size_t row = 0; row < section.size(); ++row)
+    rows.insert(rows.end(), section[row], interleaved ? 0 : static_cast<std::int64_t>(row));
+  if (!interleaved) return rows;
+  for (std::size_t row = 1; row < section.size(); ++row)
+    for (std::int64_t k = 0; k < section[row]; ++k) rows.at(row + 3 * k) = static_cast<std::int64_t>(row);
+  return rows;
+}
+
+}  // namespace
+
+Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, bool interleaved, at::ScalarType dtype,
+                   at::Device device) {
   const at::Tensor frequencies = inverse_frequencies(config.rope_theta, config.head_dim);
-  const at::Tensor rows = at::tensor(row_of_frequency, at::kLong);
+  const at::Tensor rows = at::tensor(mrope_rows(config.mrope_section, interleaved), at::kLong);
   const at::Tensor positions = position_ids.to(at::kFloat).index_select(0, rows).t();  // [tokens, head_dim / 2]
   return from_angles(positions * frequencies, dtype, device);
 }
@@ -131,12 +144,14 @@ Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, at:
 VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::ScalarType dtype,
                        at::Device device) {
   const std::vector<Grid> grids = merged_grids(grid_thw, config.spatial_merge_size);
-  const std::int64_t side = config.window_size / config.patch_size / config.spatial_merge_size;  // in merged tokens
+  const std::int64_t unit = config.patch_size * config.spatial_merge_size;
   VisionPlan plan;
   plan.cu_windows = plan.cu_frames = {0};
   std::int64_t first = 0;
   for (const Grid& grid : grids)
     for (std::int64_t frame = 0; frame < grid.frames; ++frame, first += grid.frame_tokens()) {
+      const std::int64_t side =  // of a window, in merged tokens
+          config.window_size > 0 ? config.window_size / unit : std::max(grid.rows, grid.columns);
       add_windows(plan, grid, first, side, config.merge_unit());
       plan.cu_frames.push_back(plan.cu_frames.back() + grid.frame_tokens() * config.merge_unit());
     }

@@ -18,13 +18,16 @@ struct Rotary {
 // Turns the pairs (x[i], x[i + head_dim/2]) of each head. x [tokens, heads, head_dim], of the dtype of the angles.
 at::Tensor rotate(const at::Tensor& x, const Rotary& rotary);
 
-// M-RoPE: frequency i takes its position from row 0 (time), 1 (height) or 2 (width), by mrope_section. position_ids
-// [3, tokens] i64 on the CPU. Computed in fp32 there, then cast to `dtype`.
-Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, at::ScalarType dtype, at::Device device);
+// M-RoPE: frequency i takes its position from row 0 (time), 1 (height) or 2 (width): in runs of mrope_section's
+// lengths, or interleaved, 0 1 2 0 1 2 ..., height and width as often as mrope_section says, time everywhere else.
+// position_ids [3, tokens] i64 on the CPU. Computed in fp32 there, then cast to `dtype`.
+Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, bool interleaved, at::ScalarType dtype,
+                   at::Device device);
 
 // The vision tower's order and tables for one batch of images. Patches are visited window by window, in groups of
 // merge_unit (one merged token), so that every window is a contiguous segment. Inside an image the windows are sorted
-// by size, whole ones first, so that attention can batch them; the tower's output is put back into image order.
+// by size, whole ones first, so that attention can batch them; the tower's output is put back into image order. Without
+// windows the order is the image's and every frame is one.
 struct VisionPlan {
   std::vector<std::int64_t> order;       // [merged tokens]: the merged token that is visited k-th
   std::vector<std::int64_t> cu_windows;  // in patches

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,7 +68,7 @@ bool is_unsigned_list(const Json& json) {
 std::uint64_t byte_size(const fs::path& file, const std::string& name, const Entry& entry) {
   std::uint64_t bytes = c10::elementSize(entry.dtype);
   for (const std::int64_t n : entry.shape)
-    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(n), &bytes) || bytes > INT64_MAX)
+    if (n < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(n), &bytes) || bytes > INT64_MAX)
       fail(file, name, "its shape overflows");
   return bytes;
 }
@@ -122,9 +123,25 @@ void check_cover(const fs::path& file, const std::map<std::string, Entry>& entri
 }
 
 struct File {
-  MappedFile mapping;
+  std::shared_ptr<const MappedFile> mapping;
   std::span<const std::byte> data;
 };
+
+// The whole pages inside a span.
+std::span<std::byte> whole_pages(std::span<const std::byte> data) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(data.data() + data.size()) / page * page;
+  if (begin >= end) return {};
+  return {reinterpret_cast<std::byte*>(begin), end - begin};
+}
+
+// A private mapping may be written although its file was opened for reading; false where the kernel will not promise
+// the memory that this could take.
+bool make_writable(const MappedFile& mapping) {
+  const auto bytes = mapping.bytes();
+  return ::mprotect(const_cast<std::byte*>(bytes.data()), bytes.size(), PROT_READ | PROT_WRITE) == 0;
+}
 
 }  // namespace
 
@@ -135,8 +152,8 @@ struct SafetensorsReader::Impl {
   fs::path path;
 
   std::map<std::string, Entry> open(const fs::path& file) {
-    MappedFile mapping(file);
-    const auto bytes = mapping.bytes();
+    const auto mapping = std::make_shared<const MappedFile>(file);
+    const auto bytes = mapping->bytes();
     std::uint64_t header = 0;
     if (bytes.size() < sizeof header) fail(file, "", fmt::format("only {} bytes long", bytes.size()));
     std::memcpy(&header, bytes.data(), sizeof header);
@@ -154,11 +171,12 @@ struct SafetensorsReader::Impl {
       found[name].file = files.size();
     }
     check_cover(file, found, data.size());
-    files.push_back({std::move(mapping), data});
+    files.push_back({mapping, data});
     return found;
   }
 
   void add_metadata(const fs::path& file, const Json& json) {
+    if (!json.is_object()) fail(file, "", "__metadata__ is not an object");
     for (const auto& [key, value] : json.items()) {
       if (!value.is_string()) fail(file, "", "metadata \"" + key + "\" is not a string");
       metadata[key] = value.get<std::string>();
@@ -171,6 +189,8 @@ struct SafetensorsReader::Impl {
     std::map<std::string, std::map<std::string, Entry>> shards;
     for (const auto& [name, value] : json["weight_map"].items()) {
       const auto file = value.is_string() ? value.get<std::string>() : value.dump();
+      if (!fs::exists(index.parent_path() / file))
+        fail(index, name, "is said to be in " + file + ", which is not there");
       if (!shards.contains(file)) shards[file] = open(index.parent_path() / file);
       if (!shards[file].contains(name)) fail(index, name, "is not in " + file + ", where the index says");
       entries[name] = shards[file].at(name);
@@ -178,6 +198,10 @@ struct SafetensorsReader::Impl {
     for (const auto& [file, found] : shards)
       for (const auto& [name, entry] : found)
         if (!entries.contains(name)) fail(index.parent_path() / file, name, "is not in the index");
+  }
+
+  std::span<const std::byte> bytes(const Entry& entry) const {
+    return files[entry.file].data.subspan(entry.begin, entry.end - entry.begin);
   }
 
   const Entry& entry(const std::string& name) const {
@@ -200,6 +224,14 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_uni
   impl_->entries = impl_->open(file);
 }
 
+namespace {
+
+bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
+  return !data.empty() && reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
+}
+
+}  // namespace
+
 SafetensorsReader::~SafetensorsReader() = default;
 SafetensorsReader::SafetensorsReader(SafetensorsReader&&) noexcept = default;
 
@@ -215,16 +247,36 @@ std::vector<std::int64_t> SafetensorsReader::shape(const std::string& name) cons
 
 at::Tensor SafetensorsReader::view(const std::string& name) const {
   const Entry& entry = impl_->entry(name);
-  const auto data = impl_->files[entry.file].data.subspan(entry.begin, entry.end - entry.begin);
+  const auto data = impl_->bytes(entry);
   const auto options = at::TensorOptions().dtype(entry.dtype);
-  const bool aligned = reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(entry.dtype) == 0;
-  if (aligned && !data.empty()) return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, options);
+  if (is_aligned(data, entry.dtype)) return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, options);
   at::Tensor tensor = at::empty(entry.shape, options);
   if (!data.empty()) std::memcpy(tensor.data_ptr(), data.data(), data.size());
   return tensor;
 }
 
 at::Tensor SafetensorsReader::copy(const std::string& name) const { return view(name).clone(); }
+
+at::ScalarType SafetensorsReader::dtype(const std::string& name) const { return impl_->entry(name).dtype; }
+
+at::Tensor SafetensorsReader::take(const std::string& name) const {
+  const Entry& entry = impl_->entry(name);
+  const File& file = impl_->files[entry.file];
+  const auto data = impl_->bytes(entry);
+  if (!is_aligned(data, entry.dtype) || !make_writable(*file.mapping)) return copy(name);
+  const auto pages = whole_pages(data);
+  if (!pages.empty() && ::madvise(pages.data(), pages.size(), MADV_POPULATE_READ) != 0 && errno != EINVAL)
+    throw CheckpointError(fmt::format("{}: tensor {}: cannot be read: {}; check the disk",
+                                      file.mapping->path().string(), name, std::strerror(errno)));
+  return at::from_blob(
+      const_cast<std::byte*>(data.data()), entry.shape, [kept = file.mapping](void*) {},
+      at::TensorOptions().dtype(entry.dtype));
+}
+
+void SafetensorsReader::forget(const std::string& name) const {
+  const auto pages = whole_pages(impl_->bytes(impl_->entry(name)));
+  if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
+}
 
 const std::map<std::string, std::string>& SafetensorsReader::metadata() const { return impl_->metadata; }
 
@@ -304,6 +356,27 @@ void write_safetensors(const fs::path& path, const std::vector<std::pair<std::st
     file.write(bytes.data_ptr(), bytes.nbytes());
   }
   file.keep_as(path);
+}
+
+void write_safetensors_folder(const fs::path& folder, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                              std::int64_t shard_bytes) {
+  std::vector<std::vector<std::pair<std::string, at::Tensor>>> shards(1);
+  std::int64_t held = 0, total = 0;  // bytes of the last shard, of all
+  for (const auto& [name, tensor] : tensors) {
+    const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
+    if (held > 0 && held + bytes > shard_bytes) shards.emplace_back(), held = 0;
+    shards.back().emplace_back(name, tensor);
+    held += bytes, total += bytes;
+  }
+  const std::map<std::string, std::string> metadata{{"format", "pt"}};
+  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
+  nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}};
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string file = fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
+    for (const auto& [name, tensor] : shards[i]) index["weight_map"][name] = file;
+    write_safetensors(folder / file, shards[i], metadata);
+  }
+  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
 }  // namespace muster::model

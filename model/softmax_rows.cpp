@@ -27,11 +27,18 @@ MUSTER_INLINE std::uint16_t to_bf16(float x) {  // nearest, ties to even; NaN st
   return static_cast<std::uint16_t>(x == x ? rounded : 0x7fc0u);
 }
 
-// exp(x) for x <= 0 to about 1e-7 relative, at least 2^-126: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for
-// exp(r) (S. Moshier, Cephes expf), and n straight into the exponent. Without a branch, so that loops vectorise.
+// Floats as integers of the same order, and back. Integer comparisons vectorise; those of floats do not, for the sake
+// of NaN and -0.
+MUSTER_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+MUSTER_INLINE std::int32_t key_of(float x) { return ordered(std::bit_cast<std::int32_t>(x)); }
+MUSTER_INLINE float of_key(std::int32_t key) { return std::bit_cast<float>(ordered(key)); }
+
+// exp(x) for finite x <= 0 to about 1e-7 relative, at least 2^-126: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial
+// for exp(r) (S. Moshier, Cephes expf), and n straight into the exponent. Without a branch, so that loops vectorise.
 MUSTER_INLINE float exp_of_negative(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that stands in the low bits
-  const float bounded = x < -87.0f ? -87.0f : x;
+  const std::int32_t key = key_of(x), least = key_of(-87.0f);
+  const float bounded = of_key(key < least ? least : key);
   const float shifted = bounded * 1.44269504088896341f + kRound, n = shifted - kRound;
   const float r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -44,17 +51,16 @@ MUSTER_INLINE float exp_of_negative(float x) {
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent << 23);
 }
 
+// The largest element; NaN when one is not finite.
 MUSTER_INLINE float largest_of(const float* x, std::int64_t n) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(-std::numeric_limits<float>::infinity());
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::int64_t lane = 0; lane < kLanes; ++lane)
-      lanes[lane] = lanes[lane] < x[i + lane] ? x[i + lane] : lanes[lane];
-  for (; i < n; ++i) lanes[0] = lanes[0] < x[i] ? x[i] : lanes[0];
-  float largest = lanes[0];
-  for (const float lane : lanes) largest = largest < lane ? lane : largest;
-  return largest;
+  constexpr std::int32_t kInfinity = 0x7f800000;
+  std::int32_t largest = std::numeric_limits<std::int32_t>::min(), magnitude = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int32_t key = key_of(x[i]), size = std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff;
+    largest = largest < key ? key : largest;
+    magnitude = magnitude < size ? size : magnitude;
+  }
+  return magnitude < kInfinity ? of_key(largest) : std::numeric_limits<float>::quiet_NaN();
 }
 
 MUSTER_INLINE float exponentiate_block(float* x, std::int64_t n, float largest) {
@@ -76,6 +82,10 @@ MUSTER_INLINE double exponentiate(float* x, std::int64_t n, float largest) {
 
 MUSTER_INLINE double row_body(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
   const float largest = largest_of(x, n), picked = x[label];
+  if (largest != largest) {
+    for (std::int64_t i = 0; i < n; ++i) x[i] = largest;
+    return std::numeric_limits<double>::quiet_NaN();
+  }
   const double sum = exponentiate(x, n, largest);
   if (want_grad) {
     const auto scale = static_cast<float>(1 / sum);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "model/attention.h"
+#include "model/learned_positions.h"
 #include "model/recompute.h"
 
 namespace muster::model {
@@ -56,6 +57,19 @@ std::vector<std::int64_t> inverse(const std::vector<std::int64_t>& order) {
   return result;
 }
 
+std::string named(const std::string& prefix, std::string_view name) { return prefix + std::string(name) + "."; }
+
+std::string deepstack_prefix(std::size_t level) { return "deepstack_merger_list." + std::to_string(level) + "."; }
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu: return at::silu(x);
+    case Activation::kQuickGelu: return x * at::sigmoid(1.702 * x);
+    case Activation::kGeluTanh: return at::gelu(x, "tanh");
+  }
+  TORCH_INTERNAL_ASSERT(false, "no such activation");
+}
+
 }  // namespace
 
 at::Tensor patchify(const at::Tensor& images, const VisionConfig& c) {
@@ -66,14 +80,42 @@ at::Tensor patchify(const at::Tensor& images, const VisionConfig& c) {
   return split.permute({0, 3, 6, 4, 7, 1, 2, 5, 8}).reshape({-1, c.patch_dim()});
 }
 
-VisionBlock::VisionBlock(const VisionConfig& c)
-    : norm1(c.hidden_size, kNormEps, at::kMeta),
-      norm2(c.hidden_size, kNormEps, at::kMeta),
+VisionNorm::VisionNorm(std::int64_t dim, const VisionFamily& family)
+    : norm(family.rms_norm ? std::variant<RmsNorm, LayerNorm>(RmsNorm(dim, kNormEps, at::kMeta))
+                           : std::variant<RmsNorm, LayerNorm>(LayerNorm(dim, kNormEps, at::kMeta))) {}
+
+at::Tensor VisionNorm::operator()(const at::Tensor& x) const {
+  return std::visit([&](const auto& n) { return n(x); }, norm);
+}
+
+void VisionNorm::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  std::visit([&](auto& n) { n.visit(prefix, visitor); }, norm);
+}
+
+VisionMlp::VisionMlp(const VisionConfig& c, const VisionFamily& f)
+    : family(f),
+      in(c.hidden_size, c.intermediate_size, true, at::kMeta),
+      out(c.intermediate_size, c.hidden_size, true, at::kMeta) {
+  if (family.gated_mlp) gate = Linear(c.hidden_size, c.intermediate_size, true, at::kMeta);
+}
+
+at::Tensor VisionMlp::operator()(const at::Tensor& x) const {
+  const at::Tensor active = activate(family.gated_mlp ? gate(x) : in(x), family.activation);
+  return out(family.gated_mlp ? active * in(x) : active);
+}
+
+void VisionMlp::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  if (family.gated_mlp) gate.visit(prefix + "gate_proj.", visitor);
+  in.visit(named(prefix, family.mlp_in), visitor);
+  out.visit(named(prefix, family.mlp_out), visitor);
+}
+
+VisionBlock::VisionBlock(const VisionConfig& c, const VisionFamily& family)
+    : norm1(c.hidden_size, family),
+      norm2(c.hidden_size, family),
       qkv(c.hidden_size, 3 * c.hidden_size, true, at::kMeta),
       proj(c.hidden_size, c.hidden_size, true, at::kMeta),
-      gate_proj(c.hidden_size, c.intermediate_size, true, at::kMeta),
-      up_proj(c.hidden_size, c.intermediate_size, true, at::kMeta),
-      down_proj(c.intermediate_size, c.hidden_size, true, at::kMeta),
+      mlp(c, family),
       num_heads(c.num_heads) {}
 
 at::Tensor VisionBlock::attention(const at::Tensor& x, const Context& context) const {
@@ -88,8 +130,7 @@ at::Tensor VisionBlock::attention(const at::Tensor& x, const Context& context) c
 
 at::Tensor VisionBlock::operator()(const at::Tensor& input, const Context& context) const {
   const at::Tensor x = input + attention(norm1(input), context);
-  const at::Tensor y = norm2(x);
-  return x + down_proj(at::silu(gate_proj(y)) * up_proj(y));
+  return x + mlp(norm2(x));
 }
 
 void VisionBlock::visit(const std::string& prefix, const ParamVisitor& visitor) {
@@ -97,56 +138,97 @@ void VisionBlock::visit(const std::string& prefix, const ParamVisitor& visitor) 
   qkv.visit(prefix + "attn.qkv.", visitor);
   proj.visit(prefix + "attn.proj.", visitor);
   norm2.visit(prefix + "norm2.", visitor);
-  gate_proj.visit(prefix + "mlp.gate_proj.", visitor);
-  up_proj.visit(prefix + "mlp.up_proj.", visitor);
-  down_proj.visit(prefix + "mlp.down_proj.", visitor);
+  mlp.visit(prefix + "mlp.", visitor);
 }
 
-VisionTower::VisionTower(const VisionConfig& c)
-    : config(c),
-      merger_norm(c.hidden_size, kNormEps, at::kMeta),
-      merger_in(c.hidden_size * c.merge_unit(), c.hidden_size * c.merge_unit(), true, at::kMeta),
-      merger_out(c.hidden_size * c.merge_unit(), c.out_hidden_size, true, at::kMeta) {
-  patch_embed.weight = at::empty({c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size},
-                                 at::device(at::kMeta).dtype(at::kFloat));
-  for (std::int64_t i = 0; i < c.depth; ++i) blocks.emplace_back(c);
+PatchMerger::PatchMerger(const VisionConfig& c, const VisionFamily& f, bool spans_groups)
+    : family(f),
+      norm_groups(spans_groups),
+      group(c.hidden_size * c.merge_unit()),
+      norm(spans_groups ? group : c.hidden_size, f),
+      in(group, group, true, at::kMeta),
+      out(group, c.out_hidden_size, true, at::kMeta) {}
+
+at::Tensor PatchMerger::operator()(const at::Tensor& x) const {
+  const at::Tensor groups = norm_groups ? norm(x.view({-1, group})) : norm(x).view({-1, group});
+  return out(at::gelu(in(groups)));
 }
 
-at::Tensor VisionTower::operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw, bool recompute_blocks,
-                                   const ForwardGate& gate) const {
+void PatchMerger::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  norm.visit(named(prefix, family.merger_norm), visitor);
+  in.visit(named(prefix, family.merger_in), visitor);
+  out.visit(named(prefix, family.merger_out), visitor);
+}
+
+VisionTower::VisionTower(const VisionConfig& c, const VisionFamily& family) : config(c), merger(c, family, false) {
+  const auto shape_only = at::device(at::kMeta).dtype(at::kFloat);
+  patch_embed.weight =
+      at::empty({c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size}, shape_only);
+  if (family.learned_positions) {
+    patch_embed.bias = at::empty({c.hidden_size}, shape_only);
+    pos_embed = at::empty({c.num_positions, c.hidden_size}, shape_only);
+  }
+  for (std::int64_t i = 0; i < c.depth; ++i) blocks.emplace_back(c, family);
+  for (std::size_t i = 0; i < c.deepstack_blocks.size(); ++i) deepstack_mergers.emplace_back(c, family, true);
+}
+
+std::optional<std::size_t> VisionTower::deepstack_level(std::size_t block) const {
+  const auto& taps = config.deepstack_blocks;
+  const auto tap = std::find(taps.begin(), taps.end(), static_cast<std::int64_t>(block));
+  if (tap == taps.end()) return std::nullopt;
+  return static_cast<std::size_t>(tap - taps.begin());
+}
+
+at::Tensor VisionTower::embed(const at::Tensor& patches, const at::Tensor& grid_thw, const VisionPlan& plan,
+                              const ForwardGate& gate) const {
+  if (gate) gate("visual.patch_embed.");
+  const auto bias = patch_embed.bias.defined() ? std::optional<at::Tensor>(patch_embed.bias) : std::nullopt;
+  at::Tensor x = at::linear(patches, patch_embed.weight.flatten(1), bias);
+  if (pos_embed.defined()) {
+    if (gate) gate("visual.pos_embed.");
+    x = x + learned_positions(pos_embed, grid_thw, config.spatial_merge_size);
+  }
+  return plan.in_order ? x : reorder(x, config.merge_unit(), plan.order);
+}
+
+VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw, bool recompute_blocks,
+                                     const ForwardGate& gate) const {
   const auto enter = [&](const std::string& prefix) {
     if (gate) gate("visual." + prefix);
   };
   const at::Tensor patches = as_patches(pixel_values, grid_thw, config);
   const auto plan =
       std::make_shared<const VisionPlan>(plan_vision(grid_thw, config, patches.scalar_type(), patches.device()));
-  enter("patch_embed.");
-  at::Tensor x = at::linear(patches, patch_embed.weight.flatten(1));
-  if (!plan->in_order) x = reorder(x, config.merge_unit(), plan->order);
+  const auto merge = [&](const PatchMerger& with, const at::Tensor& x) {  // back in image order
+    return plan->in_order ? with(x) : reorder(with(x), 1, inverse(plan->order));
+  };
+  VisionOutput result;
+  at::Tensor x = embed(patches, grid_thw, *plan, gate);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     enter("blocks." + std::to_string(i) + ".");
     const auto& full = config.full_attention_blocks;
     const VisionBlock::Context context{plan,
                                        std::find(full.begin(), full.end(), static_cast<std::int64_t>(i)) != full.end()};
     x = recompute_blocks ? recompute_block(blocks[i], x, context) : blocks[i](x, context);
+    const auto level = deepstack_level(i);
+    if (!level) continue;
+    enter(deepstack_prefix(*level));
+    result.deepstack.push_back(merge(deepstack_mergers[*level], x));
   }
   enter("merger.");
-  return merge(x, *plan);
-}
-
-at::Tensor VisionTower::merge(const at::Tensor& x, const VisionPlan& plan) const {
-  const at::Tensor groups = merger_norm(x).view({-1, config.hidden_size * config.merge_unit()});
-  const at::Tensor merged = merger_out(at::gelu(merger_in(groups)));
-  return plan.in_order ? merged : reorder(merged, 1, inverse(plan.order));
+  result.embeds = merge(merger, x);
+  return result;
 }
 
 void VisionTower::visit(const std::string& prefix, const ParamVisitor& visitor) {
   patch_embed.visit(prefix + "patch_embed.proj.", visitor);
-  for (std::size_t i = 0; i < blocks.size(); ++i)
+  if (pos_embed.defined()) visitor(prefix + "pos_embed.weight", pos_embed);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
     blocks[i].visit(prefix + "blocks." + std::to_string(i) + ".", visitor);
-  merger_norm.visit(prefix + "merger.ln_q.", visitor);
-  merger_in.visit(prefix + "merger.mlp.0.", visitor);
-  merger_out.visit(prefix + "merger.mlp.2.", visitor);
+    if (const auto level = deepstack_level(i))
+      deepstack_mergers[*level].visit(prefix + deepstack_prefix(*level), visitor);
+  }
+  merger.visit(prefix + "merger.", visitor);
 }
 
 }  // namespace muster::model

@@ -1,9 +1,13 @@
 #include "sharding/hdf5_file.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <hdf5.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -42,8 +46,22 @@ Handle open_dataset(std::int64_t file, const char* name) { return {H5Dopen2(file
 
 }  // namespace
 
-Hdf5File Hdf5File::create(const std::filesystem::path& path) {
+// A write that fails half-way leaves the library in a state it does not survive the end of the process with, so a full
+// disk must show before. File systems that cannot say are not asked.
+static void require_room(const std::filesystem::path& path, std::int64_t bytes) {
+  const int file = ::open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666);
+  if (file < 0) return;  // create() tells
+  const bool full = ::fallocate(file, 0, 0, bytes) != 0 && errno != EOPNOTSUPP;
+  const int why = errno;
+  ::close(file);
+  if (!full) return;
+  std::filesystem::remove(path);
+  throw IoError(fmt::format("{}: no room for {} bytes: {}", path.string(), bytes, std::strerror(why)));
+}
+
+Hdf5File Hdf5File::create(const std::filesystem::path& path, std::int64_t bytes) {
   silence();
+  require_room(path, bytes);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);  // whose metadata has checksums, too
   Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()));
@@ -95,6 +113,7 @@ void Hdf5File::write_dataset(const char* name, std::int64_t type, const void* da
   checked(dataset.get(), name);
   checked(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data),
           fmt::format("cannot write {}", name).c_str());
+  checked(H5Dflush(dataset.get()), fmt::format("cannot write {}", name).c_str());  // closing would not tell
 }
 
 void Hdf5File::write(const char* name, std::span<const float> values) {

@@ -12,7 +12,8 @@ namespace muster::sharding {
 
 class Hdf5File {
  public:
-  static Hdf5File create(const std::filesystem::path& path);
+  // `bytes`: about what it will hold; IoError when the file system has no room for that.
+  static Hdf5File create(const std::filesystem::path& path, std::int64_t bytes);
   static Hdf5File open(const std::filesystem::path& path);
   ~Hdf5File();
   Hdf5File(Hdf5File&& other) noexcept;

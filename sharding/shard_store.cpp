@@ -165,7 +165,11 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
 void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs::path& path) {
   fs::path temporary = path;
   temporary += ".writing";
-  Hdf5File file = Hdf5File::create(temporary);
+  const std::string slots = slot_lines(header.space);
+  constexpr std::int64_t kMetadata = 1 << 16;
+  const std::int64_t numbers =
+      12 * header.layout.shard_elements() + 8 * static_cast<std::int64_t>(header.param_steps.size());
+  Hdf5File file = Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
   file.write_number("version", kVersion);
   file.write_number("world_size", header.layout.world_size());
   file.write_number("rank", header.rank);
@@ -175,7 +179,7 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   file.write_number("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
   file.write_number("loss_scale_good_steps", header.loss_scale.good_steps);
   file.write_number("loss_scale_overflows_left", header.loss_scale.overflows_left);
-  file.write_text("slots", slot_lines(header.space));
+  file.write_text("slots", slots);
   file.write("param_steps", std::span<const std::int64_t>(header.param_steps));
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d) file.write(kDatasets[d], spans[d]);
@@ -188,6 +192,20 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   fsync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
 }
 
+// Reading damaged data is the checkpoint's fault, whatever the library calls it.
+static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
+                     const SegmentsByParam& targets, const ShardTensors& tensors) {
+  for (const OpenShard& shard : shards) {
+    const SegmentsByParam segments = by_param(shard.header.space, shard.header.layout, shard.header.rank);
+    for (std::size_t p = 0; p < sources.size(); ++p) {
+      if (sources[p] == kAbsent) continue;
+      for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
+        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
+      }
+    }
+  }
+}
+
 LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space, const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors) {
   std::vector<OpenShard> shards;
@@ -195,15 +213,10 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   check_set(shards);
   const ShardFile& saved = shards[0].header;
   const std::vector<int> sources = match(saved.space, space, names);
-  const SegmentsByParam targets = by_param(space, layout, rank);
-  for (const OpenShard& shard : shards) {
-    const SegmentsByParam segments = by_param(saved.space, saved.layout, shard.header.rank);
-    for (std::size_t p = 0; p < sources.size(); ++p) {
-      if (sources[p] == kAbsent) continue;
-      for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
-        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
-      }
-    }
+  try {
+    copy_all(shards, sources, by_param(space, layout, rank), tensors);
+  } catch (const IoError& e) {
+    throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
   }
   LoadedShard loaded{.steps_taken = saved.steps_taken, .param_steps = {}, .absent = {}, .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {

@@ -36,9 +36,10 @@ std::vector<fs::path> step_folders(const fs::path& root) {
 }
 
 // "" when every file the manifest names is there with its size and checksum.
-std::string damage(const fs::path& folder) {
+std::string damage(const fs::path& folder, bool with_optimizer = true) {
   try {
     for (const auto& [name, file] : read_manifest(folder).files) {
+      if (!with_optimizer && name.starts_with("optimizer-")) continue;
       if (!fs::exists(folder / name)) return name + " is missing";
       const auto bytes = static_cast<std::int64_t>(fs::file_size(folder / name));
       if (bytes != file.bytes) return fmt::format("{} has {} bytes, its manifest says {}", name, bytes, file.bytes);
@@ -195,6 +196,13 @@ void CheckpointStore::prune() {
     fs::rename(folder, doomed);
     fs::remove_all(doomed);
   }
+}
+
+void verify_checkpoint(const fs::path& folder, bool with_optimizer) {
+  if (!fs::exists(folder / kManifest)) return;
+  const std::string problem = damage(folder, with_optimizer);
+  if (problem.empty()) return;
+  throw CheckpointError(fmt::format("{}: damaged: {}; use another checkpoint of the run", folder.string(), problem));
 }
 
 fs::path resolve_checkpoint(const fs::path& named) {

@@ -81,6 +81,10 @@ class CheckpointStore {
   std::future<void> writer_;
 };
 
+// Throws CheckpointError naming the file that is missing, or of another size or checksum than the manifest says;
+// `with_optimizer` false leaves optimizer-* alone. A folder without manifest (Hugging Face) has nothing to compare.
+void verify_checkpoint(const std::filesystem::path& folder, bool with_optimizer);
+
 // The folder a command line names: a step-* folder, a run folder (its best, else its newest), or a Hugging Face folder.
 // Throws CheckpointError.
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& named);

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "model/detection_head.h"
 #include "model/safetensors.h"
+#include "model/weights.h"
 #include "trainer/from_config.h"
 
 namespace muster::trainer {
@@ -20,6 +21,10 @@ using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 bool in_head(const std::string& name) { return name.starts_with("detection_head."); }
 
+std::string stored_name(const std::string& name, const model::Detector& detector) {
+  return model::file_name(name, model::family_of(detector.backbone().config().model_type));
+}
+
 // Copies on the host, split into the language model's file and the head's.
 struct HostCopy {
   Tensors backbone, head;
@@ -28,7 +33,8 @@ struct HostCopy {
 HostCopy copy_parameters(const model::Detector& detector) {
   HostCopy copy;
   for (const model::NamedParam& p : detector.parameters()) {
-    (in_head(p.name) ? copy.head : copy.backbone).emplace_back(p.name, p.tensor.detach().to(at::kCPU).clone());
+    (in_head(p.name) ? copy.head : copy.backbone)
+        .emplace_back(stored_name(p.name, detector), p.tensor.detach().to(at::kCPU).clone());
   }
   return copy;
 }
@@ -45,8 +51,8 @@ std::vector<std::string> copy_companions(const configs::Config& config, const fs
   take(fs::is_directory(model) ? model / "config.json" : model, "config.json");
   const fs::path tokenizer = config.tokens.tokenizer;
   const fs::path tokenizer_dir = fs::is_directory(tokenizer) ? tokenizer : tokenizer.parent_path();
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) take(tokenizer_dir / name, name);
-  for (const char* name : {"generation_config.json", "preprocessor_config.json"}) take(model / name, name);
+  for (const std::string& name : companion_files())
+    take(fs::exists(tokenizer_dir / name) ? tokenizer_dir / name : model / name, name);
   return names;
 }
 
@@ -62,6 +68,15 @@ std::vector<std::string> write_model(const configs::Config& config, const HostCo
 }
 
 }  // namespace
+
+const std::vector<std::string>& companion_files() {
+  static const std::vector<std::string> kFiles{
+      "tokenizer.json",         "tokenizer_config.json",    "vocab.json",
+      "merges.txt",             "added_tokens.json",        "special_tokens_map.json",
+      "chat_template.json",     "chat_template.jinja",      "generation_config.json",
+      "processor_config.json",  "preprocessor_config.json", "video_preprocessor_config.json"};
+  return kFiles;
+}
 
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine, const data::ClassMap& classes) {
@@ -84,14 +99,16 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
   std::string problems;
   for (const model::NamedParam& p : detector.parameters()) {
     const model::SafetensorsReader& reader = in_head(p.name) ? head : backbone;
-    if (!reader.contains(p.name)) {
-      problems += "\n  missing " + p.name;
-    } else if (reader.shape(p.name) != p.tensor.sizes().vec()) {
-      problems += fmt::format("\n  {}: found [{}], expected [{}]", p.name, fmt::join(reader.shape(p.name), ", "),
+    const std::string name = stored_name(p.name, detector);
+    if (!reader.contains(name)) {
+      problems += "\n  missing " + name;
+    } else if (reader.shape(name) != p.tensor.sizes().vec()) {
+      problems += fmt::format("\n  {}: found [{}], expected [{}]", name, fmt::join(reader.shape(name), ", "),
                               fmt::join(p.tensor.sizes(), ", "));
     } else {
       at::Tensor target = p.tensor;
-      target.copy_(reader.view(p.name));
+      target.copy_(reader.view(name));
+      reader.forget(name);
     }
   }
   if (!problems.empty()) {

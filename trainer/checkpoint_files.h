@@ -14,6 +14,9 @@ namespace muster::trainer {
 
 inline constexpr const char* kHeadFile = "detection_head.safetensors";
 
+// Small files of a Hugging Face folder that training leaves as they are: tokenizer, preprocessor, generation settings.
+const std::vector<std::string>& companion_files();
+
 // Copies to host memory what must not change while it is written: this rank's optimizer shard and, on rank 0, every
 // parameter. REQUIRES all gathers awaited.
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,

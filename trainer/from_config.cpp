@@ -1,10 +1,14 @@
 #include "trainer/from_config.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "data/preprocessor_file.h"
 #include "trainer/checkpoint_files.h"
 
 namespace muster::trainer {
@@ -21,6 +25,22 @@ std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
   const auto id = tokenizer.token_id("<|im_end|>");
   if (!id) throw ConfigError("the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
   return *id;
+}
+
+// Weights expect the pixel values they were trained on: the folder's preprocessor file says which, and the families differ.
+void check_normalisation(const configs::Config& config) {
+  if (config.model.random_init) return;
+  const fs::path file = find_model(config.model) / "preprocessor_config.json";
+  if (!fs::exists(file)) return;
+  const data::PatchOptions published = data::read_preprocessor(file);
+  const auto compare = [&](const char* key, const std::vector<double>& ours, const std::array<double, 3>& theirs) {
+    for (std::size_t c = 0; c < 3; ++c)
+      if (std::abs(ours[c] - theirs[c]) > 1e-6)
+        throw ConfigError(fmt::format("{} is [{}], the weights were trained with [{}]: {}", key, fmt::join(ours, ", "),
+                                      fmt::join(theirs, ", "), file.string()));
+  };
+  compare("data.image_mean", config.data.image_mean, published.mean);
+  compare("data.image_std", config.data.image_std, published.std);
 }
 
 }  // namespace
@@ -56,6 +76,7 @@ model::HeadLossOptions head_loss_options(const configs::Config& config) {
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
+  check_normalisation(config);
   const configs::Data& d = config.data;
   data::EncodeOptions options;
   options.patches.patch_size = model.vision.patch_size;

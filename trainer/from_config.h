@@ -19,6 +19,7 @@ namespace muster::trainer {
 model::QwenOptions qwen_options(const configs::Config& config);
 model::HeadConfig head_config(const configs::Detection& detection);
 model::HeadLossOptions head_loss_options(const configs::Config& config);
+// Throws ConfigError when the model folder's preprocessor_config.json has another image_mean or image_std.
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
 data::SamplerOptions sampler_options(const configs::Config& config);
 sharding::EngineOptions engine_options(const configs::Config& config);

@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "base/error.h"
@@ -12,13 +14,16 @@
 #include "launcher/command_builder.h"
 #include "launcher/commands.h"
 #include "launcher/conclusion.h"
+#include "launcher/console.h"
 #include "launcher/container.h"
-#include "launcher/preflight.h"
+#include "launcher/node_preflight.h"
 #include "launcher/process_tree.h"
 #include "launcher/run_folder.h"
 #include "launcher/slurm_job.h"
+#include "launcher/source_files.h"
 #include "launcher/supervisor.h"
 #include "launcher/world.h"
+#include "trainer/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
@@ -27,77 +32,165 @@ struct LaunchOptions {
   std::string config;
   int ranks = 0;
   std::vector<std::string> overrides;
-  bool fresh = false;
-  std::string starter = "auto", container;
+  bool fresh = false, debug = false;
+  std::string starter = "auto", colour = "auto", hostfile, container;
 };
 
-log::Level level_of(const std::string& name) {
-  if (name == "debug") return log::Level::kDebug;
-  if (name == "warn") return log::Level::kWarn;
-  return name == "error" ? log::Level::kError : log::Level::kInfo;
+std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
+  NodeFacts facts = gather_facts();
+  gather_run_facts(facts, config);
+  std::vector<Finding> all;
+  for (auto findings :
+       {judge_machine(facts), judge_run(facts, config, ranks), examine_plan(config, facts, ranks, ranks)})
+    std::ranges::move(findings, std::back_inserter(all));
+  return all;
 }
 
-// Problems of the config are 64, of the data 65, of the machine 69.
-void preflight(const configs::Config& config, int ranks) {
-  check_world(ranks, config.batch.micro_batches_per_step);
+// Problems of the config are 64, of the data 65, of a machine 69.
+void preflight(const LaunchOptions& options, const configs::Config& config, const LaunchSpec& spec) {
+  check_world(spec.ranks, config.batch.micro_batches_per_step);
   const auto data = examine_data(config);
   if (any_failed(data)) throw DataError("preflight:\n" + findings_as_text(data, Level::kFail));
-  auto findings = examine_machine();
-  for (Finding& finding : examine_run(config, ranks)) findings.push_back(std::move(finding));
+  const int nodes = count_nodes(spec, std::getenv("SLURM_JOB_NUM_NODES"));
+  std::vector<Finding> findings;
+  if (nodes == 1) {
+    findings = examine_here(config, spec.ranks);
+  } else {
+    std::vector<std::string> doctor(spec.wrapper.begin(), spec.wrapper.end() - 1);  // into the container
+    doctor.insert(doctor.end(), {spec.rank_program.front(), "doctor", options.config});
+    for (const std::string& set : options.overrides) doctor.insert(doctor.end(), {"--set", set});
+    log::info("preflight on {} nodes", nodes);
+    findings = judge_nodes(ask_nodes(spec, nodes, doctor), spec, nodes, config);
+  }
   if (any_failed(findings)) throw PreflightError("preflight:\n" + findings_as_text(findings, Level::kFail));
   for (const Finding& f : findings) {
-    if (f.level == Level::kWarn) log::warn("preflight {}: {}. {}", f.id, f.what, f.fix);
+    if (f.level == Level::kWarn)
+      log::warn("preflight {}{}: {}. {}", f.host.empty() ? "" : f.host + " ", f.id, f.what, f.fix);
   }
 }
 
 // Inside an allocation srun knows the nodes; a step of its own would wait for resources the outer one holds.
-Starter choose_starter(const std::string& wanted) {
+void choose_starter(const std::string& wanted, LaunchSpec& spec) {
   const bool batch = std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
-  if (wanted == "srun" || (wanted == "auto" && batch)) return Starter::kSrun;
-  const auto version = parse_open_mpi_version(run_captured({"mpirun", "--version"}, std::chrono::seconds(20)).output);
-  return version && version->major >= 5 ? Starter::kMpirun5 : Starter::kMpirun4;
+  const bool srun = wanted == "srun" || (wanted == "auto" && batch);
+  spec.starter_program = srun ? "srun" : "mpirun";
+  const CapturedRun version = run_captured({spec.starter_program, "--version"}, std::chrono::seconds(20));
+  spec.starter_version = version.output.substr(0, version.output.find('\n'));
+  if (srun) {
+    spec.starter = Starter::kSrun;
+    return;
+  }
+  const auto parsed = parse_open_mpi_version(version.output);
+  spec.starter = parsed && parsed->major >= 5 ? Starter::kMpirun5 : Starter::kMpirun4;
+}
+
+std::vector<Host> choose_hosts(const LaunchOptions& options, const configs::Launch& config) {
+  std::vector<Host> hosts;
+  if (!options.hostfile.empty())
+    hosts = read_hostfile(options.hostfile);
+  else
+    for (const std::string& text : config.hosts) hosts.push_back(parse_host(text));
+  return usable_hosts(std::move(hosts), static_cast<int>(config.ranks_per_node), options.ranks);
+}
+
+// Rungs that the config's own rules refuse end the ladder.
+std::vector<Rung> usable_ladder(const LaunchOptions& options, const configs::Config& config) {
+  std::vector<Rung> ladder = oom_ladder(config);
+  for (std::size_t i = 0; i < ladder.size(); ++i) {
+    std::vector<std::string> overrides = options.overrides;
+    overrides.insert(overrides.end(), ladder[i].overrides.begin(), ladder[i].overrides.end());
+    try {
+      configs::load(options.config, overrides);
+    } catch (const ConfigError&) {
+      ladder.resize(i);
+    }
+  }
+  return ladder;
 }
 
 LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
-  const std::string self = fs::read_symlink("/proc/self/exe").string();
+  const fs::path self = executable_path(), wrapper = self.parent_path() / "muster-rank-wrap";
+  if (!fs::exists(wrapper)) {
+    throw PreflightError(fmt::format(
+        "{} is missing: the two programs are installed together (`./run build` makes both)", wrapper.string()));
+  }
   LaunchSpec spec;
   spec.run_dir = fs::absolute(config.run.dir);
   spec.ranks = options.ranks;
-  spec.starter = choose_starter(options.starter);
-  spec.starter_program = spec.starter == Starter::kSrun ? "srun" : "mpirun";
-  spec.wrapper = {self, "rank-wrap"};
-  spec.rank_program = {self, "train", options.config};
+  choose_starter(options.starter, spec);
+  spec.wrapper = {wrapper.string()};
+  spec.rank_program = {self.string(), "train", options.config};
   for (const std::string& set : options.overrides) {
     spec.rank_program.push_back("--set");
     spec.rank_program.push_back(set);
   }
   spec.environment = config.launch.environment;
+  if (options.debug) {
+    for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
+      spec.environment[variable] = "1";
+    spec.environment["NCCL_DEBUG"] = "INFO";
+  }
   spec.threads_per_rank = config.run.threads_per_rank;
+  spec.hosts = choose_hosts(options, config.launch);
+  spec.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
+  spec.cpu_binding = config.launch.cpu_binding;
+  spec.one_gpu = config.run.device == "cuda" && config.launch.gpu_binding == "local_rank";
   spec.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
   spec.as_root = ::geteuid() == 0;
   spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s, config.launch.checkpoint_timeout_s};
   spec.max_restarts = config.launch.max_restarts;
+  spec.micro_batches_per_step = config.batch.micro_batches_per_step;
+  spec.min_ranks = config.launch.min_ranks;
+  spec.ladder = usable_ladder(options, config);
+  spec.colour = wants_colour(options.colour, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
   if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
   if (!options.container.empty()) enter_container(spec, options.container, config.run.device == "cuda");
   return spec;
 }
 
-int launch(const LaunchOptions& options) {
+// one step after the newest checkpoint, every kernel launch waited for, everything logged, in run.dir/debug,
+// where the checkpoint is only a link: the run itself stays as it is.
+LaunchOptions debug_options(LaunchOptions options) {
+  const fs::path run_dir = fs::absolute(configs::load(options.config, options.overrides).run.dir);
+  const fs::path debug_dir = run_dir / "debug";
+  const std::int64_t step = newest_checkpoint(run_dir);
+  fs::remove_all(debug_dir);
+  make_run_folder(debug_dir);
+  if (step >= 0) {
+    const std::string name = trainer::CheckpointStore::folder_name(step);
+    fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
+  }
+  for (const std::string& set :
+       {"run.dir=" + debug_dir.string(), fmt::format("schedule.max_steps={}", std::max<std::int64_t>(step, 0) + 1),
+        std::string("logging.level=debug"), std::string("launch.max_restarts=0"), std::string("eval.max_samples=1")})
+    options.overrides.push_back(set);
+  return options;
+}
+
+log::Colour log_colour(const std::string& choice) {
+  const bool colour = wants_colour(choice, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
+  return colour ? log::Colour::kAlways : log::Colour::kNever;
+}
+
+int launch(const LaunchOptions& asked) {
+  const LaunchOptions options = asked.debug ? debug_options(asked) : asked;
   const configs::Config config = configs::load(options.config, options.overrides);
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
-  log::init({.level = level_of(config.logging.level),
+  log::init({.level = log::level_of(config.logging.level),
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
              .console = true,
+             .colour = log_colour(options.colour),
              .tag = "launcher"});
-  preflight(config, options.ranks);
+  const LaunchSpec spec = make_spec(options, config);
+  preflight(options, config, spec);
   if (options.fresh) {
     if (const fs::path aside = set_aside(run_dir); !aside.empty()) {
       log::info("--fresh: the earlier run's results are now in {}", aside.string());
     }
   }
-  return conclude(run_dir, supervise(make_spec(options, config)).exit_code);
+  return conclude(run_dir, supervise(spec).exit_code);
 }
 
 }  // namespace
@@ -114,11 +207,18 @@ void add_launch(CommandLine& cli) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_flag("--fresh", options->fresh, "move an earlier run's checkpoints and metrics aside and start anew");
+  command->add_flag("--debug", options->debug,
+                    "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");
   command->add_option("--starter", options->starter, "what starts the ranks; auto: srun in a batch job, else mpirun")
       ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
       ->capture_default_str();
-  command->add_option("--container", options->container,
-                      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what pyxis calls --container-image");
+  command->add_option("--hostfile", options->hostfile, "Open MPI's format; instead of launch.hosts");
+  command->add_option("--color", options->colour, "of what is shown; auto: on a terminal without NO_COLOR")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+  command->add_option(
+      "--container", options->container,
+      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what pyxis calls --container-image");
   command->callback([&cli, options] { cli.exit_code = launch(*options); });
 }
 

@@ -7,17 +7,12 @@
 #include "launcher/commands.h"
 #include "launcher/run_context.h"
 #include "model/safetensors.h"
+#include "model/weights.h"
 #include "trainer/checkpoint.h"
 #include "trainer/from_config.h"
 
 namespace muster::launcher {
 namespace {
-
-std::string published_name(const std::string& name) {
-  if (name.starts_with("model.visual.")) return name.substr(6);
-  if (name.starts_with("model.language_model.")) return "model." + name.substr(21);
-  return name;
-}
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text;
@@ -33,7 +28,7 @@ void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum
   const model::SafetensorsReader reader(file);
   const auto rules = trainer::group_rules(configs::Config{});
   for (const std::string& raw : reader.names()) {
-    const std::string name = published_name(raw);
+    const std::string name = model::published_name(raw);
     const auto rule = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
     const std::vector<std::int64_t> shape = reader.shape(raw);
     const std::string group = rule == rules.end() ? "(none)" : rule->name;

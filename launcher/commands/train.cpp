@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "launcher/commands.h"
+#include "launcher/out_of_memory.h"
 #include "launcher/rank_status.h"
 #include "launcher/run_context.h"
 #include "launcher/world.h"
@@ -16,15 +17,9 @@
 namespace muster::launcher {
 namespace {
 
-log::Level level_of(const std::string& name) {
-  if (name == "debug") return log::Level::kDebug;
-  if (name == "warn") return log::Level::kWarn;
-  return name == "error" ? log::Level::kError : log::Level::kInfo;
-}
-
 void start_log(const configs::Config& config, const RankInfo& info) {
   log::Options options;
-  options.level = level_of(config.logging.level);
+  options.level = log::level_of(config.logging.level);
   options.file = fs::path(config.run.dir) / "logs" / fmt::format("rank-{}.log", info.rank);
   options.max_bytes = static_cast<std::size_t>(config.logging.max_bytes);
   options.console = info.rank == 0;
@@ -38,7 +33,7 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
   check_world(info.world_size, config.batch.micro_batches_per_step);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::install_stop_signals();
-  if (config.run.device == "cuda") sharding::load_cuda_library();   // before the first tensor on a GPU
+  if (config.run.device == "cuda") sharding::load_cuda_library();  // before the first tensor on a GPU
   if (info.rank == 0) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
@@ -47,8 +42,8 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
   trainer.train();
 }
 
-// An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by one; any other takes the
-// world down, since the peers wait in a collective that will never complete.
+// An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by one; any other takes
+// the world down, since the peers wait in a collective that will never complete.
 bool all_ranks_agree(const Error& error) {
   return dynamic_cast<const ConfigError*>(&error) != nullptr || dynamic_cast<const NumericError*>(&error) != nullptr ||
          dynamic_cast<const StopRequested*>(&error) != nullptr;
@@ -67,24 +62,31 @@ int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const s
   return static_cast<int>(code);
 }
 
+// The table goes to this rank's log and console; the one line to whoever asks what failed first.
+int fail_out_of_memory(MpiSession& session, const configs::Config& config, const std::exception& error) {
+  const RankInfo& info = session.info();
+  log::error("{}", memory_report(config, info.world_size));
+  return fail(session, config.run.dir, ExitCode::kOutOfMemory, out_of_memory_line(error, config.run.dir, info.rank),
+              true);
+}
+
 int train(const ConfigArguments& arguments) {
   MpiSession session;
-  std::string run_dir;
+  configs::Config config;
   try {
-    const configs::Config config = arguments.load();
-    run_dir = config.run.dir;
+    config = arguments.load();
     run_rank(config, session.info());
     return 0;
   } catch (const Error& error) {
-    return fail(session, run_dir, error.exit_code(), error.what(), !all_ranks_agree(error),
+    return fail(session, config.run.dir, error.exit_code(), error.what(), !all_ranks_agree(error),
                 dynamic_cast<const CollectiveError*>(&error) != nullptr);
-  } catch (const std::bad_alloc&) {
-    return fail(session, run_dir, ExitCode::kOutOfMemory, "out of memory", true);
-  } catch (const c10::Error& error) {
-    log::debug("{}", error.what());
-    return fail(session, run_dir, ExitCode::kRankFailed, std::string("internal error: ") + error.what_without_backtrace(), true);
   } catch (const std::exception& error) {
-    return fail(session, run_dir, ExitCode::kRankFailed, error.what(), true);
+    if (is_out_of_memory(error)) return fail_out_of_memory(session, config, error);
+    const auto* torch = dynamic_cast<const c10::Error*>(&error);
+    if (torch != nullptr) log::debug("{}", error.what());
+    const std::string what =
+        torch != nullptr ? std::string("internal error: ") + torch->what_without_backtrace() : error.what();
+    return fail(session, config.run.dir, ExitCode::kRankFailed, what, true);
   }
 }
 

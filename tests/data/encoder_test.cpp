@@ -76,6 +76,9 @@ TEST_CASE("the answer is the published JSON in pixels of the resized image", "[u
   CHECK(learned_text(hand.tokenizer, batch) ==
         "```json\n[\n\t{\"bbox_2d\": [0, 0, 56, 28], \"label\": \"red ellipse\"},\n"
         "\t{\"bbox_2d\": [14, 14, 42, 56], \"label\": \"a \\\"b\\\"\"}\n]\n```<|im_end|>\n");
+  options.answer = "json_1000";
+  CHECK(learned_text(hand.tokenizer, SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true))
+            .starts_with("```json\n[\n\t{\"bbox_2d\": [0, 0, 500, 500], \"label\": \"red ellipse\"},\n"));
   CHECK(to_vector(batch.grid_thw) == std::vector<std::int64_t>{1, 4, 8});
   CHECK((batch.pixel_values.size(0) == 32 && batch.pixel_values.size(1) == 1176));
   CHECK((batch.image_samples == std::vector<std::int64_t>{0} &&

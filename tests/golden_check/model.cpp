@@ -7,12 +7,12 @@
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "golden_check/adamw.h"
 #include "golden_check/compare.h"
+#include "model/family.h"
 #include "model/qwen_vl.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
@@ -121,6 +121,11 @@ class ModelCheck {
     const model::QwenOutput out = qwen.forward(in.batch);
     if (file.contains("image_embeds"))
       compare_close(report_, label(path, "image_embeds"), out.image_embeds, file.view("image_embeds"), kForward);
+    for (std::size_t k = 0; file.contains(fmt::format("deepstack.{}", k)); ++k) {
+      const std::string level = fmt::format("deepstack.{}", k);
+      const at::Tensor got = k < out.deepstack.size() ? out.deepstack[k] : at::Tensor();
+      compare_close(report_, label(path, level), got, file.view(level), kForward);
+    }
     if (file.contains("logits")) {
       const at::Tensor want = file.view("logits").flatten(0, 1).index_select(0, in.kept);
       compare_close(report_, label(path, "logits"), qwen.logits(out.hidden.detach()), want, kForward);
@@ -159,7 +164,7 @@ class ModelCheck {
     const at::Tensor want = file.view("generated").flatten();
     const std::int64_t prompt = in.batch.input_ids.size(0);
     at::Tensor step_logits;
-    const auto ids = qwen.generate(in.batch, want.size(0) - prompt, {}, &step_logits);
+    const auto ids = qwen.generate(in.batch, {.max_new_tokens = want.size(0) - prompt}, &step_logits);
     compare_exact(report_, label(path, "generated"), at::cat({in.batch.input_ids, at::tensor(ids, at::kLong)}), want);
     if (file.contains("step_logits"))
       compare_close(report_, label(path, "step_logits"), step_logits, file.view("step_logits"), kForward);
@@ -219,8 +224,12 @@ std::string model_type(const fs::path& dir) {
 bool is_model_dir(const fs::path& dir) { return fs::exists(dir / "config.json") && !case_files(dir).empty(); }
 
 bool is_supported_model(const fs::path& dir) {
-  static const std::set<std::string> kSupported{"qwen2_5_vl"};
-  return kSupported.contains(model_type(dir));
+  try {
+    model::family_of(model_type(dir));
+    return true;
+  } catch (const ConfigError&) {
+    return false;
+  }
 }
 
 bool check_model(const fs::path& dir, Report& report) {

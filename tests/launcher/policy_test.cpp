@@ -1,9 +1,11 @@
 // The launcher's pure parts: who started us, how ranks are started, who is to blame, whether to start again.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <map>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "launcher/command_builder.h"
 #include "launcher/first_failure.h"
 #include "launcher/restart_policy.h"
@@ -41,7 +43,7 @@ LaunchSpec small_spec() {
   LaunchSpec spec;
   spec.run_dir = "/runs/a";
   spec.ranks = 4;
-  spec.wrapper = {"/bin/muster", "rank-wrap"};
+  spec.wrapper = {"/bin/muster-rank-wrap"};
   spec.rank_program = {"/bin/muster", "train", "c.yaml"};
   spec.environment = {{"NCCL_DEBUG", "WARN"}};
   spec.threads_per_rank = 3;
@@ -73,43 +75,89 @@ TEST_CASE("world: ranks that do not divide the step are refused with the counts 
   CHECK_THROWS_WITH(check_world(16, 8), ContainsSubstring("launch CONFIG -n 8"));
 }
 
-TEST_CASE("command builder: Open MPI 4", "[unit]") {
+TEST_CASE("command builder: Open MPI 4, golden", "[unit]") {
   LaunchSpec spec = small_spec();
   spec.as_root = true;
   const Command command = build_command(spec, 2);
-  const std::vector<std::string> expected{"mpirun",      "-n",
-                                          "4",           "--oversubscribe",
-                                          "--bind-to",   "none",
-                                          "-x",          "MUSTER_ATTEMPT",
-                                          "-x",          "MUSTER_RUN_DIR",
-                                          "-x",          "NCCL_DEBUG",
-                                          "-x",          "OMP_NUM_THREADS",
-                                          "/bin/muster", "rank-wrap",
-                                          "--run-dir",   "/runs/a",
-                                          "--attempt",   "2",
-                                          "--",          "/bin/muster",
-                                          "train",       "c.yaml"};
-  CHECK(command.argv == expected);
+  CHECK(
+      join(command.argv, " ") ==
+      "mpirun -n 4 --oversubscribe --bind-to none -x MUSTER_ATTEMPT -x MUSTER_RUN_DIR -x NCCL_DEBUG -x OMP_NUM_THREADS "
+      "/bin/muster-rank-wrap --run-dir /runs/a --attempt 2 -- /bin/muster train c.yaml");
   const std::map<std::string, std::string> environment{
       {"MUSTER_ATTEMPT", "2"},  {"MUSTER_RUN_DIR", "/runs/a"},   {"NCCL_DEBUG", "WARN"},
       {"OMP_NUM_THREADS", "3"}, {"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
   CHECK(command.environment == environment);
 }
 
-TEST_CASE("command builder: Open MPI 5, srun, and inside an allocation", "[unit]") {
-  LaunchSpec spec = small_spec();
-  const auto head = [&](std::size_t n) {
-    const auto argv = build_command(spec, 0).argv;
-    return std::vector<std::string>(argv.begin(), argv.begin() + static_cast<std::ptrdiff_t>(n));
+// What stands between the starter and the first "-x" or the wrapper.
+std::string golden(const LaunchSpec& spec) {
+  const std::string line = join(build_command(spec, 0).argv, " ");
+  const std::size_t x = line.find(" -x "), wrapper = line.find(" /bin/muster-rank-wrap");
+  return line.substr(0, std::min(x, wrapper));
+}
+
+TEST_CASE("command builder: hosts, ranks per node and binding, for each starter, golden", "[unit]") {
+  LaunchSpec plain = small_spec(), spread = small_spec(), core = small_spec(), socket = small_spec();
+  spread.hosts = {{"a", 2}, {"b", 2}};
+  spread.ranks_per_node = 2;
+  core.cpu_binding = "core";
+  socket.cpu_binding = "socket";
+  LaunchSpec all = spread;
+  all.cpu_binding = "core";
+  struct Row {
+    Starter starter;
+    const char *plain, *spread, *core, *socket, *all;
   };
-  spec.starter = Starter::kMpirun5;
-  CHECK(head(7) == std::vector<std::string>{"mpirun", "-n", "4", "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none"});
-  spec.in_allocation = true;
-  CHECK(head(5) == std::vector<std::string>{"mpirun", "-n", "4", "--bind-to", "none"});
-  spec.starter = Starter::kSrun;
-  spec.starter_program = "srun";
-  CHECK(head(7) == std::vector<std::string>{"srun", "--mpi=pmix", "--ntasks=4", "--kill-on-bad-exit=1",
-                                            "--cpu-bind=none", "--export=ALL", "/bin/muster"});
+  for (const Row& row : {
+           Row{Starter::kMpirun4, "mpirun -n 4 --oversubscribe --bind-to none",
+               "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node --bind-to none",
+               "mpirun -n 4 --oversubscribe --map-by slot:PE=3 --bind-to core",
+               "mpirun -n 4 --oversubscribe --bind-to socket",
+               "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node:PE=3 --bind-to core"},
+           Row{Starter::kMpirun5, "mpirun -n 4 --map-by :OVERSUBSCRIBE --bind-to none",
+               "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node --bind-to none",
+               "mpirun -n 4 --map-by slot:PE=3:OVERSUBSCRIBE --bind-to core",
+               "mpirun -n 4 --map-by :OVERSUBSCRIBE --bind-to socket",
+               "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node:PE=3 --bind-to core"},
+           Row{Starter::kSrun, "srun --mpi=pmix --ntasks=4 --kill-on-bad-exit=1 --cpu-bind=none --export=ALL",
+               "srun --mpi=pmix --ntasks=4 --ntasks-per-node=2 --nodelist=a,b --kill-on-bad-exit=1 --cpu-bind=none "
+               "--export=ALL",
+               "srun --mpi=pmix --ntasks=4 --cpus-per-task=3 --kill-on-bad-exit=1 --cpu-bind=cores --export=ALL",
+               "srun --mpi=pmix --ntasks=4 --kill-on-bad-exit=1 --cpu-bind=sockets --export=ALL",
+               "srun --mpi=pmix --ntasks=4 --ntasks-per-node=2 --cpus-per-task=3 --nodelist=a,b --kill-on-bad-exit=1 "
+               "--cpu-bind=cores --export=ALL"},
+       }) {
+    for (LaunchSpec* spec : {&plain, &spread, &core, &socket, &all}) {
+      spec->starter = row.starter;
+      spec->starter_program = row.starter == Starter::kSrun ? "srun" : "mpirun";
+    }
+    CHECK(golden(plain) == row.plain);
+    CHECK(golden(spread) == row.spread);
+    CHECK(golden(core) == row.core);
+    CHECK(golden(socket) == row.socket);
+    CHECK(golden(all) == row.all);
+  }
+  plain.in_allocation = true;
+  plain.avoid = {"n3", "n4"};
+  CHECK_THAT(golden(plain), ContainsSubstring(" --exclude=n3,n4 "));
+  plain.starter = Starter::kMpirun5;
+  plain.starter_program = "mpirun";
+  CHECK(golden(plain) == "mpirun -n 4 --bind-to none");
+}
+
+TEST_CASE("command builder: several hosts find a lost one soon; one GPU per rank; a rung of the ladder; probes",
+          "[unit]") {
+  LaunchSpec spec = small_spec();
+  CHECK(!build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
+  spec.hosts = {{"a", 2}, {"b", 2}};
+  CHECK(build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
+  spec.one_gpu = true;
+  spec.ladder = {{"less", {"a.b=1"}}, {"least", {"a.b=1", "c.d=2"}}};
+  spec.ladder_rung = 2;
+  CHECK_THAT(join(build_command(spec, 0).argv, " "),
+             ContainsSubstring(" --attempt 0 --one-gpu -- /bin/muster train c.yaml --set a.b=1 --set c.d=2"));
+  CHECK(join(probe_command(spec, {"true"}).argv, " ") ==
+        "mpirun -n 4 --host a:2,b:2 --bind-to none -x NCCL_DEBUG true");
 }
 
 TEST_CASE("command builder: versions of Open MPI as its programs and library say them", "[unit]") {
@@ -153,7 +201,7 @@ TEST_CASE("first failure: leaving with 0 before the end is one; 75, done and tor
 TEST_CASE("restart policy: budget, progress, and codes that end it", "[unit]") {
   RestartPolicy none(0);
   CHECK(none.decide({70, false, false}).exit_code == 70);
-  for (const int code : {0, 64, 65, 69, 75, 77, 93}) {
+  for (const int code : {0, 64, 65, 69, 75, 77, 78, 93}) {
     RestartPolicy policy(5);
     const Decision d = policy.decide({code, true, false});
     CHECK(!d.restart);
@@ -173,4 +221,10 @@ TEST_CASE("restart policy: budget, progress, and codes that end it", "[unit]") {
 
   RestartPolicy asked(5);
   CHECK(!asked.decide({70, true, true}).restart);
+
+  RestartPolicy remedied(1);  // a changed attempt costs nothing, and what failed before it was another run
+  for (int i = 0; i < 9; ++i) REQUIRE(remedied.decide({78, false, false, true}).restart);
+  CHECK(remedied.decide({70, false, false}).restart);
+  CHECK(!RestartPolicy(0).decide({78, false, false, true}).restart);
+  CHECK(!RestartPolicy(5).decide({78, false, true, true}).restart);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <csignal>
@@ -26,10 +27,11 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 const std::string kProgram = (test::build_dir() / "fake_rank").string();
+const std::string kWrapper = (test::build_dir() / "muster-rank-wrap").string();
 
 std::vector<std::string> wrapped(const fs::path& dir, const std::vector<std::string>& program) {
-  std::vector<std::string> argv{kProgram, "rank-wrap",          "--run-dir", dir.string(), "--attempt",
-                                "7",      "--max-output-bytes", "4000",      "--"};
+  std::vector<std::string> argv{kWrapper, "--run-dir",          dir.string(), "--attempt",
+                                "7",      "--max-output-bytes", "4000",       "--"};
   argv.insert(argv.end(), program.begin(), program.end());
   return argv;
 }
@@ -70,7 +72,7 @@ TEST_CASE("rank-wrap: the exit code passes, output is kept, rank 0's stderr is s
   const TempDir dir;
   const auto run = run_captured(wrapped(dir.path(), "echo to-stdout; echo to-stderr >&2; exit 42"), 10s);
   CHECK(run.exit_code == 42);
-  CHECK(run.output == "to-stderr\n");
+  CHECK(run.output == "[rank 0] to-stderr\n");
   CHECK_THAT(read_text(dir.path() / "logs" / "rank-0.out"),
              ContainsSubstring("to-stdout") && ContainsSubstring("to-stderr"));
   const auto status = read_rank_status(dir.path(), 0);
@@ -80,6 +82,29 @@ TEST_CASE("rank-wrap: the exit code passes, output is kept, rank 0's stderr is s
   CHECK(status->attempt == 7);
   CHECK(status->end_unix >= status->start_unix);
   CHECK(!status->torn_down);
+}
+
+TEST_CASE("rank-wrap: neither it nor the fake rank loads LibTorch", "[unit]") {
+  for (const std::string& program : {kWrapper, kProgram}) {
+    const auto libraries = run_captured({"ldd", program}, 20s);
+    REQUIRE(libraries.exit_code == 0);
+    CHECK_THAT(libraries.output,
+               ContainsSubstring("libc.so") && !ContainsSubstring("libtorch") && !ContainsSubstring("libc10"));
+  }
+}
+
+TEST_CASE("rank-wrap: one GPU per rank, of those the node offers", "[unit]") {
+  CHECK(one_visible_gpu(nullptr, 3) == "3");
+  CHECK(one_visible_gpu("", 0) == "0");
+  CHECK(one_visible_gpu("4,5,6,7", 2) == "6");
+  CHECK(one_visible_gpu("GPU-1a,GPU-2b", 1) == "GPU-2b");
+  CHECK(one_visible_gpu("5", 3) == "5");  // srun --gpus-per-task has chosen already
+  CHECK_THROWS_WITH(one_visible_gpu("0,1", 2), ContainsSubstring("R-012") && ContainsSubstring("0,1"));
+
+  const TempDir dir;
+  std::vector<std::string> argv = wrapped(dir.path(), "echo sees=$CUDA_VISIBLE_DEVICES >&2");
+  argv.insert(argv.begin() + 1, "--one-gpu");
+  CHECK(run_captured(argv, 20s, {{"CUDA_VISIBLE_DEVICES", "6,7"}}).output == "[rank 0] sees=6\n");
 }
 
 TEST_CASE("rank-wrap: a signal is kept as such, the rank's own words are merged, old words are not", "[fault]") {

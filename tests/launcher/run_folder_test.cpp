@@ -1,12 +1,10 @@
 #include "launcher/run_folder.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "launcher/bounded_file.h"
-#include "launcher/preflight.h"
 #include "launcher/rank_status.h"
 
 using namespace muster;
@@ -17,21 +15,6 @@ namespace {
 void add_checkpoint(const fs::path& run_dir, const std::string& name, bool whole) {
   fs::create_directories(run_dir / "checkpoints" / name);
   if (whole) write_text(run_dir / "checkpoints" / name / "manifest.json", "{}");
-}
-
-configs::Config small_config(const fs::path& run_dir) {
-  configs::Config config{};
-  config.run.dir = run_dir.string();
-  config.run.device = "cpu";
-  config.run.threads_per_rank = 1;
-  config.batch.micro_batches_per_step = 4;
-  return config;
-}
-
-int count(const std::vector<Finding>& findings, const std::string& id, Level level) {
-  int n = 0;
-  for (const Finding& f : findings) n += f.id == id && f.level == level;
-  return n;
 }
 
 }  // namespace
@@ -109,31 +92,4 @@ TEST_CASE("bounded file: it and its predecessor stay below the bound, the newest
   again.write("last");
   CHECK(read_text(file).ends_with("last"));
   CHECK_THROWS_AS(BoundedFile("/proc/no/such/a.out", 200), IoError);
-}
-
-TEST_CASE("preflight: a good config passes, each broken thing is found by its diary row", "[unit]") {
-  const TempDir dir;
-  auto config = small_config(dir.path() / "run");
-  CHECK(!any_failed(examine_run(config, 2)));
-  CHECK(count(examine_run(config, 3), "R-011", Level::kFail) == 1);
-
-  write_text(dir.path() / "plain", "a file");
-  config.run.dir = (dir.path() / "plain" / "run").string();
-  CHECK(count(examine_run(config, 2), "D-006", Level::kFail) == 1);
-  CHECK_THROWS_AS(make_run_folder(config.run.dir), PreflightError);
-
-  config.run.device = "cuda";
-  const Level gpu = this_machine().gpus > 0 ? Level::kOk : Level::kFail;
-  CHECK(count(examine_run(config, 1), "R-012", gpu) == 1);
-  CHECK(!fs::exists(dir.path() / "run"));  // looking leaves nothing behind
-}
-
-TEST_CASE("preflight: the machine that runs the tests is fit, and the report is JSON", "[unit]") {
-  const auto findings = examine_machine();
-  CHECK(count(findings, "R-012", Level::kOk) == 1);  // mpirun and library are of one Open MPI
-  const auto report = nlohmann::json::parse(findings_as_json(findings));
-  CHECK(report["ok"] == !any_failed(findings));
-  CHECK(report["findings"].size() == findings.size());
-  CHECK(this_machine().cores >= 1);
-  CHECK(this_machine().memory_bytes > 0);
 }

@@ -108,10 +108,10 @@ TEST_CASE("srun puts the same number of ranks on each node of the job", "[unit]"
   spec.starter = Starter::kSrun, spec.ranks = 6;
   const SetEnv nodes("SLURM_JOB_NUM_NODES", "2");
   spread_over_nodes(spec);
-  CHECK(spec.starter_options == std::vector<std::string>{"--ntasks-per-node=3"});
-  spec.ranks = 5, spec.starter_options.clear();
+  CHECK(spec.ranks_per_node == 3);
+  spec.ranks = 5, spec.ranks_per_node = 0;
   spread_over_nodes(spec);
-  CHECK(spec.starter_options.empty());
+  CHECK(spec.ranks_per_node == 0);
 }
 
 TEST_CASE("ranks in a container: Apptainer is run by each rank, pyxis by srun", "[unit]") {
@@ -119,13 +119,13 @@ TEST_CASE("ranks in a container: Apptainer is run by each rank, pyxis by srun", 
   spec.run_dir = "/scratch/run";
   spec.starter = Starter::kSrun;
   spec.starter_program = "srun";
-  spec.wrapper = {"/home/ada/build/muster", "rank-wrap"};
+  spec.wrapper = {"/home/ada/build/muster-rank-wrap"};
   spec.rank_program = {"/home/ada/build/muster", "train", "c.yaml"};
   const std::string here = fs::current_path().string();
   LaunchSpec apptainer = spec;
   enter_container(apptainer, "/images/muster.sif", true);
   CHECK(apptainer.wrapper == std::vector<std::string>{"apptainer", "exec", "--bind", here + ",/scratch/run", "--pwd",
-                                                      here, "--nv", "/images/muster.sif", "muster", "rank-wrap"});
+                                                      here, "--nv", "/images/muster.sif", "muster-rank-wrap"});
   CHECK(apptainer.rank_program[0] == "muster");
   LaunchSpec pyxis = spec;
   enter_container(pyxis, "registry#muster:1", false);

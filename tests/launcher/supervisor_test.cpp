@@ -4,92 +4,27 @@
 
 #include <fmt/core.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/files.h"
-#include "launcher/run_folder.h"
-#include "support/test_paths.h"
+#include "launcher/fake_world.h"
 
 using namespace muster;
 using namespace muster::launcher;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
-
-namespace {
-
-// Processes that name `dir` on their command line.
-int processes_of(const fs::path& dir) {
-  int found = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream in(entry.path() / "cmdline");
-    const std::string line((std::istreambuf_iterator<char>(in)), {});
-    found += line.find(dir.string()) != std::string::npos;
-  }
-  return found;
-}
-
-struct World {
-  TempDir dir{"muster-launch"};
-  LaunchSpec spec;
-
-  World(int ranks, std::vector<std::string> arguments) {
-    const std::string program = (test::build_dir() / "fake_rank").string();
-    make_run_folder(dir.path());
-    spec.run_dir = dir.path();
-    spec.ranks = ranks;
-    spec.as_root = ::geteuid() == 0;
-    spec.wrapper = {program, "rank-wrap"};
-    spec.rank_program = {program, "rank", "--run-dir", dir.path().string()};
-    spec.rank_program.insert(spec.rank_program.end(), arguments.begin(), arguments.end());
-    spec.limits = {5, 1, 2};
-    spec.backoff_s = 0;
-  }
-
-  LaunchResult run(const char* what) {
-    const LaunchResult result = supervise(spec);
-    const AttemptResult& last = result.attempts.back();
-    if (last.failure) {
-      std::printf("%-12s noticed %.2f s after it happened, attempt took %.2f s, mpirun %d\n", what,
-                  last.noticed_unix - last.failure->time_unix, last.seconds, last.starter_code);
-    }
-    CHECK(processes_of(dir.path()) == 0);
-    return result;
-  }
-};
-
-int culprit(const LaunchResult& result) {
-  REQUIRE(result.attempts.back().failure);
-  return result.attempts.back().failure->rank.status.rank;
-}
-
-bool all_ranks_ready(const fs::path& run_dir, int ranks) {
-  for (int rank = 0; rank < ranks; ++rank) {
-    if (!read_flight_log(flight_file(run_dir, rank))) return false;
-  }
-  return true;
-}
-
-// Runs `action` in another process once every rank is stepping. (A thread here would take the signals it sends.)
-pid_t when_ready(const World& world, const std::function<void(pid_t)>& action) {
-  const pid_t target = ::getpid();
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  while (!all_ranks_ready(world.spec.run_dir, world.spec.ranks)) std::this_thread::sleep_for(20ms);
-  action(target);
-  ::_exit(0);
-}
-
-}  // namespace
+using fake::all_ranks_ready;
+using fake::child_named;
+using fake::culprit;
+using fake::processes_of;
+using fake::when_ready;
+using fake::World;
 
 TEST_CASE("launch: a world that finishes", "[fault]") {
   World world(2, {"--steps", "4"});
@@ -106,7 +41,7 @@ TEST_CASE("launch: a world that finishes", "[fault]") {
                ContainsSubstring("finished"));
   }
   CHECK_THAT(read_text(world.spec.run_dir / "logs" / "mpirun.out"),
-             ContainsSubstring("rank 0 finished") && !ContainsSubstring("rank 1 finished"));
+             ContainsSubstring("[rank 0] rank 0 finished") && ContainsSubstring("[rank 1] rank 1 finished"));
   const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
   CHECK(record["attempts"][0]["ending"] == "done");
   CHECK(record["environment"]["OMP_NUM_THREADS"] == "1");
@@ -161,7 +96,14 @@ TEST_CASE("launch: a stopped rank is a hang, and the stopped one is named", "[fa
   CHECK(result.exit_code == 71);
   CHECK(culprit(result) == 1);
   CHECK(result.attempts[0].ending == Ending::kHang);
-  CHECK(result.attempts[0].seconds < 6);
+  REQUIRE(result.attempts[0].hang);
+  CHECK(result.attempts[0].hang->silent_s - result.attempts[0].hang->limit_s < 2);
+  std::vector<int> cascade;
+  for (const CascadeRank& rank : result.attempts[0].cascade) cascade.push_back(rank.rank);
+  CHECK(cascade == std::vector<int>{0, 2});
+  const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(record["attempts"][0]["hang"]["limit_s"] == 1.0);
+  CHECK(record["attempts"][0]["cascade"].size() == 2);
 }
 
 TEST_CASE("launch: a rank that never arrives is a hang by the start limit", "[fault]") {
@@ -182,6 +124,77 @@ TEST_CASE("launch: USR2 checkpoints at a step boundary and leaves with 75", "[fa
   CHECK(result.attempts.size() == 1);
   CHECK(result.attempts[0].ending == Ending::kStopped);
   CHECK(newest_checkpoint(world.spec.run_dir) >= 0);
+}
+
+TEST_CASE("launch: the first INT is a checkpoint at the step boundary", "[fault]") {
+  World world(2, {"--steps", "100000"});
+  const pid_t helper = when_ready(world, [](pid_t launcher) { ::kill(launcher, SIGINT); });
+  const LaunchResult result = world.run("int once");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 75);
+  CHECK(newest_checkpoint(world.spec.run_dir) >= 0);
+}
+
+TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts again", "[fault]") {
+  World world(2, {"--steps", "40", "--step-ms", "50", "--checkpoint-every", "1"});
+  world.spec.max_restarts = 1;
+  const pid_t helper = when_ready(world, [](pid_t launcher) {
+    const pid_t mpirun = child_named(launcher, "mpirun");
+    if (mpirun > 0) ::kill(mpirun, SIGKILL);
+  });
+  const LaunchResult result = world.run("mpirun");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 0);
+  REQUIRE(result.attempts.size() == 2);
+  CHECK(result.attempts[0].starter_code == 128 + SIGKILL);
+  CHECK_THAT(result.attempts[0].what, ContainsSubstring("mpirun itself was killed by signal 9"));
+}
+
+TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung", "[fault]") {
+  World world(2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
+  world.spec.max_restarts = 1;
+  world.spec.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
+  const LaunchResult result = world.run("ladder");
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 3);
+  REQUIRE(result.changes.size() == 2);
+  CHECK(result.changes[1].attempt == 2);
+  CHECK_THAT(result.changes[1].what, ContainsSubstring("memory ladder, rung 2 of 2: half (T-005)"));
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"), ContainsSubstring("rank 0 set c.d=2"));
+  const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(record["ladder_rung"] == 2);
+  CHECK(record["changes"].size() == 2);
+
+  world.spec.rank_program.insert(world.spec.rank_program.end(), {"--fault", "none", "--steps", "7"});  // a later launch
+  CHECK(world.run("continued").attempts.size() == 1);
+  const auto later = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(later["ladder_rung"] == 2);
+  CHECK(later["changes"].empty());
+
+  World small(1, {"--fault", "oom", "--fault-rank", "0", "--steps", "5"});
+  small.spec.max_restarts = 3;
+  small.spec.ladder = {{"recompute", {"a.b=1"}}};
+  CHECK(small.run("exhausted").exit_code == 78);
+}
+
+TEST_CASE("launch: a rung on which the data does not fit is out of memory, not bad data", "[fault]") {
+  World world(1, {"--fault-rank", "0", "--steps", "5"});
+  world.spec.rank_program = {"/bin/sh", "-c", "case \"$*\" in *less*) exit 65;; *) exit 78;; esac", "sh"};
+  world.spec.max_restarts = 3;
+  world.spec.ladder = {{"less", {"a.b=less"}}};
+  const LaunchResult result = world.run("rung too low");
+  CHECK(result.exit_code == 78);
+  CHECK(result.attempts.size() == 2);
+  CHECK_THAT(result.attempts[1].what, ContainsSubstring("one rung lower the data does not fit"));
+}
+
+// The other codes come from what they stand for, in this file and in end_to_end_test.cpp.
+TEST_CASE("launch: a rank's documented exit code passes through mpirun and the wrapper", "[fault]") {
+  for (const int code : {64, 74}) {
+    World world(1,
+                {"--fault", "code" + std::to_string(code), "--fault-rank", "0", "--fault-step", "0", "--step-ms", "0"});
+    CHECK(world.run("code").exit_code == code);
+  }
 }
 
 TEST_CASE("launch: the second INT kills ranks that do not listen", "[fault]") {

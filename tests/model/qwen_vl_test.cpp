@@ -153,7 +153,7 @@ TEST_CASE("pixel_values without image_grid_thw, or the other way round, is refus
   CHECK_THROWS_WITH(qwen.forward(no_grid), ContainsSubstring("pixel_values is given without image_grid_thw") &&
                                                ContainsSubstring("together, or neither"));
   CHECK_THROWS_WITH(qwen.forward(no_pixels), ContainsSubstring("image_grid_thw is given without pixel_values"));
-  CHECK_THROWS_AS(qwen.generate(no_grid, 1, {}), DataError);
+  CHECK_THROWS_AS(qwen.generate(no_grid, {.max_new_tokens = 1}), DataError);
 }
 
 TEST_CASE("vision tensors of the wrong shape, and image tokens that do not match, are refused", "[unit][fault]") {
@@ -224,7 +224,7 @@ TEST_CASE("generation with a cache equals running everything again, and stops", 
   const QwenVL qwen = QwenVL::random(small_config(), {}, 8);
   MicroBatch prompt = small_batch({{{8, 4}}}, 5);
   at::Tensor step_logits;
-  const auto ids = qwen.generate(prompt, 6, {}, &step_logits);
+  const auto ids = qwen.generate(prompt, {.max_new_tokens = 6}, &step_logits);
   REQUIRE(ids.size() == 6);
   const at::NoGradGuard off;
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -235,7 +235,7 @@ TEST_CASE("generation with a cache equals running everything again, and stops", 
     prompt.cu_seqlens.back() += 1;
   }
   const std::vector<std::int64_t> stop{ids[2]};
-  const auto stopped = qwen.generate(small_batch({{{8, 4}}}, 5), 6, stop);
+  const auto stopped = qwen.generate(small_batch({{{8, 4}}}, 5), {.max_new_tokens = 6, .stop = stop});
   CHECK(stopped.back() == ids[2]);
   CHECK(stopped.size() <= 3);
 }

@@ -5,6 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstring>
 #include <fstream>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -74,6 +75,9 @@ TEST_CASE("a malformed safetensors file is one error naming file and tensor", "[
       Case{R"({"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "tensor x: bad shape", 8},
       Case{R"({"x":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,8]}})",
            "tensor x: its shape overflows", 8},
+      Case{R"({"x":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}})",
+           "tensor x: its shape overflows", 0},
+      Case{R"({"__metadata__":7})", "__metadata__ is not an object", 0},
       Case{R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", "tensor x: its bytes 8..0", 8},
       Case{R"({"x":{"dtype":"F32","shape":[2]}})", "tensor x: its header entry", 8},
       Case{
@@ -106,6 +110,54 @@ TEST_CASE("shards through index.json, and an index that lies", "[unit][fault]") 
   CHECK(SafetensorsReader(index).view("c").numel() == 2);
   write_text(index, R"({"weight_map":{"a":"two.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
   CHECK_THAT(message_of(dir.path()), ContainsSubstring("tensor a") && ContainsSubstring("two.safetensors"));
+  write_text(index, R"({"weight_map":{"a":"one.safetensors","b":"three.safetensors"}})");
+  CHECK_THAT(message_of(dir.path()), ContainsSubstring("tensor b: is said to be in three.safetensors, which is not"));
   write_text(index, R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
   CHECK_THAT(message_of(dir.path()), ContainsSubstring("tensor c: is not in the index"));
+}
+
+TEST_CASE("a folder is split into shards in the order given, none above the limit but single tensors", "[unit]") {
+  const TempDir dir;
+  const at::Tensor four = at::arange(4, at::kFloat), nine = at::arange(9, at::kFloat);  // 16 and 36 bytes
+  write_safetensors_folder(dir.path(), {{"d", four}, {"c", four}, {"b", nine}, {"a", four}}, 32);
+  const auto names = [&](const char* file) { return SafetensorsReader(dir.path() / file).names(); };
+  CHECK(names("model-00001-of-00003.safetensors") == std::vector<std::string>{"c", "d"});
+  CHECK(names("model-00002-of-00003.safetensors") == std::vector<std::string>{"b"});
+  CHECK(names("model-00003-of-00003.safetensors") == std::vector<std::string>{"a"});
+  CHECK(at::equal(SafetensorsReader(dir.path()).view("b"), nine));
+  CHECK_THAT(read_text(dir.path() / "model.safetensors.index.json"), ContainsSubstring("\"total_size\": 84"));
+  const TempDir one;
+  write_safetensors_folder(one.path(), {{"a", four}}, 16);
+  CHECK_FALSE(fs::exists(one.path() / "model.safetensors.index.json"));
+  CHECK(at::equal(SafetensorsReader(one.path()).view("a"), four));
+}
+
+TEST_CASE("a taken tensor is the file's bytes, outlives reader and file, and writes to nobody else", "[unit]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "a.safetensors";
+  const at::Tensor big = at::arange(100'000), tail = at::arange(3);
+  write_safetensors(file, {{"big", big}, {"tail", tail}});
+  auto reader = std::make_unique<SafetensorsReader>(file);
+  at::Tensor taken = reader->take("big");
+  const at::Tensor again = SafetensorsReader(file).take("big");
+  CHECK(taken.data_ptr() == reader->view("big").data_ptr());  // no copy
+  taken.add_(1);
+  CHECK(at::equal(again, big));
+  CHECK(at::equal(SafetensorsReader(file).view("big"), big));
+  CHECK(at::equal(reader->take("tail"), tail));
+  reader.reset();
+  fs::remove(file);
+  CHECK(at::equal(taken, big + 1));
+  CHECK(at::equal(again, big));
+}
+
+TEST_CASE("forgotten pages are read again when used", "[unit]") {
+  const TempDir dir;
+  const at::Tensor big = at::arange(100'000);
+  write_safetensors(dir.path() / "a.safetensors", {{"big", big}});
+  const SafetensorsReader reader(dir.path() / "a.safetensors");
+  const at::Tensor view = reader.view("big");
+  CHECK(at::equal(view, big));
+  reader.forget("big");
+  CHECK(at::equal(view, big));
 }

@@ -37,10 +37,26 @@ inline model::QwenConfig small_config(bool tied = true) {
   return c;
 }
 
+// The same sizes as another member of the family.
+inline model::QwenConfig small_family(const std::string& model_type, bool tied = true) {
+  model::QwenConfig c = small_config(tied);
+  c.model_type = model_type;
+  if (model_type == "qwen2_5_vl") return c;
+  c.vision.window_size = 0;
+  c.vision.full_attention_blocks = {};
+  if (model_type == "qwen2_vl") return c;
+  c.vision.patch_size = 16;
+  c.vision.num_positions = 36;
+  c.vision.deepstack_blocks = {0, 2};
+  c.text.mrope_section = {2, 1, 1};
+  c.text.num_layers = 3;  // DeepStack's last level must reach a layer to be seen by text
+  return c;
+}
+
 // Samples of random text, each with the given images (patch rows x columns) in front. Every text token is a label.
 using ImageSizes = std::vector<std::pair<std::int64_t, std::int64_t>>;
-inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64_t text_tokens,
-                              std::uint64_t seed = 0) {
+inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64_t text_tokens, std::uint64_t seed = 0,
+                              std::int64_t patch_dim = 1176) {
   at::manual_seed(seed);
   MicroBatch batch;
   std::vector<std::int64_t> ids, labels, grid;
@@ -52,7 +68,7 @@ inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64
       ids.insert(ids.end(), rows * columns / 4, kSmallImageToken);
       ids.push_back(kSmallVisionEnd);
       grid.insert(grid.end(), {1, rows, columns});
-      pixels.push_back(at::randn({rows * columns, 1176}));
+      pixels.push_back(at::randn({rows * columns, patch_dim}));
       batch.image_samples.push_back(static_cast<std::int64_t>(s));
     }
     labels.resize(ids.size(), kIgnoreLabel);

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <nlohmann/json.hpp>
 
@@ -50,6 +51,36 @@ TEST_CASE("both name layouts load the same weights", "[unit]") {
     CHECK(at::equal(a.at(name), tensor));
     CHECK(at::equal(b.at(name), tensor));
   }
+}
+
+TEST_CASE("every family's names go to files and back", "[unit]") {
+  const std::string type = GENERATE("qwen2_vl", "qwen2_5_vl", "qwen3_vl");
+  const Family& family = family_of(type);
+  for (const auto& [name, shape] : parameter_shapes(small_family(type, false))) {
+    CHECK(published_name(file_name(name, family)) == name);
+    CHECK(file_name(name, family) == (type == "qwen3_vl" ? transformers_name(name) : name));
+  }
+}
+
+TEST_CASE("any float dtype on disk loads as any other", "[unit]") {
+  const QwenConfig config = small_config();
+  const at::ScalarType stored = GENERATE(at::kFloat, at::kHalf, at::kBFloat16);
+  const at::ScalarType wanted = GENERATE(at::kFloat, at::kHalf, at::kBFloat16);
+  Tensors tensors = random_checkpoint(config);
+  for (auto& [name, tensor] : tensors) tensor = tensor.to(stored);
+  const TempDir dir;
+  write_safetensors_folder(dir.path(), tensors, 10'000);
+  REQUIRE(fs::exists(dir.path() / "model.safetensors.index.json"));
+  const Weights loaded = load_weights(dir.path(), config, wanted);
+  for (const auto& [name, tensor] : tensors) CHECK(at::equal(loaded.at(name), tensor.to(wanted)));
+}
+
+TEST_CASE("integers are no weights", "[unit][fault]") {
+  const QwenConfig config = small_config();
+  Tensors tensors = random_checkpoint(config);
+  for (auto& [name, tensor] : tensors)
+    if (name == "model.norm.weight") tensor = tensor.to(at::kInt);
+  CHECK_THROWS_WITH(load(tensors, config), ContainsSubstring("no weights  model.norm.weight: Int numbers"));
 }
 
 TEST_CASE("missing, unexpected and mis-shaped tensors are listed together", "[unit][fault]") {

@@ -1,6 +1,9 @@
 // Resuming: on another world size, another bucket size, other groups; and files that must not be believed.
+#include <sys/resource.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <csignal>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -109,6 +112,61 @@ TEST_CASE("an incomplete, mixed, damaged or foreign set of shards is refused", "
   ZeroEngine engine(toy_registry(wide), make_self(), toy_options());
   REQUIRE_THAT(checkpoint_error([&] { engine.load(files_in(other.path(), 2)); }),
                ContainsSubstring("head.weight is [3, 24]"));
+}
+
+TEST_CASE("a flipped bit is an error or was in a byte nobody reads; most are, and name the dataset", "[unit][fault]") {
+  const TempDir dir;
+  train_and_save(dir.path(), 1, 2048);
+  const fs::path file = files_in(dir.path(), 1)[0];
+  const std::string whole = read_text(file);
+  const auto load = [&] {
+    const Toy toy;
+    ZeroEngine engine(toy_registry(toy), make_self(), toy_options());
+    engine.load({file});
+    State state;
+    add_state(engine, state);
+    return state;
+  };
+  const State expected = load();
+  int flips = 0, found = 0, named = 0;
+  for (std::size_t at = 11; at < whole.size(); at += whole.size() / 150, ++flips) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+    write_text(file, damaged);
+    const std::string error = checkpoint_error([&] {
+      if (load() != expected) throw std::runtime_error("byte " + std::to_string(at) + " was believed");
+    });
+    found += error != "no error";
+    named += error.find("exp_avg") != std::string::npos;
+  }
+  REQUIRE(flips >= 150);
+  REQUIRE(found > flips * 9 / 10);
+  REQUIRE(named > flips / 2);
+}
+
+TEST_CASE("a full disk is an error, and the shard that was there before stays", "[unit][fault]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "optimizer-0.h5";
+  const Toy toy;
+  ZeroEngine engine(toy_registry(toy), make_self(), toy_options());
+  ZeroEngine::write(*engine.snapshot(), file);
+  const std::string before = read_text(file);
+  toy_step(engine, toy, 0, 2);
+  rlimit limit{};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{.rlim_cur = before.size() / 2, .rlim_max = limit.rlim_max};
+  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);  // then a write beyond the limit fails as on a full disk
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string error;
+  try {
+    ZeroEngine::write(*engine.snapshot(), file);
+  } catch (const IoError& e) {
+    error = e.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, ignored);
+  REQUIRE_THAT(error, ContainsSubstring("optimizer-0.h5"));
+  REQUIRE(read_text(file) == before);
 }
 
 TEST_CASE("a file only one rank cannot read stops all ranks", "[unit][fault]") {

@@ -10,11 +10,11 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
-#include "launcher/commands.h"
 #include "launcher/rank_status.h"
 #include "launcher/rendezvous.h"
 #include "launcher/run_folder.h"
@@ -34,6 +34,7 @@ struct Options {
   int fault_attempts = 1000;    // attempts 0 .. this - 1 fail
   bool peers_complain = false;  // as a collective does that loses a peer
   bool ignore_stop = false, print_world = false;
+  std::vector<std::string> settings;  // --set, as the memory ladder adds them
 };
 
 void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
@@ -49,6 +50,11 @@ void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms
   }
   if (o.fault == "abort") session.abort(static_cast<int>(ExitCode::kRankFailed));
   if (o.fault == "stop") ::raise(SIGSTOP);
+  if (o.fault == "oom") {
+    report_rank_error(o.run_dir, rank, "out of memory");
+    session.abort(static_cast<int>(ExitCode::kOutOfMemory));
+  }
+  if (o.fault.starts_with("code")) std::_Exit(std::atoi(o.fault.c_str() + 4));
   if (o.fault == "nan") {
     report_rank_error(o.run_dir, rank, "loss is NaN in loss.caption");
     session.abort(static_cast<int>(ExitCode::kNumeric));
@@ -94,6 +100,7 @@ int run(const Options& o) {
     return 0;
   }
   const char* attempt = std::getenv("MUSTER_ATTEMPT");
+  for (const std::string& setting : o.settings) std::fprintf(stderr, "rank %d set %s\n", me.rank, setting.c_str());
   const bool faulty = o.fault != "none" && attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
   if (faulty && o.fault == "never-starts" && me.rank == o.fault_rank) fail(o, session);
   FlightRecorder box(flight_file(o.run_dir, me.rank), me.rank, me.world_size);
@@ -113,25 +120,25 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   CLI::App app;
-  CommandLine cli{app, 0, argc, argv};
-  add_rank_wrap(cli);
+  int exit_code = 0;
   Options o;
   CLI::App* rank = app.add_subcommand("rank");
   rank->add_option("--run-dir", o.run_dir);
-  rank->add_option("--steps", o.steps);
+  rank->add_option("--steps", o.steps)->take_last();
   rank->add_option("--step-ms", o.step_ms);
   rank->add_option("--checkpoint-every", o.checkpoint_every);
-  rank->add_option("--fault", o.fault);
+  rank->add_option("--fault", o.fault)->take_last();
   rank->add_option("--fault-rank", o.fault_rank);
   rank->add_option("--fault-step", o.fault_step);
   rank->add_option("--fault-attempts", o.fault_attempts);
   rank->add_flag("--peers-complain", o.peers_complain);
   rank->add_flag("--ignore-stop", o.ignore_stop);
   rank->add_flag("--print-world", o.print_world);
+  rank->add_option("--set", o.settings)->allow_extra_args(false);
   rank->callback([&] {
     std::signal(SIGUSR2, [](int) { stop_requested = 1; });
-    cli.exit_code = run(o);
+    exit_code = run(o);
   });
   CLI11_PARSE(app, argc, argv);
-  return cli.exit_code;
+  return exit_code;
 }

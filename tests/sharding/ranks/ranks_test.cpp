@@ -84,6 +84,10 @@ TEST_CASE("local accumulation over mpi and gloo has the bits of N threads", "[ra
   REQUIRE((train(gloo(), options) == threads));
 }
 
+TEST_CASE("checking every collective changes nothing but the time", "[ranks]") {
+  REQUIRE((train(make_checked(make_mpi(kTimeout)), toy_options()) == expected(1)));
+}
+
 TEST_CASE("the reduce-scatter of mpi and gloo trains alike", "[ranks]") {
   EngineOptions options = toy_options();
   options.reduce = ReduceKind::kNative;

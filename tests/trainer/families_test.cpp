@@ -1,0 +1,131 @@
+// Every member of the Qwen-VL family trains, and goes back to Hugging Face.
+#include <ATen/core/grad_mode.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "data/preprocessor_file.h"
+#include "model/qwen_vl.h"
+#include "model/safetensors.h"
+#include "trainer/checkpoint.h"
+#include "trainer/export_folder.h"
+#include "trainer/from_config.h"
+#include "trainer/tiny_families.h"
+
+using namespace muster;
+using namespace muster::test;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+std::string each_family() { return GENERATE("qwen2_vl", "qwen2_5_vl", "qwen3_vl"); }
+
+// A trained run of the family in `dir`/run.
+RunResult train_family(const std::string& model_type, const fs::path& dir, int ranks) {
+  write_family_config(model_type, dir);
+  return run_threads(family_run(dir / "run", dir), ranks).front();
+}
+
+void check_equal_weights(const model::QwenVL& a, const model::QwenVL& b) {
+  const auto left = a.parameters(), right = b.parameters();
+  REQUIRE(left.size() == right.size());
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    INFO(left[i].name);
+    CHECK(left[i].name == right[i].name);
+    CHECK(at::equal(left[i].tensor, right[i].tensor));
+  }
+}
+
+// An image and some text, with our logits beside them: what another program has to reproduce.
+void write_case(const model::QwenVL& qwen, const fs::path& file) {
+  const at::NoGradGuard no_grad;
+  const model::QwenConfig& config = qwen.config();
+  at::manual_seed(1);
+  MicroBatch batch;
+  batch.pixel_values = at::randn({6 * 4, config.vision.patch_dim()});
+  batch.grid_thw = at::tensor({1, 6, 4}, at::kLong).view({1, 3});
+  std::vector<std::int64_t> ids{5, 6, config.vision_start_token_id};
+  ids.insert(ids.end(), 6, config.image_token_id);
+  for (std::int64_t id = 10; id < 20; ++id) ids.push_back(id);
+  batch.input_ids = at::tensor(ids, at::kLong);
+  batch.cu_seqlens = {0, static_cast<std::int64_t>(ids.size())};
+  model::write_safetensors(file, {{"input_ids", batch.input_ids.unsqueeze(0)},
+                                  {"pixel_values", batch.pixel_values},
+                                  {"image_grid_thw", batch.grid_thw},
+                                  {"logits", qwen.logits(qwen.forward(batch).hidden)}});
+}
+
+}  // namespace
+
+TEST_CASE("every family trains, with the same bits on 1 and 2 ranks", "[ranks]") {
+  const std::string type = each_family();
+  const TempDir one, two;
+  const RunResult alone = train_family(type, one.path(), 1);
+  for (const double loss : alone.losses) CHECK(std::isfinite(loss));
+  CHECK(alone.losses.size() == 3);
+  CHECK(alone == train_family(type, two.path(), 2));
+}
+
+TEST_CASE("a checkpoint of every family is exported in shards and loads to the same bits", "[ranks]") {
+  const std::string type = each_family();
+  const TempDir dir;
+  train_family(type, dir.path(), 1);
+  const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run"), out = dir.path() / "hf";
+  trainer::export_folder(checkpoint, out, 200'000);
+  const std::string index = read_text(out / "model.safetensors.index.json");
+  CHECK_THAT(index,
+             ContainsSubstring(type == "qwen3_vl" ? "\"model.language_model.norm.weight\"" : "\"model.norm.weight\""));
+  check_equal_weights(model::QwenVL::load(out, {}), model::QwenVL::load(checkpoint, {}));
+  for (const char* name : {"tokenizer.json", "detection_head.safetensors", "class_map.json", "config.yaml"})
+    CHECK(fs::exists(out / name));
+  const data::PatchOptions patches = data::read_preprocessor(out / "preprocessor_config.json");
+  CHECK(patches.patch_size == (type == "qwen3_vl" ? 16 : 14));
+  CHECK_THROWS_AS(trainer::export_folder(checkpoint, out, 200'000), UsageError);
+}
+
+TEST_CASE("pixels normalised otherwise than the weights were trained with are refused", "[unit][fault]") {
+  const TempDir dir;
+  write_family_config("qwen3_vl", dir.path());
+  configs::Config config = family_run(dir.path() / "run", dir.path());
+  config.model.random_init = false;
+  const model::QwenConfig model = model::read_config(dir.path());
+  data::PatchOptions patches = trainer::encode_options(config, model).patches;
+  write_text(dir.path() / "preprocessor_config.json", data::preprocessor_json(patches));
+  CHECK(trainer::encode_options(config, model).patches.mean == patches.mean);
+  patches.std[2] = 0.5;
+  write_text(dir.path() / "preprocessor_config.json", data::preprocessor_json(patches));
+  CHECK_THROWS_WITH(trainer::encode_options(config, model),
+                    ContainsSubstring("data.image_std is [") && ContainsSubstring("preprocessor_config.json"));
+}
+
+TEST_CASE("export refuses a checkpoint whose weights do not match their checksum", "[ranks][fault]") {
+  const TempDir dir;
+  train_family("qwen2_vl", dir.path(), 1);
+  const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run");
+  std::string weights = read_text(checkpoint / "model.safetensors");
+  weights[weights.size() / 2] ^= 1;
+  write_text(checkpoint / "model.safetensors", weights);
+  CHECK_THROWS_WITH(trainer::export_folder(checkpoint, dir.path() / "hf", 200'000),
+                    ContainsSubstring("model.safetensors does not match its checksum"));
+  CHECK_FALSE(fs::exists(dir.path() / "hf"));
+}
+
+// `./run bench export` sets the variable, to a python of a throw-away environment.
+TEST_CASE("transformers loads what export wrote, no key missing or unexpected, with the same logits",
+          "[.slow][transformers]") {
+  const char* python = std::getenv("MUSTER_TRANSFORMERS_PYTHON");
+  if (python == nullptr) SKIP("MUSTER_TRANSFORMERS_PYTHON names no python with transformers; see ./run bench export");
+  const std::string type = each_family();
+  const TempDir dir;
+  train_family(type, dir.path(), 1);
+  const fs::path out = dir.path() / "hf";
+  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), out, GENERATE(200'000, 1'000'000'000));
+  write_case(model::QwenVL::load(out, {}), dir.path() / "case.safetensors");
+  const std::string command = std::string(python) + " " + (source_dir() / "bench/export_check.py").string() + " " +
+                              out.string() + " " + (dir.path() / "case.safetensors").string();
+  CHECK(std::system(command.c_str()) == 0);
+}
