@@ -1,14 +1,12 @@
 #include "launcher/plan.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "launcher/preflight.h"
 #include "model/detection_head.h"
 #include "model/shapes.h"
+#include "sharding/flat_space.h"
 #include "trainer/from_config.h"
 
 namespace muster::launcher {
@@ -16,12 +14,24 @@ namespace {
 
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
+constexpr std::int64_t kMiB = 1 << 20, kGiB = 1 << 30;
+constexpr std::int64_t kCpuProcess = 170 * kMiB;  // LibTorch and MPI in a rank before its first tensor, measured
+constexpr std::int64_t kGpuProcess = kGiB;        // CUDA context and NCCL's buffers
+constexpr std::int64_t kGpuMemory = 80 * kGiB;
+
 // The head is small enough to be made for its shapes.
 Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
   Shapes shapes;
   model::DetectionHead(config, model.text.hidden_size, 0, 0, at::kFloat, at::kCPU)
       .visit("detection_head.",
              [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
+  return shapes;
+}
+
+Shapes all_shapes(const configs::Config& config, const model::QwenConfig& model) {
+  Shapes shapes = model::parameter_shapes(model);
+  const Shapes head = head_shapes(trainer::head_config(config.detection), model);
+  shapes.insert(shapes.end(), head.begin(), head.end());
   return shapes;
 }
 
@@ -33,112 +43,82 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
 
 int dtype_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
 
-// What autograd keeps per token of one transformer block without recomputation, in units of hidden_size elements: block
-// input, norm, q/k/v, attention output, two residuals, and the MLP's gate, up and product. With recomputation: the
-// input.
-std::int64_t block_elements(std::int64_t hidden, std::int64_t mlp, bool recomputed) {
-  return recomputed ? hidden : 8 * hidden + 3 * mlp;
-}
+struct Counted {
+  std::vector<GroupCount> groups;
+  std::vector<std::int64_t> trainable;  // elements, registration order
+  std::int64_t frozen = 0;              // elements
+  std::int64_t embedding = -1;          // index in `trainable`
+};
 
-std::int64_t estimate_activations(const configs::Config& config, const model::QwenConfig& m) {
-  const std::int64_t bytes = dtype_bytes(config.model.dtype);
-  const std::int64_t patches = config.batch.max_vision_tokens * m.vision.merge_unit();
-  const std::int64_t vision =
-      patches * m.vision.depth *
-      block_elements(m.vision.hidden_size, m.vision.intermediate_size, config.model.checkpoint_vision);
-  const std::int64_t language =
-      config.batch.max_tokens * m.text.num_layers *
-      block_elements(m.text.hidden_size, m.text.intermediate_size, config.model.checkpoint_language);
-  const std::int64_t logits =
-      3 * config.model.logits_chunk_tokens * m.text.vocab_size * 4;  // fp32: logits, softmax, gradient
-  return (vision + language) * bytes + logits;
-}
-
-}  // namespace
-
-RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks) {
-  RunPlan plan;
+Counted count_parameters(const configs::Config& config, const model::QwenConfig& model) {
   const auto rules = trainer::group_rules(config);
   const auto lrs = trainer::group_lrs(config.groups);
+  Counted counted;
   for (std::size_t g = 0; g < rules.size(); ++g) {
-    plan.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
+    counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
   }
-  Shapes shapes = model::parameter_shapes(model);
-  const Shapes head = head_shapes(trainer::head_config(config.detection), model);
-  shapes.insert(shapes.end(), head.begin(), head.end());
-  std::vector<std::int64_t> trainable;
-  std::int64_t frozen = 0;
-  for (const auto& [name, shape] : shapes) {
+  for (const auto& [name, shape] : all_shapes(config, model)) {
     const auto rule =
         std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
     if (rule == rules.end()) throw ConfigError("parameter " + name + " belongs to no learning-rate group");
-    GroupCount& group = plan.groups[rule - rules.begin()];
+    GroupCount& group = counted.groups[static_cast<std::size_t>(rule - rules.begin())];
     ++group.tensors;
     group.elements += product(shape);
-    if (rule->frozen)
-      frozen += product(shape);
-    else
-      trainable.push_back(product(shape));
+    if (rule->frozen) {
+      counted.frozen += product(shape);
+      continue;
+    }
+    if (name == "model.embed_tokens.weight") counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
+    counted.trainable.push_back(product(shape));
   }
+  return counted;
+}
+
+sharding::PlanInput engine_input(const configs::Config& config, const Counted& counted, int ranks) {
   sharding::PlanInput input;
-  input.trainable_elements = sharding::flat_elements(trainable);
-  input.frozen_elements = frozen;
+  input.trainable_elements = sharding::flat_elements(counted.trainable);
+  input.frozen_elements = counted.frozen;
   input.world_size = ranks;
   input.bucket_bytes = config.sharding.bucket_bytes;
   input.param_bytes = dtype_bytes(config.model.dtype);
   input.wire_bytes = dtype_bytes(config.sharding.wire_dtype);
-  input.micro_batches_per_rank = config.batch.micro_batches_per_step / ranks;
+  input.largest_parameter = counted.trainable.empty() ? 0 : std::ranges::max(counted.trainable);
+  input.num_parameters = static_cast<std::int64_t>(counted.trainable.size());
+  input.num_groups = static_cast<std::int64_t>(counted.groups.size());
+  input.micro_batches_per_rank = std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.native_reduce = config.sharding.reduce == "native";
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
-  plan.memory = sharding::plan_memory(input);
-  plan.activation_bytes = estimate_activations(config, model);
-  plan.available_bytes = this_machine().memory_bytes;
+  return input;
+}
+
+}  // namespace
+
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
+                  const MicroBatchShape& shape, std::int64_t available_bytes) {
+  const bool gpu = config.run.device == "cuda";
+  Counted counted = count_parameters(config, model);
+  RunPlan plan;
+  plan.ranks = ranks;
+  plan.memory = sharding::plan_memory(engine_input(config, counted, ranks));
+  plan.shape = shape;
+  plan.activations = estimate_activations(config, model, shape);
+  if (gpu) plan.memory.transient.snapshot = 0;  // on the host
+  plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
+  plan.available_bytes = available_bytes > 0 ? available_bytes : gpu ? kGpuMemory : this_machine().memory_bytes / ranks;
+  plan.trainable_elements = sharding::flat_elements(counted.trainable);
+  plan.trainable_tensors = static_cast<std::int64_t>(counted.trainable.size());
+  if (model.text.tie_word_embeddings && counted.embedding >= 0) {  // later registered ones lie before it
+    plan.tied_offset = sharding::flat_elements(std::span(counted.trainable).subspan(counted.embedding + 1));
+  }
+  plan.groups = std::move(counted.groups);
   return plan;
 }
 
-std::string memory_table(const RunPlan& plan) {
-  std::string text;
-  const auto row = [&](const char* what, std::int64_t bytes) {
-    text += fmt::format("  {:<28}{:>12}\n", what, human_bytes(bytes));
-  };
-  const sharding::EngineBytes& b = plan.memory.bytes;
-  row("parameters", b.parameters);
-  row("frozen parameters", plan.memory.frozen_parameters);
-  row("gradient shard (fp32)", b.gradient_shard);
-  row("master shard", b.master);
-  row("moments shard", b.moments);
-  row("local accumulation (fp32)", b.accumulation);
-  row("staging of the reduction", b.staging);
-  row("activations, estimated", plan.activation_bytes);
-  row("total", plan.rank_bytes());
-  return text;
-}
-
-std::string format_plan(const RunPlan& plan, const configs::Config& config, int ranks) {
-  std::string text =
-      fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
-  for (const GroupCount& g : plan.groups) {
-    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr, g.weight_decay,
-                        g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
-  }
-  const std::int64_t total = plan.rank_bytes();
-  text += fmt::format("\nbytes per rank, {} ranks, {} weights:\n", ranks, config.model.dtype);
-  text += memory_table(plan);
-  text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
-                      human_bytes(plan.memory.reduce_bytes_per_step), human_bytes(plan.memory.gather_bytes_per_step));
-  if (config.run.device == "cpu" && total * ranks > plan.available_bytes) {
-    text += fmt::format(
-        "does NOT fit: {} ranks on this machine want {}, {} are available. Use more nodes, bf16 weights "
-        "(model.dtype), smaller batch.max_tokens, or model.checkpoint_language: true\n",
-        ranks, human_bytes(total * ranks), human_bytes(plan.available_bytes));
-  } else if (config.run.device == "cpu") {
-    text += fmt::format("fits: {} ranks on this machine want {}, {} are available\n", ranks, human_bytes(total * ranks),
-                        human_bytes(plan.available_bytes));
-  }
-  return text;
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks) {
+  return make_plan(config, model, ranks, largest_allowed(config));
 }
 
 }  // namespace muster::launcher

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "launcher/plan_activations.h"
 #include "model/config.h"
 #include "sharding/memory_plan.h"
 
@@ -18,20 +19,45 @@ struct GroupCount {
 };
 
 struct RunPlan {
-  std::vector<GroupCount> groups;     // law 3's order
-  sharding::MemoryPlan memory;        // of one rank
-  std::int64_t activation_bytes = 0;  // estimate for the largest micro-batch
-  std::int64_t available_bytes = 0;   // of this machine, shared by the ranks on it
-  std::int64_t rank_bytes() const { return memory.bytes.total() + memory.frozen_parameters + activation_bytes; }
+  int ranks = 1;
+  std::vector<GroupCount> groups;  // law 3's order
+  sharding::MemoryPlan memory;     // of one rank
+  MicroBatchShape shape;           // the micro-batch that activations are estimated for
+  ActivationBytes activations;
+  std::int64_t process_bytes = 0;    // program and libraries
+  std::int64_t available_bytes = 0;  // for one rank
+  std::int64_t trainable_elements = 0, trainable_tensors = 0;
+  std::int64_t tied_offset = -1;  // flat position of a tied embedding, -1: none is trained
+
+  std::int64_t states() const { return memory.bytes.total() + memory.transient.total() + memory.frozen_parameters; }
+  std::int64_t total() const { return states() + activations.total() + process_bytes; }
+  bool fits() const { return total() <= available_bytes; }
 };
 
-// Throws ConfigError naming a parameter that belongs to no group.
-RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks);
+// `available_bytes` 0: this machine's memory shared by the ranks, or 80 GiB on a GPU. Throws ConfigError naming a
+// parameter that belongs to no group.
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
+                  const MicroBatchShape& shape, std::int64_t available_bytes = 0);
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks);  // for the largest allowed
 
-// Who holds what on one rank, one line each.
-std::string memory_table(const RunPlan& plan);
+// Who holds what on one rank, one line and bar each. `colour`: with terminal escapes.
+std::string memory_table(const RunPlan& plan, bool colour = false);
 
-// The table people read; ends with what to change when it does not fit `ranks_per_node` ranks on this machine.
-std::string format_plan(const RunPlan& plan, const configs::Config& config, int ranks);
+// The table people read.
+std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour);
+
+// One key to set, and what one rank holds with it and all before it.
+struct Change {
+  std::string set;  // "model.checkpoint_language=true"
+  std::string why;
+  std::int64_t total_after = 0;
+};
+struct Advice {
+  std::vector<Change> changes;
+  bool fits = false;  // with all of them
+};
+// What to change until it fits; each change was planned again and helps. Nothing for a plan that fits.
+Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan);
+std::string format_advice(const Advice& advice, const RunPlan& plan);
 
 }  // namespace muster::launcher

@@ -236,7 +236,7 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
   }
   if (offered == 0) return {};  // GPUs of unknown size
   const int sharers = gpu ? 1 : std::max(ranks_here, 1);
-  const std::int64_t wanted = plan.rank_bytes() * sharers, states = wanted - plan.activation_bytes * sharers;
+  const std::int64_t wanted = plan.total() * sharers, states = wanted - plan.activations.total() * sharers;
   const std::string what = fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
                                        human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");
   const std::string fix = "`muster plan CONFIG` shows who holds what and what to change";

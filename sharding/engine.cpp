@@ -76,6 +76,7 @@ struct ZeroEngine::Impl {
   std::vector<std::int64_t> param_steps;  // per parameter: updates it got, the same on all ranks
   std::vector<std::int64_t> used;         // per parameter: ranks with a gradient, as agreed for this step
   std::int64_t steps_taken = 0;
+  TransientBytes step_peak;
 };
 
 static EngineCore& checked_layout(EngineCore& core, std::string& text) {
@@ -249,6 +250,8 @@ std::int64_t ZeroEngine::empty_partition_cache(bool trim_host) {
   const std::int64_t released = my.reducer.staging_bytes() + drop_gradients(my.core.registry.trainable()) +
                                 drop_gradients(my.core.registry.frozen());
   my.reducer.release_staging();
+  my.step_peak = my.core.ledger->peak();
+  my.core.ledger->restart();
   if (trim_host) malloc_trim(0);
   return released;
 }
@@ -280,6 +283,8 @@ EngineBytes ZeroEngine::planned_bytes() const {
       .bytes;
 }
 
+TransientBytes ZeroEngine::step_peak() const { return impl_->step_peak; }
+
 const ParamRegistry& ZeroEngine::registry() const { return impl_->core.registry; }
 const Collective& ZeroEngine::collective() const { return *impl_->core.collective; }
 std::int64_t ZeroEngine::steps_taken() const { return impl_->steps_taken; }
@@ -294,6 +299,9 @@ std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
                       .param_steps = impl_->param_steps,
                       .loss_scale = impl_->scaler.state()};
   snapshot->tensors = impl_->state.export_shard();
+  for (at::Tensor* tensor : {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
+    *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
+  }
   return snapshot;
 }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "sharding/collective.h"
+#include "sharding/ledger.h"
 #include "sharding/loss_scaler.h"
 #include "sharding/param_registry.h"
 
@@ -120,6 +121,8 @@ class ZeroEngine {
 
   EngineBytes bytes() const;
   EngineBytes planned_bytes() const;
+  // The most that was held for a while only, in the step that the newest empty_partition_cache() ended.
+  TransientBytes step_peak() const;
 
   const ParamRegistry& registry() const;
   const Collective& collective() const;

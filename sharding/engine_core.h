@@ -12,6 +12,7 @@
 #include "sharding/engine.h"
 #include "sharding/flat_space.h"
 #include "sharding/kernels.h"
+#include "sharding/ledger.h"
 
 namespace muster::sharding {
 
@@ -26,6 +27,7 @@ class EngineCore {
   const FlatSpace space;
   const ShardLayout layout;
   const std::unique_ptr<Kernels> kernels;
+  const std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>();  // outlived by a snapshot being written
 
   const Param& param(int index) const { return registry.trainable()[static_cast<std::size_t>(index)]; }
   int num_params() const { return static_cast<int>(registry.trainable().size()); }

@@ -26,7 +26,12 @@ std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
 
 GradReducer::GradReducer(EngineCore& core)
     : core_(core),
-      staging_([&core] { return core.empty(core.layout.window_elements(), core.wire_type()); }, kStagingWindows),
+      staging_(
+          [&core] {
+            return core.ledger->counted(core.empty(core.layout.window_elements(), core.wire_type()),
+                                        &TransientBytes::staging);
+          },
+          kStagingWindows),
       windows_(static_cast<std::size_t>(core.layout.num_windows())),
       first_local_(first_local_window(core.layout, core.options.accumulation_budget_bytes)),
       shard_(core.zeros(core.layout.shard_elements(), at::kFloat)),
@@ -59,6 +64,7 @@ void GradReducer::on_gradient(int param) {
   if (!grad.defined()) return;
   const at::Tensor gradient = grad.detach().contiguous().view(-1);
   grad.reset();
+  const LedgerEntry held(*core_.ledger, &TransientBytes::gradient, static_cast<std::int64_t>(gradient.nbytes()));
   const bool again = std::exchange(fired_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
   const bool earlier = std::exchange(used_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
   const Slot& slot = core_.space.of_param(param);
@@ -167,7 +173,7 @@ void GradReducer::zero_uncovered(int window, const at::Tensor& buffer, const std
 void GradReducer::make_receive() {
   if (core_.world_size() == 1 || receive_.defined()) return;
   const std::int64_t slice = core_.layout.window_elements() / core_.world_size();
-  receive_ = core_.empty(slice * slices_received(), core_.wire_type());
+  receive_ = core_.ledger->counted(core_.empty(slice * slices_received(), core_.wire_type()), &TransientBytes::receive);
 }
 
 std::int64_t GradReducer::slices_received() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sharding/exact_sum.h"
 #include "sharding/flat_space.h"
 
 namespace muster::sharding {
@@ -24,7 +25,12 @@ MemoryPlan plan_memory(const PlanInput& input) {
   const std::int64_t sharded = std::min(first_local * layout.window_elements(), layout.padded_elements());
   plan.bytes.accumulation = (layout.padded_elements() - sharded) * 4;
   const std::int64_t received = window_bytes / (input.native_reduce ? input.world_size : 1);
-  plan.peak_staging = window_bytes * kStagingWindows + (input.world_size > 1 ? received : 0);
+  plan.transient.staging = window_bytes * std::min<std::int64_t>(kStagingWindows, layout.num_windows());
+  plan.transient.receive = input.world_size > 1 ? received : 0;
+  plan.transient.gradient = input.largest_parameter * input.param_bytes;
+  plan.transient.consensus =
+      8 * (2 * input.world_size + 1 + input.num_parameters + ExactSum::kLimbs * input.num_groups);
+  plan.transient.snapshot = shard * 12;
   plan.frozen_parameters = input.frozen_elements * input.param_bytes;
   const std::int64_t sharded_others = sharded / input.world_size * (input.world_size - 1);
   plan.reduce_bytes_per_step =

@@ -22,11 +22,14 @@ struct PlanInput {
   bool native_reduce = false;
   MasterKind master = MasterKind::kFloat32;
   bool bf16_moments = false;
+  std::int64_t largest_parameter = 0;  // elements of one trainable parameter
+  std::int64_t num_parameters = 0, num_groups = 0;
 };
 
 struct MemoryPlan {
-  EngineBytes bytes;              // held between steps: staging is 0
-  std::int64_t peak_staging = 0;  // during backward, while gradients come in about reverse registration order
+  EngineBytes bytes;         // held between steps: staging is 0
+  TransientBytes transient;  // the most of each kind, while gradients come in about reverse registration order; of the
+                             // consensus what the layout alone decides
   std::int64_t frozen_parameters = 0;
   std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;  // sent by one rank
 };

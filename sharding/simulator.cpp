@@ -37,6 +37,7 @@ class StepModel {
   explicit StepModel(const SimulationInput& input)
       : in_(input),
         layout_(input.trainable_elements, input.world_size, input.bucket_bytes / input.wire_bytes),
+        first_local_(first_local_window(layout_, input.accumulation_budget_bytes)),
         gathered_(static_cast<std::size_t>(layout_.num_windows()), 0.0) {}
 
   // Steps until the first one's missing gathers are forgotten; the last is the result.
@@ -75,15 +76,16 @@ class StepModel {
 
   // A window's gradients need one of kStagingWindows buffers: the one before those must be back.
   void backward() {
-    const int deferred =
+    const int tied =
         in_.deferred_from < 0 ? windows() : static_cast<int>(in_.deferred_from / layout_.window_elements());
+    const int deferred = std::min(tied, first_local_);
     for (int w = 0; w < windows(); ++w) {
       compute(Work::kBackward, w, share(w) * (in_.backward_s + in_.copy_s));
       if (w >= deferred) continue;
       if (reduced_.size() >= kStagingWindows) wait(reduced_[reduced_.size() - kStagingWindows]);
       reduce(w);
     }
-    for (int w = deferred; w < windows(); ++w) reduce(w);
+    for (int w = deferred; w < first_local_; ++w) reduce(w);
   }
 
   void reduce(int window) {
@@ -95,6 +97,7 @@ class StepModel {
   }
 
   void consensus() {
+    for (int w = first_local_; w < windows(); ++w) reduce(w);
     wait(wire_);
     wait(post(Work::kConsensus, -1, all_reduce_seconds(in_.consensus_bytes, in_.world_size, in_.network), 0));
     reduced_.clear();
@@ -133,6 +136,7 @@ class StepModel {
 
   const SimulationInput& in_;
   const ShardLayout layout_;
+  const int first_local_;                   // windows from here on accumulate on each rank
   std::vector<double> gathered_, reduced_;  // when: per window; per reduction of this step
   double main_ = 0, wire_ = 0, start_ = 0;  // clocks of the two lanes
   Simulation result_;

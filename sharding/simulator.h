@@ -30,7 +30,9 @@ struct SimulationInput {
   int param_bytes = 4, wire_bytes = 4;
   std::int64_t micro_batches_per_rank = 1;
   bool overlap = true;
-  bool native_reduce = false;       // a reduce-scatter that adds on its way, instead of all-to-all and ordered sum
+  bool native_reduce = false;  // a reduce-scatter that adds on its way, instead of all-to-all and ordered sum
+  std::int64_t accumulation_budget_bytes =
+      0;                            // the last windows, as far as it reaches, are reduced once, before the consensus
   std::int64_t deferred_from = -1;  // flat position of the first tied parameter: its window and those after it wait for
                                     // the end of backward; -1: none
   std::int64_t consensus_bytes = 0;

@@ -146,7 +146,7 @@ fs::path find_model(const configs::Model& model) {
   std::vector<std::string> tried;
   for (const std::string& candidate : model.path) {
     const fs::path path = candidate;
-    if (fs::exists(path / "config.json") || (fs::exists(path) && path.filename() == "config.json")) return path;
+    if (fs::exists(path / "config.json") || (fs::is_regular_file(path) && path.extension() == ".json")) return path;
     tried.push_back(candidate);
   }
   std::string list;

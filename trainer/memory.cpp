@@ -1,5 +1,6 @@
 #include "trainer/memory.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,7 +17,12 @@ std::int64_t resident_bytes() {
 std::int64_t peak_resident_bytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;   // Linux counts KiB
+  return usage.ru_maxrss * 1024;  // Linux counts KiB
+}
+
+std::int64_t heap_bytes() {
+  const struct mallinfo2 info = ::mallinfo2();
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
 }
 
 }  // namespace muster::trainer

@@ -5,7 +5,7 @@
 
 namespace muster::trainer {
 
-MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up) {
+MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up, Tolerance tolerance) {
   const std::size_t n = samples.size() > warm_up ? samples.size() - warm_up : 0;
   if (n < 2) return {0, 0, true};
   double mean_x = 0, mean_y = 0;
@@ -21,10 +21,9 @@ MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t war
     covariance += dx * (static_cast<double>(samples[warm_up + i]) - mean_y);
     variance += dx * dx;
   }
-  constexpr double kNoiseBytes = 8 << 20;
   const double slope = covariance / variance;
   const double grown = slope * static_cast<double>(n - 1);
-  return {slope, grown, grown < std::max(kNoiseBytes, 0.01 * mean_y)};
+  return {slope, grown, grown < std::max(tolerance.bytes, tolerance.of_mean * mean_y)};
 }
 
 }  // namespace muster::trainer

@@ -1,4 +1,4 @@
-// Is memory flat over steps? Least squares over resident sizes after warm-up.
+// Is memory flat over steps? Least squares over sizes after warm-up.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,13 @@ struct MemorySlope {
   bool flat = false;            // grew by less than the tolerance over the measured steps
 };
 
-// `samples`: one per step. The first `warm_up` are left out: allocators fill their pools there. Tolerance: 1 % of the mean,
-// at least 8 MiB, which is what allocator noise reaches.
-MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up);
+// What a curve may grow without being called a leak: the larger of both.
+struct Tolerance {
+  double bytes = 8 << 20;   // what allocator noise reaches in the resident set
+  double of_mean = 0.01;
+};
+
+// `samples`: one per step. The first `warm_up` are left out: allocators fill their pools there.
+MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up, Tolerance tolerance = {});
 
 }  // namespace muster::trainer

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/flight_recorder.h"
+#include "sharding/tensor_meter.h"
 
 namespace muster::trainer {
 
@@ -25,6 +26,7 @@ class StepTimer {
     since_ = now;
     phase_ = phase;
     recorder_.record(phase);
+    sharding::TensorMeter::enter(phase);
   }
   // Ends the step: returns its phases and starts from zero.
   Seconds lap() {

@@ -32,6 +32,15 @@ std::uint64_t noise_seed(std::int64_t run_seed, std::int64_t step, std::int64_t 
   return splitmix64(static_cast<std::uint64_t>(run_seed) ^ splitmix64(static_cast<std::uint64_t>(step * micro_batches + index)));
 }
 
+// What rank 0's engine holds between steps, and the most of each transient kind within this one.
+void append_engine_memory(MetricsRow& row, const sharding::ZeroEngine& engine) {
+  const sharding::TransientBytes peak = engine.step_peak();
+  const std::pair<const char*, std::int64_t> numbers[] = {
+      {"memory.engine", engine.bytes().total()}, {"memory.staging", peak.staging},     {"memory.receive", peak.receive},
+      {"memory.gradient", peak.gradient},        {"memory.consensus", peak.consensus}, {"memory.snapshot", peak.snapshot}};
+  for (const auto& [name, bytes] : numbers) row.emplace_back(name, static_cast<double>(bytes));
+}
+
 }  // namespace
 
 // --- one step --------------------------------------------------------------------------------------------------------
@@ -296,6 +305,7 @@ void Trainer::log_step(const StepStats& stats) {
       {"seconds.communication", t.communication}, {"seconds.optimizer", t.optimizer},
       {"loss_scale", stats.loss_scale}, {"wire_bytes", static_cast<double>(stats.wire_bytes)}, {"memory_bytes", static_cast<double>(stats.memory_bytes)}};
   row.insert(row.end(), std::begin(numbers), std::end(numbers));
+  append_engine_memory(row, *zero_);
   metrics_->append(row);
   if (stats.step % config_.logging.every_steps != 0 && stats.step != config_.schedule.max_steps) return;
   if (tensorboard_) tensorboard_->write(stats.step, row);

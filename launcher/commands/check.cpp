@@ -57,7 +57,7 @@ void check(const CheckArguments& a) {
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   check_pack("data.train", config.data.train, tokenizer, encoder, config);
   check_pack("data.val", config.data.val, tokenizer, encoder, config);
-  fmt::print("\n{}", format_plan(make_plan(config, model, a.ranks), config, a.ranks));
+  fmt::print("\n{}", format_plan(make_plan(config, model, a.ranks), config, false));
 }
 
 }  // namespace

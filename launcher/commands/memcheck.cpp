@@ -1,4 +1,5 @@
-// muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slope (diary quick command 3).
+// muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slopes (diary quick command 3).
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
 
@@ -7,46 +8,78 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "launcher/commands.h"
+#include "launcher/plan.h"
 #include "launcher/run_context.h"
-#include "trainer/memory_slope.h"
-#include "trainer/train_loop.h"
+#include "trainer/from_config.h"
+#include "trainer/memcheck.h"
 
 namespace muster::launcher {
 namespace {
 
 struct MemcheckArguments {
   ConfigArguments config;
-  std::int64_t steps = 60;
+  std::int64_t steps = 60, planted_bytes = 0;
 };
 
-int memcheck(const MemcheckArguments& a) {
-  const TempDir scratch("muster-memcheck");
+void print_curve(const char* what, const trainer::MemoryCurve& curve) {
+  fmt::print("{:<22}{:>12}{:>12}{:>14.2f} KiB  {}\n", what, human_bytes(curve.samples.front()),
+             human_bytes(curve.samples.back()), curve.slope.bytes_per_step / 1024,
+             curve.slope.flat ? "flat" : "LEAKING");
+}
+
+void print_engine(const sharding::EngineBytes& b) {
+  fmt::print("engine between steps, as promised: parameters {}  gradient shard {}  master {}  moments {}  staging {}\n",
+             human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master), human_bytes(b.moments),
+             human_bytes(b.staging));
+}
+
+double error_percent(std::int64_t planned, std::int64_t measured) {
+  return 100 * (static_cast<double>(planned) / static_cast<double>(measured) - 1);
+}
+
+// What `muster plan` says of the same run.
+void print_plan(const configs::Config& config, const trainer::MemoryReport& report) {
+  const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
+  const RunPlan plan = make_plan(config, model, 1, largest_in_pack(config, model));
+  const std::int64_t total = plan.total() - plan.memory.transient.snapshot;  // no checkpoint is written here
+  const std::int64_t tensors = total - plan.process_bytes;
+  fmt::print("{:<22}{:>12}{:>12}{:>14}\n", "peak of a step", "planned", "measured", "error");
+  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "tensors", human_bytes(tensors), human_bytes(report.tensor_peak),
+             error_percent(tensors, report.tensor_peak));
+  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "resident set", human_bytes(total), human_bytes(report.resident_peak),
+             error_percent(total, report.resident_peak));
+}
+
+configs::Config scratch_config(const MemcheckArguments& a, const fs::path& run_dir) {
   configs::Config config = a.config.load();
-  config.run.dir = scratch.path().string();
+  config.run.dir = run_dir.string();
   config.data.val.clear();
   config.checkpoint = {0, 1, false};
   config.eval.every_steps = 0;
+  return config;
+}
+
+int memcheck(const MemcheckArguments& a) {
+  const TempDir scratch("muster-memcheck");
+  const configs::Config config = scratch_config(a, scratch.path());
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
+  sharding::TensorMeter meter;
   trainer::Trainer trainer(config, sharding::make_self());
-  std::vector<std::int64_t> resident;
+  std::vector<at::Tensor> planted;
   Progress progress("training", a.steps);
-  for (std::int64_t k = 0; k < a.steps; ++k) {
-    resident.push_back(trainer.train_step().memory_bytes);
-    const sharding::EngineBytes bytes = trainer.engine().bytes(), planned = trainer.engine().planned_bytes();
-    if (bytes != planned) {
-      throw NumericError(fmt::format("step {}: the engine holds {} after empty_partition_cache(), the plan promises {}", k,
-                                     human_bytes(bytes.total()), human_bytes(planned.total())));
-    }
+  const trainer::MemoryReport report = trainer::check_memory(trainer, meter, a.steps, [&](std::int64_t) {
+    if (a.planted_bytes > 0) planted.push_back(at::zeros({a.planted_bytes}, at::kByte));
     progress.add();
-  }
-  const trainer::MemorySlope slope = trainer::fit_memory(resident, resident.size() / 3);
-  const sharding::EngineBytes bytes = trainer.engine().bytes();
-  fmt::print("steps {}  resident {} -> {}  slope {:.1f} KiB/step  {}\n", a.steps, human_bytes(resident.front()),
-             human_bytes(resident.back()), slope.bytes_per_step / 1024, slope.flat ? "flat" : "LEAKING");
-  fmt::print("engine: parameters {}  gradient shard {}  master {}  moments {}  staging {}\n", human_bytes(bytes.parameters),
-             human_bytes(bytes.gradient_shard), human_bytes(bytes.master), human_bytes(bytes.moments),
-             human_bytes(bytes.staging));
-  return slope.flat ? 0 : static_cast<int>(ExitCode::kNumeric);
+  });
+  fmt::print("{:<22}{:>12}{:>12}{:>14}      over {} steps\n", "after a step", "first", "last", "slope", report.steps);
+  print_curve("tensors", report.tensors);
+  print_curve("heap outside tensors", report.heap);
+  print_curve("resident set", report.resident);
+  print_engine(trainer.engine().bytes());
+  print_plan(config, report);
+  if (report.flat()) return 0;
+  fmt::print("LEAKING: {}\n", report.culprit());
+  return static_cast<int>(ExitCode::kNumeric);
 }
 
 }  // namespace
@@ -56,6 +89,8 @@ void add_memcheck(CommandLine& cli) {
   auto a = std::make_shared<MemcheckArguments>();
   a->config.add_to(*command);
   command->add_option("--steps", a->steps, "steps to train")->check(CLI::Range(6, 1000000));
+  command->add_option("--plant-leak", a->planted_bytes, "keep a tensor of so many bytes per step, to see it found")
+      ->check(CLI::PositiveNumber);
   command->callback([&cli, a] { cli.exit_code = memcheck(*a); });
 }
 

@@ -166,7 +166,7 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
         PlanInput input = plan_input(engine.registry(), world, 1024);
         input.accumulation_budget_bytes = budget;
         const MemoryPlan plan = plan_memory(input);
-        const std::int64_t promised = plan.bytes.total() + plan.peak_staging;
+        const std::int64_t promised = plan.bytes.total() + plan.transient.staging + plan.transient.receive;
         expect(peak > plan.bytes.total(), "nothing was staged");
         expect(static_cast<double>(peak) <= 1.02 * static_cast<double>(promised), "more bytes than planned");
       });

@@ -159,6 +159,13 @@ TEST_CASE("simulator: limits that can be worked out by hand", "[unit]") {
     input.deferred_from = 2 * kWindowElements;
     CHECK(simulate_step(input).step_s > free + 0.030);
   }
+  SECTION("windows kept local are reduced once for all micro-batches") {
+    SimulationInput input = six_windows(4, bandwidth_for(0.005, 4));
+    input.micro_batches_per_rank = 3;
+    CHECK(simulate_step(input).wire_s == Approx(4 * 6 * 0.005));
+    input.accumulation_budget_bytes = 2 * kWindowElements * 4;
+    CHECK(simulate_step(input).wire_s == Approx((3 * 4 + 2 + 6) * 0.005));
+  }
   SECTION("events cover the step and never overlap on a lane") {
     const Simulation s = simulate_step(six_windows(4, bandwidth_for(0.018, 4)));
     for (const bool wire : {false, true}) {

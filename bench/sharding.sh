@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# ./run bench sharding [--json] [--rounds R] [--steps S] [--only ENGINE] [--rows FILE]
+# The same 60 M-parameter transformer on 2 CPU ranks of one thread each, fp32 and bf16: ZeroEngine (mpi, gloo) against
+# DeepSpeed ZeRO-2, FSDP2 and DDP + ZeroRedundancyOptimizer (Gloo). Each runs R times, in turn; the fastest round counts,
+# since another load of the machine only ever adds time. The peers live in a throw-away environment in the cache folder.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+readonly kCache="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}" kRanks=2
+readonly kVenv="$kCache/bench_peers/venv"
+json=0 rounds=3 steps=8 only= rows=
+while [ $# -gt 0 ]; do case "$1" in
+  --json) json=1 ;;
+  --rounds) rounds=$2; shift ;;
+  --steps) steps=$2; shift ;;
+  --only) only=$2; shift ;;
+  --rows) rows=$2; shift ;;
+  *) echo "bench sharding: unknown option $1; there are --json, --rounds R, --steps S, --only ENGINE, --rows FILE" >&2; exit 64 ;;
+esac; shift; done
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DS_ACCELERATOR=cpu DS_BUILD_OPS=0 MAX_JOBS=2 GLOO_SOCKET_IFNAME=lo
+export TORCH_EXTENSIONS_DIR="$kCache/bench_peers_ops"
+say() { printf '[bench] %s\n' "$*" >&2; }
+
+[ -f build/build.ninja ] || { say "build first: ./run build"; exit 69; }
+cmake --build build --target bench_sharding >&2
+
+# Complete or absent. DeepSpeed is a source package: it builds against the torch that is there, with no op compiled.
+if [ ! -f "$kVenv/complete" ]; then
+  say "making the peers' environment in $kVenv (5 GB: torch needs its CUDA libraries to start, even on a CPU)"
+  rm -rf "$kVenv"
+  python3 -m venv "$kVenv" || { say "needs Python's venv: apt-get install python3-venv"; exit 69; }
+  "$kVenv/bin/pip" install -q --disable-pip-version-check torch==2.11.0 numpy setuptools wheel >&2
+  "$kVenv/bin/pip" install -q --disable-pip-version-check --no-build-isolation deepspeed==0.19.8 >&2
+  touch "$kVenv/complete"
+fi
+
+# Rows of earlier calls, when a file of them is named, count as further rounds.
+results=$(mktemp -d); rows="${rows:-$results/all.jsonl}"; trap 'rm -rf "$results"' EXIT
+
+# A network of its own makes the loopback's counter the bytes that these ranks send.
+if unshare -rn true 2>/dev/null; then alone() { unshare -rn bash -c 'ip link set lo up 2>/dev/null; exec "$@"' _ "$@"; }
+else say "no network namespace here: the peers' sent bytes include other traffic on the loopback"; alone() { "$@"; }; fi
+
+ours() { mpirun --oversubscribe --bind-to none -n $kRanks build/bench_sharding "$2" "$1" "$steps"; }
+
+peer_ranks() {
+  local r pids=()
+  for ((r = 0; r < kRanks; ++r)); do
+    RANK=$r LOCAL_RANK=$r WORLD_SIZE=$kRanks LOCAL_WORLD_SIZE=$kRanks MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 20000)) \
+      "$kVenv/bin/python" -W ignore bench/sharding_peers.py "$@" "$steps" & pids+=($!)
+  done
+  wait "${pids[@]}"
+}
+export -f peer_ranks; export kVenv kRanks steps
+
+measure() {   # ENGINE DTYPE
+  local log="$results/$1-$2.log"
+  case "$1" in
+    mpi|gloo) ours "$1" "$2" 2>"$log" ;;
+    *) alone timeout 600 bash -c 'peer_ranks "$@"' _ "$1" "$2" 2>"$log" ;;
+  esac | grep '^{' >>"$rows" || { say "$1 $2 did not run; the end of its output:"; tail -n 5 "$log" >&2; }
+}
+
+for ((round = 0; round < rounds; ++round)); do
+  for dtype in fp32 bf16; do
+    for engine in mpi gloo deepspeed fsdp2 ddp_zero; do
+      [ -z "$only" ] || [ "$only" = "$engine" ] || continue
+      say "round $((round + 1)) of $rounds: $engine $dtype"
+      measure $engine $dtype
+    done
+  done
+done
+python3 bench/sharding_table.py "$rows" $([ $json = 1 ] && echo --json)
