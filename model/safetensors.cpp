@@ -265,7 +265,8 @@ at::Tensor SafetensorsReader::take(const std::string& name) const {
   const auto data = impl_->bytes(entry);
   if (!is_aligned(data, entry.dtype) || !make_writable(*file.mapping)) return copy(name);
   const auto pages = whole_pages(data);
-  if (!pages.empty() && ::madvise(pages.data(), pages.size(), MADV_POPULATE_READ) != 0 && errno != EINVAL)
+  if (!pages.empty() && ::madvise(pages.data(), pages.size(), MADV_POPULATE_READ) != 0 &&
+      (errno == EFAULT || errno == EIO))
     throw CheckpointError(fmt::format("{}: tensor {}: cannot be read: {}; check the disk",
                                       file.mapping->path().string(), name, std::strerror(errno)));
   return at::from_blob(

@@ -39,7 +39,9 @@ struct TextModel {
 
 // The stored weights' dtype, by config.json, unless the command line names one.
 at::ScalarType text_dtype(const GenerateArguments& a, const nlohmann::json& config) {
-  const std::string name = a.dtype.value_or(config.value("dtype", config.value("torch_dtype", "float32")));
+  std::string name = a.dtype.value_or("float32");
+  for (const char* key : {"torch_dtype", "dtype"})
+    if (!a.dtype && config.contains(key) && config[key].is_string()) name = config[key].get<std::string>();
   if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
   return name == "float16" || name == "fp16" ? at::kHalf : at::kFloat;
 }

@@ -87,6 +87,21 @@ TEST_CASE("a checkpoint of every family is exported in shards and loads to the s
   CHECK_THROWS_AS(trainer::export_folder(checkpoint, out, 200'000), UsageError);
 }
 
+TEST_CASE("a Qwen3-VL run continues from a checkpoint that has transformers' names", "[ranks]") {
+  const TempDir whole, parts;
+  const auto run = [](const fs::path& dir, int steps) {
+    write_family_config("qwen3_vl", dir);
+    configs::Config config = family_run(dir / "run", dir);
+    config.schedule.kind = "constant";
+    config.schedule.max_steps = steps;
+    return run_threads(config, 1).front();
+  };
+  run(parts.path(), 3);
+  const RunResult rest = run(parts.path(), 5), all = run(whole.path(), 5);
+  CHECK(rest.parameters == all.parameters);
+  CHECK(rest.losses == std::vector<double>(all.losses.begin() + 3, all.losses.end()));
+}
+
 TEST_CASE("pixels normalised otherwise than the weights were trained with are refused", "[unit][fault]") {
   const TempDir dir;
   write_family_config("qwen3_vl", dir.path());
