@@ -47,13 +47,13 @@ std::string memory_table(const RunPlan& plan, bool colour = false);
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour);
 
 // One key to set, and what one rank holds with it and all before it.
-struct Change {
+struct PlannedChange {
   std::string set;  // "model.checkpoint_language=true"
   std::string why;
   std::int64_t total_after = 0;
 };
 struct Advice {
-  std::vector<Change> changes;
+  std::vector<PlannedChange> changes;
   bool fits = false;  // with all of them
 };
 // What to change until it fits; each change was planned again and helps. Nothing for a plan that fits.

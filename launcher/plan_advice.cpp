@@ -72,7 +72,7 @@ std::vector<Candidate> candidates() {
 using Sequence = std::vector<std::size_t>;
 
 struct Outcome {
-  std::vector<Change> changes;  // one per candidate, as set last
+  std::vector<PlannedChange> changes;  // one per candidate, as set last
   RunPlan plan;
   bool applicable = true;
 };

@@ -95,7 +95,7 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, bool
 std::string format_advice(const Advice& advice, const RunPlan& plan) {
   if (plan.fits()) return "";
   std::string text = "to make it fit, in this order (each was planned again):\n", command;
-  for (const Change& change : advice.changes) {
+  for (const PlannedChange& change : advice.changes) {
     text += fmt::format("  {:<42}{:>12}  {}\n", change.set, human_bytes(change.total_after), change.why);
     command += (change.set.starts_with('-') ? " " : " --set ") + change.set;
   }

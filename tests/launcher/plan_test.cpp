@@ -65,7 +65,7 @@ TEST_CASE("plan: what does not fit comes with changes that were planned again", 
   REQUIRE(advice.fits);
   REQUIRE_FALSE(advice.changes.empty());
   std::int64_t before = tight.total();
-  for (const Change& change : advice.changes) {
+  for (const PlannedChange& change : advice.changes) {
     CHECK(change.total_after < before);
     before = change.total_after;
   }

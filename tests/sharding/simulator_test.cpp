@@ -48,6 +48,9 @@ class SlowLink final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     delayed([&] { inner_->all_to_all(send, receive); });
   }
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+    delayed([&] { inner_->reduce_scatter_sum(send, receive, type); });
+  }
   void all_gather(std::span<std::byte> buffer) override {
     delayed([&] { inner_->all_gather(buffer); });
   }
