@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include <algorithm>
+#include <cctype>
 
 #include <cerrno>
 #include <cstring>
@@ -24,7 +26,8 @@ namespace {
 // Owns a file descriptor.
 struct Fd {
   int fd;
-  Fd(const fs::path& path, int flags, mode_t mode, const char* what) : fd(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
+  Fd(const fs::path& path, int flags, mode_t mode, const char* what)
+      : fd(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
     if (fd < 0) fail(what, path);
   }
   ~Fd() { ::close(fd); }
@@ -35,6 +38,13 @@ struct Fd {
 std::string to_hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
 
 }  // namespace
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension;
+}
 
 std::string read_text(const fs::path& path) {
   const MappedFile file(path);

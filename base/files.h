@@ -11,6 +11,7 @@ namespace muster {
 
 namespace fs = std::filesystem;
 
+std::string lower_extension(const fs::path& path);                 // ".jpg" of "A.JPG"
 std::string read_text(const fs::path& path);                       // throws IoError
 // Writes next to `path`, fsyncs, renames over it, fsyncs the folder. Throws IoError, leaving the old file.
 void write_text(const fs::path& path, std::string_view text);

@@ -2,8 +2,6 @@
 // that only some micro-batches reach. And N ranks to train it.
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include <cstring>
 #include <exception>
 #include <functional>
