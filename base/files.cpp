@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
 #include <algorithm>
 #include <cctype>
-
 #include <cerrno>
 #include <cstring>
 #include <utility>
