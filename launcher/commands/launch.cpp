@@ -108,6 +108,10 @@ std::vector<Rung> usable_ladder(const LaunchOptions& options, const configs::Con
   return ladder;
 }
 
+bool in_colour(const LaunchOptions& options) {
+  return wants_colour(options.colour, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
+}
+
 LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
   const fs::path self = executable_path(), wrapper = self.parent_path() / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
@@ -142,7 +146,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.micro_batches_per_step = config.batch.micro_batches_per_step;
   spec.min_ranks = config.launch.min_ranks;
   spec.ladder = usable_ladder(options, config);
-  spec.colour = wants_colour(options.colour, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
+  spec.colour = in_colour(options);
   if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
   if (!options.container.empty()) enter_container(spec, options.container, config.run.device == "cuda");
   return spec;
@@ -167,11 +171,6 @@ LaunchOptions debug_options(LaunchOptions options) {
   return options;
 }
 
-log::Colour log_colour(const std::string& choice) {
-  const bool colour = wants_colour(choice, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
-  return colour ? log::Colour::kAlways : log::Colour::kNever;
-}
-
 int launch(const LaunchOptions& asked) {
   const LaunchOptions options = asked.debug ? debug_options(asked) : asked;
   const configs::Config config = configs::load(options.config, options.overrides);
@@ -181,7 +180,7 @@ int launch(const LaunchOptions& asked) {
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
              .console = true,
-             .colour = log_colour(options.colour),
+             .colour = in_colour(options) ? log::Colour::kAlways : log::Colour::kNever,
              .tag = "launcher"});
   const LaunchSpec spec = make_spec(options, config);
   preflight(options, config, spec);
