@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/qwen_vl.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -46,7 +47,8 @@ at::Tensor inverse_frequencies(double theta, std::int64_t dim) {
 }
 
 Rotary from_angles(const at::Tensor& angles, at::ScalarType dtype, at::Device device) {  // [tokens, head_dim / 2]
-  return {angles.cos().to(device, dtype).unsqueeze(1), angles.sin().to(device, dtype).unsqueeze(1)};
+  const at::Tensor there = upload(angles, device);
+  return {there.cos().to(dtype).unsqueeze(1), there.sin().to(dtype).unsqueeze(1)};
 }
 
 struct Grid {

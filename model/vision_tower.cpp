@@ -8,6 +8,7 @@
 #include "model/attention.h"
 #include "model/learned_positions.h"
 #include "model/recompute.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -47,7 +48,7 @@ at::Tensor as_patches(const at::Tensor& pixel_values, const at::Tensor& grid_thw
 
 // Reorders rows in groups of `unit`.
 at::Tensor reorder(const at::Tensor& x, std::int64_t unit, const std::vector<std::int64_t>& order) {
-  const at::Tensor index = at::tensor(order, at::kLong).to(x.device());
+  const at::Tensor index = upload(order, x.device());
   return x.unflatten(0, {-1, unit}).index_select(0, index).flatten(0, 1);
 }
 

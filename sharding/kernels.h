@@ -32,11 +32,12 @@ class Kernels {
   // nonfinite[0] (u8) to 1 when a value is NaN or infinite after that.
   virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) = 0;
 
-  // wire: [ranks, n]. acc[i] = ((acc[i] + wire[0][i]) + wire[1][i]) + ...: the order of ranks, never another.
+  // wire: [ranks, n], rows contiguous, any distance apart. acc[i] = ((acc[i] + wire[0][i]) + wire[1][i]) + ...: the
+  // order of ranks, never another.
   virtual void accumulate(const at::Tensor& wire, const at::Tensor& acc) = 0;
 
   // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks, added exactly. A
-  // block that is not finite sets nonfinite[0] instead.
+  // block that is not finite sets nonfinite[0] instead. Carries may be left in the limbs: ExactSum::value() knows them.
   virtual void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) = 0;
 
   virtual void adamw(const AdamWRun& run) = 0;
