@@ -39,6 +39,7 @@ measure card "$python" bench/gpu_report.py card
 if wanted kernels; then measure kernels "$bin/bench_kernels" $((1 << 28)); fi
 if wanted engine; then
   measure engine.muster "$bin/bench_sharding" bf16 nccl "$steps"
+  measure engine.muster.deterministic "$bin/bench_sharding" bf16 nccl "$steps" deterministic
   for name in torch fsdp2 deepspeed; do measure engine.$name peer $name; done
 fi
 if wanted model; then

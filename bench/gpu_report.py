@@ -75,7 +75,7 @@ def table(s):
     for name, row in s.get("kernels", {}).items():
         print(f"{name:<52}{row['ms']:8.3f} ms {row['gb_s']:8.0f} GB/s {100 * row['of_copy']:6.1f} % of copy")
     for name, row in s.get("engine", {}).items():
-        print(f"engine {name:<16}step {1e3 * row['step_s']:8.1f} ms  alone {1e3 * row['alone_s']:8.1f}  engine {1e3 * row['engine_s']:7.1f}"
+        print(f"engine {name:<21}step {1e3 * row['step_s']:8.1f} ms  alone {1e3 * row['alone_s']:8.1f}  engine {1e3 * row['engine_s']:7.1f}"
               f"  peak {row['peak_bytes'] / 2**30:6.2f} GiB  loss {row['loss']:.4f}")
     for name, row in s.get("model", {}).items():
         print(f"model {name:<24}{1e3 * row['step_s']:8.1f} ms {row['tokens_per_s']:9.0f} tokens/s {row['tflop_s']:6.0f} TFLOP/s"

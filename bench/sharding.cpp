@@ -4,7 +4,7 @@
 // 1.04 billion parameters on one GPU, for bench/gpu.sh.
 //
 //   mpirun -n N bench_sharding fp32|bf16 mpi|gloo STEPS       rank 0 prints one JSON object
-//   bench_sharding fp32|bf16 nccl STEPS                       69 when there is no GPU
+//   bench_sharding fp32|bf16 nccl STEPS [deterministic]       69 when there is no GPU
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
@@ -28,9 +28,10 @@ namespace {
 
 struct Size {
   std::int64_t hidden, layers, heads, vocabulary, tokens, bucket_elements;
+  double lr;
 };
-constexpr Size kHostSize{640, 10, 10, 8192, 128, 1 << 20};  // the peers are faster with buckets of 4 Mi elements
-constexpr Size kGpuSize{2048, 20, 16, 8192, 2048, 32 << 20};
+constexpr Size kHostSize{640, 10, 10, 8192, 128, 1 << 20, 1e-4};  // the peers are faster with buckets of 4 Mi elements
+constexpr Size kGpuSize{2048, 20, 16, 8192, 2048, 32 << 20, 1e-5};
 constexpr int kWarmUp = 2;
 
 // Where a run computes, and what.
@@ -92,7 +93,7 @@ class Transformer {
   // tokens [tokens + 1]; mean cross-entropy of the next one. `gate` is told each part before it is used.
   template <typename Gate>
   at::Tensor loss(const at::Tensor& tokens, Gate gate) const {
-    const auto [hidden, layers, heads, vocabulary, length, bucket] = size_;
+    const auto [hidden, layers, heads, vocabulary, length, bucket, lr] = size_;
     std::size_t next = 0;
     const auto take = [&]() -> const at::Tensor& { return named[next++].tensor; };
     const auto norm = [&](const at::Tensor& x) { return at::layer_norm(x, {size_.hidden}, take()); };
@@ -123,6 +124,8 @@ class Transformer {
     const at::Tensor places = at::arange(size_.tokens + 1, named.front().tensor.options().dtype(at::kLong));
     return ((places + rank * 7919 + step * 104729) * 48271).remainder(size_.vocabulary);
   }
+
+  double lr() const { return size_.lr; }
 
   std::vector<NamedTensor> named;
 
@@ -183,7 +186,7 @@ double train_step(ZeroEngine& engine, const Transformer& model, std::int64_t ste
   const at::Tensor loss =
       model.loss(model.tokens(step, ranks.rank()), [&](std::string_view prefix) { engine.await(prefix); });
   engine.backward(loss / ranks.size());
-  const double rates[]{1e-4};
+  const double rates[]{model.lr()};
   engine.step(rates, engine.consensus({}, {}, false));
   engine.empty_partition_cache();
   return loss.item<double>();
@@ -233,9 +236,9 @@ void print(const std::string& backend, const std::string& dtype, int ranks, cons
 
 at::ScalarType type_of(const std::string& dtype) { return dtype == "fp32" ? at::kFloat : at::kBFloat16; }
 
-void run_on_gpu(const std::string& dtype, int steps) {
+void run_on_gpu(const std::string& dtype, int steps, bool deterministic) {
   const CudaLibrary& cuda = load_cuda_library();
-  cuda.use_device(0, /*deterministic=*/true);
+  cuda.use_device(0, deterministic);
   const std::shared_ptr<Collective> alone = cuda.make_nccl("127.0.0.1", 0, 0, 1, std::chrono::seconds(120));
   print("nccl", dtype, 1, measure({at::kCUDA, kGpuSize}, type_of(dtype), alone, steps), 0);
 }
@@ -255,26 +258,27 @@ void run(const std::string& dtype, const std::string& backend, int steps) {
 
 }  // namespace
 
+int usage() {
+  fmt::print(stderr,
+             "usage: mpirun -n N bench_sharding fp32|bf16 mpi|gloo STEPS\n"
+             "       bench_sharding fp32|bf16 nccl STEPS [deterministic]\n");
+  return 64;
+}
+
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fmt::print(stderr,
-               "usage: mpirun -n N bench_sharding fp32|bf16 mpi|gloo STEPS, or bench_sharding fp32|bf16 nccl STEPS\n");
-    return 64;
-  }
-  if (argv[2] == std::string("nccl")) try {
-      run_on_gpu(argv[1], std::stoi(argv[3]));
-      return 0;
-    } catch (const muster::Error& error) {
-      fmt::print(stderr, "bench_sharding: {}\n", error.what());
-      return static_cast<int>(error.exit_code());
-    }
+  if (argc != 4 && argc != 5) return usage();
+  const bool gpu = std::string(argv[2]) == "nccl";
+  if (argc == 5 && !gpu) return usage();
   int level = 0;
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
+  if (!gpu) MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
   try {
-    run(argv[1], argv[2], std::stoi(argv[3]));
+    gpu ? run_on_gpu(argv[1], std::stoi(argv[3]), argc == 5) : run(argv[1], argv[2], std::stoi(argv[3]));
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_sharding: {}\n", error.what());
+    if (const auto* ours = dynamic_cast<const muster::Error*>(&error); gpu)
+      return ours != nullptr ? static_cast<int>(ours->exit_code()) : 70;
     MPI_Abort(MPI_COMM_WORLD, 70);
   }
-  MPI_Finalize();
+  if (!gpu) MPI_Finalize();
+  return 0;
 }

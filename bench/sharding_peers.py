@@ -80,7 +80,7 @@ def tokens_of(step, rank):
     return ((torch.arange(TOKENS + 1, device=DEVICE) + rank * 7919 + step * 104729) * 48271).remainder(VOCABULARY)
 
 
-ADAMW = dict(lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
+ADAMW = dict(lr=1e-5 if GPU else 1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
 
 
 def ddp_zero(dtype):

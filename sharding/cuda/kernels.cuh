@@ -10,8 +10,6 @@
 
 namespace muster::sharding::cuda {
 
-using Bf16Bits = std::uint16_t;  // bfloat16 as its bits; sharding/bfloat16_bits.h needs C++20
-
 using Type = Element;
 
 void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n, bool add,

@@ -8,6 +8,8 @@
 #include "loss_values.h"
 #include "model/attention.h"
 #include "model/detector.h"
+#include "model/fused.h"
+#include "model/rope.h"
 #include "small_model.h"
 #include "support/cuda_or_skip.h"
 #include "tiny_detector.h"
@@ -96,6 +98,38 @@ TEST_CASE("varlen flash attention on a GPU follows the CPU's, with gradients", "
   CHECK(distance(found.dv, expected.dv) < allowed);
 }
 
+TEST_CASE("fused kernels on a GPU follow the CPU's definition, with gradients", "[gpu]") {
+  cuda_or_skip();
+  at::manual_seed(2);
+  const auto type = GENERATE(at::kFloat, at::kBFloat16, at::kHalf);
+  const std::int64_t dim = GENERATE(80, 10);  // 10: element by element
+  const double allowed = type == at::kFloat ? 1e-6 : 5e-3;
+  CAPTURE(c10::toString(type), dim);
+  const at::Tensor qkv = at::randn({37, 3, 4, dim}).to(type), angles = at::randn({37, 1, dim / 2});
+  const at::Tensor weights = at::randn({37, 4, dim});
+  const auto turned = [&](at::Device device, at::ScalarType in) {
+    const at::Tensor leaf = qkv.to(device, in).requires_grad_();
+    const at::Tensor out = rotate(leaf.select(1, 1), {angles.cos().to(device), angles.sin().to(device)});
+    (out * weights.to(device, in)).sum().backward();
+    return std::pair(out.detach(), leaf.grad());
+  };
+  const auto [host_out, host_grad] = turned(kHost, at::kFloat);
+  const auto [gpu_out, gpu_grad] = turned(kGpu, type);
+  CHECK(gpu_out.scalar_type() == type);
+  CHECK(distance(gpu_out, host_out) < allowed);
+  CHECK(distance(gpu_grad, host_grad) < allowed);
+
+  const at::Tensor a = at::randn({33, dim}).to(type), b = at::randn({33, dim}).to(type);
+  const auto gated = [&](at::Device device, at::ScalarType in) {
+    const at::Tensor x = a.to(device, in).requires_grad_(), y = b.to(device, in).requires_grad_();
+    const at::Tensor out = silu_mul(x, y);
+    (out * weights.flatten().narrow(0, 0, 33 * dim).view({33, dim}).to(device, in)).sum().backward();
+    return std::vector<at::Tensor>{out.detach(), x.grad(), y.grad()};
+  };
+  const auto host = gated(kHost, at::kDouble), gpu = gated(kGpu, type);
+  for (std::size_t i = 0; i < host.size(); ++i) CHECK(distance(gpu[i], host[i]) < allowed);
+}
+
 TEST_CASE("segments on a GPU do not see each other", "[gpu]") {
   cuda_or_skip();
   const auto options = at::TensorOptions(kGpu).dtype(at::kBFloat16);
@@ -111,11 +145,12 @@ TEST_CASE("loss and gradients of every family agree between GPU and CPU", "[gpu]
   cuda_or_skip();
   const std::string family = GENERATE("qwen2_5_vl", "qwen2_vl", "qwen3_vl");
   CAPTURE(family);
-  const QwenConfig config = small_family(family);
+  QwenConfig config = small_family(family);
+  config.vision.intermediate_size = 46;  // rows that are no whole 16 bytes
   const std::int64_t dim = 3 * 2 * config.vision.patch_size * config.vision.patch_size;
   const MicroBatch batch = small_batch({{{8, 12}}, {}, {{4, 4}, {12, 8}}}, 9, 5, dim);
   const Trained host = train(config, on(kHost), batch), gpu = train(config, on(kGpu), batch);
-  CHECK(worst(gpu, host) < 2e-4);
+  CHECK(worst(gpu, host) < 3e-5);
   const Trained half = train(config, on(kGpu, at::kBFloat16), batch);
   const Trained host_half = train(config, on(kHost, at::kBFloat16), batch);
   // Two bf16 runs differ from fp32 by about as much; the GPU's may not be the worse one by far.
