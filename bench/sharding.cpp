@@ -23,7 +23,7 @@ using namespace muster::sharding;
 namespace {
 
 constexpr std::int64_t kHidden = 640, kLayers = 10, kHeads = 10, kVocabulary = 8192, kTokens = 128;
-constexpr std::int64_t kBucketElements = 1 << 20;  // of ours; the peers are faster with 4 Mi
+constexpr std::int64_t kBucketElements = 1 << 18;  // of ours; the peers are faster with 4 Mi
 constexpr int kWarmUp = 2;
 
 struct Shape {
@@ -139,7 +139,7 @@ double largest(double value) {
 
 std::shared_ptr<Collective> connect(const std::string& backend, int rank, int size) {
   constexpr std::chrono::seconds kTimeout{120};
-  if (backend == "mpi") return make_mpi(kTimeout);
+  if (backend == "mpi") return make_node(make_mpi(kTimeout), kTimeout);
   int port = 20000 + static_cast<int>(getpid() % 20000);  // rank 0's
   MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD);
   return make_gloo("127.0.0.1", port, rank, size, kTimeout);
@@ -163,7 +163,7 @@ double train_step(ZeroEngine& engine, const Transformer& model, std::int64_t ste
   const Collective& ranks = engine.collective();
   const at::Tensor loss =
       model.loss(tokens_of(step, ranks.rank()), [&](std::string_view prefix) { engine.await(prefix); });
-  engine.backward(loss / ranks.size());
+  engine.backward(loss / ranks.size(), /*last=*/true);
   const double rates[]{1e-4};
   engine.step(rates, engine.consensus({}, {}, false));
   engine.empty_partition_cache();

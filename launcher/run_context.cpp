@@ -55,7 +55,7 @@ static std::unique_ptr<sharding::Collective> connect(const configs::Sharding& co
                                                    info.local_rank, timeout);
   }
   if (info.world_size == 1) return sharding::make_self();
-  if (config.backend == "mpi") return sharding::make_mpi(timeout);
+  if (config.backend == "mpi") return sharding::make_node(sharding::make_mpi(timeout), timeout);
   if (config.backend == "gloo") {
     return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
   }

@@ -27,9 +27,10 @@ class CudaKernels final : public Kernels {
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
 
-  void accumulate(const at::Tensor& wire, const at::Tensor& acc) override {
-    cuda::accumulate(wire.data_ptr(), type_of(wire), static_cast<int>(wire.size(0)), data_of<float>(acc), acc.numel(),
-                     stream());
+  void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
+    if (fresh) acc.zero_();
+    cuda::accumulate(rows[0], type == at::kFloat ? Type::kFloat32 : Type::kBFloat16, static_cast<int>(rows.size()),
+                     data_of<float>(acc), acc.numel(), stream());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
 
