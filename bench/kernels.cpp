@@ -71,10 +71,17 @@ void reduction(Table& table, std::int64_t n, Kernels& kernels) {
   table.add("to_wire bf16 -> bf16, add", 6, [&] { kernels.to_wire(low, low_wire, true, bad); });
   table.add("to_wire bf16 -> fp32", 6, [&] { kernels.to_wire(low, wide_wire, false, bad); });
   table.add("to_wire fp32 -> fp32", 8, [&] { kernels.to_wire(wide, wide_wire, false, bad); });
-  table.add("accumulate 1 x fp32", 12, [&] { kernels.accumulate(wide.view({1, n}), acc); });
-  table.add("accumulate 1 x bf16", 10, [&] { kernels.accumulate(low.view({1, n}), acc); });
+  const auto accumulate = [&](const at::Tensor& rows, const at::Tensor& onto, bool fresh) {
+    std::vector<const std::byte*> starts;
+    for (std::int64_t r = 0; r < rows.size(0); ++r)
+      starts.push_back(static_cast<const std::byte*>(rows[r].const_data_ptr()));
+    kernels.accumulate(starts, rows.scalar_type(), onto, fresh);
+  };
+  table.add("accumulate 1 x fp32", 12, [&] { accumulate(wide.view({1, n}), acc, false); });
+  table.add("accumulate 1 x bf16", 10, [&] { accumulate(low.view({1, n}), acc, false); });
+  table.add("accumulate 1 x bf16, first of a step", 6, [&] { accumulate(low.view({1, n}), acc, true); });
   const at::Tensor quarter = acc.narrow(0, 0, n / 4);
-  table.add("accumulate 4 x bf16", 4, [&] { kernels.accumulate(low.view({4, n / 4}), quarter); });
+  table.add("accumulate 4 x bf16", 4, [&] { accumulate(low.view({4, n / 4}), quarter, false); });
   table.add("add_squares", 4, [&] { kernels.add_squares(wide, limbs, bad); });
   table.add("torch: norm", 4, [&] { at::linalg_vector_norm(wide); });
 }

@@ -30,7 +30,7 @@ struct Size {
   std::int64_t hidden, layers, heads, vocabulary, tokens, bucket_elements;
   double lr;
 };
-constexpr Size kHostSize{640, 10, 10, 8192, 128, 1 << 20, 1e-4};  // the peers are faster with buckets of 4 Mi elements
+constexpr Size kHostSize{640, 10, 10, 8192, 128, 1 << 18, 1e-4};  // the peers are faster with buckets of 4 Mi elements
 constexpr Size kGpuSize{2048, 20, 16, 8192, 2048, 32 << 20, 1e-5};
 constexpr int kWarmUp = 2;
 
@@ -161,7 +161,7 @@ double largest(double value) {
 
 std::shared_ptr<Collective> connect(const std::string& backend, int rank, int size) {
   constexpr std::chrono::seconds kTimeout{120};
-  if (backend == "mpi") return make_mpi(kTimeout);
+  if (backend == "mpi") return make_node(make_mpi(kTimeout), kTimeout);
   int port = 20000 + static_cast<int>(getpid() % 20000);  // rank 0's
   MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD);
   return make_gloo("127.0.0.1", port, rank, size, kTimeout);
@@ -185,7 +185,7 @@ double train_step(ZeroEngine& engine, const Transformer& model, std::int64_t ste
   const Collective& ranks = engine.collective();
   const at::Tensor loss =
       model.loss(model.tokens(step, ranks.rank()), [&](std::string_view prefix) { engine.await(prefix); });
-  engine.backward(loss / ranks.size());
+  engine.backward(loss / ranks.size(), /*last=*/true);
   const double rates[]{model.lr()};
   engine.step(rates, engine.consensus({}, {}, false));
   engine.empty_partition_cache();

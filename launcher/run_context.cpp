@@ -65,7 +65,7 @@ static std::unique_ptr<sharding::Collective> connect(const configs::Config& conf
     throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl",
                                   backend, info.world_size));
   }
-  if (backend == "mpi") return sharding::make_mpi(timeout);
+  if (backend == "mpi") return sharding::make_node(sharding::make_mpi(timeout), timeout);
   if (backend == "gloo") {
     return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
   }

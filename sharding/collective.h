@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,6 +22,9 @@ struct CollectiveStats {
   // at its root.
   std::int64_t bytes_sent = 0;
 };
+
+// One chunk per rank, in rank order.
+using Chunks = std::span<const std::byte* const>;
 
 class Collective {
  public:
@@ -40,6 +44,15 @@ class Collective {
   virtual void broadcast(std::span<std::byte> buffer, int root) = 0;
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
 
+  // One memory that every rank reads and writes, zeros at first; empty where ranks cannot share any (another machine, a
+  // backend without it). What a rank wrote there is what the others see after their next collective. Of a buffer in it,
+  // all_gather and broadcast have nothing to move: they only wait until all ranks have come.
+  virtual std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t /*bytes*/) { return nullptr; }
+  // all_to_all for one who only reads: chunks[r] came from rank r and lies there while `use` runs. It moves nothing if
+  // every rank's `send` is in shared memory, and needs `receive` (as large as `send`) otherwise.
+  virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
+                          const std::function<void(Chunks)>& use);
+
   const CollectiveStats& stats() const { return stats_; }
   std::int64_t sequence() const { return stats_.calls; }  // number of the newest collective, for the flight recorder
 
@@ -55,6 +68,9 @@ std::vector<std::unique_ptr<Collective>> make_threads(int size, std::chrono::dur
 // Over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. Waits with short sleeps instead of spinning,
 // so that a waiting rank does not take the core of a computing one.
 std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
+
+// `inner` between machines; when all ranks are on one, its large transfers go through shared memory instead.
+std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner, std::chrono::duration<double> timeout);
 
 // Gloo over a c10d TCPStore at host:port (rank 0 serves).
 std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,

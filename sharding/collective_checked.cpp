@@ -41,6 +41,13 @@ class CheckedCollective final : public Collective {
   void broadcast(std::span<std::byte> buffer, int root) override {
     checked(kBroadcast, buffer.size(), root, [&] { inner_->broadcast(buffer, root); });
   }
+  std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t bytes) override {
+    return inner_->shared_memory(bytes);
+  }
+  void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
+                  const std::function<void(Chunks)>& use) override {
+    checked(kAllToAll, send.size(), 0, [&] { inner_->all_to_all(send, receive, use); });
+  }
   void all_reduce_sum(std::span<std::int64_t> values) override {
     checked(kAllReduce, values.size_bytes(), 0, [&] { inner_->all_reduce_sum(values); });
   }

@@ -22,14 +22,17 @@
 namespace muster::sharding {
 namespace {
 
-// [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's values win.
+// [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's values win. Ranks of one
+// machine can share the buffer: nobody reads parameters between consensus() and the gates of the next forward.
 at::Tensor make_flat(EngineCore& core) {
   const c10::NoGradGuard no_grad;
-  at::Tensor flat = core.zeros(core.layout.padded_elements(), core.param_type());
+  at::Tensor flat = core.shared(core.layout.padded_elements(), core.param_type());
+  const bool mine = !flat.defined() || core.rank() == 0;
+  if (!flat.defined()) flat = core.zeros(core.layout.padded_elements(), core.param_type());
   for (const Slot& slot : core.space.slots()) {
     at::Tensor param = core.param(slot.param).tensor;
     at::Tensor home = flat.narrow(0, slot.offset, slot.numel).view(slot.shape);
-    home.copy_(param.detach());
+    if (mine) home.copy_(param.detach());
     param.set_data(home);
   }
   if (core.world_size() > 1) core.collective->broadcast(bytes_of(flat), 0);
@@ -59,7 +62,8 @@ struct ZeroEngine::Impl {
   Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
   ~Impl() { core.queue.close(); }  // jobs use the members below
 
-  void measure(const at::Tensor& limbs, const at::Tensor& nonfinite) const;
+  std::int64_t num_groups() const { return static_cast<std::int64_t>(core.registry.groups().size()); }
+  void measure(int window);
   void update(const Segment& segment, double lr, double scale);
   std::vector<Segment> segments_of(std::string_view name, const Slot*& slot) const;
   void gather_all();  // [C]
@@ -71,6 +75,8 @@ struct ZeroEngine::Impl {
   std::vector<std::vector<Segment>> segments;  // per window: what this rank owns
   OptimizerState state;
   LossScaler scaler;
+  at::Tensor limbs;     // [groups, ExactSum::kLimbs] i64: squares of this rank's reduced gradient
+  at::Tensor bad_sums;  // [params] u8: whether the sum over ranks is not finite
   GradReducer reducer;
   ParamGather gather;
   std::vector<std::int64_t> param_steps;  // per parameter: updates it got, the same on all ranks
@@ -91,7 +97,9 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
       segments(static_cast<std::size_t>(core.layout.num_windows())),
       state(core, flat),
       scaler(core.param_type() == at::kHalf ? LossScaler(core.options.loss_scale) : LossScaler()),
-      reducer(core),
+      limbs(core.zeros(num_groups() * ExactSum::kLimbs, at::kLong).view({num_groups(), ExactSum::kLimbs})),
+      bad_sums(core.zeros(core.num_params(), at::kByte)),
+      reducer(core, [this](int window) { measure(window); }),
       gather(core, flat),
       param_steps(static_cast<std::size_t>(core.num_params())) {
   for (const Segment& segment : owned_segments(core.space, core.layout, core.rank())) {
@@ -99,13 +107,11 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
   }
 }
 
-// Squares of the reduced gradient per group, and parameters whose sum is not finite.
-void ZeroEngine::Impl::measure(const at::Tensor& limbs, const at::Tensor& nonfinite) const {
-  for (const std::vector<Segment>& window : segments) {
-    for (const Segment& s : window) {
-      core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count), limbs[core.param(s.param).group],
-                                nonfinite.narrow(0, s.param, 1));
-    }
+// Of a window that is reduced for this step: while it is in a cache.
+void ZeroEngine::Impl::measure(int window) {
+  for (const Segment& s : segments[static_cast<std::size_t>(window)]) {
+    core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count), limbs[core.param(s.param).group],
+                              bad_sums.narrow(0, s.param, 1));
   }
 }
 
@@ -178,9 +184,9 @@ ZeroEngine::ZeroEngine(ParamRegistry registry, std::shared_ptr<Collective> colle
     : impl_(std::make_unique<Impl>(std::move(registry), std::move(collective), std::move(options))) {}
 ZeroEngine::~ZeroEngine() = default;
 
-void ZeroEngine::backward(const at::Tensor& loss) {
+void ZeroEngine::backward(const at::Tensor& loss, bool last) {
   await_all();  // a text-only forward may not have asked for every parameter
-  impl_->reducer.begin();
+  impl_->reducer.begin(last);
   if (loss.defined() && loss.requires_grad()) {
     const double scale = impl_->scaler.scale();
     scale == 1 ? loss.backward() : (loss * scale).backward();
@@ -191,16 +197,11 @@ void ZeroEngine::backward(const at::Tensor& loss) {
 StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts, std::span<const double> values,
                                   bool stop_requested) {
   Impl& my = *impl_;
-  my.reducer.reduce_local();
-  my.core.queue.drain();
-  const auto groups = static_cast<std::int64_t>(my.core.registry.groups().size());
-  const at::Tensor limbs = my.core.zeros(groups * ExactSum::kLimbs, at::kLong).view({groups, ExactSum::kLimbs});
-  const at::Tensor bad_sums = my.core.zeros(my.core.num_params(), at::kByte);
-  my.measure(limbs, bad_sums);
-  const at::Tensor host_limbs = limbs.cpu();
+  my.reducer.complete();
+  const at::Tensor host_limbs = my.limbs.cpu();
   AgreedStep agreed = agree(
       my.core, {.bad_gradient = first_set(my.reducer.nonfinite()),
-                .bad_sum = first_set(bad_sums),
+                .bad_sum = first_set(my.bad_sums),
                 .used = my.reducer.used(),
                 .limbs = {host_limbs.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(host_limbs.numel())},
                 .counts = counts,
@@ -242,6 +243,8 @@ void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
 
 void ZeroEngine::skip_step() {
   impl_->used.clear();
+  impl_->limbs.zero_();
+  impl_->bad_sums.zero_();
   impl_->reducer.reset();
 }
 

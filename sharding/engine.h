@@ -90,8 +90,10 @@ class ZeroEngine {
   ~ZeroEngine();
 
   // [C] Runs autograd from `loss` (a scalar), times the loss scale, and reduces every window. An undefined loss, or one
-  // without a graph, still issues the same collectives (with zeros).
-  void backward(const at::Tensor& loss);
+  // without a graph, still issues the same collectives (with zeros). `last`, the same on every rank: no other backward
+  // comes before the step. It changes no bit; said in time, windows kept local are reduced and squares are summed while
+  // this backward runs, and not after it.
+  void backward(const at::Tensor& loss, bool last = false);
 
   // [C] Once per step, after the last backward: reduces the windows kept local, then agrees. `counts` are summed;
   // `values` has one owner per slot (all other ranks pass 0.0 there) and keeps its exact bits.

@@ -69,6 +69,14 @@ at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
   return at::empty({elements}, param(0).tensor.options().dtype(type).requires_grad(false));
 }
 
+at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const {
+  if (world_size() == 1 || !param(0).tensor.is_cpu()) return {};
+  const auto memory = collective->shared_memory(static_cast<std::size_t>(elements) * c10::elementSize(type));
+  if (memory == nullptr) return {};
+  return at::from_blob(
+      memory->data(), {elements}, [memory](void*) {}, at::dtype(type));
+}
+
 CommQueue::Ticket EngineCore::post(int bucket, std::string_view phase, std::function<void()> job) {
   report_finished();
   if (queue.idle()) issued_ = collective->sequence();  // others may have used the collective since

@@ -40,6 +40,8 @@ class EngineCore {
   at::ScalarType wire_type() const;
   at::Tensor zeros(std::int64_t elements, at::ScalarType type) const;  // on the parameters' device
   at::Tensor empty(std::int64_t elements, at::ScalarType type) const;
+  // [C] Zeros in memory that all ranks share; undefined where they cannot.
+  at::Tensor shared(std::int64_t elements, at::ScalarType type) const;
 
   // Posts a job that issues one collective, and tells the observer now and, once it is known to be done, again.
   CommQueue::Ticket post(int bucket, std::string_view phase, std::function<void()> job);

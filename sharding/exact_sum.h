@@ -1,5 +1,5 @@
-// An exact sum of non-negative doubles in fixed point: integer limbs add in any order, on any rank, to the same bits
-// (the idea of Kulisch's accumulator). Made for sums of squares of floats: every such sum is a multiple of 2^-298 below
+// An exact sum of doubles in fixed point: integer limbs add in any order, on any rank, to the same bits (the idea of
+// Kulisch's accumulator). Made for sums of squares of floats: every such sum is a multiple of 2^-298 below
 // 2^290.
 #pragma once
 
@@ -19,11 +19,12 @@ class ExactSum {
   static constexpr int kLowestExponent = -320;  // of bit 0 of limb 0
   using Limbs = std::array<std::int64_t, kLimbs>;
 
-  // REQUIRES: value finite, >= 0; at most 2^30 calls between two normalize().
+  // REQUIRES: value finite; at most 2^30 calls between two normalize().
   static void add(double value, std::span<std::int64_t, kLimbs> limbs) {
-    const auto bits = std::bit_cast<std::uint64_t>(value);
+    const auto bits = std::bit_cast<std::uint64_t>(std::abs(value));
     if (bits == 0) return;
-    const int exponent = static_cast<int>(bits >> 52);  // sign is 0
+    const std::int64_t sign = value < 0 ? -1 : 1;
+    const int exponent = static_cast<int>(bits >> 52);
     std::uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | (exponent != 0 ? 1ULL << 52 : 0);
     int shift = (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;  // of the mantissa's lowest bit
     if (shift < 0) {
@@ -32,9 +33,9 @@ class ExactSum {
     }
     const int limb = shift / 32;
     const Wide wide = static_cast<Wide>(mantissa) << (shift % 32);
-    limbs[limb] += static_cast<std::int64_t>(wide & 0xffffffffU);
-    limbs[limb + 1] += static_cast<std::int64_t>((wide >> 32) & 0xffffffffU);
-    if (const auto high = static_cast<std::int64_t>(wide >> 64); high != 0) limbs[limb + 2] += high;
+    limbs[limb] += sign * static_cast<std::int64_t>(wide & 0xffffffffU);
+    limbs[limb + 1] += sign * static_cast<std::int64_t>((wide >> 32) & 0xffffffffU);
+    if (const auto high = static_cast<std::int64_t>(wide >> 64); high != 0) limbs[limb + 2] += sign * high;
   }
 
   // Carries: every limb but the last ends in [0, 2^32). The value does not change.

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "sharding/grad_hooks.h"
 #include "sharding/memory_plan.h"
+#include "sharding/shared_memory.h"
 
 namespace muster::sharding {
 namespace {
@@ -14,6 +16,11 @@ namespace {
 bool may_repeat(const Param& param, const std::vector<std::string>& prefixes) {
   return !param.aliases.empty() ||
          std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return param.name.starts_with(p); });
+}
+
+// Buffers a rank may hold at once: see StagingRing.
+std::int64_t most_buffers(const ShardLayout& layout) {
+  return std::max<std::int64_t>(kStagingWindows, layout.num_windows());
 }
 
 std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
@@ -24,14 +31,12 @@ std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
 
 }  // namespace
 
-GradReducer::GradReducer(EngineCore& core)
+GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduced)
     : core_(core),
-      staging_(
-          [&core] {
-            return core.ledger->counted(core.empty(core.layout.window_elements(), core.wire_type()),
-                                        &TransientBytes::staging);
-          },
-          kStagingWindows),
+      reduced_(std::move(reduced)),
+      shared_(
+          core.shared(core.layout.window_elements() * most_buffers(core.layout) * core.world_size(), core.wire_type())),
+      staging_([this](int index) { return make_staging(index); }, kStagingWindows),
       windows_(static_cast<std::size_t>(core.layout.num_windows())),
       first_local_(first_local_window(core.layout, core.options.accumulation_budget_bytes)),
       shard_(core.zeros(core.layout.shard_elements(), at::kFloat)),
@@ -49,11 +54,26 @@ GradReducer::GradReducer(EngineCore& core)
 
 GradReducer::~GradReducer() = default;
 
-void GradReducer::begin() {
+// Memory of its own, or its place in what is shared, whose pages go back with it.
+at::Tensor GradReducer::make_staging(int index) const {
+  const std::int64_t elements = core_.layout.window_elements();
+  if (!shared_.defined())
+    return core_.ledger->counted(core_.empty(elements, core_.wire_type()), &TransientBytes::staging);
+  const std::int64_t first = core_.rank() * most_buffers(core_.layout);
+  const at::Tensor place = shared_.narrow(0, (first + index) * elements, elements);
+  const auto give_back = [place](void*) { release_pages(bytes_of(place)); };
+  return core_.ledger->counted(at::from_blob(place.data_ptr(), {elements}, give_back, place.options()),
+                               &TransientBytes::staging);
+}
+
+void GradReducer::begin(bool last) {
+  TORCH_CHECK(!last_, "ZeroEngine::backward() was called again after the last one of a step");
+  last_ = last;
   fired_.assign(used_.size(), 0);
   for (WindowState& window : windows_) window.missing = static_cast<int>(window.pieces.size());
-  if (first_local_ > 0) make_receive();
   next_ = 0;
+  end_ = last ? core_.layout.num_windows() : first_local_;
+  if (end_ > 0) make_receive();
   active_ = true;
 }
 
@@ -73,42 +93,40 @@ void GradReducer::on_gradient(int param) {
   for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
     const std::vector<Piece>& pieces = windows_[static_cast<std::size_t>(w)].pieces;
     const auto piece = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.param == param; });
-    const at::Tensor part = gradient.narrow(0, piece->param_begin, piece->count);
-    if (w >= first_local_) {
-      add_local(*piece, static_cast<int>(w), part, earlier);
-    } else {
-      fill(*piece, static_cast<int>(w), part, again);
-      hand_over_complete();
-    }
+    const int window = static_cast<int>(w);
+    refuse_late(*piece, window);
+    WindowState& state = windows_[static_cast<std::size_t>(w)];
+    if (again) state.deferred = true;
+    const bool add = window < first_local_ ? again : earlier;  // the first one replaces what the last step left
+    core_.kernels->to_wire(gradient.narrow(0, piece->param_begin, piece->count),
+                           part_of(target(window), window, *piece), add, nonfinite_.narrow(0, param, 1));
+    if (!again) --state.missing;
+    hand_over_complete();
   }
 }
 
-// The first gradient of a step replaces what the last step left.
-void GradReducer::add_local(const Piece& piece, int window, const at::Tensor& gradient, bool add) {
-  const at::Tensor& local = windows_[static_cast<std::size_t>(window)].local;
-  core_.kernels->to_wire(gradient, part_of(local, window, piece), add, nonfinite_.narrow(0, piece.param, 1));
+// What gradients of the window are written to.
+const at::Tensor& GradReducer::target(int window) {
+  WindowState& state = windows_[static_cast<std::size_t>(window)];
+  if (window >= first_local_) return state.local;
+  if (state.buffer == nullptr) state.buffer = staging_.take();
+  return *state.buffer;
+}
+
+void GradReducer::refuse_late(const Piece& piece, int window) const {
+  if (window >= next_) return;
+  throw ConfigError(
+      fmt::format("parameter {} got a second gradient in one backward after its window was reduced: it is "
+                  "used in several checkpointed segments. List it in EngineOptions::reused.",
+                  core_.param(piece.param).name));
 }
 
 at::Tensor GradReducer::part_of(const at::Tensor& buffer, int window, const Piece& piece) const {
   return buffer.narrow(0, piece.flat_begin - core_.layout.window(window).begin, piece.count);
 }
 
-void GradReducer::fill(const Piece& piece, int window, const at::Tensor& gradient, bool again) {
-  WindowState& state = windows_[static_cast<std::size_t>(window)];
-  if (again) state.deferred = true;
-  if (again && window < next_) {
-    throw ConfigError(
-        fmt::format("parameter {} got a second gradient in one backward after its window was reduced: it is "
-                    "used in several checkpointed segments. List it in EngineOptions::reused.",
-                    core_.param(piece.param).name));
-  }
-  if (state.buffer == nullptr) state.buffer = staging_.take();
-  core_.kernels->to_wire(gradient, part_of(*state.buffer, window, piece), again, nonfinite_.narrow(0, piece.param, 1));
-  if (!again) --state.missing;
-}
-
 void GradReducer::hand_over_complete() {
-  while (next_ < first_local_) {
+  while (next_ < end_) {
     const WindowState& state = windows_[static_cast<std::size_t>(next_)];
     if (state.missing > 0 || state.deferred) return;
     hand_over(next_);
@@ -116,42 +134,56 @@ void GradReducer::hand_over_complete() {
 }
 
 void GradReducer::finish() {
-  while (next_ < first_local_) hand_over(next_);
+  while (next_ < end_) hand_over(next_);
   active_ = false;
 }
 
-void GradReducer::hand_over(int window) {
-  WindowState& state = windows_[static_cast<std::size_t>(window)];
-  if (state.buffer == nullptr) state.buffer = staging_.take();
-  zero_uncovered(window, *state.buffer, fired_);
-  staging_.hand_over();
-  ++next_;
-  core_.post(window, "reduce", [this, window, buffer = std::move(state.buffer)] { reduce(window, *buffer); });
-}
-
-void GradReducer::reduce_local() {
-  if (first_local_ == core_.layout.num_windows()) return;
-  make_receive();
-  for (int w = first_local_; w < core_.layout.num_windows(); ++w) post_local(w);
-}
-
-// An fp32 wire carries the sums from where they are.
-void GradReducer::post_local(int window) {
-  const WindowState& state = windows_[static_cast<std::size_t>(window)];
-  if (core_.wire_type() == at::kFloat) {
-    zero_uncovered(window, state.local, used_);
-    core_.post(window, "reduce", [this, window, &state] { reduce(window, state.local); });
-    return;
+void GradReducer::complete() {
+  end_ = core_.layout.num_windows();
+  next_ = std::max(next_, first_local_);
+  if (next_ < end_) make_receive();
+  finish();
+  core_.queue.drain();
+  for (int w = 0; w < end_; ++w) {
+    WindowState& state = windows_[static_cast<std::size_t>(w)];
+    if (std::exchange(state.fresh, false)) slice_of(w).zero_();
+    if (!std::exchange(state.final, true)) reduced_(w);
   }
-  const StagingRing::Buffer buffer = staging_.take();
+}
+
+void GradReducer::hand_over(int window) {
+  ++next_;
+  if (window >= first_local_) return post(window, staged_local(window));
+  target(window);  // no gradient may have come
+  StagingRing::Buffer buffer = std::move(windows_[static_cast<std::size_t>(window)].buffer);
+  zero_uncovered(window, *buffer, fired_);
+  post(window, std::move(buffer));
+}
+
+// A local window's sums in wire dtype; none when they can be sent from where they lie.
+StagingRing::Buffer GradReducer::staged_local(int window) {
+  const WindowState& state = windows_[static_cast<std::size_t>(window)];
+  if (core_.wire_type() == at::kFloat && !shared_.defined()) {
+    zero_uncovered(window, state.local, used_);
+    return nullptr;
+  }
+  StagingRing::Buffer buffer = staging_.take();
   for (const Piece& piece : state.pieces) {
     if (used_[static_cast<std::size_t>(piece.param)] == 0) continue;
     core_.kernels->to_wire(part_of(state.local, window, piece), part_of(*buffer, window, piece), false,
                            nonfinite_.narrow(0, piece.param, 1));
   }
   zero_uncovered(window, *buffer, used_);
-  staging_.hand_over();
-  core_.post(window, "reduce", [this, window, buffer] { reduce(window, *buffer); });
+  return buffer;
+}
+
+void GradReducer::post(int window, StagingRing::Buffer staged) {
+  if (staged != nullptr) staging_.hand_over();
+  const at::Tensor& local = windows_[static_cast<std::size_t>(window)].local;
+  const bool final = last_ || window >= first_local_;
+  core_.post(window, "reduce", [this, window, staged = std::move(staged), &local, final] {
+    reduce(window, staged != nullptr ? *staged : local, final);
+  });
 }
 
 // Alignment gaps, and parameters that got no gradient.
@@ -171,35 +203,49 @@ void GradReducer::zero_uncovered(int window, const at::Tensor& buffer, const std
 
 // On the main thread, so that bytes can be counted while the queue works.
 void GradReducer::make_receive() {
-  if (core_.world_size() == 1 || receive_.defined()) return;
-  const std::int64_t slice = core_.layout.window_elements() / core_.world_size();
-  receive_ = core_.ledger->counted(core_.empty(slice * slices_received(), core_.wire_type()), &TransientBytes::receive);
-}
-
-std::int64_t GradReducer::slices_received() const {
-  return core_.options.reduce == ReduceKind::kNative ? 1 : core_.world_size();
-}
-
-void GradReducer::reduce(int window, const at::Tensor& wire) {
-  const Window range = core_.layout.window(window);
-  const at::Tensor send = wire.narrow(0, 0, range.elements);
-  const at::Tensor acc = shard_.narrow(0, core_.layout.shard_begin(window), range.slice);
-  if (core_.world_size() == 1) {
-    core_.kernels->accumulate(send.view({1, range.elements}), acc);
-    return;
-  }
   const bool native = core_.options.reduce == ReduceKind::kNative;
-  const std::int64_t parts = slices_received();
-  const at::Tensor received = receive_.narrow(0, 0, range.slice * parts);
-  native ? core_.collective->reduce_scatter_sum(bytes_of(send), bytes_of(received), core_.options.wire_dtype)
-         : core_.collective->all_to_all(bytes_of(send), bytes_of(received));
-  core_.kernels->accumulate(received.view({parts, range.slice}), acc);
+  if (core_.world_size() == 1 || receive_.defined() || (shared_.defined() && !native)) return;
+  const std::int64_t elements = core_.layout.window_elements() / (native ? core_.world_size() : 1);
+  receive_ = core_.ledger->counted(core_.empty(elements, core_.wire_type()), &TransientBytes::receive);
+}
+
+at::Tensor GradReducer::slice_of(int window) const {
+  return shard_.narrow(0, core_.layout.shard_begin(window), core_.layout.window(window).slice);
+}
+
+void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
+  const Window range = core_.layout.window(window);
+  WindowState& state = windows_[static_cast<std::size_t>(window)];
+  const std::span<const std::byte> send = bytes_of(wire.narrow(0, 0, range.elements));
+  const auto received = [&](std::int64_t elements) {
+    return receive_.defined() ? bytes_of(receive_.narrow(0, 0, elements)) : std::span<std::byte>();
+  };
+  const auto add = [&](Rows rows) {
+    core_.kernels->accumulate(rows, core_.wire_type(), slice_of(window), state.fresh);
+  };
+  if (core_.world_size() == 1) {
+    add(std::array{send.data()});
+  } else if (core_.options.reduce == ReduceKind::kNative) {
+    const std::span<const std::byte> sum = received(range.slice);
+    core_.collective->reduce_scatter_sum(send, received(range.slice), core_.options.wire_dtype);
+    add(std::array{sum.data()});
+  } else {
+    core_.collective->all_to_all(send, received(range.elements), add);
+  }
+  state.fresh = false;
+  if (final) reduced_(window);
+  state.final = final;
 }
 
 void GradReducer::reset() {
-  shard_.zero_();
+  for (WindowState& window : windows_) {
+    window.fresh = true;
+    window.final = false;
+  }
   nonfinite_.zero_();
   std::fill(used_.begin(), used_.end(), std::uint8_t{0});
+  last_ = false;
+  next_ = 0;
 }
 
 std::int64_t GradReducer::staging_bytes() const {

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -20,17 +21,18 @@ class GradHooks;
 
 class GradReducer {
  public:
-  explicit GradReducer(EngineCore& core);
+  // `reduced` is told, on the queue's thread or in complete(), when a window's slice is final for this step.
+  GradReducer(EngineCore& core, std::function<void(int window)> reduced);
   ~GradReducer();
 
   // [C] One micro-batch: begin, autograd, finish. finish() hands over every window that is left, with zeros where no
   // gradient came, so the collectives are the same whatever the graph was.
-  void begin();
+  void begin(bool last);
   void finish();
   void on_gradient(int param);  // called by the hooks
-  void reduce_local();          // [C] once a step, after the last finish()
+  void complete();              // [C] once a step, after the last finish(): drains the queue
 
-  // The rest needs a drained queue. State of the step so far:
+  // The rest needs a drained queue. State of the step, after complete():
   const at::Tensor& shard() const { return shard_; }               // [shard_elements] f32
   const std::vector<std::uint8_t>& used() const { return used_; }  // per parameter: got a gradient here
   const at::Tensor& nonfinite() const { return nonfinite_; }       // [params] u8: got a bad one here
@@ -41,16 +43,18 @@ class GradReducer {
   std::int64_t accumulation_bytes() const;
 
  private:
-  void fill(const Piece& piece, int window, const at::Tensor& gradient, bool again);
-  void add_local(const Piece& piece, int window, const at::Tensor& gradient, bool add);
-  void post_local(int window);
+  at::Tensor make_staging(int index) const;
+  void make_receive();
+  const at::Tensor& target(int window);
+  void refuse_late(const Piece& piece, int window) const;
   void hand_over_complete();
   void hand_over(int window);
-  void make_receive();
-  std::int64_t slices_received() const;
+  StagingRing::Buffer staged_local(int window);
+  void post(int window, StagingRing::Buffer staged);
   at::Tensor part_of(const at::Tensor& buffer, int window, const Piece& piece) const;
   void zero_uncovered(int window, const at::Tensor& buffer, const std::vector<std::uint8_t>& covered) const;
-  void reduce(int window, const at::Tensor& wire);  // on the queue's thread
+  at::Tensor slice_of(int window) const;
+  void reduce(int window, const at::Tensor& wire, bool final);  // on the queue's thread
 
   struct WindowState {
     std::vector<Piece> pieces;  // in flat order
@@ -58,17 +62,23 @@ class GradReducer {
     int missing = 0;            // pieces without a gradient in this micro-batch
     StagingRing::Buffer buffer;
     at::Tensor local;  // [window elements] f32, of a window that accumulates here; held between steps
+    // The queue's thread writes these:
+    bool fresh = true;   // nothing of this step is in the shard yet; what is there counts as zeros
+    bool final = false;  // `reduced` was told
   };
 
   EngineCore& core_;
+  const std::function<void(int window)> reduced_;
+  const at::Tensor
+      shared_;  // where all ranks' send buffers lie when they can share memory; untouched, it costs nothing
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
   int first_local_;                   // windows from here on accumulate locally
-  at::Tensor receive_;                // wire dtype: a window, or a slice of one (native); used by the queue's thread
+  at::Tensor receive_;                // wire dtype: a window, or a slice of one (native); for the queue's thread
   at::Tensor shard_, nonfinite_;
   std::vector<std::uint8_t> used_, fired_;
-  int next_ = 0;  // window to hand over next
-  bool active_ = false;
+  int next_ = 0, end_ = 0;  // window to hand over next, and the first that waits for another backward
+  bool active_ = false, last_ = false;
   std::unique_ptr<GradHooks> hooks_;
 };
 

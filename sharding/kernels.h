@@ -4,8 +4,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 
 namespace muster::sharding {
 
@@ -24,6 +26,8 @@ struct AdamWRun {
   std::int64_t step = 0;  // of this parameter, from 1
 };
 
+using Rows = std::span<const std::byte* const>;
+
 class Kernels {
  public:
   virtual ~Kernels() = default;
@@ -32,9 +36,9 @@ class Kernels {
   // nonfinite[0] (u8) to 1 when a value is NaN or infinite after that.
   virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) = 0;
 
-  // wire: [ranks, n], rows contiguous, any distance apart. acc[i] = ((acc[i] + wire[0][i]) + wire[1][i]) + ...: the
-  // order of ranks, never another.
-  virtual void accumulate(const at::Tensor& wire, const at::Tensor& acc) = 0;
+  // rows: per rank, where its acc.numel() values of the wire's dtype (fp32, bf16) lie.
+  // acc[i] = ((acc[i] + rows[0][i]) + rows[1][i]) + ...: the order of ranks, never another. `fresh`: acc counts as 0.
+  virtual void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) = 0;
 
   // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks, added exactly. A
   // block that is not finite sets nonfinite[0] instead. Carries may be left in the limbs: ExactSum::value() knows them.

@@ -7,8 +7,7 @@ StagingRing::Buffer StagingRing::take() {
   returned_.wait(lock, [&] { return !free_.empty() || allocated_ < limit_ || handed_over_ == 0; });
   at::Tensor tensor;
   if (free_.empty()) {
-    tensor = allocate_();
-    ++allocated_;
+    tensor = allocate_(allocated_++);
     bytes_ += static_cast<std::int64_t>(tensor.nbytes());
   } else {
     tensor = std::move(free_.back());

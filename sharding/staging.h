@@ -1,5 +1,5 @@
 // Send buffers of one window each, taken by the hooks and given back when the reduction is done. At most `limit` exist
-// while one of them is on its way back; only a backward that fills windows far out of order makes more.
+// while one of them is on its way back; only a backward that fills windows far out of order makes more, one per window.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +14,8 @@ namespace muster::sharding {
 
 class StagingRing {
  public:
-  StagingRing(std::function<at::Tensor()> allocate, int limit) : allocate_(std::move(allocate)), limit_(limit) {}
+  StagingRing(std::function<at::Tensor(int index)> allocate, int limit)
+      : allocate_(std::move(allocate)), limit_(limit) {}
 
   using Buffer = std::shared_ptr<const at::Tensor>;  // returns to the ring when the last owner lets go
   Buffer take();                                     // contents are undefined
@@ -26,7 +27,7 @@ class StagingRing {
  private:
   void give_back(at::Tensor tensor);
 
-  const std::function<at::Tensor()> allocate_;
+  const std::function<at::Tensor(int index)> allocate_;  // index: how many there were before it
   const int limit_;
   mutable std::mutex mutex_;
   std::condition_variable returned_;

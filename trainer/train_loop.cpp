@@ -81,7 +81,7 @@ StepStats Trainer::train_step() {
       counts[kCaptionTokens] += batch.denominators.caption_tokens;
     }
     timer_.enter(Phase::kBackward);
-    zero_->backward(total);                                    // [C] buckets reduce while autograd runs
+    zero_->backward(total, k + 1 == step.micro_batches.size());   // [C] buckets reduce while autograd runs
   }
 
   timer_.enter(Phase::kConsensus);

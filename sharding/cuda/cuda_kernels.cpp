@@ -39,11 +39,19 @@ class CudaKernels final : public Kernels {
     });
   }
 
-  void accumulate(const at::Tensor& wire, const at::Tensor& acc) override {
-    on_device_of(acc, [&](cudaStream_t stream) {
-      cuda::accumulate(wire.data_ptr(), type_of(wire), static_cast<int>(wire.size(0)), wire.stride(0),
-                       data_of<float>(acc), acc.numel(), stream);
-    });
+  // Rows at one distance, as a received buffer has them, go together.
+  void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
+    const std::int64_t size = type == at::kFloat ? 4 : 2;
+    for (std::size_t first = 0, count = 0; first < rows.size(); first += count, fresh = false) {
+      const std::ptrdiff_t apart = first + 1 < rows.size() ? rows[first + 1] - rows[first] : 0;
+      count = 1;
+      while (first + count < rows.size() && apart % size == 0 && rows[first + count] - rows[first + count - 1] == apart)
+        ++count;
+      on_device_of(acc, [&](cudaStream_t stream) {
+        cuda::accumulate(rows[first], size == 4 ? Type::kFloat32 : Type::kBFloat16, static_cast<int>(count),
+                         apart / size, data_of<float>(acc), acc.numel(), fresh, stream);
+      });
+    }
   }
 
   void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) override {

@@ -45,10 +45,12 @@ struct Accumulate {
   int ranks;
   std::int64_t stride;
   float* acc;
+  bool fresh;
 
   template <int N>
   __device__ void run(std::int64_t i) {
-    Pack<float, N> sum = read<N>(acc, i);
+    Pack<float, N> sum = {};
+    if (!fresh) sum = read<N>(acc, i);
     for (int r = 0; r < ranks; ++r) {  // the order of ranks, never another
       const Pack<Wire, N> w = read<N>(wire + r * stride, i);
 #pragma unroll
@@ -59,8 +61,9 @@ struct Accumulate {
 };
 
 template <int N, typename Wire>
-__global__ void accumulate_kernel(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n) {
-  Accumulate<Wire> body{wire, ranks, stride, acc};
+__global__ void accumulate_kernel(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n,
+                                  bool fresh) {
+  Accumulate<Wire> body{wire, ranks, stride, acc, fresh};
   for_packs<N>(n, body);
 }
 
@@ -323,11 +326,12 @@ void to_wire_from(const Gradient* gradient, void* wire, Type wire_type, std::int
 }
 
 template <typename Wire>
-void accumulate_as(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n, cudaStream_t stream) {
+void accumulate_as(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n, bool fresh,
+                   cudaStream_t stream) {
   if (pack_aligned(wire) && pack_aligned(acc) && (ranks == 1 || stride % kPack == 0)) {
-    accumulate_kernel<kPack><<<blocks_for(n / kPack), kThreads, 0, stream>>>(wire, ranks, stride, acc, n);
+    accumulate_kernel<kPack><<<blocks_for(n / kPack), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
   } else {
-    accumulate_kernel<1><<<blocks_for(n), kThreads, 0, stream>>>(wire, ranks, stride, acc, n);
+    accumulate_kernel<1><<<blocks_for(n), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
   }
 }
 
@@ -345,11 +349,11 @@ void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_typ
 }
 
 void accumulate(const void* wire, Type wire_type, int ranks, std::int64_t stride, float* acc, std::int64_t n,
-                cudaStream_t stream) {
+                bool fresh, cudaStream_t stream) {
   if (wire_type == Type::kFloat32)
-    accumulate_as(static_cast<const float*>(wire), ranks, stride, acc, n, stream);
+    accumulate_as(static_cast<const float*>(wire), ranks, stride, acc, n, fresh, stream);
   else
-    accumulate_as(static_cast<const Bf16Bits*>(wire), ranks, stride, acc, n, stream);
+    accumulate_as(static_cast<const Bf16Bits*>(wire), ranks, stride, acc, n, fresh, stream);
 }
 
 void add_squares(const float* values, std::int64_t n, std::int64_t* limbs, std::uint8_t* nonfinite,

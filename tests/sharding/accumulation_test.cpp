@@ -49,6 +49,35 @@ TEST_CASE("local accumulation has the same bits for every bucket size and overla
   }
 }
 
+TEST_CASE("knowing which backward is the last changes no bit, and reduces local windows during it", "[unit]") {
+  for (const std::int64_t budget : {std::int64_t{0}, 5 * kWindow, kEverything}) {
+    ToyRun told = with_budget(3, budget), untold = told;
+    untold.tell_last = false;
+    REQUIRE(first_difference(train_toy(told), train_toy(untold)) == "");
+  }
+  on_ranks(2, [&](std::shared_ptr<Collective> collective) {
+    const Toy toy;
+    EngineOptions options = toy_options(kWindow);
+    options.accumulation_budget_bytes = kEverything;
+    int reduced = 0;
+    options.observer = [&](int, std::int64_t, std::string_view phase) { reduced += phase == "reduce" ? 1 : 0; };
+    ZeroEngine engine(toy_registry(toy), collective, options);
+    engine.backward(toy.loss(0));
+    expect(reduced == 0, "a local window waits for the last backward");
+    engine.backward(toy.loss(1), /*last=*/true);
+    const int during = reduced;
+    engine.consensus({}, {}, false);
+    expect(during > 1 && reduced == during, "and is not left for the consensus");
+    bool refused = false;
+    try {
+      engine.backward(toy.loss(2));
+    } catch (const c10::Error&) {
+      refused = true;
+    }
+    expect(refused, "there is no backward after the last");
+  });
+}
+
 TEST_CASE("local and sharded accumulation differ by the order of additions alone", "[unit]") {
   const State one = train_toy(with_budget(1, 0));
   REQUIRE(first_difference(one, train_toy(with_budget(1, kEverything))) == "");  // one rank adds in one order

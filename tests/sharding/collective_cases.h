@@ -44,6 +44,16 @@ class Forwarding : public sharding::Collective {
     inner_->broadcast(buffer, root);
     stats_ = inner_->stats();
   }
+  std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t bytes) override {
+    return inner_->shared_memory(bytes);
+  }
+  void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
+                  const std::function<void(sharding::Chunks)>& use) override {
+    if (!receive.empty()) return Collective::all_to_all(send, receive, use);
+    before("all_to_all", send.size());
+    inner_->all_to_all(send, receive, use);
+    stats_ = inner_->stats();
+  }
   void all_reduce_sum(std::span<std::int64_t> values) override {
     before("all_reduce_sum", values.size_bytes());
     inner_->all_reduce_sum(values);

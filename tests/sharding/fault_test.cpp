@@ -275,12 +275,13 @@ TEST_CASE("gloo: a rank killed in a reduction or a gather is an error on all oth
 
 // mpirun would end the others at once; told to go on, they find out by the timeout of their collective.
 TEST_CASE("mpi: a rank killed in a reduction or a gather is an error on all others", "[fault]") {
-  for (const std::string kind : {"all_to_all", "all_gather"}) {
-    INFO(kind);
+  for (const auto& [backend, kind] : std::vector<std::pair<std::string, std::string>>{
+           {"mpi", "all_to_all"}, {"mpi", "all_gather"}, {"node", "all_to_all"}, {"node", "all_gather"}}) {
+    INFO(backend << " " << kind);
     const TempDir dir;
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
-    Process mpirun({"mpirun", "--oversubscribe", "--bind-to", "none", "--enable-recovery", "-n", "3", victim(), "mpi",
+    Process mpirun({"mpirun", "--oversubscribe", "--bind-to", "none", "--enable-recovery", "-n", "3", victim(), backend,
                     kind, dir.path().string()});
     REQUIRE(mpirun.ends());
     require_told(dir.path());

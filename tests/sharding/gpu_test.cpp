@@ -63,8 +63,13 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
         gpu->to_wire(on_gpu(gradient), gpu_wire, add, gpu_bad);
       }
       REQUIRE((host_bytes(gpu_wire) == raw_bytes(wire)));
-      cpu->accumulate(wire.narrow(0, 0, 10005).view({3, 3335}), acc);
-      gpu->accumulate(gpu_wire.narrow(0, 0, 10005).view({3, 3335}), gpu_acc);
+      const auto rows = [](const at::Tensor& t) {
+        std::array<const std::byte*, 3> starts{};
+        for (std::size_t r = 0; r < 3; ++r) starts[r] = bytes_of(t).data() + r * 3335 * t.element_size();
+        return starts;
+      };
+      cpu->accumulate(rows(wire), to, acc, false);
+      gpu->accumulate(rows(gpu_wire), to, gpu_acc, false);
       REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
       REQUIRE(gpu_bad.cpu().item<int>() == 0);
     }
@@ -89,13 +94,20 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
 TEST_CASE("CUDA kernels take rows at any distance and elements at any place", "[gpu]") {
   cuda_or_skip();
   const auto cpu = make_kernels(at::kCPU), gpu = make_kernels(at::kCUDA);
-  const at::Tensor wire = random_tensor({4, 5000}, 6, 1), on = on_gpu(wire);
+  const at::Tensor wire = random_tensor({5, 5000}, 6, 1), on = on_gpu(wire);
   for (const std::int64_t first : {0, 3}) {
     for (const std::int64_t width : {4096, 4093}) {
-      const at::Tensor acc = random_tensor({width}, 7, 1), gpu_acc = on_gpu(acc);
-      cpu->accumulate(wire.narrow(1, first, width).contiguous(), acc);
-      gpu->accumulate(on.narrow(1, first, width), gpu_acc);
-      REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+      for (const bool fresh : {false, true}) {
+        const auto rows = [&](const at::Tensor& t) {  // at one distance, then at another
+          std::vector<const std::byte*> starts;
+          for (const std::int64_t r : {0, 1, 2, 4, 3}) starts.push_back(bytes_of(t).data() + 4 * (5000 * r + first));
+          return starts;
+        };
+        const at::Tensor acc = random_tensor({width}, 7, 1), gpu_acc = on_gpu(acc);
+        cpu->accumulate(rows(wire), at::kFloat, acc, fresh);
+        gpu->accumulate(rows(on), at::kFloat, gpu_acc, fresh);
+        REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+      }
     }
   }
   const at::Tensor bad = on_gpu(at::zeros({1}, at::kByte)), to = at::zeros({5000}, on.options().dtype(at::kBFloat16));

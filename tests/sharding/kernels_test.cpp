@@ -1,7 +1,9 @@
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 #include <numeric>
 
+#include "sharding/engine_core.h"
 #include "sharding/exact_sum.h"
 #include "sharding/kernels.h"
 #include "toy.h"
@@ -9,6 +11,7 @@
 using namespace muster;
 using namespace muster::sharding;
 using muster::test::random_tensor;
+using muster::test::raw_bytes;
 
 namespace {
 
@@ -103,11 +106,66 @@ TEST_CASE("ranks are added in order onto the accumulator; sum-then-add gives oth
   const auto kernels = make_cpu_kernels();
   const at::Tensor parts = random_tensor({3, 10007}, 3, 1), start = random_tensor({10007}, 4, 1);
   at::Tensor one_call = start.clone(), three_calls = start.clone(), sum_first = start.clone();
-  kernels->accumulate(parts, one_call);
-  for (int r = 0; r < 3; ++r) kernels->accumulate(parts.narrow(0, r, 1), three_calls);
+  const auto row = [&](int r) { return bytes_of(parts[r]).data(); };
+  kernels->accumulate(std::array<const std::byte*, 3>{row(0), row(1), row(2)}, at::kFloat, one_call, false);
+  for (int r = 0; r < 3; ++r)
+    kernels->accumulate(std::array<const std::byte*, 1>{row(r)}, at::kFloat, three_calls, false);
   sum_first += parts[0] + parts[1] + parts[2];
   REQUIRE(at::equal(one_call, three_calls));
   REQUIRE_FALSE(at::equal(one_call, sum_first));  // negative control: the order is what makes the bits
+}
+
+TEST_CASE("a fresh accumulator has the bits of one that was zeros, negative zeros included", "[unit]") {
+  const auto kernels = make_cpu_kernels();
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    at::Tensor parts = random_tensor({4, 5003}, 8, 1).to(type);
+    parts.narrow(1, 100, 50).fill_(-0.0);
+    std::vector<const std::byte*> rows;
+    for (int r = 0; r < 4; ++r) {
+      rows.push_back(bytes_of(parts[r]).data());
+      at::Tensor fresh = at::full({5003}, NAN), zeros = at::zeros({5003});
+      kernels->accumulate(rows, type, fresh, true);
+      kernels->accumulate(rows, type, zeros, false);
+      REQUIRE((raw_bytes(fresh) == raw_bytes(zeros)));
+    }
+  }
+}
+
+TEST_CASE("squares added many at once have the bits of one block after the other", "[unit]") {
+  const auto kernels = make_cpu_kernels();
+  const auto one_by_one = [](const at::Tensor& values) {
+    ExactSum::Limbs limbs{};
+    for (std::int64_t at = 0; at < values.numel(); at += 16) {
+      double lanes[4] = {0, 0, 0, 0};
+      for (std::int64_t i = at; i < std::min(at + 16, values.numel()); ++i) {
+        const double x = values.const_data_ptr<float>()[i];
+        lanes[i % 4] += x * x;
+      }
+      ExactSum::add((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]), limbs);
+    }
+    ExactSum::normalize(limbs);
+    return limbs;
+  };
+  // Powers of two from -spread to spread: narrow ones are added together, wide ones alone.
+  for (const int spread : {0, 3, 9, 10, 11, 12, 13, 14, 22, 40, 62}) {
+    at::Tensor values = random_tensor({64 * 16 * 5 + 77}, 30 + static_cast<std::uint64_t>(spread), 1);
+    Rng rng(spread);
+    for (std::int64_t at = 0; at < values.numel(); at += 16) {
+      const auto block = values.narrow(0, at, std::min<std::int64_t>(16, values.numel() - at));
+      block.mul_(rng.below(9) == 0 ? 0.0 : std::exp2(static_cast<double>(rng.below(2 * spread + 1) - spread)));
+    }
+    const at::Tensor limbs = at::zeros({ExactSum::kLimbs}, at::kLong), bad = at::zeros({1}, at::kByte);
+    kernels->add_squares(values, limbs, bad);
+    const ExactSum::Limbs expected = one_by_one(values);
+    INFO("spread " << spread);
+    REQUIRE(std::equal(expected.begin(), expected.end(), limbs.const_data_ptr<std::int64_t>()));
+    for (const float special : {NAN, -NAN, INFINITY}) {
+      values[500] = special;
+      kernels->add_squares(values, limbs, bad.zero_());
+      REQUIRE(bad.item<int>() == 1);
+    }
+  }
+  REQUIRE(ExactSum::value(one_by_one(at::zeros({64}))) == 0);
 }
 
 TEST_CASE("fused AdamW follows torch's to two units in the last place over ten steps", "[unit]") {

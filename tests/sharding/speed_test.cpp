@@ -1,9 +1,11 @@
 // Hidden: run with `test_sharding [speed]`. Prints what the engine costs in CPU time of the main thread; asserts
 // nothing about time.
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <ctime>
 
+#include "sharding/engine_core.h"
 #include "sharding/kernels.h"
 #include "toy.h"
 
@@ -68,7 +70,8 @@ TEST_CASE("fused AdamW on 16 Mi parameters", "[.][speed]") {
   const at::Tensor limbs = at::zeros({19}, at::kLong), bad = at::zeros({1}, at::kByte);
   report("exact norm", seconds([&] { kernels->add_squares(g, limbs, bad); }));
   report("copy to the wire with the finite check", seconds([&] { kernels->to_wire(g, v, false, bad); }));
-  report("add one rank to the accumulator", seconds([&] { kernels->accumulate(g.view({1, -1}), m); }));
+  report("add one rank to the accumulator",
+         seconds([&] { kernels->accumulate(std::array{bytes_of(g).data()}, at::kFloat, m, false); }));
 }
 
 TEST_CASE("engine overhead on 16 parameters of 1 Mi", "[.][speed]") {

@@ -95,11 +95,13 @@ inline EngineOptions toy_options(std::int64_t bucket_bytes = 4096, bool overlap 
 inline ParamRegistry toy_registry(const Toy& toy) { return ParamRegistry(toy.named, toy_groups(), false); }
 
 // One step of G global micro-batches, of which this rank takes every N-th; an empty one when they do not go round.
-inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t step, std::int64_t per_step) {
-  for (std::int64_t base = 0; base < per_step; base += engine.collective().size()) {
+inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t step, std::int64_t per_step,
+                            bool tell_last = true) {
+  const int ranks = engine.collective().size();
+  for (std::int64_t base = 0; base < per_step; base += ranks) {
     const std::int64_t k = base + engine.collective().rank();
     engine.await("model.");
-    engine.backward(k < per_step ? toy.loss(step * per_step + k) : at::Tensor());
+    engine.backward(k < per_step ? toy.loss(step * per_step + k) : at::Tensor(), tell_last && base + ranks >= per_step);
   }
   const std::int64_t counts[]{1};
   StepVerdict verdict = engine.consensus(counts, {}, false);
@@ -160,6 +162,7 @@ struct ToyRun {
   EngineOptions options = toy_options();
   at::ScalarType type = at::kFloat;
   std::int64_t steps = 20, per_step = 12;
+  bool tell_last = true;  // which backward is the last of a step
   std::function<std::shared_ptr<Collective>(std::shared_ptr<Collective>)> wrap = [](auto c) { return c; };
 };
 
@@ -172,7 +175,7 @@ inline State train_toy(const ToyRun& run) {
     ZeroEngine engine(toy_registry(toy), run.wrap(std::move(collective)), run.options);
     std::string norms;
     for (std::int64_t step = 0; step < run.steps; ++step) {
-      const StepVerdict verdict = toy_step(engine, toy, step, run.per_step);
+      const StepVerdict verdict = toy_step(engine, toy, step, run.per_step, run.tell_last);
       norms.append(reinterpret_cast<const char*>(&verdict.grad_norm), 8);
       norms.append(reinterpret_cast<const char*>(verdict.group_norms.data()), 8 * verdict.group_norms.size());
     }

@@ -36,6 +36,8 @@ std::unique_ptr<Collective> gloo() {
   return make_gloo("127.0.0.1", port, world_rank(), world_size(), kTimeout);
 }
 
+std::unique_ptr<Collective> node() { return make_node(make_mpi(kTimeout), kTimeout); }
+
 // This rank's part of what training leaves.
 State train(std::shared_ptr<Collective> collective, const EngineOptions& options) {
   const Toy toy;
@@ -60,6 +62,7 @@ TEST_CASE("mpi and gloo do what the interface says", "[ranks]") {
   check_collective(*make_mpi(kTimeout));
   check_collective(*make_mpi(kTimeout), 3 << 20);
   check_collective(*make_checked(make_mpi(kTimeout)));
+  check_collective(*node());
   check_collective(*gloo());
   check_collective(*make_checked(gloo()));
 }
@@ -71,6 +74,7 @@ TEST_CASE("training over mpi and gloo has the bits of one rank and of N threads"
     for (const bool overlap : {false, true}) {
       INFO("bucket " << bucket << (overlap ? " overlap" : ""));
       REQUIRE((train(make_mpi(kTimeout), toy_options(bucket, overlap)) == one));
+      REQUIRE((train(node(), toy_options(bucket, overlap)) == one));
       REQUIRE((train(gloo(), toy_options(bucket, overlap)) == one));
     }
   }
@@ -81,7 +85,18 @@ TEST_CASE("local accumulation over mpi and gloo has the bits of N threads", "[ra
   options.accumulation_budget_bytes = 5 * 4096;
   const State threads = expected(world_size(), options);
   REQUIRE((train(make_mpi(kTimeout), options) == threads));
+  REQUIRE((train(node(), options) == threads));
   REQUIRE((train(gloo(), options) == threads));
+}
+
+TEST_CASE("ranks of one machine hold the parameters once", "[ranks]") {
+  if (world_size() == 1) SKIP("one rank shares with nobody");
+  const Toy toy;
+  const ZeroEngine engine(toy_registry(toy), node(), toy_options());
+  MPI_Barrier(MPI_COMM_WORLD);
+  if (world_rank() == 1) toy.tensor("head.weight").detach().fill_(42);
+  MPI_Barrier(MPI_COMM_WORLD);
+  REQUIRE(toy.tensor("head.weight").min().item<float>() == 42);
 }
 
 TEST_CASE("checking every collective changes nothing but the time", "[ranks]") {

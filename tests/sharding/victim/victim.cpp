@@ -1,6 +1,6 @@
 // A rank of a small training run in which rank 1 kills itself at its third collective of a kind. The others write what
 // they were told into OUT_DIR/rank-<r> and leave.
-//   victim mpi KIND OUT_DIR                       under mpirun
+//   victim mpi|node KIND OUT_DIR                  under mpirun; node: through shared memory
 //   victim gloo KIND OUT_DIR RANK SIZE PORT
 #include <mpi.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ using namespace muster::test;
 namespace {
 
 // After it MPI's survivors notice; a closed connection tells Gloo's at once.
-constexpr std::chrono::seconds kMpiPatience{12};
+constexpr std::chrono::seconds kMpiPatience{12}, kNodePatience{6};
 constexpr std::chrono::seconds kGlooPatience{60};
 
 class Suicidal final : public Forwarding {
@@ -44,6 +44,7 @@ std::shared_ptr<Collective> connect(const std::vector<std::string>& arguments) {
   }
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
+  if (arguments[1] == "node") return make_node(make_mpi(kMpiPatience), kNodePatience);
   return make_mpi(kMpiPatience);
 }
 
