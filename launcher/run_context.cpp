@@ -14,7 +14,7 @@
 namespace muster::launcher {
 namespace {
 
-configs::Config config_of(const fs::path& folder) {
+configs::Config config_of(const fs::path& folder, const std::string& device) {
   if (!fs::exists(folder / "config.yaml")) {
     throw CheckpointError(
         fmt::format("{}: no config.yaml; only a checkpoint written by muster knows how its images and "
@@ -24,6 +24,7 @@ configs::Config config_of(const fs::path& folder) {
   configs::Config config = configs::load(folder / "config.yaml");
   config.model.path = {folder.string()};
   config.tokens.tokenizer = folder.string();
+  if (!device.empty()) config.run.device = device;
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   open_device(config.run, /*local_rank=*/0);
   return config;
@@ -78,9 +79,9 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Config& con
   return config.sharding.checked ? sharding::make_checked(std::move(collective)) : std::move(collective);
 }
 
-OpenedCheckpoint::OpenedCheckpoint(const fs::path& named)
+OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, const std::string& device)
     : folder(verified(trainer::resolve_checkpoint(named))),
-      config(config_of(folder)),
+      config(config_of(folder, device)),
       tokenizer(folder),
       classes(classes_of(folder)),
       detector(trainer::load_detector(config, folder, tokenizer)),

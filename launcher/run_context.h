@@ -32,7 +32,8 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Config& con
 
 // A trained detector with everything needed to use it, from CHECKPOINT as a user names it.
 struct OpenedCheckpoint {
-  explicit OpenedCheckpoint(const std::filesystem::path& named);  // throws CheckpointError
+  // `device`: cpu or cuda; "": where it was trained.
+  explicit OpenedCheckpoint(const std::filesystem::path& named, const std::string& device = "");  // throws CheckpointError
   std::filesystem::path folder;
   configs::Config config;  // as the run resolved it, paths pointing into the folder
   data::Tokenizer tokenizer;

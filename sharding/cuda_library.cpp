@@ -18,7 +18,7 @@ CudaLibrary open_library() {
   if (library == nullptr) {
     throw PreflightError(
         fmt::format("run.device is cuda and {} does not load: {}. Build it with ./run build --cuda, or set "
-                    "run.device: cpu",
+                    "run.device: cpu (eval and predict: --device cpu)",
                     name, ::dlerror()));
   }
   const auto open = reinterpret_cast<CudaLibrary (*)()>(::dlsym(library, "muster_cuda_open"));

@@ -108,7 +108,7 @@ TEST_CASE("fused kernels on a GPU follow the CPU's definition, with gradients", 
   const at::Tensor qkv = at::randn({37, 3, 4, dim}).to(type), angles = at::randn({37, 1, dim / 2});
   const at::Tensor weights = at::randn({37, 4, dim});
   const auto turned = [&](at::Device device, at::ScalarType in) {
-    const at::Tensor leaf = qkv.to(device, in).requires_grad_();
+    const at::Tensor leaf = qkv.to(device, in).detach().requires_grad_();
     const at::Tensor out = rotate(leaf.select(1, 1), {angles.cos().to(device), angles.sin().to(device)});
     (out * weights.to(device, in)).sum().backward();
     return std::pair(out.detach(), leaf.grad());
@@ -121,7 +121,7 @@ TEST_CASE("fused kernels on a GPU follow the CPU's definition, with gradients", 
 
   const at::Tensor a = at::randn({33, dim}).to(type), b = at::randn({33, dim}).to(type);
   const auto gated = [&](at::Device device, at::ScalarType in) {
-    const at::Tensor x = a.to(device, in).requires_grad_(), y = b.to(device, in).requires_grad_();
+    const at::Tensor x = a.to(device, in).detach().requires_grad_(), y = b.to(device, in).detach().requires_grad_();
     const at::Tensor out = silu_mul(x, y);
     (out * weights.flatten().narrow(0, 0, 33 * dim).view({33, dim}).to(device, in)).sum().backward();
     return std::vector<at::Tensor>{out.detach(), x.grad(), y.grad()};

@@ -1,10 +1,12 @@
 // Runs on a GPU: as on the CPU, with the same bits again and on any number of ranks, and with flat memory. SKIP without
 // one.
+#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
 #include "support/cuda_or_skip.h"
 #include "support/staged_collective.h"
+#include "trainer/memcheck.h"
 #include "trainer/metrics.h"
 #include "trainer/tiny_run.h"
 
@@ -98,17 +100,23 @@ TEST_CASE("two ranks on one GPU have the bits of one", "[gpu]") {
   CHECK(results[1] == one);
 }
 
-TEST_CASE("memory on a GPU is flat over steps", "[gpu]") {
-  const sharding::CudaLibrary& cuda = cuda_or_skip();
-  const TempDir dir;
-  trainer::Trainer trainer(tiny_config(dir.path(), on_gpu()), sharding::make_self());
-  std::int64_t first = 0;
-  for (int step = 0; step < 12; ++step) {
-    trainer.train_step();
-    const std::int64_t held = cuda.device_memory().held;
-    if (step == 2) first = held;
-    CAPTURE(step, first, held);
-    if (step > 2) CHECK(held == first);
-    CHECK(trainer.engine().bytes() == trainer.engine().planned_bytes());
+TEST_CASE("memory on a GPU is flat over steps, and a planted leak is found", "[gpu]") {
+  cuda_or_skip();
+  std::vector<at::Tensor> planted;
+  for (const bool leak : {false, true}) {
+    const TempDir dir;
+    sharding::TensorMeter meter;
+    trainer::Trainer trainer(tiny_config(dir.path(), on_gpu()), sharding::make_self());
+    const trainer::MemoryReport report = trainer::check_memory(trainer, meter, 12, [&](std::int64_t) {
+      if (leak) planted.push_back(at::zeros({1 << 20}, at::TensorOptions(at::kCUDA).dtype(at::kByte)));
+    });
+    CAPTURE(report.tensors.samples);
+    CHECK(report.tensors.slope.flat != leak);
+    if (leak) {
+      CHECK(report.tensors.slope.bytes_per_step == Catch::Approx(1 << 20).epsilon(0.01));
+    } else {
+      CHECK(report.tensors.slope.bytes_per_step == 0.0);
+    }
+    CHECK(report.tensor_peak > report.tensors.samples.back());
   }
 }
