@@ -7,10 +7,12 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/tensor_memory.h"
 #include "launcher/commands.h"
 
 int main(int argc, char** argv) {
   using namespace muster;
+  use_tensor_memory();
   CLI::App app{"muster: fine-tunes a Qwen2.5-VL-style detector on many GPUs, and explains itself when it fails",
                "muster"};
   app.set_version_flag("--version", MUSTER_VERSION);

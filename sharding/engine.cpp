@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/tensor_memory.h"
 #include "sharding/engine_core.h"
 #include "sharding/exact_sum.h"
 #include "sharding/grad_reducer.h"
@@ -255,7 +256,10 @@ std::int64_t ZeroEngine::empty_partition_cache(bool trim_host) {
   my.reducer.release_staging();
   my.step_peak = my.core.ledger->peak();
   my.core.ledger->restart();
-  if (trim_host) malloc_trim(0);
+  if (trim_host) {
+    malloc_trim(0);
+    trim_tensor_memory();
+  }
   return released;
 }
 
