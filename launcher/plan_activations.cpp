@@ -22,24 +22,40 @@ std::int64_t queries(const configs::Config& c, const MicroBatchShape& s) {
          2 * c.detection.denoising_groups * s.objects;
 }
 
+// Of the gated MLP: gate, its silu, up and their product; on a GPU silu and product are one kernel.
+std::int64_t mlp_tensors(const configs::Config& c) { return c.run.device == "cuda" ? 3 : 4; }
+
 // Elements kept per token of one decoder layer: both norms' inputs and outputs (4 hidden), the rotated query, keys and
-// values repeated for its heads, the mixture (4), and the MLP's gate, its silu, up and their product.
-std::int64_t decoder_elements(const model::TextConfig& t) {
-  return 4 * t.hidden_size + 4 * t.num_heads * t.head_dim + 4 * t.intermediate_size;
+// values repeated for its heads, the mixture (4), and the MLP's. Flash attention, for 16 bits on a GPU, repeats
+// nothing.
+std::int64_t decoder_elements(const configs::Config& c, const model::TextConfig& t) {
+  const bool flash = c.run.device == "cuda" && c.model.dtype != "fp32";
+  const std::int64_t keys = flash ? t.num_kv_heads : t.num_heads;
+  return 4 * t.hidden_size + 2 * (t.num_heads + keys) * t.head_dim + mlp_tensors(c) * t.intermediate_size;
 }
 // A vision block keeps the unrotated qkv, too: the values are a view of it.
-std::int64_t vision_elements(const model::VisionConfig& v) { return 10 * v.hidden_size + 4 * v.intermediate_size; }
+std::int64_t vision_elements(const configs::Config& c, const model::VisionConfig& v) {
+  return 10 * v.hidden_size + mlp_tensors(c) * v.intermediate_size;
+}
+
+// A gated MLP's three matrices in a width that tensor cores take, held for backward (VisionMlp).
+std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig& v) {
+  constexpr std::int64_t kAligned = 8, kWhole = 64;
+  if (c.run.device != "cuda" || c.model.dtype == "fp32" || v.intermediate_size % kAligned == 0) return 0;
+  return 3 * v.hidden_size * (v.intermediate_size / kWhole + 1) * kWhole;
+}
 
 std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v, const MicroBatchShape& s) {
   if (c.groups.visual.lr == 0 && c.groups.merger.lr == 0) return 0;  // a frozen tower keeps no activations
-  const std::int64_t patches = s.vision_tokens * v.merge_unit(), block = vision_elements(v);
+  const std::int64_t patches = s.vision_tokens * v.merge_unit(), block = vision_elements(c, v);
   const std::int64_t blocks = c.model.checkpoint_vision ? v.depth * v.hidden_size + block : v.depth * block;
   const std::int64_t merger = 5 * v.hidden_size;  // norm in and out, the MLP's two middles
-  return patches * (blocks + merger + v.hidden_size) * element_bytes(c);
+  const std::int64_t weights = padded_weights(c, v) * (c.model.checkpoint_vision ? 1 : v.depth);
+  return (patches * (blocks + merger + v.hidden_size) + weights) * element_bytes(c);
 }
 
 std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t, const MicroBatchShape& s) {
-  const std::int64_t layer = decoder_elements(t);
+  const std::int64_t layer = decoder_elements(c, t);
   const std::int64_t layers = c.model.checkpoint_language ? t.num_layers * t.hidden_size + layer : t.num_layers * layer;
   return s.tokens * (layers + 4 * t.hidden_size) * element_bytes(c);
 }
@@ -64,7 +80,8 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t, 
   std::int64_t kept = 0, peak = 0;
   const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, bool matrix_trained) {
     if (rows == 0) return;
-    peak = std::max(peak, kept + std::min(rows, chunk) * t.vocab_size * per_logit);
+    const bool summed = matrix_trained && rows > chunk && element_bytes(c) == 2;  // over chunks, in fp32
+    peak = std::max(peak, kept + (summed ? 2 * matrix : 0) + std::min(rows, chunk) * t.vocab_size * per_logit);
     kept += matrix_trained ? matrix : 0;
     peak = std::max(peak, kept);
   };
