@@ -1,6 +1,6 @@
 // Forward and backward of the whole model on one padded batch, for ./run bench model. Prints one JSON object: seconds
 // per step, loss, peak memory. The batch has the form of the oracles (input_ids and attention_mask [B, S], labels,
-// pixels); here the padding is cut out, as the loader never makes any.
+// pixels); here the padding is cut out, as the loader never makes any. With --device cuda for ./run bench gpu, too.
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@
 #include "base/micro_batch.h"
 #include "model/qwen_vl.h"
 #include "model/safetensors.h"
+#include "sharding/cuda_library.h"
 
 namespace muster::bench {
 namespace {
@@ -22,10 +23,11 @@ using Clock = std::chrono::steady_clock;
 using model::QwenVL;
 
 struct Options {
-  std::string model, batch, dtype, gradients;
+  std::string model, batch, dtype, gradients, device = "cpu";
   int threads = 1, steps = 1;
   std::int64_t chunk = 128;
-  bool recompute = false;
+  bool recompute = false, redraw = false, deterministic = false;
+  bool on_gpu() const { return device == "cuda"; }
 };
 
 MicroBatch packed(const std::string& path) {
@@ -49,6 +51,17 @@ std::int64_t process_memory(const std::string& key) {
   for (std::string line; std::getline(status, line);)
     if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
   return 0;
+}
+
+// What tensors take on the device that computes, at the most so far.
+std::int64_t peak_bytes(const Options& o) {
+  return o.on_gpu() ? sharding::load_cuda_library().device_memory().peak_held : process_memory("VmHWM");
+}
+
+// Weights of a folder that has only their shapes.
+void redraw(const QwenVL& qwen) {
+  constexpr double kStd = 0.02;
+  for (auto& param : qwen.parameters()) param.tensor.dim() == 1 ? param.tensor.fill_(1) : param.tensor.normal_(0, kStd);
 }
 
 double cpu_now() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
@@ -81,17 +94,20 @@ Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
 void save_gradients(const QwenVL& qwen, const std::string& path) {
   std::vector<std::pair<std::string, at::Tensor>> gradients;
   for (const auto& [name, tensor] : qwen.parameters())
-    if (tensor.grad().defined()) gradients.emplace_back(name, tensor.grad().to(at::kFloat).contiguous());
+    if (tensor.grad().defined()) gradients.emplace_back(name, tensor.grad().to(at::kCPU, at::kFloat).contiguous());
   model::write_safetensors(path, gradients);
 }
 
 void run(const Options& o) {
   at::set_num_threads(o.threads);
+  if (o.on_gpu()) sharding::load_cuda_library().use_device(0, o.deterministic);
   const at::ScalarType dtype = o.dtype == "bf16" ? at::kBFloat16 : at::kFloat;
   const QwenVL qwen = QwenVL::load(o.model, {.dtype = dtype,
+                                             .device = o.on_gpu() ? at::kCUDA : at::kCPU,
                                              .checkpoint_vision = o.recompute,
                                              .checkpoint_language = o.recompute,
                                              .logits_chunk_tokens = o.chunk});
+  if (o.redraw) redraw(qwen);
   for (auto& param : qwen.parameters()) param.tensor.requires_grad_();
   const MicroBatch batch = packed(o.batch);
   const std::int64_t labels = batch.labels.ne(kIgnoreLabel).sum().item<std::int64_t>();
@@ -114,7 +130,7 @@ void run(const Options& o) {
       {"cpu_seconds_of",
        {{"forward", last.forward}, {"cross_entropy", last.cross_entropy}, {"backward", last.backward}}},
       {"loaded_bytes", loaded},
-      {"peak_bytes", process_memory("VmHWM")}};
+      {"peak_bytes", peak_bytes(o)}};
   fmt::print("{}\n", result.dump());
 }
 
@@ -131,6 +147,9 @@ int main(int argc, char** argv) try {
   app.add_option("--steps", o.steps)->required();
   app.add_option("--chunk", o.chunk, "rows of logits at a time");
   app.add_flag("--recompute", o.recompute, "activation checkpointing in both towers");
+  app.add_option("--device", o.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_flag("--redraw", o.redraw, "random weights in place of the folder's");
+  app.add_flag("--deterministic", o.deterministic, "as run.deterministic");
   app.add_option("--gradients", o.gradients, "write them here");
   CLI11_PARSE(app, argc, argv);
   muster::bench::run(o);

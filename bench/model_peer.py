@@ -1,7 +1,9 @@
 """The peer of ./run bench model: Hugging Face transformers on the same weights and the same batch.
 
   make DIR                         a random Qwen2.5-VL of platform size and a padded batch of unequal lengths
-  run DIR --dtype D --threads N --steps K [--gradients FILE]     one JSON object, as bench_model prints it
+  shape DIR                        config.json of the 3B, a weight file of holes, and a batch of equal lengths
+  run DIR --dtype D --threads N --steps K [--gradients FILE] [--device cuda] [--recompute] [--redraw]
+                                   one JSON object, as bench_model prints it
   compare DIR --dtype D            do losses and gradients agree? one JSON object
 """
 import argparse
@@ -28,13 +30,24 @@ def config():
         tie_word_embeddings=True)
 
 
-def make(folder):
-    torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(config())
-    model.save_pretrained(folder)
+def config_3b():
+    """Qwen/Qwen2.5-VL-3B-Instruct's sizes."""
+    return Qwen2_5_VLConfig(
+        text_config=dict(vocab_size=VOCAB, hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
+                         num_key_value_heads=2, max_position_embeddings=128000, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                         rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24])),
+        vision_config=dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048, patch_size=14,
+                           spatial_merge_size=2, temporal_patch_size=2, window_size=112, fullatt_block_indexes=[7, 15, 23, 31]),
+        image_token_id=IMAGE, vision_start_token_id=START, vision_end_token_id=END, video_token_id=151656,
+        tie_word_embeddings=True)
+
+
+def make_batch(folder, rows, columns, answers):
+    """20 words around an image of rows x columns patches, then the answer, which alone is labelled."""
     samples = []
-    for answer in ANSWERS:  # 20 words around a 224 x 224 image, then the answer, which alone is labelled
-        prompt = torch.randint(0, 150000, (10,)).tolist() + [START] + [IMAGE] * 64 + [END] + torch.randint(0, 150000, (10,)).tolist()
+    for answer in answers:
+        image = [START] + [IMAGE] * (rows * columns // 4) + [END]
+        prompt = torch.randint(0, 150000, (10,)).tolist() + image + torch.randint(0, 150000, (10,)).tolist()
         samples.append((prompt, torch.randint(0, 150000, (answer,)).tolist()))
     length = max(len(p) + len(a) for p, a in samples)
     pad = lambda row, value: row + [value] * (length - len(row))
@@ -42,9 +55,35 @@ def make(folder):
         "input_ids": torch.tensor([pad(p + a, 151643) for p, a in samples]),
         "attention_mask": torch.tensor([pad([1] * len(p + a), 0) for p, a in samples]),
         "labels": torch.tensor([pad([-100] * len(p) + a, -100) for p, a in samples]),
-        "pixel_values": torch.randn(len(samples) * 256, 1176),
-        "image_grid_thw": torch.tensor([[1, 16, 16]] * len(samples)),
+        "pixel_values": torch.randn(len(samples) * rows * columns, 1176),
+        "image_grid_thw": torch.tensor([[1, rows, columns]] * len(samples)),
     }, os.path.join(folder, "batch.safetensors"))
+
+
+def make(folder):
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(config())
+    model.save_pretrained(folder)
+    make_batch(folder, 16, 16, ANSWERS)
+
+
+def shape(folder):
+    """7.5 GB that take no disk: bench_model --redraw wants the shapes alone."""
+    torch.manual_seed(0)
+    os.makedirs(folder, exist_ok=True)
+    config_3b().save_pretrained(folder)
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config_3b())
+    header, end = {}, 0
+    for name, p in model.named_parameters():
+        header[published(name)] = dict(dtype="BF16", shape=list(p.shape), data_offsets=[end, end + 2 * p.numel()])
+        end += 2 * p.numel()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    make_batch(folder, 24, 32, [200] * 8)
 
 
 def memory(key):
@@ -55,8 +94,22 @@ def memory(key):
 def run(a):
     torch.set_num_threads(a.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[a.dtype]
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(a.folder, dtype=dtype).train()
-    batch = load_file(os.path.join(a.folder, "batch.safetensors"))
+    gpu = a.device == "cuda"
+    if a.redraw:      # no weight file is read
+        torch.set_default_dtype(dtype)
+        with torch.device(a.device):
+            model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(a.folder)).train()
+        torch.set_default_dtype(torch.float32)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.fill_(1) if p.dim() == 1 else p.normal_(0, 0.02)
+    else:
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(a.folder, dtype=dtype).to(a.device).train()
+    if a.attention:
+        model.set_attn_implementation(a.attention)
+    if a.recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
+    batch = {name: t.to(a.device) for name, t in load_file(os.path.join(a.folder, "batch.safetensors")).items()}
     batch["pixel_values"] = batch["pixel_values"].to(dtype)
     batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).long()  # without it 5.17 takes the positions of plain text
     loaded, seconds, cpu_seconds = memory("VmRSS"), [], []
@@ -69,9 +122,9 @@ def run(a):
         del loss
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
-    peak = memory("VmHWM")
+    peak = torch.cuda.max_memory_allocated() if gpu else memory("VmHWM")
     if a.gradients:
-        save_file({name: p.grad.float().contiguous() for name, p in model.named_parameters() if p.grad is not None}, a.gradients)
+        save_file({name: p.grad.float().cpu().contiguous() for name, p in model.named_parameters() if p.grad is not None}, a.gradients)
     print(json.dumps(dict(tokens=int(batch["attention_mask"].sum()), padded_tokens=batch["input_ids"].numel(),
                           labels=int((batch["labels"] != -100).sum()), loss=value, seconds=seconds, cpu_seconds=cpu_seconds,
                           loaded_bytes=loaded,
@@ -102,15 +155,19 @@ def compare(a):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("verb", choices=("make", "run", "compare"))
+    parser.add_argument("verb", choices=("make", "shape", "run", "compare"))
     parser.add_argument("folder")
     parser.add_argument("--dtype", choices=("fp32", "bf16"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--gradients")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--attention", help="sdpa when not given")
+    parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--redraw", action="store_true")
     a = parser.parse_args()
-    if a.verb == "make":
-        make(a.folder)
+    if a.verb in ("make", "shape"):
+        {"make": make, "shape": shape}[a.verb](a.folder)
     else:
         run(a) if a.verb == "run" else compare(a)
 

@@ -1,7 +1,8 @@
 """One rank of a peer in the sharding benchmark: bench/sharding.cpp's transformer under DeepSpeed ZeRO-2, FSDP2 or DDP with
 ZeroRedundancyOptimizer, on Gloo. Same start values, tokens, bucket size and hyper-parameters; rank 0 prints one JSON object.
+With --gpu: the larger one on one GPU with NCCL; there `torch` is plain PyTorch with fp32 masters, no engine at all.
 
-  RANK=r WORLD_SIZE=N MASTER_ADDR=... MASTER_PORT=... sharding_peers.py deepspeed|fsdp2|ddp_zero fp32|bf16 STEPS
+  RANK=r WORLD_SIZE=N MASTER_ADDR=... MASTER_PORT=... sharding_peers.py deepspeed|fsdp2|ddp_zero|torch fp32|bf16 STEPS [--gpu]
 """
 import json
 import os
@@ -14,8 +15,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-HIDDEN, LAYERS, HEADS, VOCABULARY, TOKENS = 640, 10, 10, 8192, 128
-BUCKET_ELEMENTS = 4 << 20
+GPU = "--gpu" in sys.argv
+DEVICE = "cuda" if GPU else "cpu"
+HIDDEN, LAYERS, HEADS, VOCABULARY, TOKENS = (2048, 20, 16, 8192, 2048) if GPU else (640, 10, 10, 8192, 128)
+BUCKET_ELEMENTS = 64 << 20 if GPU else 4 << 20
 WARM_UP = 2
 
 
@@ -31,7 +34,7 @@ def fill(parameter, salt):
     flat, chunk = parameter.view(-1), 1 << 18
     for at in range(0, flat.numel(), chunk):
         end = min(flat.numel(), at + chunk)
-        bits = (torch.arange(at, end) + salt * 1000003).mul_(2654435761).bitwise_and_(0xFFFFFFFF)
+        bits = (torch.arange(at, end, device=DEVICE) + salt * 1000003).mul_(2654435761).bitwise_and_(0xFFFFFFFF)
         flat[at:end].copy_(bits.double().div_(4294967296.0).sub_(0.5).mul_(0.07))
 
 
@@ -57,7 +60,7 @@ class Transformer(torch.nn.Module):
         def make(*shape):
             nonlocal count
             count += 1
-            tensor = torch.empty(*shape, dtype=dtype)
+            tensor = torch.empty(*shape, dtype=dtype, device=DEVICE)
             fill(tensor, count)
             return torch.nn.Parameter(tensor)
 
@@ -74,10 +77,10 @@ class Transformer(torch.nn.Module):
 
 
 def tokens_of(step, rank):
-    return ((torch.arange(TOKENS + 1) + rank * 7919 + step * 104729) * 48271).remainder(VOCABULARY)
+    return ((torch.arange(TOKENS + 1, device=DEVICE) + rank * 7919 + step * 104729) * 48271).remainder(VOCABULARY)
 
 
-ADAMW = dict(lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
+ADAMW = dict(lr=1e-5 if GPU else 1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
 
 
 def ddp_zero(dtype):
@@ -91,7 +94,7 @@ def ddp_zero(dtype):
     optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, parameters_as_bucket_view=True, **ADAMW)
 
     def step(tokens):
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=dtype == torch.bfloat16):
             loss = model(tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -104,7 +107,7 @@ def ddp_zero(dtype):
 def fsdp2(dtype):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    mesh = init_device_mesh(DEVICE, (dist.get_world_size(),))
     policy = MixedPrecisionPolicy() if dtype == torch.float32 else MixedPrecisionPolicy(torch.bfloat16, torch.bfloat16)
     model = Transformer(torch.float32)       # fp32 shards are the masters; the policy makes bf16 of them
     for block in model.blocks:
@@ -124,7 +127,7 @@ def fsdp2(dtype):
 
 def deepspeed_zero2(dtype):
     import deepspeed
-    deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
+    deepspeed.init_distributed("nccl" if GPU else "gloo", auto_mpi_discovery=False)
     model = Transformer(dtype)
     config = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": 1.0,
               "bf16": {"enabled": dtype == torch.bfloat16}, "zero_allow_untested_optimizer": True,
@@ -136,6 +139,29 @@ def deepspeed_zero2(dtype):
         loss = engine(tokens)
         engine.backward(loss)
         engine.step()
+        return loss
+    return step
+
+
+def plain_torch(dtype):
+    """What an engine is compared with when there is nobody to share with: fp32 masters beside the model's own parameters."""
+    model = Transformer(dtype)
+    params = list(model.parameters())
+    masters = [torch.nn.Parameter(p.detach().float()) for p in params] if dtype != torch.float32 else params
+    optimizer = torch.optim.AdamW(masters, **ADAMW)
+
+    def step(tokens):
+        loss = model(tokens)
+        loss.backward()
+        if masters is not params:
+            for master, p in zip(masters, params):
+                master.grad, p.grad = p.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(masters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if masters is not params:
+            with torch.no_grad():
+                torch._foreach_copy_(params, masters)
         return loss
     return step
 
@@ -153,8 +179,10 @@ def alone(dtype, rank, steps):
     model = Transformer(dtype)
 
     def body(i):
-        model(tokens_of(i, rank)).backward()
+        loss = model(tokens_of(i, rank))
+        loss.backward()
         model.zero_grad(set_to_none=True)
+        loss.item()      # a GPU is through with all of it
     return timed(body, steps)[0]
 
 
@@ -170,9 +198,9 @@ def main():
     torch.set_num_threads(1)
     if peer == "deepspeed":
         import deepspeed  # noqa: F401  part of what a rank must hold
-    dist.init_process_group("gloo")
-    before = resident_bytes()
-    step = {"ddp_zero": ddp_zero, "fsdp2": fsdp2, "deepspeed": deepspeed_zero2}[peer](dtype)
+    dist.init_process_group("nccl" if GPU else "gloo")
+    before = 0 if GPU else resident_bytes()
+    step = {"ddp_zero": ddp_zero, "fsdp2": fsdp2, "deepspeed": deepspeed_zero2, "torch": plain_torch}[peer](dtype)
     dist.barrier()
     marks = {}
 
@@ -184,8 +212,9 @@ def main():
     step_s, loss = timed(body, steps)
     dist.barrier()
     sent = (sent_on_loopback() - marks["sent"]) / world / (WARM_UP + steps - 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    numbers = torch.tensor([step_s, alone(dtype, rank, steps), peak, before, sent], dtype=torch.float64)
+    peak = torch.cuda.max_memory_allocated() if GPU else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    del step
+    numbers = torch.tensor([step_s, alone(dtype, rank, steps), peak, before, sent], dtype=torch.float64, device=DEVICE)
     dist.all_reduce(numbers, dist.ReduceOp.MAX)
     step_s, alone_s, peak, before, sent = numbers.tolist()
     if rank == 0:

@@ -18,6 +18,7 @@ struct Run {
   std::int64_t seed;
   std::int64_t threads_per_rank;   // compute threads; part of what fixes the bits (law 9)
   std::string device;              // cpu | cuda
+  bool deterministic;              // cuda: the same bits run after run (law 9)
 };
 
 struct Model {

@@ -12,6 +12,9 @@ std::vector<Field> run_fields() {
       run("threads_per_rank", &Run::threads_per_rank, between(1, 1024), "threads",
           "compute threads of one rank; part of what fixes the bits, so never derived from the machine"),
       run("device", &Run::device, one_of({"cpu", "cuda"}), "", "where tensors live; cuda: one GPU per rank"),
+      run("deterministic", &Run::deterministic, anything(), "",
+          "cuda: the same bits run after run; false lets attention's backward add with atomics, which is faster. On cpu "
+          "they always are"),
   };
 }
 

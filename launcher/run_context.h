@@ -24,14 +24,18 @@ struct ConfigArguments {
   configs::Config load() const;
 };
 
-// The collective that sharding.backend names; `self` for a world of one.
-std::shared_ptr<sharding::Collective> make_collective(const configs::Sharding& config, const RankInfo& info);
+// Loads the CUDA library and takes this rank's GPU when run.device is cuda; before the first tensor there.
+void open_device(const configs::Run& run, int local_rank);
+
+// The collective that sharding.backend names; `self` for a world of one. ConfigError when it cannot join this world.
+std::shared_ptr<sharding::Collective> make_collective(const configs::Config& config, const RankInfo& info);
 
 // A trained detector with everything needed to use it, from CHECKPOINT as a user names it.
 struct OpenedCheckpoint {
-  explicit OpenedCheckpoint(const std::filesystem::path& named);   // throws CheckpointError
+  // `device`: cpu or cuda; "": where it was trained.
+  explicit OpenedCheckpoint(const std::filesystem::path& named, const std::string& device = "");  // throws CheckpointError
   std::filesystem::path folder;
-  configs::Config config;               // as the run resolved it, paths pointing into the folder
+  configs::Config config;  // as the run resolved it, paths pointing into the folder
   data::Tokenizer tokenizer;
   data::ClassMap classes;
   model::Detector detector;

@@ -1,4 +1,5 @@
 #include "model/attention.h"
+#include "model/upload.h"
 
 #include <algorithm>
 #include <cmath>
@@ -62,8 +63,13 @@ at::Tensor device_offsets(std::span<const std::int64_t> cu_seqlens, at::Device d
   const std::vector<int> narrow(cu_seqlens.begin(), cu_seqlens.end());
   constexpr std::size_t kKept = 4;
   if (cache.size() == kKept) cache.pop_back();
-  cache.push_front({{cu_seqlens.begin(), cu_seqlens.end()}, at::tensor(narrow, at::kInt).to(device)});
+  cache.push_front({{cu_seqlens.begin(), cu_seqlens.end()}, upload(at::tensor(narrow, at::kInt), device)});
   return cache.front().tensor;
+}
+
+bool flash_fits(const at::Tensor& q) {
+  const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
+  return q.is_cuda() && half && q.size(0) > 0 && q.size(2) % 8 == 0 && q.size(2) <= 256;
 }
 
 at::Tensor varlen_flash(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -81,8 +87,7 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                   std::span<const std::int64_t> cu_seqlens, bool causal) {
   TORCH_CHECK(!cu_seqlens.empty() && cu_seqlens.front() == 0 && cu_seqlens.back() == q.size(0),
               "attend: cu_seqlens must run from 0 to ", q.size(0));
-  const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  if (q.is_cuda() && half && q.size(0) > 0) return varlen_flash(q, k, v, cu_seqlens, causal);
+  if (flash_fits(q)) return varlen_flash(q, k, v, cu_seqlens, causal);
   std::vector<at::Tensor> parts;
   for (const Run& run : equal_runs(cu_seqlens)) parts.push_back(run_sdpa(q, k, v, run, causal));
   if (parts.empty()) return at::zeros_like(q);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -81,10 +82,10 @@ at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries, std::span<const C
                                     const at::Tensor& embedding) const {
   if (captions.empty()) return queries.to(at::kFloat).sum() * 0;
   const Teacher teacher = teach(captions, end_token_, max_tokens_);
-  const at::Tensor predicted = states(queries, teacher.inputs.to(queries.device()), embedding)
+  const at::Tensor predicted = states(queries, upload(teacher.inputs, queries.device()), embedding)
                                    .flatten(0, 1)
-                                   .index_select(0, teacher.positions.to(queries.device()));
-  return cross_entropy_sum(predicted, embedding, teacher.labels.to(queries.device()), kLogitsRows);
+                                   .index_select(0, upload(teacher.positions, queries.device()));
+  return cross_entropy_sum(predicted, embedding, upload(teacher.labels, queries.device()), kLogitsRows);
 }
 
 at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
@@ -125,7 +126,7 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, co
     const Choice choice = likeliest(output_(norm_(x.squeeze(1))), embedding);
     const std::vector<std::int64_t> going = extend(captions, active, choice, step == max_tokens_);
     if (going.size() < active.size()) {
-      const at::Tensor keep = at::tensor(going, at::kLong).to(queries.device());
+      const at::Tensor keep = upload(going, queries.device());
       rows = rows.index_select(0, keep);
       for (at::Tensor& cache : caches) cache = cache.index_select(0, keep);
       for (std::size_t i = 0; i < going.size(); ++i) active[i] = active[going[i]];
@@ -133,7 +134,7 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, co
     }
     std::vector<std::int64_t> newest;
     for (const std::int64_t caption : active) newest.push_back(captions[caption].ids.back());
-    input = rows + input_(lookup(embedding, at::tensor(newest, at::kLong).to(queries.device())));
+    input = rows + input_(lookup(embedding, upload(newest, queries.device())));
   }
   return captions;
 }

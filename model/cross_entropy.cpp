@@ -34,7 +34,7 @@ Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool wan
   at::Tensor probability = at::softmax(wide, 1);
   const at::Tensor loss = (largest - probability.amax(1).log() - picked).sum();
   if (!want_grad) return {loss, {}};
-  probability.scatter_add_(1, index, at::full({1, 1}, -1.0, wide.options()).expand_as(index));
+  probability.scatter_(1, index, probability.gather(1, index) - 1);
   return {loss, probability.to(logits.scalar_type())};
 }
 

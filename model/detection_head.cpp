@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -41,7 +42,7 @@ at::Tensor spread_boxes(std::int64_t queries) {
 }
 
 at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
-  return mask.defined() ? mask.to(like.options()) : at::Tensor();
+  return mask.defined() ? upload(mask, like.device()).to(like.scalar_type()) : at::Tensor();
 }
 
 }  // namespace
@@ -103,7 +104,7 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
                                   const DenoisingQueries& denoising) const {
   const at::Tensor seen = vision_(layout.pad(vision));  // [images, width, hidden]
   at::Tensor position =
-      sine_features(layout.centres().to(seen.device()), config_.hidden_size / 2).to(seen.scalar_type());
+      sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2).to(seen.scalar_type());
   at::Tensor fused = seen, memory = vision_norm_(seen), memory_mask = on_device(layout.key_mask(), seen);
   if (config_.use_language) {
     const at::Tensor read = language_(layout.pad(language));
@@ -139,7 +140,7 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused, cons
     output.counts.assign(images, config_.num_queries);
     return {learned_query_.expand({images, -1, -1}), learned_box_.to(at::kFloat).expand({images, -1, -1})};
   }
-  const at::Tensor anchors = inverse_sigmoid(layout.anchors()).to(fused.device());
+  const at::Tensor anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
   const at::Tensor boxes = anchors + proposal_box_(fused).to(at::kFloat);  // [images, width, 4] logits
   output.proposal_boxes = boxes.sigmoid();
   output.proposal_logits = proposal_score_(fused).squeeze(-1).to(at::kFloat);
@@ -149,7 +150,8 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused, cons
   if (output.queries == layout.width) return {states, boxes.detach()};
 
   at::Tensor scores = output.proposal_logits.detach();
-  if (const at::Tensor mask = layout.key_mask(); mask.defined()) scores = scores + mask.flatten(1).to(scores.device());
+  if (const at::Tensor mask = layout.key_mask(); mask.defined())
+    scores = scores + upload(mask.flatten(1), scores.device());
   const at::Tensor order = std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
   const at::Tensor first = at::arange(images, order.options()).unsqueeze(1) * layout.width;
   const at::Tensor rows = (order.narrow(1, 0, output.queries) + first).flatten();  // of [images * width]
@@ -170,13 +172,13 @@ void DetectionHead::add_denoising(Queries& queries, const at::Tensor& fused, con
     for (std::int64_t row = 0; row < images * slots; ++row, box += 4) {
       tokens.push_back(row / slots * layout.width + layout.token_at(row / slots, box[0], box[1]));
     }
-    const at::Tensor rows = at::tensor(tokens, at::kLong).to(fused.device());
+    const at::Tensor rows = upload(tokens, fused.device());
     states = query_(fused.flatten(0, 1).index_select(0, rows)).view({images, slots, -1});
   } else {
     states = denoising_query_.expand({images, slots, -1});
   }
   queries.states = at::cat({queries.states, states}, 1);
-  queries.reference = at::cat({queries.reference, inverse_sigmoid(denoising.boxes).to(fused.device())}, 1);
+  queries.reference = at::cat({queries.reference, upload(inverse_sigmoid(denoising.boxes), fused.device())}, 1);
 }
 
 void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor) {

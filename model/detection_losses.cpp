@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/boxes.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -105,8 +106,7 @@ Matched gather_matches(std::span<const PredictionSet> sets, std::span<const Imag
     }
   }
   const auto count = static_cast<std::int64_t>(rows.size());
-  return {at::tensor(rows, at::kLong).to(like.device()),
-          at::tensor(truths, at::kFloat).view({count, 4}).to(like.device())};
+  return {upload(rows, like.device()), upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device())};
 }
 
 }  // namespace
@@ -147,7 +147,7 @@ std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const 
   const at::Tensor found = at::zeros_like(predictions.logits).index_fill(0, matched.rows, 1);
   at::Tensor focal = focal_loss(predictions.logits, found, options.focal_alpha, options.focal_gamma);  // [rows]
   const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
-  if (weights.defined()) focal = focal * weights.to(focal.device());
+  if (weights.defined()) focal = focal * upload(weights, focal.device());
 
   std::vector<LossTerm> terms;
   std::int64_t match = 0;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "model/boxes.h"
 #include "model/detection_head.h"
+#include "model/upload.h"
 
 namespace muster::model {
 
@@ -36,7 +37,7 @@ struct Detector::Impl {
     if (config.use_language) {
       const at::Tensor places = batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
       language =
-          seen.hidden.index_select(0, places.to(seen.hidden.device()));  // [merged tokens, hidden], in image order
+          seen.hidden.index_select(0, upload(places, seen.hidden.device()));  // [merged tokens, hidden], in image order
     }
     return head.forward(seen.image_embeds, language, layout, denoising);
   }
@@ -118,8 +119,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
   const HeadOutput output = impl_->run_head(batch, impl_->run_backbone(batch), impl_->layout(batch), {});
   const LayerOutput& last = output.layers.back();
   const std::vector<std::int64_t> rows = real_rows(output);
-  const at::Tensor states =
-      last.states.flatten(0, 1).index_select(0, at::tensor(rows, at::kLong).to(last.states.device()));
+  const at::Tensor states = last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
   const std::vector<DecodedCaption> captions = impl_->head.captions().decode(states, impl_->backbone.token_embedding());
   const at::Tensor boxes = last.boxes.cpu().contiguous(), scores = last.logits.sigmoid().cpu().contiguous();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/detection_head.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -105,11 +106,10 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output, std::span<const
   if (firsts.empty()) return {};
   const auto images = static_cast<std::int64_t>(targets.size());
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
-  const at::Tensor probability =
-      captions_.first_log_probs(states, at::tensor(firsts, at::kLong).to(states.device()), embedding)
-          .exp()
-          .cpu()
-          .view({images, output.queries, -1});  // [images, queries, all objects]
+  const at::Tensor probability = captions_.first_log_probs(states, upload(firsts, states.device()), embedding)
+                                     .exp()
+                                     .cpu()
+                                     .view({images, output.queries, -1});  // [images, queries, all objects]
   at::Tensor cost = at::zeros({images, output.queries, most});
   for (std::int64_t image = 0, object = 0; image < images; ++image) {
     const auto count = static_cast<std::int64_t>(targets[image].captions.size());
@@ -128,7 +128,7 @@ LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& 
     rows.push_back(match.row);
     captions.push_back(&targets[match.image].captions[match.object]);
   }
-  const at::Tensor chosen = states.flatten(0, 1).index_select(0, at::tensor(rows, at::kLong).to(states.device()));
+  const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
   return {name, captions_.loss_sum(chosen, captions, embedding), LossTerm::Denominator::kCaptionTokens};
 }
 

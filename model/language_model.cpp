@@ -1,6 +1,7 @@
 #include "model/language_model.h"
 
 #include "model/attention.h"
+#include "model/fused.h"
 #include "model/recompute.h"
 
 namespace muster::model {
@@ -46,7 +47,7 @@ at::Tensor DecoderLayer::attention(const at::Tensor& x, const Context& context) 
 at::Tensor DecoderLayer::operator()(const at::Tensor& input, const Context& context) const {
   const at::Tensor x = input + attention(input_layernorm(input), context);
   const at::Tensor y = post_attention_layernorm(x);
-  return x + down_proj(at::silu(gate_proj(y)) * up_proj(y));
+  return x + down_proj(silu_mul(gate_proj(y), up_proj(y)));
 }
 
 void DecoderLayer::visit(const std::string& prefix, const ParamVisitor& visitor) {

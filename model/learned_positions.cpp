@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "model/upload.h"
+
 namespace muster::model {
 namespace {
 
@@ -47,8 +49,8 @@ Corners all_corners(const at::Tensor& grid_thw, std::int64_t merge, std::int64_t
 at::Tensor learned_positions(const at::Tensor& table, const at::Tensor& grid_thw, std::int64_t merge) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(table.size(0)))));
   const Corners corners = all_corners(grid_thw, merge, side);
-  const at::Tensor index = corners.index.to(table.device());
-  const at::Tensor weight = corners.weight.to(table.options()).unsqueeze(2);
+  const at::Tensor index = upload(corners.index, table.device());
+  const at::Tensor weight = upload(corners.weight, table.device()).to(table.scalar_type()).unsqueeze(2);
   at::Tensor sum;
   for (std::int64_t c = 0; c < 4; ++c) {
     const at::Tensor part = at::embedding(table, index[c]) * weight[c];

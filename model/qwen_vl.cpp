@@ -7,6 +7,7 @@
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
 #include "model/qwen_impl.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -51,8 +52,9 @@ void check_batch(const MicroBatch& batch) {
                     pixels ? "pixel_values" : "image_grid_thw", pixels ? "image_grid_thw" : "pixel_values"));
   // Bytes would be cast without complaint, and the tower would see 0..255 where it expects about -2..2 (L-103).
   if (pixels && !batch.pixel_values.is_floating_point())
-    throw DataError(fmt::format("pixel_values is {}: pass normalised floating-point patches, see preprocessor_config.json",
-                                c10::toString(batch.pixel_values.scalar_type())));
+    throw DataError(
+        fmt::format("pixel_values is {}: pass normalised floating-point patches, see preprocessor_config.json",
+                    c10::toString(batch.pixel_values.scalar_type())));
   for (const auto& [name, ids] : {std::pair{"input_ids", batch.input_ids}, {"labels", batch.labels}})
     if (ids.defined() && ids.scalar_type() != at::kLong)
       throw DataError(fmt::format("{} is {}: token ids are int64", name, c10::toString(ids.scalar_type())));
@@ -64,7 +66,8 @@ void check_batch(const MicroBatch& batch) {
 QwenVL::Impl::Impl(const QwenConfig& c, const QwenOptions& o, Weights weights) : config(c), options(o), net(c) {
   net.visit([&](const std::string& name, at::Tensor& tensor) {
     tensor = weights.at(name);
-    TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(), ", the model computes in ", o.dtype);
+    TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(), ", the model computes in ",
+                o.dtype);
   });
   if (net.tied) net.lm_head.weight = net.language.embed_tokens;
 }
@@ -77,13 +80,12 @@ bool QwenVL::Impl::vision_trained() {
 
 VisionOutput QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) {
   const at::AutoGradMode mode(at::GradMode::is_enabled() && vision_trained());  // a frozen tower keeps no activations
-  return net.vision(pixel_values.to(tensor_options(options), /*non_blocking=*/true), grid_thw,
-                    options.checkpoint_vision, gate);
+  return net.vision(upload(pixel_values, options.device).to(options.dtype), grid_thw, options.checkpoint_vision, gate);
 }
 
 at::Tensor QwenVL::Impl::embed(const at::Tensor& input_ids) const {
   enter("model.embed_tokens.");
-  return lookup(net.language.embed_tokens, input_ids.to(options.device, /*non_blocking=*/true));
+  return lookup(net.language.embed_tokens, upload(input_ids, options.device));
 }
 
 QwenOutput QwenVL::Impl::forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache) {
@@ -96,7 +98,7 @@ QwenOutput QwenVL::Impl::forward(const MicroBatch& batch, const RopeIndex& rope,
   }
   at::Tensor embeds = embed(batch.input_ids);
   if (out.image_embeds.defined()) {  // rope_index has matched image tokens and grids one to one
-    deepstack.rows = image_rows(batch.input_ids, config).to(options.device);
+    deepstack.rows = upload(image_rows(batch.input_ids, config), options.device);
     embeds = embeds.index_copy(0, deepstack.rows, out.image_embeds);
   }
   out.hidden =
@@ -151,11 +153,8 @@ at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch
   const LabelRows wanted = label_rows(batch, impl_->config.text.vocab_size);
   if (wanted.rows.empty())
     return hidden.narrow(0, 0, 0).sum(wide_dtype(hidden.scalar_type()));  // zero, with hidden's graph
-  const auto on_device = [&](const std::vector<std::int64_t>& x) {
-    return at::tensor(x, at::kLong).to(hidden.device());
-  };
-  return cross_entropy_sum(hidden.index_select(0, on_device(wanted.rows)), impl_->net.lm_head.weight,
-                           on_device(wanted.labels), impl_->options.logits_chunk_tokens);
+  return cross_entropy_sum(hidden.index_select(0, upload(wanted.rows, hidden.device())), impl_->net.lm_head.weight,
+                           upload(wanted.labels, hidden.device()), impl_->options.logits_chunk_tokens);
 }
 
 std::vector<NamedParam> QwenVL::parameters() const {

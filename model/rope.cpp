@@ -7,7 +7,9 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "model/fused.h"
 #include "model/qwen_vl.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -17,6 +19,7 @@ using torch::autograd::variable_list;
 
 // out1 = x1 cos - x2 sin, out2 = x2 cos + x1 sin
 at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, double direction) {
+  if (fused_fits(x)) return fused_turn(x, cos, sin, direction);
   const std::int64_t half = x.size(-1) / 2;
   const at::Tensor x1 = x.narrow(-1, 0, half), x2 = x.narrow(-1, half, half);
   at::Tensor out = at::empty(x.sizes(), x.options());
@@ -46,7 +49,8 @@ at::Tensor inverse_frequencies(double theta, std::int64_t dim) {
 }
 
 Rotary from_angles(const at::Tensor& angles, at::ScalarType dtype, at::Device device) {  // [tokens, head_dim / 2]
-  return {angles.cos().to(device, dtype).unsqueeze(1), angles.sin().to(device, dtype).unsqueeze(1)};
+  const at::Tensor there = upload(angles, device);
+  return {there.cos().to(dtype).unsqueeze(1), there.sin().to(dtype).unsqueeze(1)};
 }
 
 struct Grid {
@@ -115,7 +119,9 @@ Rotary vision_rotary(const std::vector<Grid>& grids, const VisionPlan& plan, con
 }  // namespace
 
 at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
-  return RotateFunction::apply(x, rotary.cos, rotary.sin);
+  const at::ScalarType type = rotary.cos.scalar_type();
+  if (fused_fits(x) || x.scalar_type() == type) return RotateFunction::apply(x, rotary.cos, rotary.sin);
+  return RotateFunction::apply(x.to(type), rotary.cos, rotary.sin).to(x.scalar_type());
 }
 
 namespace {

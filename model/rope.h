@@ -15,7 +15,8 @@ struct Rotary {
   at::Tensor cos, sin;
 };
 
-// Turns the pairs (x[i], x[i + head_dim/2]) of each head. x [tokens, heads, head_dim], of the dtype of the angles.
+// Turns the pairs (x[i], x[i + head_dim/2]) of each head. x [tokens, heads, head_dim]; computed in the
+// dtype of the angles, returned in its own.
 at::Tensor rotate(const at::Tensor& x, const Rotary& rotary);
 
 // M-RoPE: frequency i takes its position from row 0 (time), 1 (height) or 2 (width): in runs of mrope_section's

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "model/detection_head.h"
+#include "model/upload.h"
 
 namespace muster::model {
 namespace {
@@ -36,8 +37,7 @@ at::Tensor TokenLayout::pad(const at::Tensor& tokens) const {
   for (std::int64_t image = 0, token = 0; image < images(); ++image) {
     for (std::int64_t i = 0; i < counts[image]; ++i) index[image * width + i] = token++;
   }
-  return tokens.index_select(0, at::tensor(index, at::kLong).to(tokens.device()))
-      .view({images(), width, tokens.size(1)});
+  return tokens.index_select(0, upload(index, tokens.device())).view({images(), width, tokens.size(1)});
 }
 
 at::Tensor TokenLayout::centres() const {

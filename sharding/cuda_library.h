@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -9,13 +10,24 @@
 
 namespace muster::sharding {
 
-struct CudaLibrary {
-  std::unique_ptr<Collective> (*make_nccl)(const std::string& host, int port, int rank, int size, int local_rank,
-                                           std::chrono::duration<double> timeout);
+struct DeviceMemory {
+  std::int64_t held = 0;           // bytes of tensors on this thread's device now
+  std::int64_t peak_held = 0;      // most since the start of the process
+  std::int64_t peak_reserved = 0;  // most that the allocator took from the driver
 };
 
-// Looks beside the executable, then where the loader looks. Throws PreflightError with what to do: this build has no CUDA
-// part (./run build --cuda), or the driver's libraries are missing.
+struct CudaLibrary {
+  // Gives the calling thread and all tensors from now on the GPU of this local rank; before the first tensor there.
+  // `deterministic`: the same work gives the same bits, run after run. PreflightError when there is no such GPU.
+  void (*use_device)(int local_rank, bool deterministic);
+  // On the device in use. [C] CollectiveError when the ranks do not find each other.
+  std::unique_ptr<Collective> (*make_nccl)(const std::string& host, int port, int rank, int size,
+                                           std::chrono::duration<double> timeout);
+  DeviceMemory (*device_memory)();
+};
+
+// Looks beside the executable, then where the loader looks. Throws PreflightError with what to do: this build has no
+// CUDA part (./run build --cuda), or the driver's libraries are missing.
 const CudaLibrary& load_cuda_library();
 
 }  // namespace muster::sharding

@@ -1,10 +1,13 @@
 // What the parts of one engine share. Owned by ZeroEngine and outlives them.
 #pragma once
 
+#include <c10/core/Stream.h>
+
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -54,7 +57,11 @@ class EngineCore {
     std::string phase;
   };
   void observe(int bucket, std::int64_t collective_number, const std::string& phase) const;
+  // On a GPU of several ranks, the job with a stream of its own: behind what the caller has queued so far, beside what
+  // it queues next, and done on the device when it returns. Elsewhere the job itself.
+  std::function<void()> on_own_stream(std::function<void()> job) const;
 
+  std::optional<c10::Stream> stream_;
   std::deque<InFlight> in_flight_;
   std::int64_t issued_ = 0;
 };

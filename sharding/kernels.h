@@ -41,7 +41,7 @@ class Kernels {
   virtual void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) = 0;
 
   // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks, added exactly. A
-  // block that is not finite sets nonfinite[0] instead.
+  // block that is not finite sets nonfinite[0] instead. Carries may be left in the limbs: ExactSum::value() knows them.
   virtual void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) = 0;
 
   virtual void adamw(const AdamWRun& run) = 0;

@@ -44,9 +44,10 @@ at::Tensor LossTerms::weigh(const std::vector<model::LossTerm>& terms, const Den
   return total;
 }
 
-std::vector<double> LossTerms::sums(const std::vector<model::LossTerm>& terms) const {
-  std::vector<double> slots(names_.size(), 0.0);
-  for (const model::LossTerm& term : terms) slots[index(term.name)] = term.sum.item<double>();
+at::Tensor LossTerms::sums(const std::vector<model::LossTerm>& terms) const {
+  const at::Device device = terms.empty() ? at::kCPU : terms.front().sum.device();
+  const at::Tensor slots = at::zeros({size()}, at::TensorOptions(device).dtype(at::kDouble));
+  for (const model::LossTerm& term : terms) slots[index(term.name)].copy_(term.sum.detach().reshape({}));
   return slots;
 }
 

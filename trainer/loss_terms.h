@@ -23,8 +23,8 @@ class LossTerms {
 
   // weight_i / denominator_i * sum_i, added up: an fp32 scalar with a graph, or undefined when no term takes part.
   at::Tensor weigh(const std::vector<model::LossTerm>& terms, const Denominators& step) const;
-  // The sums as plain numbers, one per slot, 0 where the batch has no such term.
-  std::vector<double> sums(const std::vector<model::LossTerm>& terms) const;
+  // The sums, one per slot, 0 where the batch has no such term: [size()] f64 on the terms' device. Nothing waits for it.
+  at::Tensor sums(const std::vector<model::LossTerm>& terms) const;
 
   struct Report {
     double total = 0;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "sharding/cuda_library.h"
 #include "trainer/memory.h"
 
 namespace muster::trainer {
@@ -20,6 +21,8 @@ void assert_promised(const sharding::ZeroEngine& engine, std::int64_t step) {
   throw NumericError(fmt::format("step {}: the engine holds {} after empty_partition_cache(), the plan promises {}",
                                  step, human_bytes(bytes.total()), human_bytes(planned.total())));
 }
+
+bool on_gpu(const sharding::ZeroEngine& engine) { return engine.registry().trainable().front().tensor.is_cuda(); }
 
 std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before, const sharding::TensorMeter::Blocks& after,
                            std::int64_t steps) {
@@ -42,6 +45,7 @@ std::string MemoryReport::culprit() const {
     return fmt::format("tensors made in phase {} and kept: {:.2f} blocks of {} ({} bytes) more with every step",
                        phase_name(most.phase), most.blocks_per_step, human_bytes(most.block_bytes), most.block_bytes);
   }
+  if (!tensors.slope.flat) return "tensors on the GPU, made by a step and kept";
   if (!heap.slope.flat) return "heap outside of tensors: C++ containers, HDF5 handles, logs or caches grow";
   if (!resident.slope.flat) return "free pages that the C library keeps: fragmentation, nothing is lost";
   return "";
@@ -52,15 +56,18 @@ MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::i
   MemoryReport report;
   report.steps = steps;
   const std::int64_t warm_up = steps / 3;
+  const bool gpu = on_gpu(trainer.engine());
   sharding::TensorMeter::Blocks before;
   for (std::int64_t k = 0; k < steps; ++k) {
     meter.restart_peak();
     trainer.train_step();
-    report.tensor_peak = std::max(report.tensor_peak, meter.peak());
+    const sharding::DeviceMemory device =
+        gpu ? sharding::load_cuda_library().device_memory() : sharding::DeviceMemory();
+    report.tensor_peak = gpu ? device.peak_held : std::max(report.tensor_peak, meter.peak());
     if (after_step) after_step(k);
     assert_promised(trainer.engine(), k);
     const sharding::TensorMeter::Bytes live = meter.live();
-    report.tensors.samples.push_back(live.stepping);
+    report.tensors.samples.push_back(gpu ? sharding::load_cuda_library().device_memory().held : live.stepping);
     report.heap.samples.push_back(heap_bytes() - live.total());
     report.resident.samples.push_back(resident_bytes());
     if (k == warm_up) before = meter.blocks();

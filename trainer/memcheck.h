@@ -26,7 +26,8 @@ struct MemoryCurve {
 
 struct MemoryReport {
   std::int64_t steps = 0;
-  MemoryCurve tensors;           // of the steps themselves; the loader's micro-batches in waiting vary and are left out
+  MemoryCurve tensors;           // of the steps themselves; the loader's micro-batches in waiting vary and are left out.
+                                 // Of a run on a GPU: all that lie there, of which `growing` knows nothing
   MemoryCurve heap;              // what malloc handed out for anything else
   MemoryCurve resident;          // the process, as the system counts it
   std::vector<Holder> growing;   // the largest first

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "sharding/cuda_library.h"
 #include "trainer/checkpoint_files.h"
 #include "trainer/from_config.h"
 #include "trainer/memory.h"
@@ -32,6 +33,15 @@ std::uint64_t noise_seed(std::int64_t run_seed, std::int64_t step, std::int64_t 
   return splitmix64(static_cast<std::uint64_t>(run_seed) ^ splitmix64(static_cast<std::uint64_t>(step * micro_batches + index)));
 }
 
+// Of the device that computes.
+std::int64_t memory_in_use(const configs::Run& run) {
+  return run.device == "cuda" ? sharding::load_cuda_library().device_memory().peak_held : resident_bytes();
+}
+
+std::span<const double> doubles_of(const at::Tensor& host) {   // [n] f64
+  return {host.const_data_ptr<double>(), static_cast<std::size_t>(host.numel())};
+}
+
 // What rank 0's engine holds between steps, and the most of each transient kind within this one.
 void append_engine_memory(MetricsRow& row, const sharding::ZeroEngine& engine) {
   const sharding::TransientBytes peak = engine.step_peak();
@@ -52,6 +62,8 @@ StepStats Trainer::train_step() {
   std::vector<std::int64_t> counts(kNumCounts, 0);
   std::vector<double> values(G * terms_.size() + collective_->size(), 0.0);   // loss sums by slot, then memory by rank
 
+  std::vector<std::pair<std::int64_t, at::Tensor>> sums;        // first slot in values; read once a GPU is through with all
+
   for (std::size_t k = 0; k < step.micro_batches.size(); ++k) {
     const MicroBatch& batch = step.micro_batches[k];
     recorder_.set_micro_batch(static_cast<std::int32_t>(k), batch.sample_ids);
@@ -61,7 +73,7 @@ StepStats Trainer::train_step() {
       const auto seed = noise_seed(config_.run.seed, state_.step, G, step.indices[k]);
       const auto terms = detector_.loss(batch, head_loss_options(config_), seed);   // sums, not means
       total = terms_.weigh(terms, step.denominators);
-      std::ranges::copy(terms_.sums(terms), values.begin() + step.indices[k] * terms_.size());
+      sums.emplace_back(step.indices[k] * terms_.size(), terms_.sums(terms));
       counts[kTokens] += batch.cu_seqlens.back();
       counts[kImages] += batch.num_images();
       counts[kLabels] += batch.denominators.tokens;
@@ -73,8 +85,9 @@ StepStats Trainer::train_step() {
   }
 
   timer_.enter(Phase::kConsensus);
+  for (const auto& [slot, sum] : sums) std::ranges::copy(doubles_of(sum.cpu()), values.begin() + slot);
   counts[kCheckpointWritten] = store_.written();
-  values[G * terms_.size() + collective_->rank()] = static_cast<double>(resident_bytes());
+  values[G * terms_.size() + collective_->rank()] = static_cast<double>(memory_in_use(config_.run));
   const sharding::StepVerdict verdict = zero_->consensus(counts, values, stop_signalled());   // [C]
   const Denominators seen{verdict.counts[kLabels], verdict.counts[kBoxes], verdict.counts[kCaptionTokens]};
   TORCH_CHECK(seen == step.denominators, "the ranks' samples are not those of the sampler's plan");

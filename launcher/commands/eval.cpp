@@ -12,7 +12,7 @@ namespace muster::launcher {
 namespace {
 
 struct EvalArguments {
-  std::string checkpoint, data, detections, ground_truth;
+  std::string checkpoint, data, detections, ground_truth, device;
   std::int64_t max_samples = 0;
   bool json = false;
 };
@@ -37,7 +37,7 @@ void eval(const EvalArguments& a) {
     return;
   }
   if (a.checkpoint.empty() || a.data.empty()) throw UsageError("eval: CHECKPOINT needs --data PACK");
-  OpenedCheckpoint opened(a.checkpoint);
+  OpenedCheckpoint opened(a.checkpoint, a.device);
   const data::Pack pack(a.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions options{a.max_samples, opened.config.batch.max_samples};
@@ -54,6 +54,8 @@ void add_eval(CommandLine& cli) {
   command->add_option("--detections", a->detections, "COCO results json");
   command->add_option("--ground-truth", a->ground_truth, "COCO annotations json");
   command->add_option("--max-samples", a->max_samples, "the first so many; 0: all");
+  command->add_option("--device", a->device, "where it computes; as in training when not given")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   command->add_flag("--json", a->json, "one JSON object on stdout");
   command->callback([a] { eval(*a); });
 }

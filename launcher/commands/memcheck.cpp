@@ -63,6 +63,7 @@ int memcheck(const MemcheckArguments& a) {
   const TempDir scratch("muster-memcheck");
   const configs::Config config = scratch_config(a, scratch.path());
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
+  open_device(config.run, /*local_rank=*/0);
   sharding::TensorMeter meter;
   trainer::Trainer trainer(config, sharding::make_self());
   std::vector<at::Tensor> planted;

@@ -18,7 +18,7 @@ namespace muster::launcher {
 namespace {
 
 struct PredictArguments {
-  std::string checkpoint, out, font;
+  std::string checkpoint, out, font, device;
   std::vector<std::string> inputs;
   double threshold = -1;  // below 0: the config's
   int batch = 8;
@@ -32,7 +32,7 @@ class Prediction {
       : a_(arguments),
         images_(trainer::list_pictures(a_.inputs)),
         overlays_(trainer::overlay_names(images_)),
-        opened_(a_.checkpoint),
+        opened_(a_.checkpoint, a_.device),
         threshold_(a_.threshold >= 0 ? a_.threshold : opened_.config.detection.score_threshold),
         font_(a_.font),
         predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
@@ -133,6 +133,8 @@ void add_predict(CommandLine& cli) {
   command->add_option("IMAGES", a->inputs, "image files, folders, or .txt lists with one path a line")->required();
   command->add_option("-o,--out", a->out, "where detections.json and the PNGs go")->required();
   command->add_option("--threshold", a->threshold, "least score shown; the config's when not given");
+  command->add_option("--device", a->device, "where it computes; as in training when not given")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   command->add_option("--batch", a->batch, "images in the model at a time")->check(CLI::PositiveNumber);
   command->add_option("--font", a->font, "TrueType font of the labels");
   command->add_flag("--skip-bad", a->skip_bad, "leave out images that cannot be read, and list them");

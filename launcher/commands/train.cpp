@@ -10,7 +10,6 @@
 #include "launcher/rank_status.h"
 #include "launcher/run_context.h"
 #include "launcher/world.h"
-#include "sharding/cuda_library.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_loop.h"
 
@@ -33,12 +32,12 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
   check_world(info.world_size, config.batch.micro_batches_per_step);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::install_stop_signals();
-  if (config.run.device == "cuda") sharding::load_cuda_library();  // before the first tensor on a GPU
+  open_device(config.run, info.local_rank);
   if (info.rank == 0) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
   }
-  trainer::Trainer trainer(config, make_collective(config.sharding, info));
+  trainer::Trainer trainer(config, make_collective(config, info));
   trainer.train();
 }
 

@@ -1,14 +1,12 @@
-// NCCL through c10d. Device buffers go straight to NCCL; host buffers (a checkpoint's step, the rows of an evaluation) pass
-// through a device copy, so that callers need not know which backend they are on.
+// NCCL through c10d. Device buffers go straight to NCCL; host buffers (a checkpoint's step, the rows of an evaluation)
+// pass through a device copy, so that callers need not know which backend they are on.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
-
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
-#include "base/error.h"
 #include "sharding/collective_c10d.h"
 #include "sharding/cuda/plugin.h"
 
@@ -18,16 +16,16 @@ namespace {
 bool on_device(const void* pointer) {
   cudaPointerAttributes attributes{};
   const bool known = cudaPointerGetAttributes(&attributes, pointer) == cudaSuccess;
-  if (!known) (void)cudaGetLastError();   // an unregistered host pointer is not an error here
+  if (!known) (void)cudaGetLastError();  // an unregistered host pointer is not an error here
   return known && attributes.type == cudaMemoryTypeDevice;
 }
 
 // A host span's double on the device.
 class DeviceCopy {
  public:
-  explicit DeviceCopy(std::span<const std::byte> host)
+  DeviceCopy(std::span<const std::byte> host, c10::Device device)
       : host_(at::from_blob(const_cast<std::byte*>(host.data()), {static_cast<std::int64_t>(host.size())}, at::kByte)),
-        device_(host_.to(at::kCUDA)) {}
+        device_(host_.to(device)) {}
   std::span<std::byte> bytes() const { return {static_cast<std::byte*>(device_.data_ptr()), device_.nbytes()}; }
   void back() { host_.copy_(device_); }
 
@@ -37,88 +35,90 @@ class DeviceCopy {
 
 class NcclCollective final : public Collective {
  public:
-  explicit NcclCollective(std::unique_ptr<Collective> device) : device_(std::move(device)) {}
-  int rank() const override { return device_->rank(); }
-  int size() const override { return device_->size(); }
-  std::string name() const override { return device_->name(); }
+  NcclCollective(std::unique_ptr<Collective> inner, c10::intrusive_ptr<c10d::Backend> group, c10::Device device)
+      : inner_(std::move(inner)), group_(std::move(group)), device_(device) {}
+  // Waits for nobody: every call was done when it returned, and a peer may be gone.
+  ~NcclCollective() override { group_->abort(); }
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  std::string name() const override { return inner_->name(); }
 
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     if (on_device(send.data())) {
-      device_->all_to_all(send, receive);
+      inner_->all_to_all(send, receive);
     } else {
-      DeviceCopy in(send), out(receive);
-      device_->all_to_all(in.bytes(), out.bytes());
+      DeviceCopy in(send, device_), out(receive, device_);
+      inner_->all_to_all(in.bytes(), out.bytes());
       out.back();
     }
-    stats_ = device_->stats();
+    stats_ = inner_->stats();
   }
 
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
     if (on_device(send.data())) {
-      device_->reduce_scatter_sum(send, receive, type);
+      inner_->reduce_scatter_sum(send, receive, type);
     } else {
-      DeviceCopy in(send), out(receive);
-      device_->reduce_scatter_sum(in.bytes(), out.bytes(), type);
+      DeviceCopy in(send, device_), out(receive, device_);
+      inner_->reduce_scatter_sum(in.bytes(), out.bytes(), type);
       out.back();
     }
-    stats_ = device_->stats();
+    stats_ = inner_->stats();
   }
 
   void all_gather(std::span<std::byte> buffer) override {
-    in_place(buffer, [this](std::span<std::byte> bytes) { device_->all_gather(bytes); });
+    in_place(buffer, [this](std::span<std::byte> bytes) { inner_->all_gather(bytes); });
   }
 
   void broadcast(std::span<std::byte> buffer, int root) override {
-    in_place(buffer, [this, root](std::span<std::byte> bytes) { device_->broadcast(bytes, root); });
+    in_place(buffer, [this, root](std::span<std::byte> bytes) { inner_->broadcast(bytes, root); });
   }
 
   void all_reduce_sum(std::span<std::int64_t> values) override {
-    device_->all_reduce_sum(values);
-    stats_ = device_->stats();
+    inner_->all_reduce_sum(values);
+    stats_ = inner_->stats();
   }
 
  private:
-  template <typename Call> void in_place(std::span<std::byte> buffer, Call call) {
+  template <typename Call>
+  void in_place(std::span<std::byte> buffer, Call call) {
     if (on_device(buffer.data())) {
       call(buffer);
     } else {
-      DeviceCopy copy(buffer);
+      DeviceCopy copy(buffer, device_);
       call(copy.bytes());
       copy.back();
     }
-    stats_ = device_->stats();
+    stats_ = inner_->stats();
   }
 
-  std::unique_ptr<Collective> device_;
+  std::unique_ptr<Collective> inner_;
+  c10::intrusive_ptr<c10d::Backend> group_;  // inner_'s
+  c10::Device device_;
 };
 
 }  // namespace
 
-std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size, int local_rank,
+std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout) {
-  const int devices = c10::cuda::device_count();
-  if (devices == 0) throw PreflightError("sharding.backend is nccl and this machine shows no CUDA device (nvidia-smi)");
-  const auto device = static_cast<c10::DeviceIndex>(devices == 1 ? 0 : local_rank);
-  if (device >= devices) {
-    throw PreflightError(fmt::format("local rank {} has no GPU of its own: {} are visible. NCCL cannot share one", local_rank,
-                                     devices));
-  }
-  c10::cuda::set_device(device);
-  return std::make_unique<NcclCollective>(connect_c10d(
-      {.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
-      {.name = "nccl",
-       .device = c10::Device(c10::kCUDA, device),
-       // wait() only orders the current stream behind NCCL's; the engine's contract is that the call is done.
-       .finish =
-           [](c10d::Work& work) {
-             work.wait();
-             c10::cuda::getCurrentCUDAStream().synchronize();
-           }},
-      [&](const c10::intrusive_ptr<c10d::Store>& store) {
-        const auto options = c10d::ProcessGroupNCCL::Options::create();
-        options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-        return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
-      }));
+  const c10::Device device(c10::kCUDA, c10::cuda::current_device());
+  c10::intrusive_ptr<c10d::Backend> group;
+  auto inner =
+      connect_c10d({.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
+                   {.name = "nccl",
+                    .device = device,
+                    // wait() only orders the current stream behind NCCL's; the interface says that the call is done.
+                    .finish =
+                        [device](c10d::Work& work) {
+                          const c10::cuda::CUDAGuard guard(device);
+                          work.wait();
+                          c10::cuda::getCurrentCUDAStream().synchronize();
+                        }},
+                   [&](const c10::intrusive_ptr<c10d::Store>& store) {
+                     const auto options = c10d::ProcessGroupNCCL::Options::create();
+                     options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+                     return group = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
+                   });
+  return std::make_unique<NcclCollective>(std::move(inner), std::move(group), device);
 }
 
 }  // namespace muster::sharding::cuda

@@ -6,12 +6,15 @@
 #include <string>
 
 #include "sharding/collective.h"
+#include "sharding/cuda_library.h"
 #include "sharding/kernels.h"
 
 namespace muster::sharding::cuda {
 
 std::unique_ptr<Kernels> make_cuda_kernels();
-std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size, int local_rank,
+std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout);
+void use_device(int local_rank, bool deterministic);
+DeviceMemory device_memory();
 
 }  // namespace muster::sharding::cuda

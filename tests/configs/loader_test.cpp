@@ -33,7 +33,9 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       {"run.seed: 5\n", "run.yaml:2: run.seed: unknown key: write sections as nested maps"},
       {"groups.model: {lr: 1}\n", "run.yaml:2: groups.model: unknown key: write sections as nested maps"},
       {"zzzzzzzzzz: 5\n", "run.yaml:2: zzzzzzzzzz: unknown key"},
-      {"run: 5\n", "run.yaml:2: run: expected a section, got 5, allowed a map of dir, seed, threads_per_rank, device"},
+      {"run: 5\n",
+       "run.yaml:2: run: expected a section, got 5, allowed a map of dir, seed, threads_per_rank, device, "
+       "deterministic"},
       {"[a]: 5\n", "run.yaml:2: file: expected a key, got a list of 1"},
       // types
       {"model:\n  random_init: yes\n", "run.yaml:3: model.random_init: expected a bool, got yes, allowed true | false"},

@@ -1,42 +1,30 @@
 // The CUDA library against the CPU's arithmetic, bit for bit, with the cases of the CPU tests. SKIPs without a GPU.
-#include <arpa/inet.h>
-
 #include <catch2/catch_test_macros.hpp>
 
-#include "base/error.h"
 #include "collective_cases.h"
 #include "loose.h"
-#include "sharding/cuda_library.h"
 #include "sharding/engine_core.h"
 #include "sharding/exact_sum.h"
 #include "sharding/kernels.h"
+#include "support/cuda_or_skip.h"
+#include "support/staged_collective.h"
 
 using namespace muster;
 using namespace muster::test;
 
 namespace {
 
-const CudaLibrary& cuda_or_skip() {
-  const CudaLibrary* library = nullptr;
-  std::string why = "no GPU here";
-  try {
-    library = &load_cuda_library();
-  } catch (const PreflightError& e) {
-    why = e.what();
-  }
-  if (library == nullptr || !at::hasCUDA()) SKIP(why);
-  return *library;
-}
-
 at::Tensor on_gpu(const at::Tensor& t) { return t.defined() ? t.to(at::kCUDA) : t; }
 
 std::string host_bytes(const at::Tensor& t) { return t.defined() ? raw_bytes(t.cpu()) : ""; }
 
+// Four steps of four global micro-batches, of which this rank takes every size-th.
 State train_on(at::Device device, std::shared_ptr<Collective> collective, const EngineOptions& options) {
   const Loose model(3, device);
+  const int rank = collective->rank(), size = collective->size();
   ZeroEngine engine(model.registry(), std::move(collective), options);
   for (std::int64_t step = 0; step < 4; ++step) {
-    for (std::int64_t k = 0; k < 3; ++k) engine.backward(model.loss(step * 3 + k, 1));
+    for (std::int64_t k = rank; k < 4; k += size) engine.backward(model.loss(step * 4 + k, 1));
     const std::vector<double> rates{0, 1e-2, 1e-3};
     engine.step(rates, engine.consensus({}, {}, false));
     engine.empty_partition_cache();
@@ -52,9 +40,12 @@ State train_on(at::Device device, std::shared_ptr<Collective> collective, const 
   return state;
 }
 
-int nccl_port() {
-  static int next = 0;
-  return 20000 + static_cast<int>(getpid() % 2000) * 16 + next++ % 16;
+ExactSum::Limbs normalized(const at::Tensor& limbs) {
+  const at::Tensor host = limbs.cpu();
+  ExactSum::Limbs values;
+  std::copy_n(host.const_data_ptr<std::int64_t>(), values.size(), values.begin());
+  ExactSum::normalize(values);
+  return values;
 }
 
 }  // namespace
@@ -83,14 +74,46 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
       REQUIRE(gpu_bad.cpu().item<int>() == 0);
     }
   }
-  const at::Tensor values = random_tensor({100003}, 5, 1e6), limbs = at::zeros({ExactSum::kLimbs}, at::kLong),
-                   bad = at::zeros({1}, at::kByte), gpu_limbs = on_gpu(limbs), gpu_bad = on_gpu(bad);
-  cpu->add_squares(values, limbs, bad);
-  gpu->add_squares(on_gpu(values), gpu_limbs, gpu_bad);
-  REQUIRE(at::equal(limbs, gpu_limbs.cpu()));
-  values[77] = INFINITY;
-  gpu->add_squares(on_gpu(values), gpu_limbs, gpu_bad);
-  REQUIRE(gpu_bad.cpu().item<int>() == 1);
+  const at::Tensor bad = at::zeros({1}, at::kByte), gpu_bad = on_gpu(bad);
+  for (const std::int64_t skipped : {0, 1}) {  // 1: no pointer is aligned for packs
+    const at::Tensor values = random_tensor({100003}, 5, 1e6), limbs = at::zeros({ExactSum::kLimbs}, at::kLong),
+                     gpu_limbs = on_gpu(limbs);
+    values.narrow(0, 5000, 3000).mul_(1e-20);  // other limbs
+    const at::Tensor part = values.narrow(0, skipped, 100003 - skipped);
+    cpu->add_squares(part, limbs, bad);
+    gpu->add_squares(on_gpu(values).narrow(0, skipped, 100003 - skipped), gpu_limbs, gpu_bad);
+    REQUIRE(normalized(limbs) == normalized(gpu_limbs));
+    REQUIRE(gpu_bad.cpu().item<int>() == 0);
+    values[77] = INFINITY;
+    gpu->add_squares(on_gpu(values), gpu_limbs, gpu_bad);
+    REQUIRE(gpu_bad.cpu().item<int>() == 1);
+    gpu_bad.zero_();
+  }
+}
+
+TEST_CASE("CUDA kernels take rows at any distance and elements at any place", "[gpu]") {
+  cuda_or_skip();
+  const auto cpu = make_kernels(at::kCPU), gpu = make_kernels(at::kCUDA);
+  const at::Tensor wire = random_tensor({5, 5000}, 6, 1), on = on_gpu(wire);
+  for (const std::int64_t first : {0, 3}) {
+    for (const std::int64_t width : {4096, 4093}) {
+      for (const bool fresh : {false, true}) {
+        const auto rows = [&](const at::Tensor& t) {  // at one distance, then at another
+          std::vector<const std::byte*> starts;
+          for (const std::int64_t r : {0, 1, 2, 4, 3}) starts.push_back(bytes_of(t).data() + 4 * (5000 * r + first));
+          return starts;
+        };
+        const at::Tensor acc = random_tensor({width}, 7, 1), gpu_acc = on_gpu(acc);
+        cpu->accumulate(rows(wire), at::kFloat, acc, fresh);
+        gpu->accumulate(rows(on), at::kFloat, gpu_acc, fresh);
+        REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+      }
+    }
+  }
+  const at::Tensor bad = on_gpu(at::zeros({1}, at::kByte)), to = at::zeros({5000}, on.options().dtype(at::kBFloat16));
+  gpu->to_wire(on[0].narrow(0, 1, 4001), to.narrow(0, 3, 4001), false, bad);
+  REQUIRE(at::equal(to.narrow(0, 3, 4001).cpu(), wire[0].narrow(0, 1, 4001).to(at::kBFloat16)));
+  REQUIRE(to.narrow(0, 0, 3).count_nonzero().item<int>() + to.narrow(0, 4004, 996).count_nonzero().item<int>() == 0);
 }
 
 TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
@@ -131,8 +154,7 @@ TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
 }
 
 TEST_CASE("NCCL with one rank does what the interface says, for host and device memory", "[gpu]") {
-  const CudaLibrary& cuda = cuda_or_skip();
-  const auto nccl = cuda.make_nccl("127.0.0.1", nccl_port(), 0, 1, 0, std::chrono::seconds(60));
+  const auto nccl = nccl_alone(cuda_or_skip());
   check_collective(*nccl);
   const at::Tensor send = at::arange(1024, at::TensorOptions(at::kCUDA).dtype(at::kFloat)),
                    receive = at::zeros_like(send);
@@ -142,15 +164,28 @@ TEST_CASE("NCCL with one rank does what the interface says, for host and device 
 
 TEST_CASE("the engine on a GPU has the bits of the engine on the CPU", "[gpu]") {
   const CudaLibrary& cuda = cuda_or_skip();
+  const auto nccl = std::shared_ptr<Collective>(nccl_alone(cuda));
   for (const std::int64_t bucket : {1024, 1 << 20}) {
     for (const bool overlap : {false, true}) {
       for (const std::int64_t budget : {0, 4096}) {
         EngineOptions options = toy_options(bucket, overlap);
         options.accumulation_budget_bytes = budget;
-        const auto nccl =
-            std::shared_ptr<Collective>(cuda.make_nccl("127.0.0.1", nccl_port(), 0, 1, 0, std::chrono::seconds(60)));
         REQUIRE(first_difference(train_on(at::kCPU, make_self(), options), train_on(at::kCUDA, nccl, options)) == "");
       }
     }
+  }
+}
+
+TEST_CASE("two and four ranks on one GPU have the bits of one on the CPU", "[gpu]") {
+  cuda_or_skip();
+  const EngineOptions options = toy_options(1 << 20, true);  // one window: see StagedCollective
+  const State alone = train_on(at::kCPU, make_self(), options);
+  for (const int size : {2, 4}) {
+    std::vector<State> states(static_cast<std::size_t>(size));
+    on_ranks(size, [&](const std::shared_ptr<Collective>& mine) {
+      const auto rank = static_cast<std::size_t>(mine->rank());
+      states[rank] = train_on(at::kCUDA, std::make_shared<StagedCollective>(mine), options);
+    });
+    for (const State& state : states) REQUIRE(first_difference(alone, state) == "");
   }
 }

@@ -60,7 +60,7 @@ inline configs::Config tiny_config(const fs::path& run_dir, const std::vector<st
 inline std::string parameter_hash(const model::Detector& detector) {
   std::string hashes;
   for (const model::NamedParam& p : detector.parameters()) {
-    const at::Tensor t = p.tensor.detach().contiguous();
+    const at::Tensor t = p.tensor.detach().cpu().contiguous();
     hashes += xxh128({static_cast<const std::byte*>(t.data_ptr()), static_cast<std::size_t>(t.nbytes())});
   }
   return xxh128(std::as_bytes(std::span(hashes)));
