@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "base/tensor_memory.h"
+
 namespace muster::trainer {
 
 std::int64_t resident_bytes() {
@@ -22,7 +24,7 @@ std::int64_t peak_resident_bytes() {
 
 std::int64_t heap_bytes() {
   const struct mallinfo2 info = ::mallinfo2();
-  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd) + tensor_memory_bytes().used;
 }
 
 }  // namespace muster::trainer
