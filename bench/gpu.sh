@@ -20,8 +20,13 @@ say() { printf '[bench] %s\n' "$*" >&2; }
 nvidia-smi -L 2>/dev/null | grep -q GPU || { say "needs an NVIDIA GPU with its driver, and this machine shows none (nvidia-smi -L)"; exit 69; }
 bin="${MUSTER_BENCH_BIN:-build}"
 [ -n "${MUSTER_BENCH_BIN:-}" ] || cmake --build build --target muster_cuda bench_kernels bench_sharding bench_model >&2
-python="${MUSTER_BENCH_PYTHON:-$(peer_venv gpu torch==2.11.0 transformers==5.17.0 safetensors numpy setuptools wheel hjson deepspeed==0.19.8)}"
 export OMP_NUM_THREADS=4 DS_BUILD_OPS=0 TOKENIZERS_PARALLELISM=false
+python="${MUSTER_BENCH_PYTHON:-}"
+if [ -z "$python" ]; then   # DeepSpeed is a source package that builds against the torch that is there
+  python=$(peer_venv gpu torch==2.11.0 transformers==5.17.0 safetensors numpy setuptools wheel)
+  "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("deepspeed") is None)' ||
+    "$python" -m pip install -q --disable-pip-version-check --no-build-isolation deepspeed==0.19.8 >&2 || say "no DeepSpeed: its row will be missing"
+fi
 work="${MUSTER_BENCH_WORK:-$(mktemp -d)}"; mkdir -p "$work"
 [ -n "${MUSTER_BENCH_WORK:-}" ] || trap 'rm -rf "$work"' EXIT
 

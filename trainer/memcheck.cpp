@@ -22,6 +22,8 @@ void assert_promised(const sharding::ZeroEngine& engine, std::int64_t step) {
                                  step, human_bytes(bytes.total()), human_bytes(planned.total())));
 }
 
+sharding::DeviceMemory device_memory() { return sharding::load_cuda_library().device_memory(); }
+
 bool on_gpu(const sharding::ZeroEngine& engine) { return engine.registry().trainable().front().tensor.is_cuda(); }
 
 std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before, const sharding::TensorMeter::Blocks& after,
@@ -61,13 +63,11 @@ MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::i
   for (std::int64_t k = 0; k < steps; ++k) {
     meter.restart_peak();
     trainer.train_step();
-    const sharding::DeviceMemory device =
-        gpu ? sharding::load_cuda_library().device_memory() : sharding::DeviceMemory();
-    report.tensor_peak = gpu ? device.peak_held : std::max(report.tensor_peak, meter.peak());
+    report.tensor_peak = std::max(report.tensor_peak, gpu ? device_memory().peak_held : meter.peak());
     if (after_step) after_step(k);
     assert_promised(trainer.engine(), k);
     const sharding::TensorMeter::Bytes live = meter.live();
-    report.tensors.samples.push_back(gpu ? sharding::load_cuda_library().device_memory().held : live.stepping);
+    report.tensors.samples.push_back(gpu ? device_memory().held : live.stepping);
     report.heap.samples.push_back(heap_bytes() - live.total());
     report.resident.samples.push_back(resident_bytes());
     if (k == warm_up) before = meter.blocks();
