@@ -82,7 +82,9 @@ class LargeTensors final : public c10::Allocator {
 
   static void* map(std::size_t size) {
     void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK_WITH(OutOfMemoryError, data != MAP_FAILED, "no memory on the host for a tensor of ", size, " bytes");
+    // LibTorch's words: people look for them, and triage knows them.
+    TORCH_CHECK_WITH(OutOfMemoryError, data != MAP_FAILED,
+                     "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", size, " bytes");
     if (size >= 2 * kHugePage) ::madvise(data, size, MADV_HUGEPAGE);
     return data;
   }
