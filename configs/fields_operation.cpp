@@ -8,7 +8,8 @@ std::vector<Field> sharding_fields() {
   const auto sharding = section("sharding", &Config::sharding);
   return {
       sharding("backend", &Sharding::backend, one_of({"mpi", "gloo", "nccl", "self"}), "",
-               "carries the collectives; self: one rank alone"),
+               "carries the collectives; mpi: through shared memory while all ranks are on one machine; self: one rank "
+               "alone"),
       sharding("bucket_bytes", &Sharding::bucket_bytes, at_least(1), "bytes",
                "of one window in the wire dtype; never changes results"),
       sharding("overlap", &Sharding::overlap, anything(), "",

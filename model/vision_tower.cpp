@@ -146,9 +146,7 @@ VisionBlock::VisionBlock(const VisionConfig& c, const VisionFamily& family)
 at::Tensor VisionBlock::attention(const at::Tensor& x, const Context& context) const {
   const std::vector<at::Tensor> parts =
       qkv(x).unflatten(1, {3, num_heads, -1}).unbind(1);  // each [patches, heads, dim]
-  const auto turned = [&](const at::Tensor& t) {
-    return rotate(t, context.plan->rotary);
-  };  // in fp32, as the reference
+  const auto turned = [&](const at::Tensor& t) { return rotate(t, context.plan->rotary); };
   const auto& segments = context.full_attention ? context.plan->cu_frames : context.plan->cu_windows;
   return proj(attend(turned(parts[0]), turned(parts[1]), parts[2], segments, false).flatten(1));
 }
