@@ -22,18 +22,6 @@ Overrides on_gpu(Overrides more = {}) {
   return more;
 }
 
-RunResult run_on(const configs::Config& config, std::shared_ptr<sharding::Collective> collective) {
-  RunResult result;
-  trainer::Trainer trainer(config, std::move(collective));
-  trainer.set_step_observer([&](const trainer::StepStats& stats) {
-    result.losses.push_back(stats.loss.total);
-    result.norms.push_back(stats.grad_norm);
-  });
-  trainer.train();
-  result.parameters = parameter_hash(trainer.detector());
-  return result;
-}
-
 }  // namespace
 
 TEST_CASE("a run on a GPU follows the run on the CPU", "[gpu]") {

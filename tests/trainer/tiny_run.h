@@ -72,6 +72,19 @@ struct RunResult {
   bool operator==(const RunResult&) const = default;
 };
 
+// Trains as one rank of `collective`.
+inline RunResult run_on(const configs::Config& config, std::shared_ptr<sharding::Collective> collective) {
+  RunResult result;
+  trainer::Trainer trainer(config, std::move(collective));
+  trainer.set_step_observer([&](const trainer::StepStats& stats) {
+    result.losses.push_back(stats.loss.total);
+    result.norms.push_back(stats.grad_norm);
+  });
+  trainer.train();
+  result.parameters = parameter_hash(trainer.detector());
+  return result;
+}
+
 // Trains with N ranks as threads of this process; every rank's result. `per_rank` may do something else than train().
 template <typename Body>
 std::vector<RunResult> run_threads(const configs::Config& config, int ranks, Body per_rank) {

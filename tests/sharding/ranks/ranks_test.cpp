@@ -101,6 +101,7 @@ TEST_CASE("ranks of one machine hold the parameters once", "[ranks]") {
 
 TEST_CASE("checking every collective changes nothing but the time", "[ranks]") {
   REQUIRE((train(make_checked(make_mpi(kTimeout)), toy_options()) == expected(1)));
+  REQUIRE((train(make_checked(node()), toy_options()) == expected(1)));
 }
 
 TEST_CASE("the reduce-scatter of mpi and gloo trains alike", "[ranks]") {
