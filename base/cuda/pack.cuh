@@ -11,8 +11,7 @@ using Bf16Bits = std::uint16_t;  // bfloat16 as its bits; sharding/bfloat16_bits
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000U;
 constexpr int kThreads = 256;
-constexpr std::int64_t kMaxBlocks =
-    132 * 16;  // 16 per multiprocessor of an H100 or H200; more elements are strided over
+constexpr std::int64_t kMaxBlocks = 132 * 16;  // 16 per multiprocessor of an H100 or H200; more is strided over
 
 inline int blocks_for(std::int64_t threads) {
   const std::int64_t wanted = (threads + kThreads - 1) / kThreads;
