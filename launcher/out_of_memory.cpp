@@ -6,6 +6,7 @@
 #include <new>
 #include <string_view>
 
+#include "base/flight_recorder.h"
 #include "base/text.h"
 #include "launcher/plan.h"
 #include "launcher/preflight.h"
