@@ -14,7 +14,7 @@ void use_tensor_memory();
 
 struct TensorMemoryBytes {
   std::int64_t used = 0;     // by large tensors, rounded up to pages
-  std::int64_t waiting = 0;  // freed, and not yet given back: at most 1/16 of the most that was ever used, and 16 MiB
+  std::int64_t waiting = 0;  // freed, and not yet given back: at most 16 MiB, or 1/16 of the most ever used
 };
 TensorMemoryBytes tensor_memory_bytes();
 

@@ -19,27 +19,32 @@ IMAGE, START, END, VOCAB = 151655, 151652, 151653, 151936
 ANSWERS = (40, 240, 90, 180)  # tokens of the four samples' answers
 
 
-def config():
+def config(text, vision):
     return Qwen2_5_VLConfig(
-        text_config=dict(vocab_size=VOCAB, hidden_size=512, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=8,
-                         num_key_value_heads=2, max_position_embeddings=4096, rms_norm_eps=1e-6, tie_word_embeddings=True,
-                         rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[8, 12, 12])),
-        vision_config=dict(depth=4, hidden_size=256, intermediate_size=768, num_heads=8, out_hidden_size=512, patch_size=14,
-                           spatial_merge_size=2, temporal_patch_size=2, window_size=112, fullatt_block_indexes=[3]),
+        text_config=dict(vocab_size=VOCAB, num_key_value_heads=2, rms_norm_eps=1e-6, tie_word_embeddings=True, **text),
+        vision_config=dict(patch_size=14, spatial_merge_size=2, temporal_patch_size=2, window_size=112, **vision),
         image_token_id=IMAGE, vision_start_token_id=START, vision_end_token_id=END, video_token_id=151656,
         tie_word_embeddings=True)
+
+
+def rope(*sections):
+    return dict(rope_type="default", rope_theta=1e6, mrope_section=list(sections))
+
+
+def config_small():
+    return config(
+        dict(hidden_size=512, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=8, max_position_embeddings=4096,
+             rope_parameters=rope(8, 12, 12)),
+        dict(depth=4, hidden_size=256, intermediate_size=768, num_heads=8, out_hidden_size=512, fullatt_block_indexes=[3]))
 
 
 def config_3b():
     """Qwen/Qwen2.5-VL-3B-Instruct's sizes."""
-    return Qwen2_5_VLConfig(
-        text_config=dict(vocab_size=VOCAB, hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
-                         num_key_value_heads=2, max_position_embeddings=128000, rms_norm_eps=1e-6, tie_word_embeddings=True,
-                         rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24])),
-        vision_config=dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048, patch_size=14,
-                           spatial_merge_size=2, temporal_patch_size=2, window_size=112, fullatt_block_indexes=[7, 15, 23, 31]),
-        image_token_id=IMAGE, vision_start_token_id=START, vision_end_token_id=END, video_token_id=151656,
-        tie_word_embeddings=True)
+    return config(
+        dict(hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, num_attention_heads=16,
+             max_position_embeddings=128000, rope_parameters=rope(16, 24, 24)),
+        dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048,
+             fullatt_block_indexes=[7, 15, 23, 31]))
 
 
 def make_batch(folder, rows, columns, answers):
@@ -62,7 +67,7 @@ def make_batch(folder, rows, columns, answers):
 
 def make(folder):
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(config())
+    model = Qwen2_5_VLForConditionalGeneration(config_small())
     model.save_pretrained(folder)
     make_batch(folder, 16, 16, ANSWERS)
 

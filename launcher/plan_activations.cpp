@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/pack.h"
+#include "model/vision_tower.h"
 #include "trainer/from_config.h"
 #include "trainer/run_data.h"
 
@@ -40,9 +41,9 @@ std::int64_t vision_elements(const configs::Config& c, const model::VisionConfig
 
 // A gated MLP's three matrices in a width that tensor cores take, held for backward (VisionMlp).
 std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig& v) {
-  constexpr std::int64_t kAligned = 8, kWhole = 64;
-  if (c.run.device != "cuda" || c.model.dtype == "fp32" || v.intermediate_size % kAligned == 0) return 0;
-  return 3 * v.hidden_size * (v.intermediate_size / kWhole + 1) * kWhole;
+  const std::int64_t width = model::tensor_core_width(v.intermediate_size);
+  if (c.run.device != "cuda" || c.model.dtype == "fp32" || width == v.intermediate_size) return 0;
+  return 3 * v.hidden_size * width;
 }
 
 std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v, const MicroBatchShape& s) {

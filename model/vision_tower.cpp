@@ -63,15 +63,6 @@ std::string named(const std::string& prefix, std::string_view name) { return pre
 
 std::string deepstack_prefix(std::size_t level) { return "deepstack_merger_list." + std::to_string(level) + "."; }
 
-// Columns that a 16-bit product on a GPU lacks to have rows of whole 128 bytes. 3420, the width of the published
-// towers, leaves the tensor cores to kernels of a third of the speed.
-std::int64_t unaligned_width(const at::Tensor& weight) {
-  constexpr std::int64_t kAligned = 8, kWhole = 64;
-  const std::int64_t width = weight.size(0);
-  if (!weight.is_cuda() || weight.itemsize() != 2 || width % kAligned == 0) return 0;
-  return kWhole - width % kWhole;
-}
-
 // With zeros for further outputs and inputs. All activations take 0 to 0, so that results stay what they are.
 Linear padded(const Linear& linear, std::int64_t more_outputs, std::int64_t more_inputs) {
   if (more_outputs == 0 && more_inputs == 0) return linear;
@@ -120,8 +111,14 @@ VisionMlp::VisionMlp(const VisionConfig& c, const VisionFamily& f)
   if (family.gated_mlp) gate = Linear(c.hidden_size, c.intermediate_size, true, at::kMeta);
 }
 
+std::int64_t tensor_core_width(std::int64_t width) {
+  constexpr std::int64_t kAligned = 8, kWhole = 64;
+  return width % kAligned == 0 ? width : (width / kWhole + 1) * kWhole;
+}
+
 at::Tensor VisionMlp::operator()(const at::Tensor& x) const {
-  const std::int64_t more = unaligned_width(in.weight);
+  const std::int64_t width = in.weight.size(0);
+  const std::int64_t more = in.weight.is_cuda() && in.weight.itemsize() == 2 ? tensor_core_width(width) - width : 0;
   const Linear into = padded(in, more, 0), from = padded(out, 0, more);
   if (!family.gated_mlp) return from(activate(into(x), family.activation));
   const at::Tensor open = padded(gate, more, 0)(x);

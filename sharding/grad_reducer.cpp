@@ -94,7 +94,7 @@ void GradReducer::on_gradient(int param) {
     const std::vector<Piece>& pieces = windows_[static_cast<std::size_t>(w)].pieces;
     const auto piece = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.param == param; });
     const int window = static_cast<int>(w);
-    refuse_late(*piece, window);
+    refuse_late(param, window);
     WindowState& state = windows_[static_cast<std::size_t>(w)];
     if (again) state.deferred = true;
     const bool add = window < first_local_ ? again : earlier;  // the first one replaces what the last step left
@@ -113,12 +113,12 @@ const at::Tensor& GradReducer::target(int window) {
   return *state.buffer;
 }
 
-void GradReducer::refuse_late(const Piece& piece, int window) const {
+void GradReducer::refuse_late(int param, int window) const {
   if (window >= next_) return;
   throw ConfigError(
       fmt::format("parameter {} got a second gradient in one backward after its window was reduced: it is "
                   "used in several checkpointed segments. List it in EngineOptions::reused.",
-                  core_.param(piece.param).name));
+                  core_.param(param).name));
 }
 
 at::Tensor GradReducer::part_of(const at::Tensor& buffer, int window, const Piece& piece) const {
@@ -226,9 +226,9 @@ void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
   if (core_.world_size() == 1) {
     add(std::array{send.data()});
   } else if (core_.options.reduce == ReduceKind::kNative) {
-    const std::span<const std::byte> sum = received(range.slice);
-    core_.collective->reduce_scatter_sum(send, received(range.slice), core_.options.wire_dtype);
-    add(std::array{sum.data()});
+    const std::span<std::byte> sum = received(range.slice);
+    core_.collective->reduce_scatter_sum(send, sum, core_.options.wire_dtype);
+    add(std::array<const std::byte*, 1>{sum.data()});
   } else {
     core_.collective->all_to_all(send, received(range.elements), add);
   }

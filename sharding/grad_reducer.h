@@ -46,7 +46,7 @@ class GradReducer {
   at::Tensor make_staging(int index) const;
   void make_receive();
   const at::Tensor& target(int window);
-  void refuse_late(const Piece& piece, int window) const;
+  void refuse_late(int param, int window) const;
   void hand_over_complete();
   void hand_over(int window);
   StagingRing::Buffer staged_local(int window);
@@ -69,8 +69,7 @@ class GradReducer {
 
   EngineCore& core_;
   const std::function<void(int window)> reduced_;
-  const at::Tensor
-      shared_;  // where all ranks' send buffers lie when they can share memory; untouched, it costs nothing
+  const at::Tensor shared_;  // all ranks' send buffers, when they can share memory; untouched, it costs nothing
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
   int first_local_;                   // windows from here on accumulate locally
