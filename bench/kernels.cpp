@@ -15,8 +15,8 @@
 
 #include "base/error.h"
 #include "sharding/cuda_library.h"
-#include "sharding/exact_sum.h"
-#include "sharding/kernels.h"
+#include "sharding/kernels/exact_sum.h"
+#include "sharding/kernels/kernels.h"
 
 using namespace muster::sharding;
 

@@ -11,9 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/micro_batch.h"
-#include "model/qwen_vl.h"
-#include "model/safetensors.h"
+#include "base/tensors/micro_batch.h"
+#include "model/qwen/qwen_vl.h"
+#include "model/files/safetensors.h"
 #include "sharding/cuda_library.h"
 
 namespace muster::bench {

@@ -19,7 +19,7 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "base/tensor_memory.h"
+#include "base/tensors/tensor_memory.h"
 #include "sharding/cuda_library.h"
 #include "sharding/engine.h"
 

@@ -1,5 +1,5 @@
 # The include law. Each room's headers are visible only through a folder of its own that holds one link to the room, so
-# `#include "sharding/flat_space.h"` compiles exactly in the rooms that USE sharding.
+# `#include "sharding/layout/flat_space.h"` compiles exactly in the rooms that USE sharding.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)

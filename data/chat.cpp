@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/micro_batch.h"
+#include "base/tensors/micro_batch.h"
 
 namespace muster::data {
 namespace {

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "data/image.h"
-#include "data/tokenizer.h"
+#include "data/images/image.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/parallel.h"
+#include "base/parallel.h"
 
 namespace muster::data {
 namespace {

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "base/micro_batch.h"
+#include "base/tensors/micro_batch.h"
 #include "data/chat.h"
-#include "data/image.h"
-#include "data/pack.h"
-#include "data/tokenizer.h"
+#include "data/images/image.h"
+#include "data/pack/pack.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {
 

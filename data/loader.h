@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "base/micro_batch.h"
+#include "base/tensors/micro_batch.h"
 #include "data/encoder.h"
-#include "data/pack.h"
+#include "data/pack/pack.h"
 #include "data/sampler.h"
 
 namespace muster::data {

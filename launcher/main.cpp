@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/tensor_memory.h"
-#include "launcher/commands.h"
+#include "base/tensors/tensor_memory.h"
+#include "launcher/commands/command_table.h"
 
 int main(int argc, char** argv) {
   using namespace muster;

@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "model/boxes.h"
-#include "model/detection_head.h"
-#include "model/upload.h"
+#include "model/head/boxes.h"
+#include "model/head/detection_head.h"
+#include "model/qwen/upload.h"
 
 namespace muster::model {
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "base/micro_batch.h"
-#include "model/qwen_vl.h"
+#include "base/tensors/micro_batch.h"
+#include "model/qwen/qwen_vl.h"
 
 namespace muster::model {
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "sharding/collective.h"
+#include "sharding/collectives/collective.h"
 
 namespace muster::sharding {
 

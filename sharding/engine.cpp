@@ -10,14 +10,14 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/tensor_memory.h"
+#include "base/tensors/tensor_memory.h"
 #include "sharding/engine_core.h"
-#include "sharding/exact_sum.h"
+#include "sharding/kernels/exact_sum.h"
 #include "sharding/grad_reducer.h"
-#include "sharding/memory_plan.h"
+#include "sharding/plan/memory_plan.h"
 #include "sharding/optimizer_state.h"
 #include "sharding/param_gather.h"
-#include "sharding/shard_store.h"
+#include "sharding/state/shard_store.h"
 #include "sharding/step_consensus.h"
 
 namespace muster::sharding {

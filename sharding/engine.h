@@ -18,10 +18,10 @@
 #include <string_view>
 #include <vector>
 
-#include "sharding/collective.h"
-#include "sharding/ledger.h"
-#include "sharding/loss_scaler.h"
-#include "sharding/param_registry.h"
+#include "sharding/collectives/collective.h"
+#include "sharding/plan/ledger.h"
+#include "sharding/state/loss_scaler.h"
+#include "sharding/layout/param_registry.h"
 
 namespace muster::sharding {
 

@@ -13,9 +13,9 @@
 
 #include "sharding/comm_queue.h"
 #include "sharding/engine.h"
-#include "sharding/flat_space.h"
-#include "sharding/kernels.h"
-#include "sharding/ledger.h"
+#include "sharding/layout/flat_space.h"
+#include "sharding/kernels/kernels.h"
+#include "sharding/plan/ledger.h"
 
 namespace muster::sharding {
 

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "sharding/grad_hooks.h"
-#include "sharding/memory_plan.h"
-#include "sharding/shared_memory.h"
+#include "sharding/plan/memory_plan.h"
+#include "sharding/collectives/shared_memory.h"
 
 namespace muster::sharding {
 namespace {

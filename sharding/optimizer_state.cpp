@@ -1,6 +1,6 @@
 #include "sharding/optimizer_state.h"
 
-#include "sharding/bfloat16_bits.h"
+#include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::sharding {
 namespace {

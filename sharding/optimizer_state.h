@@ -11,7 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "sharding/engine_core.h"
-#include "sharding/shard_store.h"
+#include "sharding/state/shard_store.h"
 
 namespace muster::sharding {
 

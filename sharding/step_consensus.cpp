@@ -3,7 +3,7 @@
 #include <bit>
 #include <cmath>
 
-#include "sharding/exact_sum.h"
+#include "sharding/kernels/exact_sum.h"
 
 namespace muster::sharding {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/micro_batch.h"
+#include "base/tensors/micro_batch.h"
 #include "configs/config.h"
 #include "model/detector.h"
 

@@ -10,12 +10,12 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "sharding/cuda_library.h"
-#include "trainer/checkpoint_files.h"
-#include "trainer/from_config.h"
-#include "trainer/memory.h"
-#include "trainer/predictions.h"
-#include "trainer/progress_line.h"
-#include "trainer/run_data.h"
+#include "trainer/checkpoint/files.h"
+#include "trainer/assembly/from_config.h"
+#include "base/tensors/process_memory.h"
+#include "trainer/evaluate/predictions.h"
+#include "trainer/show/progress_line.h"
+#include "trainer/assembly/run_data.h"
 #include "trainer/stop_signal.h"
 
 namespace muster::trainer {

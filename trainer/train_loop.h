@@ -13,14 +13,14 @@
 #include "data/loader.h"
 #include "model/detector.h"
 #include "sharding/engine.h"
-#include "trainer/checkpoint.h"
-#include "trainer/evaluate.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/evaluate/evaluate.h"
 #include "trainer/health.h"
 #include "trainer/loss_terms.h"
-#include "trainer/metrics.h"
+#include "trainer/show/metrics.h"
 #include "trainer/schedule.h"
 #include "trainer/step_timer.h"
-#include "trainer/tensorboard.h"
+#include "trainer/show/tensorboard.h"
 
 namespace muster::trainer {
 

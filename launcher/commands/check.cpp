@@ -4,13 +4,13 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "data/pack.h"
+#include "data/pack/pack.h"
 #include "data/sampler.h"
-#include "launcher/commands.h"
-#include "launcher/plan.h"
-#include "launcher/run_context.h"
-#include "trainer/from_config.h"
-#include "trainer/run_data.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/plan/plan.h"
+#include "launcher/commands/run_context.h"
+#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/run_data.h"
 
 namespace muster::launcher {
 namespace {

@@ -1,5 +1,5 @@
 // muster completion bash|zsh: prints a completion script to stdout.
-#include "launcher/completion.h"
+#include "launcher/commands/completion_script.h"
 
 #include <fmt/core.h>
 
@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "configs/fields.h"
-#include "launcher/commands.h"
+#include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
 

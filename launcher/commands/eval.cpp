@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "launcher/commands.h"
-#include "launcher/run_context.h"
-#include "trainer/evaluate.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
+#include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
 namespace {

@@ -1,10 +1,10 @@
 // muster export CHECKPOINT -o HF_DIR: a Hugging Face folder, plus the detection head.
 #include <fmt/core.h>
 
-#include "launcher/commands.h"
-#include "launcher/run_context.h"
-#include "trainer/checkpoint.h"
-#include "trainer/export_folder.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/assembly/export_folder.h"
 
 namespace muster::launcher {
 namespace {

@@ -11,12 +11,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/preprocessor_file.h"
-#include "launcher/commands.h"
-#include "launcher/run_context.h"
-#include "model/family.h"
-#include "trainer/checkpoint.h"
-#include "trainer/from_config.h"
+#include "data/images/preprocessor_file.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
+#include "model/files/family.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/assembly/from_config.h"
 
 namespace muster::launcher {
 namespace {

@@ -7,11 +7,11 @@
 #include "base/files.h"
 #include "base/progress.h"
 #include "base/text.h"
-#include "launcher/commands.h"
-#include "launcher/plan.h"
-#include "launcher/run_context.h"
-#include "trainer/from_config.h"
-#include "trainer/memcheck.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/plan/plan.h"
+#include "launcher/commands/run_context.h"
+#include "trainer/assembly/from_config.h"
+#include "trainer/evaluate/memcheck.h"
 
 namespace muster::launcher {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "data/sources.h"
-#include "launcher/commands.h"
+#include "data/sources/sources.h"
+#include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
 namespace {

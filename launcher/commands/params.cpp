@@ -4,12 +4,12 @@
 #include <map>
 
 #include "base/error.h"
-#include "launcher/commands.h"
-#include "launcher/run_context.h"
-#include "model/safetensors.h"
-#include "model/weights.h"
-#include "trainer/checkpoint.h"
-#include "trainer/from_config.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
+#include "model/files/safetensors.h"
+#include "model/qwen/weights.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/assembly/from_config.h"
 
 namespace muster::launcher {
 namespace {

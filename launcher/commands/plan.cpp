@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "launcher/commands.h"
-#include "launcher/plan.h"
-#include "launcher/plan_simulation.h"
-#include "launcher/run_context.h"
-#include "launcher/world.h"
-#include "trainer/from_config.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/plan/plan.h"
+#include "launcher/plan/simulation.h"
+#include "launcher/commands/run_context.h"
+#include "launcher/rank/world.h"
+#include "trainer/assembly/from_config.h"
 
 namespace muster::launcher {
 namespace {

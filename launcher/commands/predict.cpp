@@ -9,10 +9,10 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "launcher/commands.h"
-#include "launcher/run_context.h"
-#include "trainer/picture_list.h"
-#include "trainer/predictions.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
+#include "trainer/evaluate/picture_list.h"
+#include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
 namespace {

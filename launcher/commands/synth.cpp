@@ -4,8 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "data/synth.h"
-#include "launcher/commands.h"
+#include "data/synth/synth.h"
+#include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
 

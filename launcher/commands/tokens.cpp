@@ -14,9 +14,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/encoder.h"
-#include "data/image.h"
-#include "data/pack.h"
-#include "launcher/commands.h"
+#include "data/images/image.h"
+#include "data/pack/pack.h"
+#include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
 namespace {

@@ -1,6 +1,6 @@
 #include "model/cuda/fused.cuh"
 
-#include "base/cuda/pack.cuh"
+#include "base/tensors/cuda/pack.cuh"
 
 namespace muster::model::cuda {
 namespace {

@@ -1,4 +1,4 @@
-// The operators that model/fused.cpp looks up in LibTorch's dispatcher, so that the model's room needs no CUDA.
+// The operators that model/qwen/fused.cpp looks up in LibTorch's dispatcher, so that the model's room needs no CUDA.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>

@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
-#include "sharding/collective.h"
+#include "sharding/collectives/collective.h"
 #include "sharding/cuda_library.h"
-#include "sharding/kernels.h"
+#include "sharding/kernels/kernels.h"
 
 namespace muster::sharding::cuda {
 

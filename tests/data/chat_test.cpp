@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/micro_batch.h"
-#include "data/tokenizer_fixture.h"
+#include "base/tensors/micro_batch.h"
+#include "data/tokenizer/tokenizer_fixture.h"
 #include "support/test_paths.h"
 
 namespace muster::data {

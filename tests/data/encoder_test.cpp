@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "small_sets.h"
 #include "support/test_paths.h"
 

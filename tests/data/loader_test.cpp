@@ -8,7 +8,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "small_sets.h"
 #include "support/test_paths.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/files.h"
-#include "trainer/coco_eval.h"
+#include "trainer/evaluate/coco_eval.h"
 
 namespace muster::golden {
 namespace {

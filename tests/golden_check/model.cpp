@@ -12,10 +12,10 @@
 #include "base/files.h"
 #include "golden_check/adamw.h"
 #include "golden_check/compare.h"
-#include "model/family.h"
-#include "model/qwen_vl.h"
-#include "model/safetensors.h"
-#include "model/weights.h"
+#include "model/files/family.h"
+#include "model/qwen/qwen_vl.h"
+#include "model/files/safetensors.h"
+#include "model/qwen/weights.h"
 
 namespace muster::golden {
 namespace {

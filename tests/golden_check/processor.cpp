@@ -15,9 +15,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/chat.h"
-#include "data/image.h"
-#include "data/tokenizer.h"
-#include "model/safetensors.h"
+#include "data/images/image.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/files/safetensors.h"
 
 namespace muster::golden {
 namespace {

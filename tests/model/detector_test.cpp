@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "loss_values.h"
-#include "model/safetensors.h"
+#include "model/files/safetensors.h"
 #include "tiny_detector.h"
 
 namespace muster::model {

@@ -5,7 +5,7 @@
 
 #include "base/files.h"
 #include "golden_check/model.h"
-#include "model/safetensors.h"
+#include "model/files/safetensors.h"
 #include "support/test_paths.h"
 
 using namespace muster;

@@ -6,10 +6,10 @@
 #include <map>
 
 #include "loss_values.h"
-#include "model/attention.h"
+#include "model/qwen/attention.h"
 #include "model/detector.h"
-#include "model/fused.h"
-#include "model/rope.h"
+#include "model/qwen/fused.h"
+#include "model/qwen/rope.h"
 #include "small_model.h"
 #include "support/cuda_or_skip.h"
 #include "tiny_detector.h"

@@ -4,7 +4,7 @@
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
 #include "base/error.h"
-#include "sharding/memory_plan.h"
+#include "sharding/plan/memory_plan.h"
 #include "toy.h"
 
 using namespace muster;

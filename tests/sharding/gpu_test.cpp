@@ -4,8 +4,8 @@
 #include "collective_cases.h"
 #include "loose.h"
 #include "sharding/engine_core.h"
-#include "sharding/exact_sum.h"
-#include "sharding/kernels.h"
+#include "sharding/kernels/exact_sum.h"
+#include "sharding/kernels/kernels.h"
 #include "support/cuda_or_skip.h"
 #include "support/staged_collective.h"
 

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "collective_cases.h"
-#include "sharding/fused_adamw.h"
+#include "sharding/kernels/fused_adamw.h"
 #include "toy.h"
 
 using namespace muster;

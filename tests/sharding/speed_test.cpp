@@ -6,7 +6,7 @@
 #include <ctime>
 
 #include "sharding/engine_core.h"
-#include "sharding/kernels.h"
+#include "sharding/kernels/kernels.h"
 #include "toy.h"
 
 using namespace muster;

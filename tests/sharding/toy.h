@@ -10,8 +10,8 @@
 
 #include "base/rng.h"
 #include "sharding/engine.h"
-#include "sharding/memory_plan.h"
-#include "sharding/shard_store.h"
+#include "sharding/plan/memory_plan.h"
+#include "sharding/state/shard_store.h"
 
 namespace muster::test {
 

@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-#include "sharding/collective.h"
+#include "sharding/collectives/collective.h"
 
 namespace muster::test {
 

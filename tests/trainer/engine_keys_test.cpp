@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "trainer/metrics.h"
+#include "trainer/show/metrics.h"
 #include "trainer/tiny_run.h"
 
 using namespace muster;

@@ -8,12 +8,12 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "data/preprocessor_file.h"
-#include "model/qwen_vl.h"
-#include "model/safetensors.h"
-#include "trainer/checkpoint.h"
-#include "trainer/export_folder.h"
-#include "trainer/from_config.h"
+#include "data/images/preprocessor_file.h"
+#include "model/qwen/qwen_vl.h"
+#include "model/files/safetensors.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/assembly/export_folder.h"
+#include "trainer/assembly/from_config.h"
 #include "trainer/tiny_families.h"
 
 using namespace muster;

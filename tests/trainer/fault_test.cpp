@@ -8,8 +8,8 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "trainer/from_config.h"
-#include "trainer/run_data.h"
+#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/run_data.h"
 #include "trainer/stop_signal.h"
 #include "trainer/tiny_run.h"
 

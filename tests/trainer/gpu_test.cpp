@@ -6,8 +6,8 @@
 
 #include "support/cuda_or_skip.h"
 #include "support/staged_collective.h"
-#include "trainer/memcheck.h"
-#include "trainer/metrics.h"
+#include "trainer/evaluate/memcheck.h"
+#include "trainer/show/metrics.h"
 #include "trainer/tiny_run.h"
 
 using namespace muster;

@@ -2,7 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error.h"
-#include "trainer/metrics.h"
+#include "trainer/show/metrics.h"
 #include "trainer/tiny_run.h"
 
 using namespace muster;

@@ -9,10 +9,10 @@
 
 #include "base/files.h"
 #include "configs/config.h"
-#include "data/pack.h"
-#include "data/sources.h"
-#include "data/synth.h"
-#include "sharding/collective.h"
+#include "data/pack/pack.h"
+#include "data/sources/sources.h"
+#include "data/synth/synth.h"
+#include "sharding/collectives/collective.h"
 #include "support/test_paths.h"
 #include "trainer/train_loop.h"
 

@@ -1,0 +1,67 @@
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "launcher/doctor/judgements.h"
+
+namespace muster::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+
+// A cgroup v2 file with one number; "max", or no file, is no limit.
+std::int64_t cgroup_number(const char* name) {
+  std::ifstream in(fs::path("/sys/fs/cgroup") / name);
+  std::int64_t value = 0;
+  return in >> value ? value : kNoLimit;
+}
+
+int cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int allowed = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  std::ifstream in("/sys/fs/cgroup/cpu.max");  // "200000 100000": quota and period, microseconds
+  double quota = 0, period = 0;
+  if (!(in >> quota >> period) || period <= 0) return allowed;
+  return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, allowed);
+}
+
+std::int64_t available_memory() {
+  std::int64_t available = kNoLimit;
+  std::ifstream in("/proc/meminfo");
+  for (std::string key, unit; in >> key;) {
+    std::int64_t kib = 0;
+    in >> kib;
+    std::getline(in, unit);
+    if (key == "MemAvailable:") available = kib * 1024;
+  }
+  if (const std::int64_t limit = cgroup_number("memory.max"); limit != kNoLimit) {
+    const std::int64_t used = cgroup_number("memory.current");
+    available = std::min(available, limit - std::min(limit, used));
+  }
+  return available;
+}
+
+int gpus() {
+  int found = 0;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator("/dev", absent)) {
+    const std::string name = entry.path().filename().string();
+    const std::string digits = name.starts_with("nvidia") ? name.substr(6) : "";
+    found += !digits.empty() && std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
+  }
+  return found;
+}
+
+}  // namespace
+
+Machine this_machine() { return {cores(), available_memory(), gpus()}; }
+
+}  // namespace muster::launcher

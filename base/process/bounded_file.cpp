@@ -1,0 +1,49 @@
+#include "base/process/bounded_file.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "base/error.h"
+
+namespace muster::launcher {
+
+BoundedFile::BoundedFile(const std::filesystem::path& file, std::size_t max_bytes)
+    : file_(file), limit_(std::max<std::size_t>(max_bytes / 2, 1)) {
+  std::error_code ignored;
+  std::filesystem::create_directories(file.parent_path(), ignored);
+  open();
+  if (fd_ < 0) throw IoError(fmt::format("cannot write {}: {}", file.string(), std::strerror(errno)));
+}
+
+BoundedFile::~BoundedFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void BoundedFile::open() {
+  fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const off_t end = fd_ >= 0 ? ::lseek(fd_, 0, SEEK_END) : 0;
+  size_ = static_cast<std::size_t>(std::max<off_t>(end, 0));
+}
+
+void BoundedFile::write(std::string_view bytes) noexcept {
+  if (size_ > 0 && size_ + bytes.size() > limit_) {
+    ::close(fd_);
+    ::rename(file_.c_str(), (file_.string() + ".1").c_str());
+    open();
+  }
+  while (!bytes.empty() && fd_ >= 0) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    size_ += static_cast<std::size_t>(n);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,138 @@
+// libpng reports errors by longjmp. Functions that call setjmp have only trivially destructible objects in their frame.
+// Its warnings (odd colour profiles, damaged comments) say nothing about pixels and are dropped.
+#include <csetjmp>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <png.h>
+
+#include "base/error.h"
+#include "data/images/codec.h"
+
+namespace muster::data {
+namespace {
+
+class Decoder {
+ public:
+  explicit Decoder(std::span<const std::byte> bytes) : bytes_(bytes) {
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
+    info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
+  }
+  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  bool read_header() {
+    if (info_ == nullptr) return fail("out of memory");
+    if (setjmp(png_jmpbuf(png_)) != 0) return false;
+    png_set_read_fn(png_, this, on_read);
+    png_read_info(png_, info_);
+    return true;
+  }
+
+  // Every colour type becomes 8-bit RGBA; 16-bit samples keep their high byte. `rows`: one pointer per row.
+  bool read_pixels(png_bytepp rows) {
+    if (setjmp(png_jmpbuf(png_)) != 0) return false;
+    png_set_expand(png_);
+    png_set_strip_16(png_);
+    png_set_gray_to_rgb(png_);
+    png_set_add_alpha(png_, 0xFF, PNG_FILLER_AFTER);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+    png_read_image(png_, rows);
+    png_read_end(png_, nullptr);
+    return true;
+  }
+
+  std::int64_t width() const { return png_get_image_width(png_, info_); }
+  std::int64_t height() const { return png_get_image_height(png_, info_); }
+  int orientation() const {
+    png_uint_32 size = 0;
+    png_bytep tiff = nullptr;
+    if (png_get_eXIf_1(png_, info_, &size, &tiff) == 0) return 1;
+    return exif_orientation({tiff, size});
+  }
+  const char* message() const { return message_; }
+
+ private:
+  bool fail(const char* why) {
+    std::snprintf(message_, sizeof message_, "%s", why);
+    return false;
+  }
+
+  [[noreturn]] static void on_error(png_structp png, png_const_charp why) {
+    static_cast<Decoder*>(png_get_error_ptr(png))->fail(why);
+    png_longjmp(png, 1);
+  }
+
+  static void on_read(png_structp png, png_bytep out, std::size_t size) {
+    auto* self = static_cast<Decoder*>(png_get_io_ptr(png));
+    if (self->bytes_.size() - self->position_ < size) png_error(png, "premature end of PNG file");
+    std::memcpy(out, self->bytes_.data() + self->position_, size);
+    self->position_ += size;
+  }
+
+  std::span<const std::byte> bytes_;
+  std::size_t position_ = 0;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+  char message_[256] = "";
+};
+
+void read_header(Decoder& decoder, std::string_view name) {
+  if (!decoder.read_header()) throw_bad_image(name, decoder.message());
+  check_image_size(decoder.width(), decoder.height(), name);
+}
+
+// Pillow's rounding of (over * alpha + 255 * (255 - alpha)) / 255.
+std::uint8_t on_white(unsigned over, unsigned alpha) {
+  const unsigned sum = over * alpha + 255U * (255U - alpha) + 128U;
+  return static_cast<std::uint8_t>((sum + (sum >> 8)) >> 8);
+}
+
+}  // namespace
+
+ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name) {
+  Decoder decoder(bytes);
+  read_header(decoder, name);
+  return {decoder.width(), decoder.height(), decoder.orientation()};
+}
+
+Image decode_png(std::span<const std::byte> bytes, std::string_view name) {
+  Decoder decoder(bytes);
+  read_header(decoder, name);
+  Image image{decoder.width(), decoder.height(), {}};
+  const auto stride = static_cast<std::size_t>(image.width * 4);
+  std::vector<std::uint8_t> rgba(stride * static_cast<std::size_t>(image.height));  // [height, width, 4]
+  std::vector<png_bytep> rows;
+  for (std::int64_t y = 0; y < image.height; ++y) rows.push_back(rgba.data() + stride * static_cast<std::size_t>(y));
+  if (!decoder.read_pixels(rows.data())) throw_bad_image(name, decoder.message());
+
+  image.rgb.resize(rgba.size() / 4 * 3);
+  std::uint8_t* out = image.rgb.data();
+  for (std::size_t i = 0; i < rgba.size(); i += 4) {
+    for (std::size_t c = 0; c < 3; ++c) *out++ = on_white(rgba[i + c], rgba[i + 3]);
+  }
+  return image;
+}
+
+std::vector<std::byte> encode_png(const Image& image) {
+  png_image header{};
+  header.version = PNG_IMAGE_VERSION;
+  header.width = static_cast<png_uint_32>(image.width);
+  header.height = static_cast<png_uint_32>(image.height);
+  header.format = PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(header);
+  std::vector<std::byte> bytes(size);
+  if (png_image_write_to_memory(&header, bytes.data(), &size, 0, image.rgb.data(), 0, nullptr) == 0) {
+    throw DataError(std::string("cannot encode a PNG: ") + header.message);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace muster::data

@@ -1,0 +1,117 @@
+#include "data/tokenizer/tables.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+
+namespace muster::data {
+namespace {
+
+using nlohmann::json;
+
+// Follows the document by its depth; a value belongs to a table by the keys of depth 1 ("model") and 2.
+class TableReader : public nlohmann::json_sax<json> {
+ public:
+  TokenizerTables take() { return std::move(tables_); }
+
+  bool null() override { return other(); }
+  bool boolean(bool) override { return other(); }
+  bool number_integer(number_integer_t value) override { return number(value); }
+  bool number_unsigned(number_unsigned_t value) override { return number(static_cast<std::int64_t>(value)); }
+  bool number_float(number_float_t, const string_t&) override { return other(); }
+  bool binary(binary_t&) override { return other(); }
+
+  bool string(string_t& value) override {
+    if (table_ != Table::kMerges) return other();
+    if (depth_ == kTableDepth + 1) {
+      pair_.push_back(std::move(value));
+      return true;
+    }
+    const std::size_t space = value.find(' ');
+    if (space == std::string::npos) bad_merge();
+    tables_.merges.emplace_back(value.substr(0, space), value.substr(space + 1));
+    return true;
+  }
+
+  bool key(string_t& value) override {
+    if (depth_ == 1) in_model_ = value == "model";
+    if (depth_ == 2 && in_model_)
+      next_ = value == "vocab" ? Table::kVocabulary : value == "merges" ? Table::kMerges : Table::kNone;
+    if (table_ == Table::kVocabulary && depth_ == kTableDepth) key_ = std::move(value);
+    return true;
+  }
+
+  bool start_object(std::size_t) override { return open(Table::kVocabulary); }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(Table::kMerges); }
+  bool end_array() override {
+    if (table_ == Table::kMerges && depth_ == kTableDepth + 1) {
+      if (pair_.size() != 2) bad_merge();
+      tables_.merges.emplace_back(std::move(pair_[0]), std::move(pair_[1]));
+      pair_.clear();
+    }
+    return close();
+  }
+
+  bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
+    throw DataError(error.what());
+  }
+
+ private:
+  enum class Table { kNone, kVocabulary, kMerges };
+  static constexpr int kTableDepth = 3;  // inside the document, "model", the table
+
+  bool open(Table kind) {
+    ++depth_;
+    if (depth_ == kTableDepth && next_ == kind) {
+      table_ = kind;
+    } else if (table_ == Table::kVocabulary || (table_ == Table::kMerges && depth_ > kTableDepth + 1)) {
+      return other();
+    }
+    next_ = Table::kNone;
+    return true;
+  }
+
+  bool close() {
+    if (depth_-- == kTableDepth) table_ = Table::kNone;
+    return true;
+  }
+
+  bool number(std::int64_t value) {
+    if (table_ != Table::kVocabulary) return other();
+    tables_.vocabulary.emplace_back(std::move(key_), value);
+    return true;
+  }
+
+  // A value that is no entry of a table.
+  bool other() {
+    if (table_ == Table::kVocabulary) throw DataError(fmt::format("the id of \"{}\" is not an integer", key_));
+    if (table_ == Table::kMerges) bad_merge();
+    return true;
+  }
+
+  [[noreturn]] void bad_merge() const { throw DataError(fmt::format("merge {} is not a pair", tables_.merges.size())); }
+
+  TokenizerTables tables_;
+  std::vector<std::string> pair_;
+  std::string key_;
+  Table table_ = Table::kNone, next_ = Table::kNone;  // the one being read; the one the last key announced
+  int depth_ = 0;
+  bool in_model_ = false;
+};
+
+}  // namespace
+
+TokenizerTables read_tokenizer_tables(std::string_view text) {
+  TableReader reader;
+  json::sax_parse(text, &reader);
+  return reader.take();
+}
+
+json read_tokenizer_settings(std::string_view text) {
+  return json::parse(text, [](int depth, json::parse_event_t event, json& value) {
+    return !(event == json::parse_event_t::key && depth == 2 && (value == "vocab" || value == "merges"));
+  });
+}
+
+}  // namespace muster::data

@@ -1,0 +1,165 @@
+#include "launcher/commands/completion_script.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace muster::launcher {
+namespace {
+
+struct CompletedOption {
+  std::vector<std::string> names;  // "-o", "--out"
+  std::string about;
+  bool takes_value = false, repeats = false;
+  std::vector<std::string> choices;  // of the value; empty: files
+};
+
+struct CompletedCommand {
+  std::string name, about;
+  std::vector<CompletedOption> options;
+  std::vector<std::string> first_words;  // choices of the first positional
+};
+
+// CLI11 writes the members of a set into the type's name: "TEXT:{auto,mpirun,srun}".
+std::vector<std::string> choices_of(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  const std::size_t open = type.find('{'), close = type.find('}');
+  if (open == std::string::npos || close == std::string::npos) return {};
+  return split(type.substr(open + 1, close - open - 1), ',');
+}
+
+CompletedOption completed(const CLI::Option& option, const std::vector<std::string>& settings) {
+  CompletedOption one;
+  for (const std::string& name : option.get_snames()) one.names.push_back("-" + name);
+  for (const std::string& name : option.get_lnames()) one.names.push_back("--" + name);
+  one.about = option.get_description();
+  one.takes_value = option.get_items_expected_max() > 0;
+  one.repeats = option.get_items_expected_max() > 1;
+  one.choices = choices_of(option);
+  if (option.check_lname("set"))
+    for (const std::string& key : settings) one.choices.push_back(key + "=");
+  return one;
+}
+
+std::vector<CompletedCommand> completed_commands(const CLI::App& app, const std::vector<std::string>& settings) {
+  std::vector<CompletedCommand> commands;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (sub->get_group().empty()) continue;  // internal
+    CompletedCommand command{sub->get_name(), sub->get_description(), {}, {}};
+    for (const CLI::Option* option : sub->get_options()) {
+      if (option->nonpositional())
+        command.options.push_back(completed(*option, settings));
+      else if (command.first_words.empty())
+        command.first_words = choices_of(*option);
+    }
+    commands.push_back(std::move(command));
+  }
+  return commands;
+}
+
+std::string bash_script(const std::vector<CompletedCommand>& commands) {
+  std::vector<std::string> names;
+  std::string options, values, words;
+  for (const CompletedCommand& command : commands) {
+    names.push_back(command.name);
+    std::vector<std::string> all;
+    for (const CompletedOption& option : command.options) {
+      all.insert(all.end(), option.names.begin(), option.names.end());
+      if (!option.takes_value) continue;
+      std::vector<std::string> patterns;
+      for (const std::string& name : option.names) patterns.push_back(fmt::format("'{} {}'", command.name, name));
+      values += fmt::format("    {}) words='{}' value=1 ;;\n", join(patterns, "|"), join(option.choices, " "));
+    }
+    options += fmt::format("    {}) words='{}' ;;\n", command.name, join(all, " "));
+    if (!command.first_words.empty())
+      words += fmt::format("    {}) words='{}' ;;\n", command.name, join(command.first_words, " "));
+  }
+  return fmt::format(R"(# bash completion of muster; made by `muster completion bash`
+_muster() {{
+  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="${{COMP_WORDS[1]}}" words='' value=''
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    mapfile -t COMPREPLY < <(compgen -W '{} --help --version' -- "$cur")
+    return
+  fi
+  case "$command $prev" in
+{}  esac
+  if [ -z "$value" ] && [[ "$cur" == -* ]]; then case "$command" in
+{}  esac
+  elif [ -z "$value" ]; then case "$command" in
+{}    *) ;;
+  esac; fi
+  [ -z "$words" ] || mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+  [[ "${{COMPREPLY[0]-}}" != *= ]] || compopt -o nospace 2>/dev/null
+}}
+complete -o default -F _muster muster
+)",
+                     join(names, " "), values, options, words);
+}
+
+// Inside '...[...]' of _arguments.
+std::string zsh_quoted(const std::string& text) {
+  std::string quoted;
+  for (const char c : text) {
+    if (c == '\'')
+      quoted += "'\\''";
+    else if (c == '[' || c == ']' || c == ':')
+      quoted += std::string("\\") + c;
+    else
+      quoted += c;
+  }
+  return quoted;
+}
+
+std::string zsh_option(const CompletedOption& option) {
+  std::string lines;
+  for (const std::string& name : option.names) {
+    std::string value;
+    if (option.takes_value)
+      value =
+          option.choices.empty() ? ":value:_files" : fmt::format(":value:({})", zsh_quoted(join(option.choices, " ")));
+    lines += fmt::format(" \\\n        '{}{}[{}]{}'", option.repeats ? "*" : "", name, zsh_quoted(option.about), value);
+  }
+  return lines;
+}
+
+std::string zsh_script(const std::vector<CompletedCommand>& commands) {
+  std::string names, cases;
+  for (const CompletedCommand& command : commands) {
+    names += fmt::format("    '{}:{}'\n", command.name, zsh_quoted(command.about));
+    std::string lines;
+    for (const CompletedOption& option : command.options) lines += zsh_option(option);
+    const std::string rest =
+        command.first_words.empty() ? "*:file:_files" : fmt::format("1:word:({})", join(command.first_words, " "));
+    cases += fmt::format("    {}) _arguments{} \\\n        '{}' ;;\n", command.name, lines, rest);
+  }
+  return fmt::format(R"(#compdef muster
+# zsh completion of muster; made by `muster completion zsh`
+_muster() {{
+  local -a commands
+  commands=(
+{}  )
+  if (( CURRENT == 2 )); then _describe command commands; return; fi
+  local command=$words[2]
+  shift words; (( CURRENT-- ))
+  case $command in
+{}  esac
+}}
+compdef _muster muster
+)",
+                     names, cases);
+}
+
+}  // namespace
+
+std::string completion_script(const CLI::App& app, const std::string& shell, const std::vector<std::string>& settings) {
+  const std::vector<CompletedCommand> commands = completed_commands(app, settings);
+  if (shell == "bash") return bash_script(commands);
+  if (shell == "zsh") return zsh_script(commands);
+  throw UsageError("completion: " + shell + ": bash or zsh");
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,37 @@
+#include "launcher/commands/conclusion.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "launcher/supervise/slurm_job.h"
+#include "launcher/triage/triage.h"
+
+namespace muster::launcher {
+namespace {
+
+// Nothing that goes wrong here may hide the failure itself.
+void explain(const fs::path& run_dir) {
+  try {
+    const Diary diary = load_diary(find_diary({}));
+    const Evidence evidence = gather(run_dir);
+    const std::string text = verdict_as_text(triage(evidence, diary), run_dir);
+    write_text(run_dir / "logs" / "triage.txt", text);
+    fmt::print(stderr, "\n{}\n", text);
+  } catch (const std::exception& error) {
+    log::warn("no triage: {}", error.what());
+  }
+}
+
+}  // namespace
+
+int conclude(const fs::path& run_dir, int exit_code) {
+  const bool failed = exit_code != 0 && exit_code != static_cast<int>(ExitCode::kStoppedOnRequest);
+  if (failed) explain(run_dir);
+  end_chain_if_over(exit_code);
+  requeue_if_wanted(exit_code);
+  return exit_code;
+}
+
+}  // namespace muster::launcher

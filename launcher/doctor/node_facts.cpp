@@ -1,0 +1,155 @@
+#include "launcher/doctor/node_facts.h"
+
+#include <fmt/core.h>
+#include <gnu/libc-version.h>
+#include <mpi.h>
+#include <netdb.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <torch/headeronly/version.h>
+#include <unistd.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "launcher/doctor/judgements.h"
+#include "base/process/process_tree.h"
+#include "launcher/rank/rank_status.h"
+#include "base/source_files.h"
+#include "launcher/rank/world.h"
+
+namespace muster::launcher {
+namespace {
+
+constexpr std::chrono::seconds kVersionLimit{20};
+
+std::string head_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string mpi_library_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  return head_line(text.data());
+}
+
+std::int64_t limit_of(__rlimit_resource which) {
+  rlimit limit{};
+  ::getrlimit(which, &limit);
+  return limit.rlim_cur == RLIM_INFINITY ? -1 : static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+std::int64_t shared_memory_bytes() {
+  struct statvfs info {};
+  return ::statvfs("/dev/shm", &info) == 0 ? static_cast<std::int64_t>(info.f_blocks * info.f_frsize) : -1;
+}
+
+std::string why_unresolved(const std::string& host) {
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), nullptr, nullptr, &found);
+  if (error == 0) ::freeaddrinfo(found);
+  return error == 0 ? "" : ::gai_strerror(error);
+}
+
+fs::path nearest_existing(fs::path path) {
+  while (!fs::exists(path) && path.has_parent_path() && path != path.parent_path()) path = path.parent_path();
+  return path;
+}
+
+std::string why_not_writable(const fs::path& base) {
+  try {
+    if (!fs::is_directory(base)) throw PreflightError(base.string() + " is not a folder");
+    const fs::path probe = base / fmt::format(".muster-probe-{}-{}", own_host(), ::getpid());
+    write_text(probe, "x");
+    fs::remove(probe);
+    return "";
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+NodeFacts gather_facts() {
+  const Machine machine = this_machine();
+  NodeFacts facts;
+  facts.host = own_host();
+  facts.muster = MUSTER_VERSION;
+  facts.binary_hash = xxh128_file(executable_path());
+  facts.libtorch = TORCH_VERSION;
+  facts.libc = ::gnu_get_libc_version();
+  const CapturedRun mpirun = run_captured({"mpirun", "--version"}, kVersionLimit);
+  facts.mpirun = mpirun.exit_code == -1 ? "" : head_line(mpirun.output);
+  facts.mpi_library = mpi_library_version();
+  facts.nested = world_from_environment().launched();
+  facts.cores = machine.cores;
+  facts.memory_bytes = machine.memory_bytes;
+  facts.shm_bytes = shared_memory_bytes();
+  facts.open_files = limit_of(RLIMIT_NOFILE);
+  facts.locked_bytes = limit_of(RLIMIT_MEMLOCK);
+  facts.host_error = why_unresolved(facts.host);
+  add_gpu_facts(facts);
+  return facts;
+}
+
+void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
+  const fs::path base = nearest_existing(fs::absolute(config.run.dir));
+  facts.run_dir_error = why_not_writable(base);
+  std::error_code error;
+  const auto space = fs::space(base, error);
+  facts.disk_free_bytes = error ? 0 : static_cast<std::int64_t>(space.available);
+  const std::string yaml = configs::to_yaml(config);
+  facts.config_hash = xxh128(std::as_bytes(std::span(yaml)));
+}
+
+std::string facts_as_json(const NodeFacts& f) {
+  nlohmann::json gpus = nlohmann::json::array();
+  for (const Gpu& gpu : f.gpus)
+    gpus.push_back({{"name", gpu.name}, {"total_bytes", gpu.total_bytes}, {"used_bytes", gpu.used_bytes}});
+  const nlohmann::json value{{"host", f.host},
+                             {"muster", f.muster},
+                             {"binary_hash", f.binary_hash},
+                             {"libtorch", f.libtorch},
+                             {"libc", f.libc},
+                             {"mpirun", f.mpirun},
+                             {"mpi_library", f.mpi_library},
+                             {"driver", f.driver},
+                             {"nccl", f.nccl},
+                             {"nested", f.nested},
+                             {"cores", f.cores},
+                             {"memory_bytes", f.memory_bytes},
+                             {"shm_bytes", f.shm_bytes},
+                             {"open_files", f.open_files},
+                             {"locked_bytes", f.locked_bytes},
+                             {"host_error", f.host_error},
+                             {"gpus", gpus},
+                             {"run_dir_error", f.run_dir_error},
+                             {"disk_free_bytes", f.disk_free_bytes},
+                             {"config_hash", f.config_hash},
+                             {"packs", f.packs}};
+  return value.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+NodeFacts facts_from_json(const std::string& text) {
+  try {
+    const nlohmann::json value = nlohmann::json::parse(text);
+    NodeFacts f;
+    f.host = value.at("host"), f.muster = value.at("muster"), f.binary_hash = value.at("binary_hash");
+    f.libtorch = value.at("libtorch"), f.libc = value.at("libc"), f.mpirun = value.at("mpirun");
+    f.mpi_library = value.at("mpi_library"), f.driver = value.at("driver"), f.nccl = value.at("nccl");
+    f.nested = value.at("nested"), f.cores = value.at("cores"), f.memory_bytes = value.at("memory_bytes");
+    f.shm_bytes = value.at("shm_bytes"), f.open_files = value.at("open_files");
+    f.locked_bytes = value.at("locked_bytes"), f.host_error = value.at("host_error");
+    for (const auto& gpu : value.at("gpus"))
+      f.gpus.push_back({gpu.at("name"), gpu.at("total_bytes"), gpu.at("used_bytes")});
+    f.run_dir_error = value.at("run_dir_error"), f.disk_free_bytes = value.at("disk_free_bytes");
+    f.config_hash = value.at("config_hash");
+    f.packs = value.at("packs").get<std::map<std::string, std::string>>();
+    return f;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("a node's facts are damaged: {}", error.what()));
+  }
+}
+
+}  // namespace muster::launcher

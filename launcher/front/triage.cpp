@@ -1,0 +1,50 @@
+// muster triage RUN_DIR|LOG: what happened first, which diary row it is, and what to change.
+#include "launcher/triage/triage.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/files.h"
+#include "launcher/commands/command_table.h"
+
+namespace muster::launcher {
+namespace {
+
+struct TriageOptions {
+  std::string path, diary;
+  bool json = false, append = false;
+};
+
+// 0: explained, or nothing failed. 1: unknown; a row is drafted.
+int run_triage(const TriageOptions& options) {
+  const Diary diary = load_diary(find_diary(options.diary));
+  const Evidence evidence = gather(options.path);
+  const Verdict verdict = triage(evidence, diary);
+  fmt::print("{}",
+             options.json ? verdict_as_json(verdict, options.path) + "\n" : verdict_as_text(verdict, options.path));
+  if (verdict.nothing_failed || !verdict.matches.empty()) return 0;
+
+  const std::string row = draft_row(evidence, verdict, diary);
+  if (options.append) append_row(diary.file, row);
+  fmt::print(stderr, "\nNo row of {} explains this. {}:\n{}\n", diary.file.string(),
+             options.append ? "Added at its end; fill in cause, fix and guard" : "A draft (--append adds it)", row);
+  return 1;
+}
+
+}  // namespace
+
+void add_triage(CommandLine& cli) {
+  const auto options = std::make_shared<TriageOptions>();
+  CLI::App* command = cli.app.add_subcommand("triage", "explain a failed run from what it left behind");
+  command->add_option("RUN_DIR|LOG", options->path, "a run folder, or one log file")
+      ->required()
+      ->check(CLI::ExistingPath);
+  command->add_flag("--json", options->json, "machine-readable, on stdout");
+  command->add_flag("--append", options->append, "add a drafted row for an unknown failure to the diary");
+  command->add_option("--diary", options->diary, "instead of the DEBUG_DIARY.md that is found");
+  command->callback([options, &cli] { cli.exit_code = run_triage(*options); });
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,124 @@
+#include "launcher/plan/plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "launcher/doctor/judgements.h"
+#include "model/head/detection_head.h"
+#include "model/qwen/shapes.h"
+#include "sharding/layout/flat_space.h"
+#include "trainer/assembly/from_config.h"
+
+namespace muster::launcher {
+namespace {
+
+using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
+
+constexpr std::int64_t kMiB = 1 << 20, kGiB = 1 << 30;
+constexpr std::int64_t kCpuProcess = 170 * kMiB;  // LibTorch and MPI in a rank before its first tensor, measured
+constexpr std::int64_t kGpuProcess = kGiB;        // CUDA context and NCCL's buffers
+constexpr std::int64_t kGpuMemory = 80 * kGiB;
+
+// The head is small enough to be made for its shapes.
+Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
+  Shapes shapes;
+  model::DetectionHead(config, model.text.hidden_size, 0, 0, at::kFloat, at::kCPU)
+      .visit("detection_head.",
+             [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
+  return shapes;
+}
+
+Shapes all_shapes(const configs::Config& config, const model::QwenConfig& model) {
+  Shapes shapes = model::parameter_shapes(model);
+  const Shapes head = head_shapes(trainer::head_config(config.detection), model);
+  shapes.insert(shapes.end(), head.begin(), head.end());
+  return shapes;
+}
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t n = 1;
+  for (const std::int64_t d : shape) n *= d;
+  return n;
+}
+
+int dtype_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
+
+struct Counted {
+  std::vector<GroupCount> groups;
+  std::vector<std::int64_t> trainable;  // elements, registration order
+  std::int64_t frozen = 0;              // elements
+  std::int64_t embedding = -1;          // index in `trainable`
+};
+
+Counted count_parameters(const configs::Config& config, const model::QwenConfig& model) {
+  const auto rules = trainer::group_rules(config);
+  const auto lrs = trainer::group_lrs(config.groups);
+  Counted counted;
+  for (std::size_t g = 0; g < rules.size(); ++g) {
+    counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
+  }
+  for (const auto& [name, shape] : all_shapes(config, model)) {
+    const auto rule =
+        std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    if (rule == rules.end()) throw ConfigError("parameter " + name + " belongs to no learning-rate group");
+    GroupCount& group = counted.groups[static_cast<std::size_t>(rule - rules.begin())];
+    ++group.tensors;
+    group.elements += product(shape);
+    if (rule->frozen) {
+      counted.frozen += product(shape);
+      continue;
+    }
+    if (name == "model.embed_tokens.weight") counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
+    counted.trainable.push_back(product(shape));
+  }
+  return counted;
+}
+
+sharding::PlanInput engine_input(const configs::Config& config, const Counted& counted, int ranks) {
+  sharding::PlanInput input;
+  input.trainable_elements = sharding::flat_elements(counted.trainable);
+  input.frozen_elements = counted.frozen;
+  input.world_size = ranks;
+  input.bucket_bytes = config.sharding.bucket_bytes;
+  input.param_bytes = dtype_bytes(config.model.dtype);
+  input.wire_bytes = dtype_bytes(config.sharding.wire_dtype);
+  input.largest_parameter = counted.trainable.empty() ? 0 : std::ranges::max(counted.trainable);
+  input.num_parameters = static_cast<std::int64_t>(counted.trainable.size());
+  input.num_groups = static_cast<std::int64_t>(counted.groups.size());
+  input.micro_batches_per_rank = std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
+  input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
+  input.native_reduce = config.sharding.reduce == "native";
+  const sharding::EngineOptions options = trainer::engine_options(config);
+  input.master = options.master;
+  input.bf16_moments = options.bf16_moments;
+  return input;
+}
+
+}  // namespace
+
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
+                  const MicroBatchShape& shape, std::int64_t available_bytes) {
+  const bool gpu = config.run.device == "cuda";
+  Counted counted = count_parameters(config, model);
+  RunPlan plan;
+  plan.ranks = ranks;
+  plan.memory = sharding::plan_memory(engine_input(config, counted, ranks));
+  plan.shape = shape;
+  plan.activations = estimate_activations(config, model, shape);
+  if (gpu) plan.memory.transient.snapshot = 0;  // on the host
+  plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
+  plan.available_bytes = available_bytes > 0 ? available_bytes : gpu ? kGpuMemory : this_machine().memory_bytes / ranks;
+  plan.trainable_elements = sharding::flat_elements(counted.trainable);
+  plan.trainable_tensors = static_cast<std::int64_t>(counted.trainable.size());
+  if (model.text.tie_word_embeddings && counted.embedding >= 0) {  // later registered ones lie before it
+    plan.tied_offset = sharding::flat_elements(std::span(counted.trainable).subspan(counted.embedding + 1));
+  }
+  plan.groups = std::move(counted.groups);
+  return plan;
+}
+
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks) {
+  return make_plan(config, model, ranks, largest_allowed(config));
+}
+
+}  // namespace muster::launcher

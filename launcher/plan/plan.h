@@ -1,0 +1,63 @@
+// What a run will hold and send, from the config alone: no weight is allocated.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "launcher/plan/activations.h"
+#include "model/files/config.h"
+#include "sharding/plan/memory_plan.h"
+
+namespace muster::launcher {
+
+struct GroupCount {
+  std::string name;
+  std::int64_t tensors = 0, elements = 0;
+  double lr = 0, weight_decay = 0;
+};
+
+struct RunPlan {
+  int ranks = 1;
+  std::vector<GroupCount> groups;  // law 3's order
+  sharding::MemoryPlan memory;     // of one rank
+  MicroBatchShape shape;           // the micro-batch that activations are estimated for
+  ActivationBytes activations;
+  std::int64_t process_bytes = 0;    // program and libraries
+  std::int64_t available_bytes = 0;  // for one rank
+  std::int64_t trainable_elements = 0, trainable_tensors = 0;
+  std::int64_t tied_offset = -1;  // flat position of a tied embedding, -1: none is trained
+
+  std::int64_t states() const { return memory.bytes.total() + memory.transient.total() + memory.frozen_parameters; }
+  std::int64_t total() const { return states() + activations.total() + process_bytes; }
+  bool fits() const { return total() <= available_bytes; }
+};
+
+// `available_bytes` 0: this machine's memory shared by the ranks, or 80 GiB on a GPU. Throws ConfigError naming a
+// parameter that belongs to no group.
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
+                  const MicroBatchShape& shape, std::int64_t available_bytes = 0);
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks);  // for the largest allowed
+
+// Who holds what on one rank, one line and bar each. `colour`: with terminal escapes.
+std::string memory_table(const RunPlan& plan, bool colour = false);
+
+// The table people read.
+std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour);
+
+// One key to set, and what one rank holds with it and all before it.
+struct PlannedChange {
+  std::string set;  // "model.checkpoint_language=true"
+  std::string why;
+  std::int64_t total_after = 0;
+};
+struct Advice {
+  std::vector<PlannedChange> changes;
+  bool fits = false;  // with all of them
+};
+// What to change until it fits; each change was planned again and helps. Nothing for a plan that fits.
+Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan);
+std::string format_advice(const Advice& advice, const RunPlan& plan);
+
+}  // namespace muster::launcher

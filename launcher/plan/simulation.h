@@ -1,0 +1,40 @@
+// The run on machines nobody has at hand: step time and exposed communication per number of GPUs, as a table and as a
+// picture.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "configs/config.h"
+#include "launcher/plan/plan.h"
+#include "sharding/plan/simulator.h"
+
+namespace muster::launcher {
+
+// What a cluster sustains, not what its data sheet says.
+struct ClusterModel {
+  double flops = 0;               // of one rank, in the model's dtype
+  double memory_bytes_per_s = 0;  // of one rank
+  sharding::Network network;
+};
+
+struct SimulatedRun {
+  int ranks = 0;
+  std::int64_t micro_batches_per_rank = 0, bytes_per_rank = 0;
+  sharding::Simulation step;    // as the config reduces
+  sharding::Simulation native;  // had it sharding.reduce: native
+};
+
+// Weak scaling: every rank keeps the micro-batches it has on `ranks.front()` of them.
+std::vector<SimulatedRun> simulate_run(const configs::Config& config, const model::QwenConfig& model,
+                                       const MicroBatchShape& shape, const ClusterModel& cluster,
+                                       const std::vector<int>& ranks);
+
+std::string format_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster);
+
+// One HTML page without scripts: bars per number of ranks and the time line of a step on each.
+std::string draw_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster,
+                            const std::string& title);
+
+}  // namespace muster::launcher

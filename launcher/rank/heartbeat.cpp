@@ -1,0 +1,86 @@
+#include "launcher/rank/heartbeat.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/process/process_tree.h"
+#include "launcher/rank/rank_status.h"
+
+namespace muster::launcher {
+namespace {
+
+// The launcher itself was stopped for so long (a suspended machine): its ranks probably were, too.
+constexpr double kOwnPause_s = 10;
+
+auto progress(const RankBeat& b) {
+  return std::tuple(b.present, b.last.step, b.last.collective, b.last.micro_step, b.last.phase, b.state != 'T',
+                    b.last.time_ns);
+}
+
+}  // namespace
+
+double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limits) {
+  if (!started) return limits.start_s;
+  switch (beat.last.phase) {
+    case Phase::kLoad:
+    case Phase::kCheckpoint:
+    case Phase::kEvaluate:
+    case Phase::kDone: return limits.checkpoint_s;
+    default: return limits.step_s;
+  }
+}
+
+int compare_progress(const RankBeat& a, const RankBeat& b) {
+  const auto left = progress(a), right = progress(b);
+  return left < right ? -1 : right < left ? 1 : 0;
+}
+
+HeartbeatMonitor::HeartbeatMonitor(int world_size, const PhaseLimits& limits, double now_s)
+    : limits_(limits), seen_(static_cast<std::size_t>(world_size), Seen{0, now_s, false}), observed_s_(now_s) {}
+
+void HeartbeatMonitor::update(Seen& seen, const RankBeat& beat, double now_s) {
+  if (!beat.present || beat.written == seen.written) return;
+  seen.written = beat.written;
+  seen.at_s = now_s;
+  if (beat.last.step < 0) return;
+  seen.started = seen.started || beat.last.step > beat.first_step || beat.last.phase > Phase::kOptimizer;
+}
+
+std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, double now_s) {
+  if (const double gap = now_s - observed_s_; gap > kOwnPause_s) {
+    for (Seen& seen : seen_) seen.at_s += gap;
+  }
+  observed_s_ = now_s;
+  const RankBeat* slowest = nullptr;
+  for (const RankBeat& beat : beats) {
+    update(seen_[static_cast<std::size_t>(beat.rank)], beat, now_s);
+    if (!beat.ended && (slowest == nullptr || compare_progress(beat, *slowest) < 0)) slowest = &beat;
+  }
+  if (slowest == nullptr) return std::nullopt;
+  const Seen& seen = seen_[static_cast<std::size_t>(slowest->rank)];
+  const double limit = silence_limit(*slowest, seen.started, limits_);
+  if (now_s - seen.at_s <= limit) return std::nullopt;
+  return Hang{*slowest, now_s - seen.at_s, limit};
+}
+
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size, std::int64_t since_ns) {
+  static const std::string host = own_host();
+  std::vector<RankBeat> beats;
+  for (int rank = 0; rank < world_size; ++rank) {
+    RankBeat beat;
+    beat.rank = rank;
+    if (const auto log = read_flight_log(flight_file(run_dir, rank), 1); log && log->start_ns >= since_ns) {
+      beat.present = true;
+      beat.written = log->written;
+      if (!log->events.empty()) beat.last = log->events.back();
+      beat.first_step = log->first_step;
+      beat.pid = log->pid;
+      beat.host = log->host;
+      if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
+    }
+    beats.push_back(std::move(beat));
+  }
+  return beats;
+}
+
+}  // namespace muster::launcher

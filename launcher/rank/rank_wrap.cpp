@@ -1,0 +1,213 @@
+#include "launcher/rank/rank_wrap.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/flight_recorder.h"
+#include "base/text.h"
+#include "base/process/bounded_file.h"
+#include "launcher/rank/console.h"
+#include "launcher/rank/rank_status.h"
+#include "base/process/signal_hub.h"
+#include "launcher/rank/world.h"
+
+namespace muster::launcher {
+namespace {
+
+// Of each rank but the first on the terminal: enough to see what happens, too few to drown the others.
+constexpr std::size_t kShownLines = 200;
+
+struct Pipe {
+  std::array<int, 2> fds{-1, -1};
+  Pipe() {
+    if (::pipe2(fds.data(), O_CLOEXEC) != 0) throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
+    ::fcntl(fds[0], F_SETFL, O_NONBLOCK);
+  }
+  ~Pipe() {
+    ::close(fds[0]);
+    close_write();
+  }
+  Pipe(const Pipe&) = delete;
+  void close_write() {
+    if (fds[1] >= 0) ::close(fds[1]);
+    fds[1] = -1;
+  }
+};
+
+class Wrapper {
+ public:
+  Wrapper(const WrapSpec& spec, const WorldEnvironment& world)
+      : spec_(spec),
+        world_(world),
+        signals_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
+        log_(spec.run_dir / "logs" / fmt::format("rank-{}.out", world.rank), spec.max_output_bytes),
+        tagger_(world.rank, world.rank == 0 ? std::numeric_limits<std::size_t>::max() : kShownLines) {
+    ::signal(SIGPIPE, SIG_IGN);  // mpirun may go before us
+    parent_ = ::getppid();
+    die_with_parent(SIGTERM, parent_);
+    std::error_code ignored;
+    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);  // of an earlier attempt
+    std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
+    describe();
+  }
+
+  int run() {
+    start_rank();
+    save_status();  // from now on a checkpoint request is safe to send
+    while (!ended_) wait_for_something();
+    pump(out_, false);
+    pump(err_, true);
+    show(tagger_.finish());
+    save_status();
+    return status_.exit_code;
+  }
+
+ private:
+  void describe() {
+    status_.rank = world_.rank, status_.world_size = world_.world_size;
+    status_.host = own_host();
+    status_.attempt = spec_.attempt;
+    status_.start_unix = unix_now();
+  }
+
+  void start_rank() {
+    std::vector<char*> argv;
+    for (const std::string& word : spec_.program) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    if (spec_.one_gpu) {
+      const std::string gpu = one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
+      ::setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
+    }
+    const pid_t wrapper = ::getpid();
+    child_ = ::fork();
+    if (child_ == 0) exec_rank(argv, wrapper);
+    out_.close_write();
+    err_.close_write();
+    if (child_ < 0) throw PreflightError(fmt::format("rank {}: cannot fork: {}", world_.rank, std::strerror(errno)));
+    status_.pid = child_;
+  }
+
+  // In the child. A group of its own: mpirun's KILL to the wrapper's group must not outrun the wrapper's report.
+  [[noreturn]] void exec_rank(const std::vector<char*>& argv, pid_t wrapper) {
+    ::setpgid(0, 0);
+    reset_signals_for_exec();
+    ::signal(SIGUSR2, SIG_IGN);  // until the rank installs its handler, a request must not kill it
+    ::dup2(out_.fds[1], STDOUT_FILENO);
+    ::dup2(err_.fds[1], STDERR_FILENO);
+    if (die_with_parent(SIGKILL, wrapper)) ::execvp(argv[0], argv.data());
+    const char* why = std::strerror(errno);
+    for (const char* part : {"muster-rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
+      if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
+    }
+    ::_exit(127);
+  }
+
+  void wait_for_something() {
+    std::array<pollfd, 3> fds{{{signals_.fd(), POLLIN, 0}, {out_.fds[0], POLLIN, 0}, {err_.fds[0], POLLIN, 0}}};
+    if (out_closed_) fds[1].fd = -1;  // poll() ignores it
+    if (err_closed_) fds[2].fd = -1;
+    if (::poll(fds.data(), fds.size(), -1) < 0) return;
+    if (fds[1].revents != 0) out_closed_ = pump(out_, false);
+    if (fds[2].revents != 0) err_closed_ = pump(err_, true);
+    while (const auto signal = signals_.next()) handle(*signal);
+  }
+
+  void handle(const signalfd_siginfo& signal) {
+    reap();
+    const auto number = static_cast<int>(signal.ssi_signo);
+    if (ended_ || number == SIGCHLD) return;
+    const bool from_parent = static_cast<pid_t>(signal.ssi_pid) == parent_ || ::getppid() != parent_;
+    const bool world_ends = number == SIGTERM && from_parent && (world_.by == "mpirun" || ::getppid() != parent_);
+    if (!world_ends) {
+      ::kill(child_, SIGUSR2);
+      return;
+    }
+    status_.torn_down = true;
+    ::kill(child_, SIGKILL);  // its peers are gone; KILL also ends a stopped process
+  }
+
+  void reap() {
+    int how = 0;
+    if (ended_ || ::waitpid(child_, &how, WNOHANG) != child_) return;
+    ended_ = true;
+    status_.end_unix = unix_now();
+    status_.signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+    status_.exit_code = WIFSIGNALED(how) ? 128 + status_.signal : WEXITSTATUS(how);
+  }
+
+  // Copies what is there; true at the end of the stream.
+  bool pump(const Pipe& pipe, bool is_stderr) {
+    std::array<char, 16384> buffer{};
+    for (;;) {
+      const ssize_t n = ::read(pipe.fds[0], buffer.data(), buffer.size());
+      if (n == 0) return true;
+      if (n < 0) return errno != EAGAIN && errno != EINTR;
+      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
+      log_.write(bytes);
+      if (is_stderr) show(tagger_.feed(bytes));
+    }
+  }
+
+  // mpirun may be gone: then nobody looks, and the file has it all.
+  static void show(std::string_view lines) {
+    while (!lines.empty()) {
+      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+      if (n <= 0) return;
+      lines.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+
+  // A full disk must not turn a rank's failure into the wrapper's.
+  void save_status() {
+    if (ended_) {
+      merge_rank_error(spec_.run_dir, status_);
+      const auto box = read_flight_log(flight_file(spec_.run_dir, world_.rank), 1);
+      if (box && box->pid == child_ && !box->events.empty()) status_.last_step = box->events.back().step;
+    }
+    try {
+      write_rank_status(spec_.run_dir, status_);
+    } catch (const IoError& error) {
+      fmt::print(stderr, "muster-rank-wrap: rank {}: {}\n", world_.rank, error.what());
+    }
+  }
+
+  const WrapSpec& spec_;
+  const WorldEnvironment world_;
+  SignalHub signals_;
+  BoundedFile log_;
+  RankTagger tagger_;
+  Pipe out_, err_;
+  pid_t parent_ = 0, child_ = -1;
+  bool ended_ = false, out_closed_ = false, err_closed_ = false;
+  RankStatus status_;
+};
+
+}  // namespace
+
+std::string one_visible_gpu(const char* visible, int local_rank) {
+  if (visible == nullptr || *visible == '\0') return std::to_string(local_rank);
+  const std::vector<std::string> gpus = split(visible, ',');
+  if (gpus.size() == 1) return gpus.front();
+  if (static_cast<std::size_t>(local_rank) < gpus.size()) return gpus[static_cast<std::size_t>(local_rank)];
+  throw PreflightError(
+      fmt::format("local rank {} has no GPU of its own: CUDA_VISIBLE_DEVICES={} names {} (R-012). Start "
+                  "fewer ranks per node",
+                  local_rank, visible, gpus.size()));
+}
+
+int run_wrapped(const WrapSpec& spec) { return Wrapper(spec, world_from_environment()).run(); }
+
+}  // namespace muster::launcher

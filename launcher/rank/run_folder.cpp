@@ -1,0 +1,87 @@
+#include "launcher/rank/run_folder.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace muster::launcher {
+namespace {
+
+constexpr int kOlderBlackBoxes = 8;
+
+// The number after `prefix`, -1 when the name is another.
+std::int64_t numbered(const fs::path& path, std::string_view prefix) {
+  const std::string name = path.filename().string();
+  if (!std::string_view(name).starts_with(prefix)) return -1;
+  std::int64_t number = -1;
+  const char* first = name.data() + prefix.size();
+  const auto [end, error] = std::from_chars(first, name.data() + name.size(), number);
+  return error == std::errc() && end == name.data() + name.size() ? number : -1;
+}
+
+std::int64_t highest(const fs::path& folder, std::string_view prefix) {
+  std::int64_t found = -1;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(folder, absent)) found = std::max(found, numbered(entry, prefix));
+  return found;
+}
+
+}  // namespace
+
+void make_run_folder(const fs::path& run_dir) {
+  try {
+    for (const char* part : {"logs", "black_box", "checkpoints"}) fs::create_directories(run_dir / part);
+  } catch (const fs::filesystem_error& error) {
+    throw PreflightError(
+        fmt::format("cannot write the run folder {} (D-006): {}. Choose another run.dir or fix its rights",
+                    run_dir.string(), error.code().message()));
+  }
+}
+
+std::int64_t newest_checkpoint(const fs::path& run_dir) {
+  std::int64_t newest = -1;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", absent)) {
+    std::error_code ignored;
+    if (fs::exists(entry.path() / "manifest.json", ignored)) newest = std::max(newest, numbered(entry, "step-"));
+  }
+  return newest;
+}
+
+fs::path set_aside(const fs::path& run_dir) {
+  std::vector<fs::path> parts;
+  for (const char* name : {"checkpoints", "metrics.jsonl", "tensorboard", "report.html"}) {
+    const fs::path part = run_dir / name;
+    if (fs::exists(part) && (!fs::is_directory(part) || !fs::is_empty(part))) parts.push_back(part);
+  }
+  if (parts.empty()) return {};
+  const fs::path aside = run_dir / fmt::format("before-{}", highest(run_dir, "before-") + 1);
+  fs::create_directories(aside);
+  for (const fs::path& part : parts) fs::rename(part, aside / part.filename());
+  return aside;
+}
+
+void archive_black_boxes(const fs::path& run_dir) {
+  const fs::path folder = run_dir / "black_box";
+  std::vector<fs::path> files;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(folder, absent)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  if (files.empty()) return;
+  const std::int64_t number = highest(folder, "older-") + 1;
+  const fs::path older = folder / fmt::format("older-{}", number);
+  fs::create_directories(older);
+  for (const fs::path& file : files) fs::rename(file, older / file.filename());
+  std::error_code ignored;
+  fs::remove_all(folder / fmt::format("older-{}", number - kOlderBlackBoxes), ignored);
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,302 @@
+#include "launcher/supervise/attempt.h"
+
+#include <fmt/core.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/process/bounded_file.h"
+#include "launcher/supervise/command_builder.h"
+#include "launcher/rank/console.h"
+
+namespace muster::launcher {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kTick_ms = 100;
+constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
+constexpr double kResendStop_s = 2;  // a rank may not have had its handler yet
+constexpr double kPatience_s = 15;   // for mpirun to end the world by itself after a failure, or after TERM
+constexpr double kCascade_s = 2;
+constexpr auto kSweepGrace = 1000ms;
+constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
+
+double seconds_now() { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
+std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
+
+class Attempt {
+ public:
+  Attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request)
+      : spec_(spec),
+        attempt_(attempt),
+        hub_(hub),
+        request_(request),
+        output_(spec.run_dir / "logs" / "mpirun.out", spec.max_output_bytes),
+        console_(spec.starter == Starter::kSrun ? "srun" : "mpirun", spec.colour),
+        start_unix_ns_(unix_ns()),
+        start_s_(seconds_now()),
+        monitor_(spec.ranks, spec.limits, start_s_) {}
+
+  AttemptResult run() {
+    const Command command = build_command(spec_, attempt_);
+    tree_.spawn(command.argv, command.environment);
+    while (!tree_.poll()) wait_once();
+    pump();
+    result_.starter_code = *tree_.poll();
+    result_.orphans = tree_.sweep(kSweepGrace);
+    pump();
+    show(console_.finish());
+    if (result_.orphans > 0)
+      log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter_program);
+    judge();
+    result_.seconds = seconds_now() - start_s_;
+    return result_;
+  }
+
+ private:
+  void wait_once() {
+    std::array<pollfd, 2> fds{{{hub_.fd(), POLLIN, 0}, {tree_.output_fd(), POLLIN, 0}}};
+    if (output_closed_) fds[1].fd = -1;
+    ::poll(fds.data(), fds.size(), kTick_ms);
+    if (fds[1].revents != 0) pump();
+    take_signals(hub_, request_);
+    const double now = seconds_now();
+    if (now - looked_s_ >= kLook_s) {
+      looked_s_ = now;
+      look(now);
+    }
+    if (request_.kill && ending_since_s_ == 0) {
+      log::warn("killing the ranks now, as asked");
+      end_world(now);
+    }
+    if (request_.stop) forward_stop(now);
+    enforce_end(now);
+  }
+
+  // mpirun's own words and the ranks' stderr: shown, and kept within bounds.
+  void pump() {
+    std::array<char, 16384> buffer{};
+    while (!output_closed_) {
+      const ssize_t n = ::read(tree_.output_fd(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return;
+      if (n == 0) output_closed_ = true;
+      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
+      output_.write(bytes);
+      show(console_.feed(bytes));
+    }
+  }
+
+  // Nobody may watch (the terminal is closed): the file has it.
+  static void show(std::string_view lines) {
+    while (!lines.empty()) {
+      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+      if (n <= 0) return;
+      lines.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+
+  std::vector<RankEvidence> evidence() const {
+    std::vector<RankEvidence> all;
+    for (int rank = 0; rank < spec_.ranks; ++rank) {
+      const auto status = read_rank_status(spec_.run_dir, rank);
+      if (!status || status->attempt != attempt_) continue;
+      RankEvidence one{*status, std::nullopt};
+      const auto box = read_flight_log(flight_file(spec_.run_dir, rank), 1);
+      if (box && box->start_ns >= start_unix_ns_ && !box->events.empty()) one.last = box->events.back();
+      all.push_back(std::move(one));
+    }
+    return all;
+  }
+
+  void look(double now) {
+    const auto ranks = evidence();
+    all_started_ = static_cast<int>(ranks.size()) == spec_.ranks;
+    if (ending_since_s_ > 0 || failed_since_s_ > 0) return;
+    if (const auto failure = first_failure(ranks); failure && is_clear(*failure)) {
+      notice(now, failure->what);
+      failed_since_s_ = now;
+      return;
+    }
+    auto beats = read_beats(spec_.run_dir, spec_.ranks, start_unix_ns_);
+    for (const RankEvidence& rank : ranks)
+      beats[static_cast<std::size_t>(rank.status.rank)].ended = rank.status.ended();
+    if (auto hang = monitor_.observe(beats, now)) declare_hang(std::move(*hang), now);
+  }
+
+  // A rank that blames a peer is not believed at once: the peer's own status may be on its way.
+  static bool is_clear(const FirstFailure& failure) {
+    return !failure.rank.status.consequence || unix_now() - failure.time_unix > kCascade_s;
+  }
+
+  void notice(double now, const std::string& what) {
+    result_.noticed_unix = unix_now();
+    log::error("attempt {}: {} ({:.1f} s after the start)", attempt_, what, now - start_s_);
+  }
+
+  void declare_hang(Hang hang, double now) {
+    const RankBeat& b = hang.culprit;
+    const std::string state = b.state != 0 ? fmt::format(", process state {}", b.state) : "";
+    const std::string where = b.present ? fmt::format("in phase {} of step {}, collective {}{}",
+                                                      phase_name(b.last.phase), b.last.step, b.last.collective, state)
+                                        : std::string("it never opened its black box");
+    notice(now, fmt::format(
+                    "hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the furthest behind, {} (R-005)",
+                    b.rank, hang.silent_s, hang.limit_s, where));
+    result_.what = fmt::format("rank {} hung {}", b.rank, where);
+    log_last_events(b.rank);
+    hang_ = std::move(hang);
+    end_world(now);
+  }
+
+  void log_last_events(int rank) const {
+    const auto box = read_flight_log(flight_file(spec_.run_dir, rank), kLastEvents);
+    if (!box) return;
+    for (const FlightEvent& e : box->events) {
+      log::info("  rank {} {:9.3f} s: step {} micro {} {} bucket {} collective {}", rank,
+                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step, phase_name(e.phase),
+                e.bucket, e.collective);
+    }
+  }
+
+  // USR2 only: Open MPI and srun answer TERM by killing the ranks. Not before every wrapper is ready to take it.
+  void forward_stop(double now) {
+    if (!all_started_ || ending_since_s_ > 0 || now - stop_sent_s_ < kResendStop_s) return;
+    if (stop_sent_s_ == 0) log::info("asking the ranks to checkpoint at the next step boundary and leave");
+    stop_sent_s_ = now;
+    tree_.signal(SIGUSR2);
+  }
+
+  void end_world(double now) {
+    ending_since_s_ = now;
+    tree_.signal(SIGTERM);
+  }
+
+  void enforce_end(double now) {
+    if (failed_since_s_ > 0 && ending_since_s_ == 0 && now - failed_since_s_ > kPatience_s) {
+      log::warn("{} did not end the world within {:.0f} s of the failure", spec_.starter_program, kPatience_s);
+      end_world(now);
+    }
+    if (ending_since_s_ > 0 && now - ending_since_s_ > kPatience_s) tree_.signal(SIGKILL);
+  }
+
+  void judge() {
+    const auto ranks = evidence();
+    for (const RankEvidence& rank : ranks) result_.rank_host[rank.status.rank] = rank.status.host;
+    const auto failure = first_failure(ranks);
+    const auto left_with = [&](ExitCode code) {
+      return std::ranges::any_of(ranks,
+                                 [&](const RankEvidence& r) { return r.status.exit_code == static_cast<int>(code); });
+    };
+    if (request_.kill) {
+      finish(Ending::kKilled, 128 + SIGINT, "killed on request");
+    } else if (hang_) {
+      finish(Ending::kHang, static_cast<int>(ExitCode::kHang), result_.what);
+      result_.failure = FirstFailure{culprit(ranks), result_.noticed_unix, result_.what};
+      result_.hang = hang_;
+    } else if (failure && (result_.starter_code != 0 || failure->rank.status.exit_code != 0)) {
+      finish(Ending::kFailed, exit_code_for(failure->rank.status), failure->what);
+      result_.failure = failure;
+    } else if (left_with(ExitCode::kStoppedOnRequest)) {
+      finish(Ending::kStopped, static_cast<int>(ExitCode::kStoppedOnRequest), "stopped at a step boundary");
+    } else if (result_.starter_code == 0) {
+      finish(Ending::kDone, 0, "done");
+    } else if (tree_.killed()) {
+      finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
+             fmt::format("{} itself was killed by signal {}", spec_.starter_program, result_.starter_code - 128));
+    } else if (ranks.empty()) {
+      finish(Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
+             fmt::format("{} ended with {} before any rank started; its words are in logs/mpirun.out (R-011)",
+                         spec_.starter_program, result_.starter_code));
+    } else {
+      finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
+             fmt::format("{} ended with {} but no rank failed by itself: a node or a link may be lost (R-007)",
+                         spec_.starter_program, result_.starter_code));
+    }
+    if (result_.failure) list_cascade(ranks);
+  }
+
+  // Everybody else who did not end well, so that nobody goes looking for the cause there.
+  void list_cascade(const std::vector<RankEvidence>& ranks) {
+    for (const RankEvidence& rank : ranks) {
+      const RankStatus& s = rank.status;
+      if (s.rank == result_.failure->rank.status.rank || (s.ended() && s.exit_code == 0)) continue;
+      const char* why = s.torn_down     ? "torn down"
+                        : s.consequence ? "blames a peer"
+                        : s.ended()     ? "failed later"
+                                        : "waited";
+      result_.cascade.push_back({s.rank, why});
+    }
+    if (result_.cascade.empty()) return;
+    std::string list;
+    constexpr std::size_t kNamed = 8;
+    for (std::size_t i = 0; i < result_.cascade.size() && i < kNamed; ++i)
+      list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank, result_.cascade[i].why);
+    if (result_.cascade.size() > kNamed) list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
+    log::info("cascade of rank {}, not causes: ranks {}", result_.failure->rank.status.rank, list);
+  }
+
+  RankEvidence culprit(const std::vector<RankEvidence>& ranks) const {
+    for (const RankEvidence& rank : ranks) {
+      if (rank.status.rank == hang_->culprit.rank) return rank;
+    }
+    RankEvidence unknown;
+    unknown.status.rank = hang_->culprit.rank;
+    unknown.status.host = hang_->culprit.host;
+    return unknown;
+  }
+
+  void finish(Ending ending, int code, const std::string& what) {
+    result_.ending = ending;
+    result_.exit_code = code;
+    result_.what = what;
+    if (result_.noticed_unix == 0 && ending != Ending::kDone && ending != Ending::kStopped)
+      result_.noticed_unix = unix_now();
+  }
+
+  const LaunchSpec& spec_;
+  const int attempt_;
+  SignalHub& hub_;
+  StopRequest& request_;
+  ProcessTree tree_;
+  BoundedFile output_;
+  ConsoleView console_;
+  bool output_closed_ = false, all_started_ = false;
+  const std::int64_t start_unix_ns_;
+  const double start_s_;
+  HeartbeatMonitor monitor_;
+  std::optional<Hang> hang_;
+  double looked_s_ = 0, stop_sent_s_ = 0, failed_since_s_ = 0, ending_since_s_ = 0;
+  AttemptResult result_;
+};
+
+}  // namespace
+
+void take_signals(SignalHub& hub, StopRequest& request) {
+  while (const auto signal = hub.next()) {
+    const auto number = static_cast<int>(signal->ssi_signo);
+    if (number == SIGCHLD) continue;
+    if (number == SIGINT && request.stop) request.kill = true;
+    if (!request.stop) {
+      log::info("got {}: the run stops at the next step boundary, with a checkpoint{}", ::sigabbrev_np(number),
+                number == SIGINT ? "; once more to kill it now" : "");
+    }
+    request.stop = true;
+  }
+}
+
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request) {
+  return Attempt(spec, attempt, hub, request).run();
+}
+
+}  // namespace muster::launcher

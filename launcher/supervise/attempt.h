@@ -1,0 +1,48 @@
+// One start of the whole world, from mpirun's first instruction to its last orphan.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/rank/first_failure.h"
+#include "launcher/supervise/launch_spec.h"
+#include "base/process/process_tree.h"
+#include "base/process/signal_hub.h"
+
+namespace muster::launcher {
+
+enum class Ending { kDone, kStopped, kFailed, kHang, kNotStarted, kKilled };
+
+// What people asked for, across attempts.
+struct StopRequest {
+  bool stop = false;  // checkpoint at the next step boundary and leave
+  bool kill = false;  // now
+};
+
+struct CascadeRank {
+  int rank = -1;
+  std::string why;  // "torn down", "blames a peer", "failed later", "waited"
+};
+
+struct AttemptResult {
+  Ending ending = Ending::kDone;
+  int exit_code = 0;                    // what launch would return
+  int starter_code = 0;                 // mpirun's or srun's own
+  std::optional<FirstFailure> failure;  // of kFailed and kHang, when a rank can be named
+  std::string what;                     // one sentence
+  double seconds = 0;
+  double noticed_unix = 0;               // when the launcher knew; 0 when nothing went wrong
+  int orphans = 0;                       // processes that had to be ended after mpirun was gone
+  std::optional<Hang> hang;              // of kHang: who, for how long, beyond which limit
+  std::vector<CascadeRank> cascade;      // ranks that ended because of the first failure
+  std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
+};
+
+// Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop, a second INT kills.
+void take_signals(SignalHub& hub, StopRequest& request);
+
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request);
+
+}  // namespace muster::launcher

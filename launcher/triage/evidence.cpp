@@ -1,0 +1,221 @@
+#include "launcher/triage/evidence.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/flight_recorder.h"
+#include "base/text.h"
+#include "launcher/triage/kernel_log.h"
+#include "base/pattern.h"
+
+namespace muster::launcher {
+namespace {
+
+constexpr std::size_t kMaxLine = 4096, kLastLines = 2000;
+
+// "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it; kNoTime for anything else.
+double time_stamp(std::string_view line) {
+  std::tm tm{};
+  int milliseconds = 0;
+  const std::string head(line.substr(0, 24));
+  if (std::sscanf(head.c_str(), "%4d-%2d-%2d%*1[ T]%2d:%2d:%2d.%3d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+                  &tm.tm_min, &tm.tm_sec, &milliseconds) < 6)
+    return kNoTime;
+  tm.tm_year -= 1900;
+  tm.tm_mon -= 1;
+  tm.tm_isdst = -1;
+  return static_cast<double>(std::mktime(&tm)) + milliseconds / 1000.0;
+}
+
+// "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
+int tagged_rank(std::string_view line) {
+  const std::size_t at = line.find("[rank ");
+  int rank = -1;
+  if (at != std::string_view::npos) std::from_chars(line.data() + at + 6, line.data() + line.size(), rank);
+  return rank;
+}
+
+// rank-12.log, rank-12.out, rank-12.status: 12.
+int rank_in_name(const fs::path& file) {
+  const std::string name = file.filename().string();
+  int rank = -1;
+  if (name.starts_with("rank-")) std::from_chars(name.data() + 5, name.data() + name.size(), rank);
+  return rank;
+}
+
+std::string scalar(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+std::vector<fs::path> files_in(const fs::path& folder, std::string_view prefix, std::string_view suffix) {
+  std::vector<fs::path> files;
+  if (!fs::is_directory(folder)) return files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file() && name.starts_with(prefix) && name.ends_with(suffix)) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+std::string join_samples(const FlightEvent& event) {
+  std::vector<std::string> ids;
+  for (const std::int64_t id : event.samples)
+    if (id >= 0) ids.push_back(std::to_string(id));
+  return join(ids, ",");
+}
+
+Record box_record(const std::string& name, const FlightLog& log) {
+  const FlightEvent last = log.events.empty() ? FlightEvent{} : log.events.back();
+  Record record{Source::kBox, log.rank, name, 0, kNoTime, "", {}};
+  if (!log.events.empty()) record.time = static_cast<double>(last.time_ns) * 1e-9;
+  record.fields = {{"rank", std::to_string(log.rank)},
+                   {"host", log.host},
+                   {"phase", std::string(phase_name(last.phase))},
+                   {"step", std::to_string(last.step)},
+                   {"micro_step", std::to_string(last.micro_step)},
+                   {"collective", std::to_string(last.collective)},
+                   {"bucket", std::to_string(last.bucket)},
+                   {"bytes_in_use", std::to_string(last.bytes_in_use)},
+                   {"samples", join_samples(last)},
+                   {"lagging", "no"}};
+  return record;
+}
+
+// The culprit of a hang is the rank with the least progress, not the one that complains: exactly one rank lags.
+void mark_lagging(std::vector<Record>& boxes) {
+  const auto progress = [](const Record& r) {
+    const auto number = [&](const char* key) { return std::stoll(r.fields.at(key)); };
+    return std::tuple(number("step"), number("collective"), number("micro_step"), r.time);
+  };
+  const auto least = std::ranges::min_element(boxes, {}, progress);
+  if (least != boxes.end()) least->fields["lagging"] = "yes";
+  for (Record& box : boxes) {
+    std::vector<std::string> parts;
+    for (const auto& [key, value] : box.fields)
+      if (!value.empty() && value != "-1") parts.push_back(key + "=" + value);
+    box.text = join(parts, " ");
+  }
+}
+
+// Logs are appended to by every attempt; statuses are of the newest one and say when it began.
+void drop_earlier_attempts(std::vector<Record>& records) {
+  double begin = kNoTime;
+  for (const Record& r : records)
+    if (r.source == Source::kStatus)
+      if (const auto start = r.fields.find("start_unix"); start != r.fields.end())
+        begin = std::min(begin, std::atof(start->second.c_str()));
+  constexpr double kRankSlack = 5,
+                   kLauncherSlack = 120;  // seconds: clocks differ, the launcher starts before its ranks
+  std::erase_if(records, [&](const Record& r) {
+    if (begin == kNoTime || r.time == kNoTime) return false;
+    return (r.source == Source::kRank && r.time < begin - kRankSlack) ||
+           (r.source == Source::kLauncher && r.time < begin - kLauncherSlack);
+  });
+}
+
+class Gatherer {
+ public:
+  explicit Gatherer(const fs::path& run_dir) : run_dir_(run_dir) {}
+
+  Evidence gather() {
+    for (const char* suffix : {".log", ".out"})
+      for (const fs::path& file : files_in(run_dir_ / "logs", "rank-", suffix)) add_log(Source::kRank, file);
+    for (const char* name : {"launcher.log", "mpirun.out"})
+      if (fs::exists(run_dir_ / "logs" / name)) add_log(Source::kLauncher, run_dir_ / "logs" / name);
+    for (const fs::path& folder : {run_dir_, run_dir_ / "logs"})
+      for (const fs::path& file : files_in(folder, "slurm-", ".out")) add_log(Source::kSlurm, file);
+    for (const fs::path& file : files_in(run_dir_ / "logs", "kernel", ".log")) add_log(Source::kKernel, file);
+    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status"))
+      evidence_.records.push_back(status_record(name_of(file), read_text(file)));
+    add_boxes();
+    for (Record& line : read_kernel_log(evidence_.records)) evidence_.records.push_back(std::move(line));
+    drop_earlier_attempts(evidence_.records);
+    evidence_.whole_run = true;
+    return std::move(evidence_);
+  }
+
+ private:
+  std::string name_of(const fs::path& file) const { return file.lexically_relative(run_dir_).string(); }
+
+  void add_log(Source source, const fs::path& file) {
+    for (Record& line : read_lines(source, rank_in_name(file), name_of(file), read_text(file)))
+      evidence_.records.push_back(std::move(line));
+  }
+
+  void add_boxes() {
+    std::vector<Record> boxes;
+    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".bin"))
+      if (const auto log = read_flight_log(file)) boxes.push_back(box_record(name_of(file), *log));
+    mark_lagging(boxes);
+    for (Record& box : boxes) evidence_.records.push_back(std::move(box));
+  }
+
+  fs::path run_dir_;
+  Evidence evidence_;
+};
+
+}  // namespace
+
+std::string_view source_name(Source source) {
+  constexpr std::string_view kNames[] = {"rank", "launcher", "status", "slurm", "kernel", "box", "text"};
+  return kNames[static_cast<int>(source)];
+}
+
+bool looks_like_error(std::string_view line) {
+  static const Pattern kError(
+      R"(^\d{4}-\d\d-\d\d[ T][\d:.]+ E\b|\berror\b|\bfatal\b|\bfailed\b|\bexception\b|\babort|\bterminate called|\bkilled\b|\bsegmentation fault|\bout of memory\b|\bcannot\b|\bwatchdog\b|^muster: )");
+  return kError.found_in(line);
+}
+
+std::vector<Record> read_lines(Source source, int rank, const std::string& name, std::string_view text) {
+  std::vector<Record> records;
+  const auto total = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
+  double time = kNoTime;
+  for (std::int64_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, std::min(end, kMaxLine));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (const double stamp = time_stamp(line); stamp != kNoTime) time = stamp;
+    const bool late = static_cast<std::size_t>(number) + kLastLines >= total;
+    if (line.empty() || (!late && !looks_like_error(line))) continue;
+    const int tagged = tagged_rank(line);
+    records.push_back({source, tagged >= 0 && (rank < 0) ? tagged : rank, name, number, time, std::string(line), {}});
+  }
+  return records;
+}
+
+Record status_record(const std::string& name, std::string_view text) {
+  const nlohmann::json status = nlohmann::json::parse(text, nullptr, false);
+  if (!status.is_object()) throw DataError(fmt::format("{}: not a JSON object: {}", name, text.substr(0, 80)));
+  Record record{Source::kStatus, status.value("rank", -1), name, 0, kNoTime, "", {}};
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : status.items())
+    if (!value.is_null()) {
+      record.fields[key] = scalar(value);
+      parts.push_back(key + "=" + scalar(value));
+    }
+  const auto end = status.find("end_unix");
+  const bool ended = end != status.end() && end->is_number() && end->get<double>() > 0;
+  if (ended) record.time = end->get<double>();
+  record.fields["ended"] = ended ? "yes" : "no";
+  record.text = join(parts, " ").substr(0, kMaxLine);
+  return record;
+}
+
+Evidence gather(const fs::path& path) {
+  if (fs::is_directory(path)) return Gatherer(path).gather();
+  if (!fs::is_regular_file(path))
+    throw UsageError(fmt::format("{}: neither a run folder nor a log file", path.string()));
+  const std::string name = path.filename().string();
+  if (path.extension() == ".status") return {false, {status_record(name, read_text(path))}};
+  return {false, read_lines(Source::kText, rank_in_name(path), name, read_text(path))};
+}
+
+}  // namespace muster::launcher

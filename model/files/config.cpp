@@ -1,0 +1,220 @@
+#include "model/files/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "model/files/family.h"
+
+namespace muster::model {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Problems {
+  std::vector<std::string> unread;       // missing, or of the wrong type or range
+  std::vector<std::string> unsupported;  // read, but this program computes something else
+};
+
+// One JSON object being read; what is missing or of the wrong type is noted, not thrown, so that all is reported at
+// once.
+class Section {
+ public:
+  Section(const Json& json, std::string path, Problems& problems)
+      : json_(json), path_(std::move(path)), problems_(problems) {}
+
+  bool has(const std::string& key) const { return json_.contains(key) && !json_[key].is_null(); }
+
+  // The first of `keys` that is there: layouts of different age name some values differently.
+  template <typename T>
+  T get(const std::vector<std::string>& keys, T missing = T{}) {
+    for (const std::string& key : keys) {
+      if (!has(key)) continue;
+      try {
+        return json_[key].get<T>();
+      } catch (const Json::exception&) {
+        problems_.unread.push_back(path_ + key + ": unexpected value " + json_[key].dump());
+        return missing;
+      }
+    }
+    problems_.unread.push_back(path_ + join(keys, " or ") + ": missing");
+    return missing;
+  }
+  std::int64_t size(const std::vector<std::string>& keys) {
+    const auto value = get<std::int64_t>(keys, 1);
+    if (value < 1)
+      problems_.unread.push_back(path_ + keys.front() + ": must be at least 1, is " + std::to_string(value));
+    return std::max<std::int64_t>(value, 1);
+  }
+  // What this program computes, where the file says anything about it.
+  template <typename T>
+  void expect_if_given(const std::string& key, const T& value) {
+    if (!has(key)) return;
+    if (get<T>({key}, value) != value)
+      problems_.unsupported.push_back(path_ + key + ": " + json_[key].dump() + " is not supported, only " +
+                                      Json(value).dump());
+  }
+  Section child(const std::vector<std::string>& keys) {
+    static const Json kEmpty = Json::object();
+    for (const std::string& key : keys)
+      if (has(key) && json_[key].is_object()) return {json_[key], path_ + key + ".", problems_};
+    problems_.unread.push_back(path_ + join(keys, " or ") + ": missing");
+    return {kEmpty, path_ + keys.front() + ".", problems_};
+  }
+
+ private:
+  const Json& json_;
+  std::string path_;
+  Problems& problems_;
+};
+
+// Qwen2-VL calls the tower's width embed_dim and its output's hidden_size, and gives the MLP's width as a multiple.
+void read_vision_widths(Section& s, VisionConfig& v) {
+  const bool ratio = s.has("mlp_ratio");
+  v.hidden_size = s.size({ratio ? "embed_dim" : "hidden_size"});
+  v.out_hidden_size = s.size({ratio ? "hidden_size" : "out_hidden_size"});
+  v.intermediate_size =
+      ratio ? static_cast<std::int64_t>(static_cast<double>(v.hidden_size) * s.get<double>({"mlp_ratio"}))
+            : s.size({"intermediate_size"});
+}
+
+const char* activation_name(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu: return "silu";
+    case Activation::kQuickGelu: return "quick_gelu";
+    case Activation::kGeluTanh: return "gelu_pytorch_tanh";
+  }
+  return "";
+}
+
+VisionConfig read_vision(Section s, const VisionFamily& family) {
+  VisionConfig v{};
+  v.depth = s.size({"depth"});
+  read_vision_widths(s, v);
+  v.num_heads = s.size({"num_heads"});
+  v.in_channels = s.size({"in_channels", "in_chans"});
+  v.patch_size = s.size({"patch_size", "spatial_patch_size"});
+  v.temporal_patch_size = s.size({"temporal_patch_size"});
+  v.spatial_merge_size = s.size({"spatial_merge_size"});
+  if (family.windows) {
+    v.window_size = s.size({"window_size"});
+    v.full_attention_blocks = s.get<std::vector<std::int64_t>>({"fullatt_block_indexes"});
+  }
+  if (family.learned_positions) v.num_positions = s.size({"num_position_embeddings"});
+  if (family.deepstack) v.deepstack_blocks = s.get<std::vector<std::int64_t>>({"deepstack_visual_indexes"});
+  s.expect_if_given<std::string>("hidden_act", activation_name(family.activation));
+  return v;
+}
+
+// The rope section is rope_scaling (with rope_theta beside it) in published files, rope_parameters in transformers 5.
+void read_rope(Section& text, TextConfig& t, const TextFamily& family) {
+  Section rope = text.child({"rope_parameters", "rope_scaling"});
+  t.rope_theta = rope.has("rope_theta") ? rope.get<double>({"rope_theta"}) : text.get<double>({"rope_theta"});
+  t.mrope_section = rope.get<std::vector<std::int64_t>>({"mrope_section"});
+  rope.expect_if_given("mrope_interleaved", family.interleaved_mrope);
+}
+
+TextConfig read_text_config(Section& root, Section s, const TextFamily& family) {
+  TextConfig t{};
+  t.vocab_size = s.size({"vocab_size"});
+  t.hidden_size = s.size({"hidden_size"});
+  t.intermediate_size = s.size({"intermediate_size"});
+  t.num_layers = s.size({"num_hidden_layers"});
+  t.num_heads = s.size({"num_attention_heads"});
+  t.num_kv_heads = s.size({"num_key_value_heads"});
+  t.head_dim = s.has("head_dim") ? s.size({"head_dim"}) : t.hidden_size / t.num_heads;
+  t.rms_norm_eps = s.get<double>({"rms_norm_eps"});
+  t.tie_word_embeddings = (root.has("tie_word_embeddings") ? root : s).get<bool>({"tie_word_embeddings"});
+  read_rope(s, t, family);
+  s.expect_if_given<std::string>("hidden_act", "silu");
+  s.expect_if_given("attention_bias", family.qkv_bias);
+  s.expect_if_given("use_sliding_window", false);
+  return t;
+}
+
+// Relations between sizes that the forward pass relies on.
+void check_vision_sizes(const VisionConfig& v, std::vector<std::string>& problems) {
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) problems.push_back("vision_config." + what);
+  };
+  require(v.hidden_size % (4 * v.num_heads) == 0, "hidden_size: must be a multiple of 4 * num_heads");
+  require(v.window_size % (v.patch_size * v.spatial_merge_size) == 0,
+          "window_size: must be a multiple of patch_size * spatial_merge_size");
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(v.num_positions))));
+  require(side * side == v.num_positions, "num_position_embeddings: must be a square number");
+  for (const std::int64_t block : v.full_attention_blocks)
+    require(block >= 0 && block < v.depth, "fullatt_block_indexes: no block " + std::to_string(block));
+  for (const std::int64_t block : v.deepstack_blocks)
+    require(block >= 0 && block < v.depth, "deepstack_visual_indexes: no block " + std::to_string(block));
+  require(std::adjacent_find(v.deepstack_blocks.begin(), v.deepstack_blocks.end(), std::greater_equal<>()) ==
+              v.deepstack_blocks.end(),
+          "deepstack_visual_indexes: must grow");
+}
+
+void check_sizes(const QwenConfig& c, std::vector<std::string>& problems) {
+  const VisionConfig& v = c.vision;
+  const TextConfig& t = c.text;
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) problems.push_back(what);
+  };
+  const auto sections = std::accumulate(t.mrope_section.begin(), t.mrope_section.end(), std::int64_t{0});
+  require(t.mrope_section.size() == 3 && 2 * sections == t.head_dim,
+          "mrope_section: must be three numbers with sum head_dim / 2 = " + std::to_string(t.head_dim / 2));
+  require(t.num_heads % t.num_kv_heads == 0, "num_attention_heads: must be a multiple of num_key_value_heads");
+  require(v.out_hidden_size == t.hidden_size, "vision_config.out_hidden_size: " + std::to_string(v.out_hidden_size) +
+                                                  " must equal the text hidden_size " + std::to_string(t.hidden_size));
+  check_vision_sizes(v, problems);
+  require(static_cast<std::int64_t>(v.deepstack_blocks.size()) <= t.num_layers,
+          "vision_config.deepstack_visual_indexes: more entries than the decoder has layers");
+  for (const std::int64_t id : {c.image_token_id, c.vision_start_token_id})
+    require(id >= 0 && id < t.vocab_size, "special token id " + std::to_string(id) + " is outside the vocabulary");
+}
+
+Json parse(const fs::path& file) {
+  try {
+    return Json::parse(read_text(file));
+  } catch (const Json::exception& error) {
+    throw ConfigError(file.string() + ": not valid JSON: " + error.what());
+  }
+}
+
+const Family& find_family(const fs::path& file, const std::string& model_type) {
+  try {
+    return family_of(model_type);
+  } catch (const ConfigError& error) {
+    throw ConfigError(file.string() + ": " + error.what());
+  }
+}
+
+}  // namespace
+
+QwenConfig read_config(const fs::path& path) {
+  const fs::path file = fs::is_directory(path) ? path / "config.json" : path;
+  if (!fs::exists(file)) throw ConfigError(file.string() + ": no such file; a model folder holds a config.json");
+  const Json json = parse(file);
+  if (!json.is_object()) throw ConfigError(file.string() + ": must be a JSON object");
+  Problems problems;
+  Section root(json, "", problems);
+  QwenConfig config{};
+  config.model_type = root.get<std::string>({"model_type"});
+  const Family& family = find_family(file, config.model_type);
+  Section text = root.has("text_config") ? root.child({"text_config"}) : root;
+  config.vision = read_vision(root.child({"vision_config"}), family.vision);
+  config.text = read_text_config(root, text, family.text);
+  config.image_token_id = root.get<std::int64_t>({"image_token_id"});
+  config.vision_start_token_id = root.get<std::int64_t>({"vision_start_token_id"});
+  config.initializer_range = text.get<double>({"initializer_range"});
+  std::vector<std::string> all = problems.unread;
+  all.insert(all.end(), problems.unsupported.begin(), problems.unsupported.end());
+  if (problems.unread.empty()) check_sizes(config, all);
+  if (!all.empty()) throw ConfigError(file.string() + ":\n  " + join(all, "\n  "));
+  return config;
+}
+
+}  // namespace muster::model

@@ -1,0 +1,383 @@
+#include "model/files/safetensors.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace muster::model {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {{"F64", at::kDouble},
+                                                              {"F32", at::kFloat},
+                                                              {"F16", at::kHalf},
+                                                              {"BF16", at::kBFloat16},
+                                                              {"I64", at::kLong},
+                                                              {"I32", at::kInt},
+                                                              {"I16", at::kShort},
+                                                              {"I8", at::kChar},
+                                                              {"U8", at::kByte},
+                                                              {"BOOL", at::kBool},
+                                                              {"U16", at::kUInt16},
+                                                              {"U32", at::kUInt32},
+                                                              {"U64", at::kUInt64},
+                                                              {"F8_E4M3", at::kFloat8_e4m3fn},
+                                                              {"F8_E5M2", at::kFloat8_e5m2}};
+
+struct Entry {
+  at::ScalarType dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0, end = 0;  // in the data section
+  std::size_t file = 0;
+};
+
+[[noreturn]] void fail(const fs::path& file, const std::string& tensor, const std::string& what) {
+  throw CheckpointError(file.string() + (tensor.empty() ? "" : ": tensor " + tensor) + ": " + what +
+                        "; the file is damaged or not safetensors, fetch or write it again");
+}
+
+at::ScalarType parse_dtype(const fs::path& file, const std::string& name, const Json& json) {
+  const auto text = json.is_string() ? json.get<std::string>() : json.dump();
+  for (const auto& [key, dtype] : kDtypes)
+    if (text == key) return dtype;
+  fail(file, name, "unknown dtype " + text);
+}
+
+std::string dtype_name(at::ScalarType dtype) {
+  for (const auto& [key, known] : kDtypes)
+    if (dtype == known) return key;
+  throw CheckpointError(std::string("safetensors has no dtype for ") + c10::toString(dtype));
+}
+
+bool is_unsigned_list(const Json& json) {
+  return json.is_array() && std::all_of(json.begin(), json.end(), [](const Json& j) { return j.is_number_unsigned(); });
+}
+
+// Bytes of a tensor, or fail when the product does not fit 63 bits.
+std::uint64_t byte_size(const fs::path& file, const std::string& name, const Entry& entry) {
+  std::uint64_t bytes = c10::elementSize(entry.dtype);
+  for (const std::int64_t n : entry.shape)
+    if (n < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(n), &bytes) || bytes > INT64_MAX)
+      fail(file, name, "its shape overflows");
+  return bytes;
+}
+
+Entry parse_entry(const fs::path& file, const std::string& name, const Json& json, std::uint64_t data_bytes) {
+  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
+    fail(file, name, "its header entry needs dtype, shape and data_offsets");
+  if (!is_unsigned_list(json["shape"])) fail(file, name, "bad shape " + json["shape"].dump());
+  const Json& offsets = json["data_offsets"];
+  if (!is_unsigned_list(offsets) || offsets.size() != 2) fail(file, name, "bad data_offsets " + offsets.dump());
+  Entry entry{parse_dtype(file, name, json["dtype"]), json["shape"].get<std::vector<std::int64_t>>(),
+              offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
+  if (entry.begin > entry.end || entry.end > data_bytes)
+    fail(file, name,
+         fmt::format("its bytes {}..{} lie outside the file's {} data bytes", entry.begin, entry.end, data_bytes));
+  if (const auto bytes = byte_size(file, name, entry); bytes != entry.end - entry.begin)
+    fail(file, name,
+         fmt::format("its shape and dtype need {} bytes, its range holds {}", bytes, entry.end - entry.begin));
+  return entry;
+}
+
+// Parses JSON and refuses a key given twice, which the library would silently merge.
+Json parse_header(const fs::path& file, std::string_view text) {
+  std::set<std::string> seen;
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth == 1 && event == Json::parse_event_t::key && !seen.insert(parsed.get<std::string>()).second)
+      fail(file, parsed.get<std::string>(), "given twice in the header");
+    return true;
+  };
+  try {
+    Json json = Json::parse(text, check);
+    if (!json.is_object()) fail(file, "", "the header is not a JSON object");
+    return json;
+  } catch (const Json::exception& error) {
+    fail(file, "", std::string("the header is not valid JSON (") + error.what() + ")");
+  }
+}
+
+// The data section must be covered exactly once.
+void check_cover(const fs::path& file, const std::map<std::string, Entry>& entries, std::uint64_t data_bytes) {
+  std::vector<std::pair<std::uint64_t, std::string>> order;
+  for (const auto& [name, entry] : entries)
+    if (entry.begin != entry.end) order.emplace_back(entry.begin, name);
+  std::sort(order.begin(), order.end());
+  std::uint64_t covered = 0;
+  for (const auto& [begin, name] : order) {
+    if (begin < covered) fail(file, name, "overlaps the tensor before it");
+    if (begin > covered) fail(file, name, fmt::format("{} bytes before it belong to no tensor", begin - covered));
+    covered = entries.at(name).end;
+  }
+  if (covered != data_bytes) fail(file, "", fmt::format("its last {} bytes belong to no tensor", data_bytes - covered));
+}
+
+struct File {
+  std::shared_ptr<const MappedFile> mapping;
+  std::span<const std::byte> data;
+};
+
+// The whole pages inside a span.
+std::span<std::byte> whole_pages(std::span<const std::byte> data) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(data.data() + data.size()) / page * page;
+  if (begin >= end) return {};
+  return {reinterpret_cast<std::byte*>(begin), end - begin};
+}
+
+// A private mapping may be written although its file was opened for reading; false where the kernel will not promise
+// the memory that this could take.
+bool make_writable(const MappedFile& mapping) {
+  const auto bytes = mapping.bytes();
+  return ::mprotect(const_cast<std::byte*>(bytes.data()), bytes.size(), PROT_READ | PROT_WRITE) == 0;
+}
+
+}  // namespace
+
+struct SafetensorsReader::Impl {
+  std::vector<File> files;
+  std::map<std::string, Entry> entries;
+  std::map<std::string, std::string> metadata;
+  fs::path path;
+
+  std::map<std::string, Entry> open(const fs::path& file) {
+    const auto mapping = std::make_shared<const MappedFile>(file);
+    const auto bytes = mapping->bytes();
+    std::uint64_t header = 0;
+    if (bytes.size() < sizeof header) fail(file, "", fmt::format("only {} bytes long", bytes.size()));
+    std::memcpy(&header, bytes.data(), sizeof header);
+    if (header > bytes.size() - sizeof header)
+      fail(file, "", fmt::format("header length {} exceeds the file's {} bytes", header, bytes.size()));
+    const auto data = bytes.subspan(sizeof header + header);
+    const Json json = parse_header(file, {reinterpret_cast<const char*>(bytes.data()) + sizeof header, header});
+    std::map<std::string, Entry> found;
+    for (const auto& [name, value] : json.items()) {
+      if (name == "__metadata__") {
+        add_metadata(file, value);
+        continue;
+      }
+      found[name] = parse_entry(file, name, value, data.size());
+      found[name].file = files.size();
+    }
+    check_cover(file, found, data.size());
+    files.push_back({mapping, data});
+    return found;
+  }
+
+  void add_metadata(const fs::path& file, const Json& json) {
+    if (!json.is_object()) fail(file, "", "__metadata__ is not an object");
+    for (const auto& [key, value] : json.items()) {
+      if (!value.is_string()) fail(file, "", "metadata \"" + key + "\" is not a string");
+      metadata[key] = value.get<std::string>();
+    }
+  }
+
+  void open_index(const fs::path& index) {
+    const Json json = parse_header(index, read_text(index));
+    if (!json.contains("weight_map") || !json["weight_map"].is_object()) fail(index, "", "it has no weight_map");
+    std::map<std::string, std::map<std::string, Entry>> shards;
+    for (const auto& [name, value] : json["weight_map"].items()) {
+      const auto file = value.is_string() ? value.get<std::string>() : value.dump();
+      if (!fs::exists(index.parent_path() / file))
+        fail(index, name, "is said to be in " + file + ", which is not there");
+      if (!shards.contains(file)) shards[file] = open(index.parent_path() / file);
+      if (!shards[file].contains(name)) fail(index, name, "is not in " + file + ", where the index says");
+      entries[name] = shards[file].at(name);
+    }
+    for (const auto& [file, found] : shards)
+      for (const auto& [name, entry] : found)
+        if (!entries.contains(name)) fail(index.parent_path() / file, name, "is not in the index");
+  }
+
+  std::span<const std::byte> bytes(const Entry& entry) const {
+    return files[entry.file].data.subspan(entry.begin, entry.end - entry.begin);
+  }
+
+  const Entry& entry(const std::string& name) const {
+    const auto it = entries.find(name);
+    if (it == entries.end()) throw CheckpointError(path.string() + ": has no tensor " + name);
+    return it->second;
+  }
+};
+
+SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_unique<Impl>()) {
+  impl_->path = path;
+  const fs::path index = fs::is_directory(path) ? path / "model.safetensors.index.json" : path;
+  if (index.extension() == ".json" && fs::exists(index)) {
+    impl_->open_index(index);
+    return;
+  }
+  const fs::path file = fs::is_directory(path) ? path / "model.safetensors" : path;
+  if (!fs::exists(file))
+    throw CheckpointError(path.string() + ": neither model.safetensors nor model.safetensors.index.json is there");
+  impl_->entries = impl_->open(file);
+}
+
+namespace {
+
+bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
+  return !data.empty() && reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
+}
+
+}  // namespace
+
+SafetensorsReader::~SafetensorsReader() = default;
+SafetensorsReader::SafetensorsReader(SafetensorsReader&&) noexcept = default;
+
+std::vector<std::string> SafetensorsReader::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : impl_->entries) names.push_back(name);
+  return names;
+}
+
+bool SafetensorsReader::contains(const std::string& name) const { return impl_->entries.contains(name); }
+
+std::vector<std::int64_t> SafetensorsReader::shape(const std::string& name) const { return impl_->entry(name).shape; }
+
+at::Tensor SafetensorsReader::view(const std::string& name) const {
+  const Entry& entry = impl_->entry(name);
+  const auto data = impl_->bytes(entry);
+  const auto options = at::TensorOptions().dtype(entry.dtype);
+  if (is_aligned(data, entry.dtype)) return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, options);
+  at::Tensor tensor = at::empty(entry.shape, options);
+  if (!data.empty()) std::memcpy(tensor.data_ptr(), data.data(), data.size());
+  return tensor;
+}
+
+at::Tensor SafetensorsReader::copy(const std::string& name) const { return view(name).clone(); }
+
+at::ScalarType SafetensorsReader::dtype(const std::string& name) const { return impl_->entry(name).dtype; }
+
+at::Tensor SafetensorsReader::take(const std::string& name) const {
+  const Entry& entry = impl_->entry(name);
+  const File& file = impl_->files[entry.file];
+  const auto data = impl_->bytes(entry);
+  if (!is_aligned(data, entry.dtype) || !make_writable(*file.mapping)) return copy(name);
+  const auto pages = whole_pages(data);
+  if (!pages.empty() && ::madvise(pages.data(), pages.size(), MADV_POPULATE_READ) != 0 &&
+      (errno == EFAULT || errno == EIO))
+    throw CheckpointError(fmt::format("{}: tensor {}: cannot be read: {}; check the disk",
+                                      file.mapping->path().string(), name, std::strerror(errno)));
+  return at::from_blob(
+      const_cast<std::byte*>(data.data()), entry.shape, [kept = file.mapping](void*) {},
+      at::TensorOptions().dtype(entry.dtype));
+}
+
+void SafetensorsReader::forget(const std::string& name) const {
+  const auto pages = whole_pages(impl_->bytes(impl_->entry(name)));
+  if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
+}
+
+const std::map<std::string, std::string>& SafetensorsReader::metadata() const { return impl_->metadata; }
+
+namespace {
+
+// The JSON header with its length in front, padded with spaces so that the data starts 8-byte aligned.
+std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!metadata.empty()) json["__metadata__"] = metadata;
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    TORCH_CHECK(!json.contains(name), "tensor ", name, " is given twice");
+    const std::uint64_t end = offset + tensor.nbytes();
+    json[name] = {
+        {"dtype", dtype_name(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = json.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+}
+
+// A file descriptor that is closed, and a file that is removed unless kept.
+class TempFile {
+ public:
+  explicit TempFile(fs::path path)
+      : path_(std::move(path)), fd_(::open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) fail_io("cannot create");
+  }
+  ~TempFile() {
+    if (fd_ >= 0) ::close(fd_);
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove(path_, ignored);
+  }
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(const TempFile&) = delete;
+
+  void write(const void* data, std::size_t bytes) {
+    const char* p = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t n = ::write(fd_, p, bytes);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail_io("cannot write");
+      p += n, bytes -= static_cast<std::size_t>(n);
+    }
+  }
+  void keep_as(const fs::path& target) {
+    if (::fsync(fd_) != 0) fail_io("cannot fsync");
+    if (::close(std::exchange(fd_, -1)) != 0) fail_io("cannot close");
+    fs::rename(path_, target);
+    path_.clear();
+    fsync_path(target.has_parent_path() ? target.parent_path() : ".");
+  }
+
+ private:
+  [[noreturn]] void fail_io(const char* what) {
+    throw CheckpointError(
+        fmt::format("{}: {}: {}; check space and permissions", path_.string(), what, std::strerror(errno)));
+  }
+  fs::path path_;
+  int fd_;
+};
+
+}  // namespace
+
+void write_safetensors(const fs::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  fs::path temporary = path;
+  temporary += ".tmp";
+  TempFile file(temporary);
+  const std::string header = make_header(tensors, metadata);
+  file.write(header.data(), header.size());
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor bytes = tensor.detach().cpu().contiguous();
+    file.write(bytes.data_ptr(), bytes.nbytes());
+  }
+  file.keep_as(path);
+}
+
+void write_safetensors_folder(const fs::path& folder, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                              std::int64_t shard_bytes) {
+  std::vector<std::vector<std::pair<std::string, at::Tensor>>> shards(1);
+  std::int64_t held = 0, total = 0;  // bytes of the last shard, of all
+  for (const auto& [name, tensor] : tensors) {
+    const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
+    if (held > 0 && held + bytes > shard_bytes) shards.emplace_back(), held = 0;
+    shards.back().emplace_back(name, tensor);
+    held += bytes, total += bytes;
+  }
+  const std::map<std::string, std::string> metadata{{"format", "pt"}};
+  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
+  nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}};
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string file = fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
+    for (const auto& [name, tensor] : shards[i]) index["weight_map"][name] = file;
+    write_safetensors(folder / file, shards[i], metadata);
+  }
+  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+}  // namespace muster::model

@@ -1,0 +1,168 @@
+#include "model/head/caption_decoder.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "model/qwen/cross_entropy.h"
+#include "model/qwen/embedding.h"
+#include "model/qwen/upload.h"
+
+namespace muster::model {
+namespace {
+
+constexpr std::int64_t kLogitsRows = 512;  // per chunk: [512, 151936] f32 is 311 MB
+
+at::Tensor logits_of(const at::Tensor& states, const at::Tensor& embedding) {  // [n, text hidden] -> [n, vocab] f32
+  return at::linear(states, embedding).to(at::kFloat);
+}
+
+// Ids before each position (the end token pads), and for each caption position its row in [captions, length + 1] and
+// its id.
+struct Teacher {
+  at::Tensor inputs;     // [captions, length]
+  at::Tensor positions;  // [predictions]
+  at::Tensor labels;     // [predictions]
+};
+
+Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token, std::int64_t max_tokens) {
+  std::size_t longest = 0;
+  for (const CaptionIds* caption : captions) longest = std::max(longest, caption->size());
+  if (static_cast<std::int64_t>(longest) > max_tokens) {
+    throw DataError(
+        fmt::format("a caption of {} tokens is longer than detection.caption_max_tokens = {}: raise it, or shorten "
+                    "the label",
+                    longest, max_tokens));
+  }
+  std::vector<std::int64_t> inputs(captions.size() * longest, end_token), positions, labels;
+  for (std::size_t i = 0; i < captions.size(); ++i) {
+    const CaptionIds& ids = *captions[i];
+    std::copy(ids.begin(), ids.end(), inputs.begin() + static_cast<std::ptrdiff_t>(i * longest));
+    for (std::size_t t = 0; t <= ids.size(); ++t) {
+      positions.push_back(static_cast<std::int64_t>(i * (longest + 1) + t));
+      labels.push_back(t < ids.size() ? ids[t] : end_token);
+    }
+  }
+  const std::array<std::int64_t, 2> shape{static_cast<std::int64_t>(captions.size()),
+                                          static_cast<std::int64_t>(longest)};
+  return {at::tensor(inputs, at::kLong).view(shape), at::tensor(positions, at::kLong), at::tensor(labels, at::kLong)};
+}
+
+}  // namespace
+
+// What greedy decoding picks for each row.
+struct CaptionDecoder::Choice {
+  std::vector<std::int64_t> ids;
+  std::vector<float> log_probs;
+};
+
+CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token)
+    : end_token_(end_token),
+      max_tokens_(config.caption_max_tokens),
+      input_(text_hidden, config.hidden_size, true),
+      output_(config.hidden_size, text_hidden, true),
+      position_(at::zeros({config.caption_max_tokens + 1, config.hidden_size})),
+      norm_(config.hidden_size) {
+  for (std::int64_t i = 0; i < config.caption_layers; ++i) {
+    layers_.emplace_back(config.hidden_size, config.num_heads, config.mlp_size);
+  }
+}
+
+at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids, const at::Tensor& embedding) const {
+  const std::int64_t length = ids.size(1) + 1;
+  at::Tensor x = queries.unsqueeze(1) + position_.narrow(0, 0, length);  // [n, length, hidden]: the query is everywhere
+  if (length > 1) x = x + at::pad(input_(lookup(embedding, ids)), {0, 0, 1, 0});
+  for (const CausalLayer& layer : layers_) x = layer(x);
+  return output_(norm_(x));
+}
+
+at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries, std::span<const CaptionIds* const> captions,
+                                    const at::Tensor& embedding) const {
+  if (captions.empty()) return queries.to(at::kFloat).sum() * 0;
+  const Teacher teacher = teach(captions, end_token_, max_tokens_);
+  const at::Tensor predicted = states(queries, upload(teacher.inputs, queries.device()), embedding)
+                                   .flatten(0, 1)
+                                   .index_select(0, upload(teacher.positions, queries.device()));
+  return cross_entropy_sum(predicted, embedding, upload(teacher.labels, queries.device()), kLogitsRows);
+}
+
+at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
+                                           const at::Tensor& embedding) const {
+  const at::Tensor none = at::empty({queries.size(0), 0}, queries.options().dtype(at::kLong));
+  const at::Tensor first = states(queries, none, embedding).select(1, 0);
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor& chunk : first.split(kLogitsRows)) {
+    parts.push_back(logits_of(chunk, embedding).log_softmax(-1).index_select(1, tokens));
+  }
+  return at::cat(parts);
+}
+
+CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states, const at::Tensor& embedding) {
+  Choice choice;
+  for (const at::Tensor& chunk : states.split(kLogitsRows)) {
+    const at::Tensor logits = logits_of(chunk, embedding);
+    const auto [largest, index] = logits.max(-1);
+    const at::Tensor log_prob = (largest - logits.logsumexp(-1)).cpu(), id = index.cpu();
+    choice.ids.insert(choice.ids.end(), id.const_data_ptr<std::int64_t>(),
+                      id.const_data_ptr<std::int64_t>() + id.numel());
+    choice.log_probs.insert(choice.log_probs.end(), log_prob.const_data_ptr<float>(),
+                            log_prob.const_data_ptr<float>() + log_prob.numel());
+  }
+  return choice;
+}
+
+std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, const at::Tensor& embedding) const {
+  std::vector<DecodedCaption> captions(queries.size(0));
+  std::vector<std::int64_t> active(
+      queries.size(0));  // captions still growing: row i of the batch is captions[active[i]]
+  std::iota(active.begin(), active.end(), 0);
+  std::vector<at::Tensor> caches(layers_.size());
+  at::Tensor rows = queries, input = queries;  // [active, hidden]
+  for (std::int64_t step = 0; step <= max_tokens_ && !active.empty(); ++step) {
+    at::Tensor x = (input + position_[step]).unsqueeze(1);
+    for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i].next(x, caches[i]);
+    const Choice choice = likeliest(output_(norm_(x.squeeze(1))), embedding);
+    const std::vector<std::int64_t> going = extend(captions, active, choice, step == max_tokens_);
+    if (going.size() < active.size()) {
+      const at::Tensor keep = upload(going, queries.device());
+      rows = rows.index_select(0, keep);
+      for (at::Tensor& cache : caches) cache = cache.index_select(0, keep);
+      for (std::size_t i = 0; i < going.size(); ++i) active[i] = active[going[i]];
+      active.resize(going.size());
+    }
+    std::vector<std::int64_t> newest;
+    for (const std::int64_t caption : active) newest.push_back(captions[caption].ids.back());
+    input = rows + input_(lookup(embedding, upload(newest, queries.device())));
+  }
+  return captions;
+}
+
+// Appends each row's choice to its caption; returns the rows that go on.
+std::vector<std::int64_t> CaptionDecoder::extend(std::vector<DecodedCaption>& captions,
+                                                 const std::vector<std::int64_t>& active, const Choice& choice,
+                                                 bool full) const {
+  std::vector<std::int64_t> going;
+  for (std::size_t row = 0; row < active.size(); ++row) {
+    DecodedCaption& caption = captions[active[row]];
+    const std::int64_t id = choice.ids[row];
+    if (id != end_token_ && full) continue;  // nothing more fits
+    caption.log_probability += choice.log_probs[row];
+    if (id == end_token_) continue;
+    caption.ids.push_back(id);
+    going.push_back(static_cast<std::int64_t>(row));
+  }
+  return going;
+}
+
+void CaptionDecoder::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  input_.visit(prefix + "input.", visitor);
+  visitor(prefix + "position", position_);
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    layers_[i].visit(prefix + "layers." + std::to_string(i) + ".", visitor);
+  norm_.visit(prefix + "norm.", visitor);
+  output_.visit(prefix + "output.", visitor);
+}
+
+}  // namespace muster::model

@@ -1,0 +1,170 @@
+#include "model/head/detection_losses.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/head/boxes.h"
+#include "model/qwen/upload.h"
+
+namespace muster::model {
+namespace {
+
+// What focal loss charges for a missed object less what it charges for a false one; the 1e-8 is DINO's.
+float objectness_cost(float logit, const HeadLossOptions& options) {
+  const double p = 1 / (1 + std::exp(-static_cast<double>(logit)));
+  const double miss = options.focal_alpha * std::pow(1 - p, options.focal_gamma) * -std::log(p + 1e-8);
+  const double alarm = (1 - options.focal_alpha) * std::pow(p, options.focal_gamma) * -std::log(1 - p + 1e-8);
+  return static_cast<float>(miss - alarm);
+}
+
+Box box_at(const float* boxes, std::int64_t row) {
+  return {boxes[4 * row], boxes[4 * row + 1], boxes[4 * row + 2], boxes[4 * row + 3]};
+}
+
+bool all_finite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+}
+
+// [objects, predictions] of one image.
+std::vector<float> cost_matrix(const Predictions& cpu, const PredictionSet& set, std::int64_t image,
+                               const ImageTargets& target, const HeadLossOptions& options,
+                               const at::Tensor& caption_cost) {
+  const float* boxes = cpu.boxes.const_data_ptr<float>();
+  const float* logits = cpu.logits.const_data_ptr<float>();
+  const float* truths = target.boxes.const_data_ptr<float>();
+  std::vector<float> cost;
+  for (std::int64_t object = 0; object < target.boxes.size(0); ++object) {
+    for (std::int64_t query = 0; query < set.counts[image]; ++query) {
+      const std::int64_t row = set.first + image * set.width + query;
+      float entry = match_cost(box_at(boxes, row), logits[row], box_at(truths, object), options);
+      if (caption_cost.defined()) {
+        entry += static_cast<float>(options.match_caption) *
+                 caption_cost.const_data_ptr<float>()[(image * set.width + query) * caption_cost.size(2) + object];
+      }
+      cost.push_back(entry);
+    }
+  }
+  return cost;
+}
+
+std::vector<float> transposed(const std::vector<float>& cost, std::int64_t rows, std::int64_t columns) {
+  std::vector<float> result(cost.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) result[c * rows + r] = cost[r * columns + c];
+  }
+  return result;
+}
+
+// Pairs of object and query, in order of the objects.
+std::vector<std::pair<std::int64_t, std::int64_t>> best_pairs(const std::vector<float>& cost, std::int64_t objects,
+                                                              std::int64_t queries) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> pairs;
+  if (!all_finite(cost)) {
+    for (std::int64_t i = 0; i < std::min(objects, queries); ++i) pairs.emplace_back(i, i);
+  } else if (objects <= queries) {
+    const std::vector<std::int64_t> query_of = assign(cost, objects, queries);
+    for (std::int64_t object = 0; object < objects; ++object) pairs.emplace_back(object, query_of[object]);
+  } else {
+    const std::vector<std::int64_t> object_of = assign(transposed(cost, objects, queries), queries, objects);
+    for (std::int64_t query = 0; query < queries; ++query) pairs.emplace_back(object_of[query], query);
+    std::sort(pairs.begin(), pairs.end());
+  }
+  return pairs;
+}
+
+// 1 for rows that count, 0 for padding; undefined when every row counts.
+at::Tensor row_weights(std::span<const PredictionSet> sets, std::int64_t rows) {
+  std::vector<float> weights(rows, 1);
+  for (const PredictionSet& set : sets) {
+    for (std::size_t image = 0; image < set.counts.size(); ++image) {
+      const std::int64_t first = set.first + static_cast<std::int64_t>(image) * set.width;
+      std::fill(weights.begin() + first + set.counts[image], weights.begin() + first + set.width, 0.0f);
+    }
+    for (std::size_t row = 0; row < set.padding.size(); ++row) {
+      if (set.padding[row]) weights[set.first + row] = 0;
+    }
+  }
+  if (std::find(weights.begin(), weights.end(), 0.0f) == weights.end()) return {};
+  return at::tensor(weights);
+}
+
+// Matched rows of every set, with the boxes they should have.
+struct Matched {
+  at::Tensor rows;    // [matches] i64
+  at::Tensor truths;  // [matches, 4] f32
+};
+
+Matched gather_matches(std::span<const PredictionSet> sets, std::span<const ImageTargets> targets,
+                       const at::Tensor& like) {
+  std::vector<std::int64_t> rows;
+  std::vector<float> truths;
+  for (const PredictionSet& set : sets) {
+    for (const Match& match : set.matches) {
+      const Box box = box_at(targets[match.image].boxes.const_data_ptr<float>(), match.object);
+      rows.push_back(match.row);
+      truths.insert(truths.end(), box.begin(), box.end());
+    }
+  }
+  const auto count = static_cast<std::int64_t>(rows.size());
+  return {upload(rows, like.device()), upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device())};
+}
+
+}  // namespace
+
+float match_cost(const Box& predicted, float logit, const Box& truth, const HeadLossOptions& options) {
+  return static_cast<float>(options.match_l1) * l1_distance(predicted, truth) -
+         static_cast<float>(options.match_giou) * giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth)) +
+         static_cast<float>(options.match_objectness) * objectness_cost(logit, options);
+}
+
+std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set, std::span<const ImageTargets> targets,
+                             const HeadLossOptions& options, const at::Tensor& caption_cost) {
+  std::vector<Match> matches;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const auto image = static_cast<std::int64_t>(i);
+    const std::vector<float> cost = cost_matrix(cpu, set, image, targets[i], options, caption_cost);
+    for (const auto& [object, query] : best_pairs(cost, targets[i].boxes.size(0), set.counts[i])) {
+      matches.push_back({set.first + image * set.width + query, image, object});
+    }
+  }
+  return matches;
+}
+
+at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha, double gamma) {
+  const at::Tensor sign = 2 * targets - 1;                  // of the right answer
+  const at::Tensor log_p = at::log_sigmoid(logits * sign);  // log of the right answer's probability
+  const at::Tensor wrong = at::sigmoid(logits * -sign);
+  const at::Tensor weight = targets * alpha + (1 - targets) * (1 - alpha);
+  return weight * at::pow(wrong, gamma) * -log_p;
+}
+
+std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
+                                std::span<const ImageTargets> targets, const HeadLossOptions& options) {
+  const Matched matched = gather_matches(sets, targets, predictions.boxes);
+  const at::Tensor boxes = predictions.boxes.index_select(0, matched.rows);
+  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1);                                    // [matches]
+  const at::Tensor gap = 1 - paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(matched.truths));  // [matches]
+  const at::Tensor found = at::zeros_like(predictions.logits).index_fill(0, matched.rows, 1);
+  at::Tensor focal = focal_loss(predictions.logits, found, options.focal_alpha, options.focal_gamma);  // [rows]
+  const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
+  if (weights.defined()) focal = focal * upload(weights, focal.device());
+
+  std::vector<LossTerm> terms;
+  std::int64_t match = 0;
+  for (std::size_t i = 0; i < sets.size();) {
+    const std::string& prefix = sets[i].prefix;
+    const std::int64_t first_row = sets[i].first, first_match = match;
+    std::int64_t rows = 0;
+    for (; i < sets.size() && sets[i].prefix == prefix; ++i) {
+      rows += sets[i].width * static_cast<std::int64_t>(targets.size());
+      match += static_cast<std::int64_t>(sets[i].matches.size());
+    }
+    const auto count = match - first_match;
+    terms.push_back({prefix + "box_l1", l1.narrow(0, first_match, count).sum()});
+    terms.push_back({prefix + "giou", gap.narrow(0, first_match, count).sum()});
+    terms.push_back({prefix + "objectness", focal.narrow(0, first_row, rows).sum()});
+  }
+  return terms;
+}
+
+}  // namespace muster::model

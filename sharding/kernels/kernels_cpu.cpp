@@ -1,0 +1,211 @@
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+#include "base/vectorize.h"
+#include "sharding/kernels/exact_sum.h"
+#include "sharding/kernels/float16_bits.h"
+#include "sharding/kernels/fused_adamw.h"
+#include "sharding/kernels/kernels.h"
+
+namespace muster::sharding {
+namespace {
+
+constexpr std::int64_t kGrain = 1 << 16;  // elements per parallel task
+constexpr std::int64_t kBlock = 16;       // elements per fp64 block of the norm
+
+template <typename T>
+T* data_of(const at::Tensor& t) {
+  return static_cast<T*>(t.data_ptr());
+}
+
+// Calls body(pointer of the tensor's element type): fp32 or bf16, the types of a wire.
+template <typename Body>
+void with_type(const at::Tensor& t, Body body) {
+  t.scalar_type() == at::kFloat ? body(data_of<float>(t)) : body(data_of<Bf16Bits>(t));
+}
+template <typename Body>
+void with_gradient_type(const at::Tensor& t, Body body) {
+  t.scalar_type() == at::kHalf ? body(data_of<Fp16Bits>(t)) : with_type(t, body);
+}
+
+// Returns whether every stored value is finite.
+template <typename Wire, typename Gradient>
+MUSTER_INLINE bool copy_cast(Wire* __restrict wire, const Gradient* __restrict gradient, std::int64_t count, bool add) {
+  std::uint32_t largest = 0;  // magnitude bits: infinity and NaN compare above every finite value
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float value = add ? to_float(wire[i]) + to_float(gradient[i]) : to_float(gradient[i]);
+    const Wire rounded = from_float<Wire>(value);
+    const std::uint32_t magnitude = __builtin_bit_cast(std::uint32_t, to_float(rounded)) & 0x7fffffffU;
+    largest = magnitude > largest ? magnitude : largest;
+    wire[i] = rounded;
+  }
+  return largest < 0x7f800000U;
+}
+
+template <typename Wire>
+MUSTER_INLINE void add_rank(float* __restrict acc, const Wire* __restrict wire, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) acc[i] += to_float(wire[i]);
+}
+// The first two ranks onto zeros: acc is not read. 0 + x is x, but for a negative zero.
+template <typename Wire>
+MUSTER_INLINE void set_to_first(float* __restrict acc, const Wire* __restrict first, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) acc[i] = 0.0f + to_float(first[i]);
+}
+template <typename Wire>
+MUSTER_INLINE void set_to_two(float* __restrict acc, const Wire* __restrict first, const Wire* __restrict second,
+                              std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) acc[i] = (0.0f + to_float(first[i])) + to_float(second[i]);
+}
+
+// Ranks in order, in blocks that stay in the first-level cache.
+template <typename Wire>
+void add_ranks(Rows rows, float* acc, std::int64_t count, bool fresh) {
+  constexpr std::int64_t kCacheBlock = 4096;
+  const auto row = [&](std::size_t r) { return reinterpret_cast<const Wire*>(rows[r]); };
+  for (std::int64_t begin = 0; begin < count; begin += kCacheBlock) {
+    const std::int64_t n = std::min(kCacheBlock, count - begin);
+    std::size_t next = 0;
+    if (fresh && rows.size() > 1) {
+      set_to_two(acc + begin, row(0) + begin, row(1) + begin, n);
+      next = 2;
+    } else if (fresh) {
+      set_to_first(acc + begin, row(0) + begin, n);
+      next = 1;
+    }
+    for (; next < rows.size(); ++next) add_rank(acc + begin, row(next) + begin, n);
+  }
+}
+
+constexpr std::int64_t kSums = 64;  // blocks that are added at once
+
+// What 64 blocks add up to.
+struct Squares {
+  alignas(64) double blocks[kSums];  // each block's fp64 sum
+  double upper, lower;               // their exact sum, when `together`
+  bool together;
+};
+
+using FourDoubles = double __attribute__((vector_size(32), may_alias));
+using FourWords = std::int64_t __attribute__((vector_size(32), may_alias));
+
+// A fixed tree: four strided lanes, then pairs. Squares of floats are exact in fp64.
+MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sums) {
+  for (std::int64_t b = 0; b < count; ++b, x += kBlock) {
+    FourDoubles lanes = {0, 0, 0, 0};
+    for (int i = 0; i < kBlock; i += 4) {
+      const FourDoubles value = {x[i], x[i + 1], x[i + 2], x[i + 3]};
+      lanes += value * value;
+    }
+    sums[b] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  }
+}
+
+// Adds all of them exactly. Each is cut at a bit that all share: the upper parts are multiples of 2^(top-46), the lower
+// ones of 2^(top-93), few enough of either that fp64 adds them without rounding, in any order. Not together: one is too
+// small beside the largest for that, or not finite.
+MUSTER_INLINE void add_together(Squares& s) {
+  constexpr std::int64_t kInfinity = 0x7ffLL << 52;
+  FourWords largest = {0, 0, 0, 0}, smallest = largest + kInfinity;
+  for (std::int64_t i = 0; i < kSums; i += 4) {
+    const auto bits = *reinterpret_cast<const FourWords*>(s.blocks + i);
+    const FourWords counted = bits == 0 ? smallest : bits;  // a zero adds nothing
+    largest = bits > largest ? bits : largest;
+    smallest = counted < smallest ? counted : smallest;
+  }
+  std::int64_t most = 0, least = kInfinity;  // of doubles >= 0 the bits are in the order of the values
+  for (int lane = 0; lane < 4; ++lane) {
+    most = std::max<std::int64_t>(most, largest[lane]);
+    least = std::min<std::int64_t>(least, smallest[lane]);
+  }
+  const std::int64_t top = most >> 52, bottom = least >> 52;
+  s.upper = s.lower = 0;
+  s.together = most == 0 && least == kInfinity;
+  if (s.together || top >= 0x7f0 || bottom < 64 || bottom < top - 41) return;
+  const double cut = std::ldexp(1.5, static_cast<int>(top) - 1023 + 6);  // its last bit is that of 2^(top-46)
+  FourDoubles upper = {0, 0, 0, 0}, lower = upper;
+  for (std::int64_t i = 0; i < kSums; i += 4) {
+    const auto value = *reinterpret_cast<const FourDoubles*>(s.blocks + i);
+    const FourDoubles high = (value + cut) - cut;
+    upper += high;
+    lower += value - high;
+  }
+  s.upper = (upper[0] + upper[1]) + (upper[2] + upper[3]);
+  s.lower = (lower[0] + lower[1]) + (lower[2] + lower[3]);
+  s.together = true;
+}
+
+MUSTER_INLINE void square_body(const float* x, std::int64_t blocks, Squares& s) {
+  square_blocks(x, blocks, s.blocks);
+  s.together = false;
+  if (blocks == kSums) add_together(s);
+}
+void square_baseline(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
+MUSTER_AVX2 void square_avx2(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
+
+bool sum_squares(const float* x, std::int64_t count, std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
+  bool finite = true;
+  Squares s;
+  const auto add = [&](const float* from, std::int64_t blocks) {
+    wide ? square_avx2(from, blocks, s) : square_baseline(from, blocks, s);
+    if (s.together) {
+      ExactSum::add(s.upper, limbs);
+      ExactSum::add(s.lower, limbs);
+      return;
+    }
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      std::isfinite(s.blocks[b]) ? ExactSum::add(s.blocks[b], limbs) : void(finite = false);
+    }
+  };
+  std::int64_t i = 0;
+  while (i + kBlock <= count) {
+    const std::int64_t blocks = std::min(kSums, (count - i) / kBlock);
+    add(x + i, blocks);
+    i += blocks * kBlock;
+  }
+  if (i < count) {
+    float tail[kBlock] = {};
+    std::copy(x + i, x + count, tail);
+    add(tail, 1);
+  }
+  return finite;
+}
+
+class CpuKernels final : public Kernels {
+ public:
+  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) override {
+    bool finite = true;
+    with_type(wire, [&](auto* to) {
+      with_gradient_type(gradient, [&](const auto* from) { finite = copy_cast(to, from, wire.numel(), add); });
+    });
+    if (!finite) *data_of<std::uint8_t>(nonfinite) = 1;
+  }
+
+  void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
+    type == at::kFloat ? add_ranks<float>(rows, data_of<float>(acc), acc.numel(), fresh)
+                       : add_ranks<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
+  }
+
+  void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) override {
+    const std::span<std::int64_t, ExactSum::kLimbs> sum(data_of<std::int64_t>(limbs), ExactSum::kLimbs);
+    if (!sum_squares(data_of<float>(values), values.numel(), sum, isa_ != CpuIsa::kBaseline))
+      *data_of<std::uint8_t>(nonfinite) = 1;
+    ExactSum::normalize(sum);
+  }
+
+  void adamw(const AdamWRun& run) override {
+    const AdamWFactors factors = adamw_factors(run);
+    const AdamWSpans spans = adamw_spans(run);
+    at::parallel_for(0, spans.count, kGrain,
+                     [&](std::int64_t begin, std::int64_t end) { adamw_cpu(spans, begin, end, factors, isa_); });
+  }
+
+ private:
+  const CpuIsa isa_ = best_cpu_isa();
+};
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_cpu_kernels() { return std::make_unique<CpuKernels>(); }
+
+}  // namespace muster::sharding

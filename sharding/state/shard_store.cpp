@@ -1,0 +1,230 @@
+#include "sharding/state/shard_store.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "sharding/state/hdf5_file.h"
+
+namespace muster::sharding {
+namespace {
+
+constexpr std::int64_t kVersion = 2;
+constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
+
+std::span<float> floats(const at::Tensor& t) { return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}; }
+std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
+  return {floats(t.master), floats(t.exp_avg), floats(t.exp_avg_sq)};
+}
+
+// "name<TAB>2,3": one line per slot, in flat order.
+std::string slot_lines(const FlatSpace& space) {
+  std::string text;
+  for (const Slot& slot : space.slots()) text += fmt::format("{}\t{}\n", slot.name, fmt::join(slot.shape, ","));
+  return text;
+}
+
+Slot parse_slot(const std::string& line) {
+  Slot slot{.name = line.substr(0, line.find('\t')), .shape = {}, .numel = 1};
+  for (const std::string& extent : split(line.substr(line.find('\t') + 1), ',')) {
+    if (!extent.empty()) slot.shape.push_back(std::stoll(extent));
+  }
+  for (const std::int64_t extent : slot.shape) slot.numel *= extent;
+  return slot;
+}
+
+FlatSpace parse_space(const std::string& text) {
+  std::vector<Slot> slots;
+  for (const std::string& line : split(text, '\n')) {
+    if (!line.empty()) slots.push_back(parse_slot(line));
+  }
+  std::reverse(slots.begin(), slots.end());  // to registration order
+  return FlatSpace(std::move(slots));
+}
+
+ShardFile read_header(const Hdf5File& file, const fs::path& path) {
+  if (const std::int64_t version = file.read_number("version"); version != kVersion) {
+    throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(), version, kVersion));
+  }
+  ShardFile header;
+  header.space = parse_space(file.read_text("slots"));
+  header.layout = ShardLayout(header.space.elements(), static_cast<int>(file.read_number("world_size")),
+                              file.read_number("window_elements"));
+  header.rank = static_cast<int>(file.read_number("rank"));
+  header.steps_taken = file.read_number("steps_taken");
+  header.param_steps = file.read_integers("param_steps");
+  header.loss_scale = {.scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
+                       .good_steps = file.read_number("loss_scale_good_steps"),
+                       .overflows_left = file.read_number("loss_scale_overflows_left")};
+  for (const char* name : kDatasets) {
+    if (file.length(name) != header.layout.shard_elements() ||
+        header.param_steps.size() != header.space.slots().size()) {
+      throw CheckpointError(fmt::format("{}: dataset {} has {} elements, its layout {}", path.string(), name,
+                                        file.length(name), header.layout.shard_elements()));
+    }
+  }
+  return header;
+}
+
+struct OpenShard {
+  Hdf5File file;
+  ShardFile header;
+};
+
+OpenShard open_shard(const fs::path& path) {
+  try {
+    Hdf5File file = Hdf5File::open(path);
+    ShardFile header = read_header(file, path);
+    return {std::move(file), std::move(header)};
+  } catch (const IoError& e) {
+    throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
+  }
+}
+
+// All files of one save, each rank once.
+void check_set(const std::vector<OpenShard>& shards) {
+  if (shards.empty()) throw CheckpointError("no optimizer shard files to load");
+  const ShardFile& first = shards[0].header;
+  std::vector<std::string> missing;
+  std::vector<int> seen(static_cast<std::size_t>(first.layout.world_size()));
+  for (const OpenShard& shard : shards) {
+    const ShardFile& h = shard.header;
+    if (h.layout.world_size() != first.layout.world_size() ||
+        h.layout.window_elements() != first.layout.window_elements() || h.steps_taken != first.steps_taken ||
+        h.param_steps != first.param_steps || slot_lines(h.space) != slot_lines(first.space)) {
+      throw CheckpointError(
+          fmt::format("optimizer shards of different saves are mixed: step {} of {} ranks, step {} of {}",
+                      first.steps_taken, first.layout.world_size(), h.steps_taken, h.layout.world_size()));
+    }
+    if (h.rank < 0 || h.rank >= h.layout.world_size() || ++seen[static_cast<std::size_t>(h.rank)] > 1) {
+      throw CheckpointError(fmt::format("two optimizer shards claim rank {} of {}", h.rank, h.layout.world_size()));
+    }
+  }
+  for (std::size_t r = 0; r < seen.size(); ++r) {
+    if (seen[r] == 0) missing.push_back(std::to_string(r));
+  }
+  if (!missing.empty()) {
+    throw CheckpointError(fmt::format("optimizer shards are missing: rank {} of {}", join(missing, ", "), seen.size()));
+  }
+}
+
+constexpr int kAbsent = -1;
+
+// Per slot of the target (registration order): the parameter of the files, or kAbsent.
+std::vector<int> match(const FlatSpace& saved, const FlatSpace& target,
+                       const std::vector<std::vector<std::string>>& names) {
+  std::unordered_map<std::string, const Slot*> by_name;
+  for (const Slot& slot : saved.slots()) by_name[slot.name] = &slot;
+  std::vector<int> sources;
+  std::vector<std::string> foreign;
+  for (std::size_t p = 0; p < names.size(); ++p) {
+    int source = kAbsent;
+    for (const std::string& name : names[p]) {
+      const auto found = by_name.find(name);
+      if (found == by_name.end() || source != kAbsent) continue;
+      source = found->second->param;
+      const Slot& mine = target.of_param(static_cast<int>(p));
+      if (found->second->shape != mine.shape) {
+        foreign.push_back(fmt::format("{} is [{}] in the checkpoint and [{}] here", name,
+                                      fmt::join(found->second->shape, ", "), fmt::join(mine.shape, ", ")));
+      }
+    }
+    sources.push_back(source);
+  }
+  if (!foreign.empty()) throw CheckpointError(fmt::format("parameters of other shapes: {}", join(foreign, "; ")));
+  return sources;
+}
+
+using SegmentsByParam = std::vector<std::vector<Segment>>;
+
+SegmentsByParam by_param(const FlatSpace& space, const ShardLayout& layout, int rank) {
+  SegmentsByParam segments(space.slots().size());
+  for (const Segment& s : owned_segments(space, layout, rank)) segments[static_cast<std::size_t>(s.param)].push_back(s);
+  return segments;
+}
+
+// Copies what `from` (in the file) and `to` (in the target's shard) have in common.
+void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to, const ShardTensors& tensors) {
+  const std::int64_t begin = std::max(from.param_begin, to.param_begin);
+  const std::int64_t end = std::min(from.param_begin + from.count, to.param_begin + to.count);
+  if (begin >= end) return;
+  const auto count = static_cast<std::size_t>(end - begin);
+  const auto target = static_cast<std::size_t>(to.shard_begin + begin - to.param_begin);
+  const auto spans = in_dataset_order(tensors);
+  for (std::size_t d = 0; d < kDatasets.size(); ++d) {
+    shard.file.read(kDatasets[d], from.shard_begin + begin - from.param_begin, spans[d].subspan(target, count));
+  }
+}
+
+}  // namespace
+
+void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs::path& path) {
+  fs::path temporary = path;
+  temporary += ".writing";
+  const std::string slots = slot_lines(header.space);
+  constexpr std::int64_t kMetadata = 1 << 16;
+  const std::int64_t numbers =
+      12 * header.layout.shard_elements() + 8 * static_cast<std::int64_t>(header.param_steps.size());
+  Hdf5File file = Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
+  file.write_number("version", kVersion);
+  file.write_number("world_size", header.layout.world_size());
+  file.write_number("rank", header.rank);
+  file.write_number("window_elements", header.layout.window_elements());
+  file.write_number("flat_elements", header.space.elements());
+  file.write_number("steps_taken", header.steps_taken);
+  file.write_number("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
+  file.write_number("loss_scale_good_steps", header.loss_scale.good_steps);
+  file.write_number("loss_scale_overflows_left", header.loss_scale.overflows_left);
+  file.write_text("slots", slots);
+  file.write("param_steps", std::span<const std::int64_t>(header.param_steps));
+  const auto spans = in_dataset_order(tensors);
+  for (std::size_t d = 0; d < kDatasets.size(); ++d) file.write(kDatasets[d], spans[d]);
+  file.close();
+  fsync_path(temporary);
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (error)
+    throw IoError(fmt::format("{}: cannot be renamed to {}: {}", temporary.string(), path.string(), error.message()));
+  fsync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+}
+
+// Reading damaged data is the checkpoint's fault, whatever the library calls it.
+static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
+                     const SegmentsByParam& targets, const ShardTensors& tensors) {
+  for (const OpenShard& shard : shards) {
+    const SegmentsByParam segments = by_param(shard.header.space, shard.header.layout, shard.header.rank);
+    for (std::size_t p = 0; p < sources.size(); ++p) {
+      if (sources[p] == kAbsent) continue;
+      for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
+        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
+      }
+    }
+  }
+}
+
+LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space, const ShardLayout& layout, int rank,
+                        const std::vector<std::vector<std::string>>& names, ShardTensors& tensors) {
+  std::vector<OpenShard> shards;
+  for (const fs::path& path : files) shards.push_back(open_shard(path));
+  check_set(shards);
+  const ShardFile& saved = shards[0].header;
+  const std::vector<int> sources = match(saved.space, space, names);
+  try {
+    copy_all(shards, sources, by_param(space, layout, rank), tensors);
+  } catch (const IoError& e) {
+    throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
+  }
+  LoadedShard loaded{.steps_taken = saved.steps_taken, .param_steps = {}, .absent = {}, .loss_scale = saved.loss_scale};
+  for (std::size_t p = 0; p < sources.size(); ++p) {
+    const bool absent = sources[p] == kAbsent;
+    loaded.param_steps.push_back(absent ? 0 : saved.param_steps[static_cast<std::size_t>(sources[p])]);
+    if (absent) loaded.absent.push_back(names[p].front());
+  }
+  return loaded;
+}
+
+}  // namespace muster::sharding

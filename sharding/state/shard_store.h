@@ -1,0 +1,52 @@
+// One rank's optimizer state in one HDF5 file (docs/sharding.md specifies it), and reading any world size's files into
+// any other layout by (parameter name, element range).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sharding/engine.h"
+#include "sharding/layout/flat_space.h"
+
+namespace muster::sharding {
+
+// On the host, fp32, in window order; gaps between parameters are zero.
+struct ShardTensors {
+  at::Tensor master, exp_avg, exp_avg_sq;  // [shard elements]
+};
+
+struct ShardFile {
+  FlatSpace space;
+  ShardLayout layout;
+  int rank = 0;
+  std::int64_t steps_taken = 0;
+  std::vector<std::int64_t> param_steps;  // in registration order
+  LossScaler::State loss_scale;
+};
+
+// Whole or absent: written beside `file`, fsynced, renamed. Throws IoError.
+void write_shard(const ShardFile& header, const ShardTensors& tensors, const std::filesystem::path& file);
+
+struct LoadedShard {
+  std::int64_t steps_taken = 0;
+  std::vector<std::int64_t> param_steps;  // of the target's parameters; 0 where absent
+  std::vector<std::string> absent;        // parameters the files do not know
+  LossScaler::State loss_scale;
+};
+
+// Fills `tensors`, which belong to `rank` of (space, layout). `names[i]` are all names parameter i goes by. Elements of
+// absent parameters stay as they are. Throws CheckpointError, the same on every rank unless a file is damaged.
+LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const FlatSpace& space,
+                        const ShardLayout& layout, int rank, const std::vector<std::vector<std::string>>& names,
+                        ShardTensors& tensors);
+
+class ZeroEngine::Snapshot {
+ public:
+  ShardFile header;
+  ShardTensors tensors;
+};
+
+}  // namespace muster::sharding

@@ -1,0 +1,96 @@
+// Every command explains itself: help with examples that are true, and completion in the shells themselves.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cstdlib>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/commands/completion_script.h"
+#include "launcher/commands/examples.h"
+
+using namespace muster;
+using namespace muster::launcher;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+struct Table {
+  CLI::App app{"muster", "muster"};
+  CommandLine cli{app};
+  Table() { add_commands(cli); }
+  std::vector<CLI::App*> commands() {
+    return app.get_subcommands([](CLI::App* command) { return !command->get_group().empty(); });
+  }
+};
+
+// What bash offers for a line, the word under the cursor last.
+std::string bash_offers(const fs::path& script, const std::string& line) {
+  const fs::path out = script.parent_path() / "offers";
+  const std::string body = fmt::format(
+      "source {}; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _muster; echo \" ${{COMPREPLY[*]}} \"",
+      script.string(), line);
+  const std::string command = fmt::format("bash -c '{}' > {}", body, out.string());
+  REQUIRE(std::system(command.c_str()) == 0);
+  return read_text(out);
+}
+
+}  // namespace
+
+TEST_CASE("help: every command has a description and examples whose options exist", "[unit]") {
+  Table table;
+  CHECK(table.commands().size() >= 18);
+  for (CLI::App* command : table.commands()) {
+    INFO(command->get_name());
+    CHECK_FALSE(command->get_description().empty());
+    CHECK_THAT(command->help(), ContainsSubstring("Examples:"));
+    REQUIRE(examples().contains(command->get_name()));
+    for (const std::string& example : examples().at(command->get_name())) {
+      INFO(example);
+      const std::size_t at = example.find("muster " + command->get_name());
+      REQUIRE(at != std::string::npos);
+      std::istringstream words(example.substr(at));
+      for (std::string word; words >> word;)
+        if (word.size() > 1 && word[0] == '-') CHECK(command->get_option_no_throw(word) != nullptr);
+    }
+    for (const CLI::Option* option : command->get_options()) {
+      INFO(option->get_name());
+      if (option->nonpositional()) CHECK_FALSE(option->get_description().empty());
+    }
+  }
+}
+
+TEST_CASE("completion: what bash offers", "[unit]") {
+  Table table;
+  const TempDir dir;
+  const fs::path script = dir.path() / "muster.bash";
+  write_text(script, completion_script(table.app, "bash", {"run.dir", "batch.max_tokens"}));
+  CHECK_THAT(bash_offers(script, "muster \"\""),
+             ContainsSubstring(" launch ") && ContainsSubstring(" triage ") && !ContainsSubstring("rank-wrap"));
+  CHECK(bash_offers(script, "muster lau") == " launch \n");
+  CHECK(bash_offers(script, "muster launch c.yaml --fre") == " --fresh \n");
+  CHECK_THAT(bash_offers(script, "muster submit -"), ContainsSubstring(" --dry-run ") && !ContainsSubstring("--fresh"));
+  CHECK(bash_offers(script, "muster launch c.yaml --starter \"\"") == " auto mpirun srun \n");
+  CHECK(bash_offers(script, "muster launch c.yaml --set ba") == " batch.max_tokens= \n");
+  CHECK(bash_offers(script, "muster completion \"\"") == " bash zsh \n");
+  CHECK(bash_offers(script, "muster launch \"\"") == "  \n");  // files, by complete -o default
+  CHECK_THROWS_AS(completion_script(table.app, "fish", {}), UsageError);
+}
+
+TEST_CASE("completion: zsh takes the script", "[unit]") {
+  if (std::system("command -v zsh > /dev/null 2>&1") != 0) SKIP("zsh is not installed");
+  Table table;
+  const TempDir dir;
+  const fs::path script = dir.path() / "_muster", out = dir.path() / "out";
+  write_text(script, completion_script(table.app, "zsh", {"run.dir"}));
+  const std::string command = fmt::format(
+      "zsh -f -c 'autoload -U compinit; compinit -D -u -d {1}/dump; source {0}; echo $_comps[muster] "
+      "$+functions[_muster]' > {2}",
+      script.string(), dir.path().string(), out.string());
+  REQUIRE(std::system(command.c_str()) == 0);
+  CHECK(read_text(out) == "_muster 1\n");
+}

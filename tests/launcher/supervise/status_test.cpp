@@ -1,0 +1,78 @@
+#include "launcher/supervise/status.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/flight_recorder.h"
+#include "launcher/rank/rank_status.h"
+#include "launcher/rank/run_folder.h"
+
+using namespace muster;
+using namespace muster::launcher;
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("status: step, loss, time to go, restarts and phases come from the run folder", "[unit]") {
+  const TempDir dir;
+  make_run_folder(dir.path());
+  write_text(dir.path() / "metrics.jsonl",
+             "{\"step\": 1, \"loss\": 9.5, \"seconds\": 2.0}\n{\"step\": 1, \"eval.AP50\": 0.5}\n"
+             "{\"step\": 2, \"loss\": 4.25, \"seconds\": 4.0}\n{\"step\": 3, \"lo");
+  write_text(dir.path() / "launch.json",
+             R"({"ranks": 2, "attempt": 1, "pid": 1, "host": "elsewhere", "exit_code": 0,
+                 "attempts": [{"ending": "failed", "what": "rank 1 left"}], "changes": [{"attempt": 1, "what": "rung 1"}]})");
+  {
+    FlightRecorder box(flight_file(dir.path(), 0), 0, 2);
+    box.set_step(2);
+    box.record(Phase::kBackward, -1, 17);
+  }
+  RunStatus status = read_status(dir.path());
+  CHECK(status.state == "running");
+  CHECK(status.step == 2);
+  CHECK(status.loss == 4.25);
+  CHECK(status.restarts == 1);
+  CHECK(!status.eta_s);  // no config.yaml: nobody knows how far it goes
+  REQUIRE(status.ranks_now.size() == 2);
+  CHECK(status.ranks_now[0].phase == "backward");
+  CHECK(status.ranks_now[0].collective == 17);
+  CHECK(status.ranks_now[1].phase == "not there");
+  status.max_steps = 10, status.eta_s = 24.0;
+  CHECK_THAT(status_as_text(status), ContainsSubstring("step     2 of 10, loss 4.25, 24.0 s to go") &&
+                                         ContainsSubstring("state    running, 1 restarts") &&
+                                         ContainsSubstring("changed  rung 1"));
+  const auto parsed = nlohmann::json::parse(status_as_json(status));
+  CHECK(parsed["ranks"][0]["phase"] == "backward");
+  CHECK(parsed["exit_code"].is_null());
+
+  write_text(dir.path() / "launch.json", R"({"ranks": 2, "attempt": 0, "exit_code": 71,
+                                             "attempts": [{"ending": "hang", "what": "rank 1 hung"}]})");
+  const RunStatus ended = read_status(dir.path());
+  CHECK(ended.state == "hang");
+  CHECK(ended.exit_code == 71);
+  CHECK_THAT(status_as_text(ended), ContainsSubstring("hang (code 71)") && ContainsSubstring("last     rank 1 hung"));
+}
+
+TEST_CASE("status: a folder that is no run, and one that has only begun", "[unit]") {
+  const TempDir dir;
+  CHECK_THROWS_AS(read_status(dir.path()), UsageError);
+  make_run_folder(dir.path());
+  CHECK(read_status(dir.path()).state == "not started");
+}
+
+TEST_CASE("status: a SLURM job leads to its run folder", "[unit]") {
+  const JobStatus job = parse_job_status(
+      "JobId=42 JobName=demo\n   UserId=root(0)\n   JobState=PENDING Reason=Resources Dependency=(null)\n"
+      "   Requeue=1 Restarts=3 BatchFlag=1\n   WorkDir=/w\n   StdOut=/runs/a/logs/slurm-42.out\n   Power=\n");
+  CHECK(job.id == "42");
+  CHECK(job.state == "PENDING");
+  CHECK(job.reason == "Resources");
+  CHECK(job.restarts == 3);
+  CHECK(job.run_dir == "/runs/a");
+  CHECK_THROWS_AS(parse_job_status("slurm_load_jobs error: Invalid job id specified\n"), UsageError);
+  CHECK(is_job_id("42"));
+  CHECK(is_job_id("42_7"));
+  CHECK(!is_job_id("runs/42"));
+  CHECK(!is_job_id(""));
+}

@@ -1,0 +1,262 @@
+// Real processes: mpirun starts wrappers and fake ranks, one of which fails in a known way. The supervisor must name
+// it, answer with the documented code, and leave nobody behind.
+#include "launcher/supervise/supervisor.h"
+
+#include <fmt/core.h>
+#include <sys/wait.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/files.h"
+#include "launcher/supervise/fake_world.h"
+
+using namespace muster;
+using namespace muster::launcher;
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using fake::all_ranks_ready;
+using fake::child_named;
+using fake::culprit;
+using fake::processes_of;
+using fake::when_ready;
+using fake::World;
+
+TEST_CASE("launch: a world that finishes", "[fault]") {
+  World world(2, {"--steps", "4"});
+  const LaunchResult result = world.run("done");
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 1);
+  CHECK(result.attempts[0].ending == Ending::kDone);
+  for (int rank = 0; rank < 2; ++rank) {
+    const auto status = read_rank_status(world.spec.run_dir, rank);
+    REQUIRE(status);
+    CHECK(status->exit_code == 0);
+    CHECK(status->last_step == 3);
+    CHECK_THAT(read_text(world.spec.run_dir / "logs" / fmt::format("rank-{}.out", rank)),
+               ContainsSubstring("finished"));
+  }
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "mpirun.out"),
+             ContainsSubstring("[rank 0] rank 0 finished") && ContainsSubstring("[rank 1] rank 1 finished"));
+  const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(record["attempts"][0]["ending"] == "done");
+  CHECK(record["environment"]["OMP_NUM_THREADS"] == "1");
+}
+
+TEST_CASE("launch: a rank that exits with 3", "[fault]") {
+  World world(3, {"--fault", "exit3", "--fault-rank", "2"});
+  const LaunchResult result = world.run("exit3");
+  CHECK(result.exit_code == 70);
+  CHECK(culprit(result) == 2);
+  CHECK(result.attempts[0].failure->rank.status.exit_code == 3);
+  CHECK(result.attempts[0].failure->rank.last->step == 3);
+}
+
+TEST_CASE("launch: a rank killed by SIGKILL, while its peers complain about the lost connection", "[fault]") {
+  World world(2, {"--fault", "kill", "--peers-complain"});
+  const LaunchResult result = world.run("kill");
+  CHECK(result.exit_code == 70);
+  CHECK(culprit(result) == 1);
+  CHECK(result.attempts[0].failure->rank.status.signal == SIGKILL);
+}
+
+TEST_CASE("launch: a rank that crashes", "[fault]") {
+  World world(2, {"--fault", "segv", "--fault-rank", "0"});
+  const LaunchResult result = world.run("segv");
+  CHECK(result.exit_code == 70);
+  CHECK(culprit(result) == 0);
+  CHECK(result.attempts[0].failure->rank.status.signal == SIGSEGV);
+}
+
+TEST_CASE("launch: a rank that leaves with 0 too early", "[fault]") {
+  World world(2, {"--fault", "exit0"});
+  const LaunchResult result = world.run("exit0");
+  CHECK(result.exit_code == 70);
+  CHECK(culprit(result) == 1);
+  CHECK(result.attempts[0].failure->rank.status.exit_code == 0);
+}
+
+TEST_CASE("launch: a numeric abort is passed on and never restarted", "[fault]") {
+  World world(2, {"--fault", "nan"});
+  world.spec.max_restarts = 3;
+  const LaunchResult result = world.run("nan");
+  CHECK(result.exit_code == 77);
+  CHECK(result.attempts.size() == 1);
+  CHECK(culprit(result) == 1);
+  CHECK_THAT(result.attempts[0].failure->what, ContainsSubstring("loss is NaN in loss.caption"));
+}
+
+TEST_CASE("launch: a stopped rank is a hang, and the stopped one is named", "[fault]") {
+  World world(3, {"--fault", "stop", "--steps", "50"});
+  const LaunchResult result = world.run("stop");
+  CHECK(result.exit_code == 71);
+  CHECK(culprit(result) == 1);
+  CHECK(result.attempts[0].ending == Ending::kHang);
+  REQUIRE(result.attempts[0].hang);
+  CHECK(result.attempts[0].hang->silent_s - result.attempts[0].hang->limit_s < 2);
+  std::vector<int> cascade;
+  for (const CascadeRank& rank : result.attempts[0].cascade) cascade.push_back(rank.rank);
+  CHECK(cascade == std::vector<int>{0, 2});
+  const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(record["attempts"][0]["hang"]["limit_s"] == 1.0);
+  CHECK(record["attempts"][0]["cascade"].size() == 2);
+}
+
+TEST_CASE("launch: a rank that never arrives is a hang by the start limit", "[fault]") {
+  World world(2, {"--fault", "never-starts"});
+  world.spec.limits.start_s = 1.5;
+  const LaunchResult result = world.run("never-starts");
+  CHECK(result.exit_code == 71);
+  CHECK(culprit(result) == 1);
+}
+
+TEST_CASE("launch: USR2 checkpoints at a step boundary and leaves with 75", "[fault]") {
+  World world(2, {"--steps", "1000"});
+  world.spec.max_restarts = 3;
+  const pid_t helper = when_ready(world, [](pid_t launcher) { ::kill(launcher, SIGUSR2); });
+  const LaunchResult result = world.run("usr2");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 75);
+  CHECK(result.attempts.size() == 1);
+  CHECK(result.attempts[0].ending == Ending::kStopped);
+  CHECK(newest_checkpoint(world.spec.run_dir) >= 0);
+}
+
+TEST_CASE("launch: the first INT is a checkpoint at the step boundary", "[fault]") {
+  World world(2, {"--steps", "100000"});
+  const pid_t helper = when_ready(world, [](pid_t launcher) { ::kill(launcher, SIGINT); });
+  const LaunchResult result = world.run("int once");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 75);
+  CHECK(newest_checkpoint(world.spec.run_dir) >= 0);
+}
+
+TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts again", "[fault]") {
+  World world(2, {"--steps", "40", "--step-ms", "50", "--checkpoint-every", "1"});
+  world.spec.max_restarts = 1;
+  const pid_t helper = when_ready(world, [](pid_t launcher) {
+    const pid_t mpirun = child_named(launcher, "mpirun");
+    if (mpirun > 0) ::kill(mpirun, SIGKILL);
+  });
+  const LaunchResult result = world.run("mpirun");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 0);
+  REQUIRE(result.attempts.size() == 2);
+  CHECK(result.attempts[0].starter_code == 128 + SIGKILL);
+  CHECK_THAT(result.attempts[0].what, ContainsSubstring("mpirun itself was killed by signal 9"));
+}
+
+TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung", "[fault]") {
+  World world(2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
+  world.spec.max_restarts = 1;
+  world.spec.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
+  const LaunchResult result = world.run("ladder");
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 3);
+  REQUIRE(result.changes.size() == 2);
+  CHECK(result.changes[1].attempt == 2);
+  CHECK_THAT(result.changes[1].what, ContainsSubstring("memory ladder, rung 2 of 2: half (T-005)"));
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"), ContainsSubstring("rank 0 set c.d=2"));
+  const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(record["ladder_rung"] == 2);
+  CHECK(record["changes"].size() == 2);
+
+  world.spec.rank_program.insert(world.spec.rank_program.end(), {"--fault", "none", "--steps", "7"});  // a later launch
+  CHECK(world.run("continued").attempts.size() == 1);
+  const auto later = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
+  CHECK(later["ladder_rung"] == 2);
+  CHECK(later["changes"].empty());
+
+  World small(1, {"--fault", "oom", "--fault-rank", "0", "--steps", "5"});
+  small.spec.max_restarts = 3;
+  small.spec.ladder = {{"recompute", {"a.b=1"}}};
+  CHECK(small.run("exhausted").exit_code == 78);
+}
+
+TEST_CASE("launch: a rung on which the data does not fit is out of memory, not bad data", "[fault]") {
+  World world(1, {"--fault-rank", "0", "--steps", "5"});
+  world.spec.rank_program = {"/bin/sh", "-c", "case \"$*\" in *less*) exit 65;; *) exit 78;; esac", "sh"};
+  world.spec.max_restarts = 3;
+  world.spec.ladder = {{"less", {"a.b=less"}}};
+  const LaunchResult result = world.run("rung too low");
+  CHECK(result.exit_code == 78);
+  CHECK(result.attempts.size() == 2);
+  CHECK_THAT(result.attempts[1].what, ContainsSubstring("one rung lower the data does not fit"));
+}
+
+// The other codes come from what they stand for, in this file and in end_to_end_test.cpp.
+TEST_CASE("launch: a rank's documented exit code passes through mpirun and the wrapper", "[fault]") {
+  for (const int code : {64, 74}) {
+    World world(1,
+                {"--fault", "code" + std::to_string(code), "--fault-rank", "0", "--fault-step", "0", "--step-ms", "0"});
+    CHECK(world.run("code").exit_code == code);
+  }
+}
+
+TEST_CASE("launch: the second INT kills ranks that do not listen", "[fault]") {
+  World world(2, {"--steps", "100000", "--ignore-stop"});
+  const pid_t helper = when_ready(world, [](pid_t launcher) {
+    ::kill(launcher, SIGINT);
+    std::this_thread::sleep_for(500ms);
+    ::kill(launcher, SIGINT);
+  });
+  const LaunchResult result = world.run("int");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 130);
+  CHECK(result.attempts[0].ending == Ending::kKilled);
+}
+
+TEST_CASE("launch: after a failure the next attempt continues from the newest checkpoint", "[fault]") {
+  World world(2, {"--fault", "abort", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
+  world.spec.max_restarts = 1;
+  const LaunchResult result = world.run("restart");
+  CHECK(result.exit_code == 0);
+  REQUIRE(result.attempts.size() == 2);
+  CHECK(result.attempts[0].ending == Ending::kFailed);
+  CHECK(fs::exists(world.spec.run_dir / "black_box" / "older-0" / "rank-1.status"));
+  const auto box = read_flight_log(flight_file(world.spec.run_dir, 0));
+  CHECK(box->events[1].step == 2);  // events[0] is kStart; step-1 was the newest checkpoint
+}
+
+TEST_CASE("launch: three attempts without a new checkpoint end in 93", "[fault]") {
+  World world(2, {"--fault", "abort", "--fault-step", "0"});
+  world.spec.max_restarts = 10;
+  const LaunchResult result = world.run("no progress");
+  CHECK(result.exit_code == 93);
+  CHECK(result.attempts.size() == 3);
+}
+
+TEST_CASE("launch: when the launcher itself is killed, its ranks go too", "[fault]") {
+  World world(2, {"--steps", "100000"});
+  const pid_t launcher = ::fork();
+  if (launcher == 0) {
+    supervise(world.spec);
+    ::_exit(0);
+  }
+  while (!all_ranks_ready(world.spec.run_dir, 2)) std::this_thread::sleep_for(20ms);
+  REQUIRE(processes_of(world.spec.run_dir) >= 4);
+  ::kill(launcher, SIGKILL);
+  ::waitpid(launcher, nullptr, 0);
+  const auto until = std::chrono::steady_clock::now() + 8s;
+  while (processes_of(world.spec.run_dir) > 0 && std::chrono::steady_clock::now() < until) {
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;  // this process is a subreaper by now
+    std::this_thread::sleep_for(50ms);
+  }
+  CHECK(processes_of(world.spec.run_dir) == 0);
+}
+
+TEST_CASE("launch: a program that cannot be run, and an mpirun that is not there", "[fault]") {
+  World world(1, {});
+  world.spec.rank_program = {"/no/such/program"};
+  const LaunchResult result = world.run("no program");
+  CHECK(result.exit_code == 70);
+  CHECK(result.attempts[0].failure->rank.status.exit_code == 127);
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"), ContainsSubstring("cannot run /no/such/program"));
+
+  world.spec.starter_program = "/no/such/mpirun";
+  CHECK(supervise(world.spec).exit_code == 69);
+}

@@ -1,0 +1,16 @@
+// A log sample as text: sections `== rank 1 ==`, `== launcher ==`, `== slurm ==`, `== kernel ==`, `== status rank 1 ==`
+// (JSON),
+// `== box rank 1 ==` (key=value words).
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "launcher/triage/evidence.h"
+
+namespace muster::test {
+
+launcher::Evidence parse_sample(const std::string& text);
+launcher::Evidence read_sample(const std::filesystem::path& file);
+
+}  // namespace muster::test

@@ -1,0 +1,154 @@
+// Ranks that share memory: the same collectives, the same bits, and errors instead of hangs.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "base/error.h"
+#include "collective_cases.h"
+#include "sharding/collectives/shared_memory.h"
+#include "toy.h"
+
+using namespace muster;
+using namespace muster::test;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+std::shared_ptr<Collective> on_node(std::shared_ptr<Collective> c, double timeout_s = 20) {
+  return make_node(std::make_unique<Forwarding>(std::move(c)), std::chrono::duration<double>(timeout_s));
+}
+
+ToyRun shared_run(int world, std::int64_t bucket, bool overlap) {
+  ToyRun run{.world = world, .options = toy_options(bucket, overlap), .steps = 8};
+  run.wrap = [](std::shared_ptr<Collective> c) { return on_node(std::move(c)); };
+  return run;
+}
+
+void require_bits_of_threads(ToyRun run) {
+  const State shared = train_toy(run);
+  run.wrap = [](auto c) { return c; };
+  REQUIRE(first_difference(train_toy(run), shared) == "");
+}
+
+// Rank 1 is told of another process's memory.
+class Elsewhere final : public Forwarding {
+ public:
+  using Forwarding::Forwarding;
+  void broadcast(std::span<std::byte> buffer, int root) override {
+    Forwarding::broadcast(buffer, root);
+    if (rank() == 1) std::fill(buffer.begin(), buffer.end(), std::byte{1});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("ranks of a node do what the interface says, in shared memory and outside", "[unit]") {
+  for (const int size : {1, 2, 3, 5}) {
+    on_ranks(size, [](std::shared_ptr<Collective> c) {
+      const auto node = on_node(c);
+      check_collective(*node);
+      const auto n = static_cast<std::size_t>(c->size()), me = static_cast<std::size_t>(c->rank());
+      const auto memory = node->shared_memory(n * n * 8);
+      expect((memory == nullptr) == (n == 1), "memory is shared by several ranks");
+      if (n == 1) return;
+      expect(std::all_of(memory->begin(), memory->end(), [](std::byte b) { return b == std::byte{0}; }),
+             "zeros at first");
+      node->broadcast(*memory, 0);  // nobody writes before all have looked
+      const std::span<std::byte> send = memory->subspan(me * n * 8, n * 8);
+      for (int round = 0; round < 50; ++round) {
+        const auto value = [&](std::size_t from, std::size_t to) {
+          return static_cast<std::byte>(16 * from + to + round);
+        };
+        for (std::size_t r = 0; r < n; ++r)
+          std::fill_n(send.begin() + static_cast<std::ptrdiff_t>(r * 8), 8, value(me, r));
+        const std::int64_t before = node->stats().bytes_sent;
+        node->all_to_all(send, {}, [&](Chunks chunks) {
+          expect(chunks.size() == n, "one chunk per rank");
+          for (std::size_t r = 0; r < n; ++r)
+            expect(std::all_of(chunks[r], chunks[r] + 8, [&](std::byte b) { return b == value(r, me); }), "chunk");
+        });
+        expect(node->stats().bytes_sent - before == static_cast<std::int64_t>(8 * (n - 1)), "bytes sent");
+      }
+      std::fill(send.begin(), send.end(), static_cast<std::byte>(me + 1));
+      node->all_gather(*memory);
+      for (std::size_t i = 0; i < memory->size(); ++i)
+        expect((*memory)[i] == static_cast<std::byte>(i / (n * 8) + 1), "all_gather");
+      node->broadcast(*memory, 0);
+    });
+  }
+}
+
+TEST_CASE("a node's ranks train to the bits of ranks that share nothing", "[unit]") {
+  for (const int world : {2, 3, 4}) {
+    for (const bool overlap : {false, true})
+      require_bits_of_threads(shared_run(world, world == 3 ? 9000 : 1024, overlap));
+  }
+  ToyRun low = shared_run(3, 1500, true);
+  low.type = at::kBFloat16;
+  low.options.wire_dtype = WireDtype::kBFloat16;
+  require_bits_of_threads(low);
+  ToyRun local = shared_run(3, 4096, true);
+  local.options.accumulation_budget_bytes = 5 * 4096;
+  require_bits_of_threads(local);
+  ToyRun native = shared_run(2, 4096, true);
+  native.options.reduce = ReduceKind::kNative;
+  require_bits_of_threads(native);
+}
+
+TEST_CASE("a node's ranks that do different things are all told", "[unit][fault]") {
+  std::atomic<int> told = 0;
+  on_ranks(3, [&](std::shared_ptr<Collective> c) {
+    const auto node = on_node(c);
+    const auto memory = node->shared_memory(300);
+    try {
+      c->rank() == 2 ? node->all_gather(*memory) : node->broadcast(*memory, 0);
+    } catch (const CollectiveError& e) {
+      told += std::string(e.what()).find("rank 0 is in broadcast of 300 bytes (collective 1), rank 2 in all_gather") !=
+              std::string::npos;
+    }
+  });
+  REQUIRE(told == 3);
+}
+
+TEST_CASE("a node's rank that never comes ends in an error that names it", "[unit][fault]") {
+  std::atomic<int> told = 0;
+  on_ranks(3, [&](std::shared_ptr<Collective> c) {
+    const auto node = on_node(c, 0.3);
+    const auto memory = node->shared_memory(300);
+    if (c->rank() == 1) return;
+    try {
+      node->all_gather(*memory);
+    } catch (const CollectiveError& e) {
+      told += std::string(e.what()).find("all_gather of 300 bytes (collective 1): rank 1 did not come within 0.3 s") !=
+              std::string::npos;
+    }
+  });
+  REQUIRE(told == 2);
+}
+
+TEST_CASE("ranks that cannot reach one memory go on without", "[unit]") {
+  on_ranks(3, [](std::shared_ptr<Collective> c) {
+    const auto node = make_node(std::make_unique<Elsewhere>(c), std::chrono::seconds(20));
+    expect(node->name() == c->name(), "not a node");
+    expect(node->shared_memory(100) == nullptr, "no shared memory");
+    check_collective(*c);
+  });
+}
+
+TEST_CASE("pages given back are zeros on every rank, and a freed memory is shared no more", "[unit]") {
+  on_ranks(2, [](std::shared_ptr<Collective> c) {
+    const auto node = on_node(c);
+    auto memory = node->shared_memory(1 << 20);
+    if (c->rank() == 0) std::fill(memory->begin(), memory->end(), std::byte{7});
+    node->broadcast(*memory, 0);
+    expect((*memory)[5000] == std::byte{7}, "written by rank 0");
+    node->broadcast(*memory, 0);
+    if (c->rank() == 1) release_pages(*memory);
+    node->broadcast(*memory, 0);
+    expect((*memory)[5000] == std::byte{0}, "given back by rank 1");
+    node->broadcast(*memory, 0);
+    memory.reset();
+    std::vector<std::byte> own(100, static_cast<std::byte>(c->rank()));
+    node->broadcast(own, 1);
+    expect(own[0] == std::byte{1}, "moved through the inner collective");
+  });
+}

@@ -1,0 +1,35 @@
+#include "trainer/assembly/run_data.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "base/error.h"
+#include "tiny_run.h"
+
+namespace muster::trainer {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+// "red ellipse" is two tokens of the demo's tokenizer.
+TEST_CASE("a caption that does not fit the decoder stops the start, not the step", "[fault]") {
+  const TempDir dir;
+  const configs::Config config = test::tiny_config(dir.path());
+  const data::Tokenizer tokenizer(config.tokens.tokenizer);
+  const data::Pack pack(config.data.train);
+  configs::Detection detection = config.detection;
+  detection.caption_max_tokens = 2;
+  CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));
+  detection.caption_max_tokens = 1;
+  CHECK_THROWS_WITH(check_captions("data.train", pack, tokenizer, detection),
+                    ContainsSubstring("data.train") && ContainsSubstring("the longest has 2 tokens") &&
+                        ContainsSubstring("Set detection.caption_max_tokens: 2"));
+  const configs::Config short_captions = test::tiny_config(dir.path(), {"detection.caption_max_tokens=1"});
+  CHECK_THROWS_AS(Trainer(short_captions, sharding::make_self()), ConfigError);
+  detection.enabled = false;
+  CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));
+}
+
+}  // namespace
+}  // namespace muster::trainer

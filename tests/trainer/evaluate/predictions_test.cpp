@@ -1,0 +1,123 @@
+#include "trainer/evaluate/predictions.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "tiny_run.h"
+#include "trainer/assembly/from_config.h"
+#include "base/tensors/process_memory.h"
+
+namespace muster::trainer {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("a histogram's quantiles are those of the scores, to 5 %", "[unit]") {
+  ScoreHistogram histogram;
+  for (int i = 1; i <= 1000; ++i) histogram.add(i * 1e-4);  // 0.0001 to 0.1
+  CHECK(histogram.count() == 1000);
+  CHECK(histogram.best() == 0.1);
+  for (const double share : {0.01, 0.1, 0.5, 0.9}) {
+    const double exact = (1 - share) * 0.1;
+    CHECK(histogram.reached_by(share) < exact * 1.01);
+    CHECK(histogram.reached_by(share) > exact * 0.94);
+  }
+  histogram.add(0);
+  histogram.add(1);
+  CHECK(histogram.best() == 1);
+  CHECK(histogram.reached_by(1) <= 1e-8);
+}
+
+TEST_CASE("what to say when nothing passes: the scores, and thresholds that would keep some", "[unit]") {
+  ScoreHistogram histogram;
+  CHECK_THAT(explain_scores(histogram, 0.3), ContainsSubstring("no query"));
+  for (int i = 1; i <= 100; ++i) histogram.add(i * 1e-3);
+  CHECK_THAT(explain_scores(histogram, 0.3), ContainsSubstring("best 0.1") && ContainsSubstring("--threshold 0.09"));
+}
+
+TEST_CASE("detections.json is whole after commit and absent without", "[unit][fault]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "detections.json";
+  const ImageDetections one{"a.jpg", 20, 10, {{{1, 2, 3, 4}, 0.5f, "cat \xff", 7}}, "a.png"};
+  {
+    DetectionsFile out(file);
+    out.add(one);
+  }
+  CHECK(fs::is_empty(dir.path()));
+  {
+    DetectionsFile out(file);
+    out.add(one);
+    out.add({"b.jpg", 5, 5, {}, ""});
+    out.commit();
+  }
+  const nlohmann::json json = nlohmann::json::parse(read_text(file));
+  REQUIRE(json.size() == 2);
+  CHECK(json[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
+  CHECK(json[0]["detections"][0]["category_id"] == 7);
+  CHECK(json[0]["overlay"] == "a.png");
+  CHECK(json[1]["detections"].empty());
+  DetectionsFile empty(file);
+  empty.commit();
+  CHECK(nlohmann::json::parse(read_text(file)).empty());
+}
+
+struct TinyPredictor {
+  TempDir dir;
+  configs::Config config = test::tiny_config(dir.path());
+  data::Tokenizer tokenizer{config.tokens.tokenizer};
+  data::Pack pack{config.data.val};
+  data::SampleEncoder encoder{tokenizer, encode_options(config, model::read_config(find_model(config.model)))};
+  model::Detector detector = build_detector(config, tokenizer);
+  TinyPredictor() { detector.set_training(false); }
+  Predictor predictor() const { return {detector, tokenizer, pack.class_map(), encoder}; }
+  Picture picture(std::int64_t i) const {
+    const std::string& name = pack.sample(i).name;
+    return {name, data::decode_image(pack.image_bytes(i), name)};
+  }
+};
+
+TEST_CASE("pictures in one batch have the detections each has alone", "[unit]") {
+  const TinyPredictor tiny;
+  const std::vector<Picture> all{tiny.picture(0), tiny.picture(1), tiny.picture(2)};
+  ScoreHistogram together, apart;
+  const std::vector<ImageDetections> batched = tiny.predictor().predict(all, 0, together);
+  REQUIRE(batched.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const ImageDetections alone = tiny.predictor().predict({&all[i], 1}, 0, apart).front();
+    CHECK(alone.image == batched[i].image);
+    REQUIRE(alone.kept.size() == batched[i].kept.size());
+    for (std::size_t d = 0; d < alone.kept.size(); ++d)
+      CHECK(std::abs(alone.kept[d].score - batched[i].kept[d].score) < 1e-4f);
+  }
+  CHECK(together.count() == apart.count());
+}
+
+TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  SKIP("a sanitizer keeps freed memory");
+#endif
+  const TinyPredictor tiny;
+  const Predictor predictor = tiny.predictor();
+  DetectionsFile file(tiny.dir.path() / "detections.json");
+  LabelFont font;
+  ScoreHistogram scores;
+  const auto predict_many = [&](int batches) {
+    for (int i = 0; i < batches; ++i) {
+      const std::vector<Picture> pictures{tiny.picture(i % 4), tiny.picture((i + 1) % 4)};
+      const auto found = predictor.predict(pictures, 0, scores);
+      draw(pictures[0].image, found[0], tiny.dir.path() / "a.png", font);
+      for (const ImageDetections& image : found) file.add(image);
+    }
+  };
+  predict_many(20);  // caches and pools fill
+  const std::int64_t before = resident_bytes();
+  predict_many(60);
+  CHECK(resident_bytes() - before < 16 << 20);  // leaking the pixels of 60 batches would take 20 MB
+  CHECK(scores.count() > 160);
+}
+
+}  // namespace
+}  // namespace muster::trainer

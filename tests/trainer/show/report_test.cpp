@@ -1,0 +1,122 @@
+#include "trainer/show/report.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <regex>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "trainer/show/metrics.h"
+#include "trainer/show/overlay.h"
+#include "trainer/show/svg_chart.h"
+
+using namespace muster;
+using namespace muster::trainer;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+// A made-up but plausible run. MUSTER_KEEP_REPORT=DIR leaves it there to be looked at.
+void write_run(const fs::path& run) {
+  MetricsLog log(run / "metrics.jsonl");
+  for (int step = 1; step <= 600; ++step) {
+    const double warm = std::min(1.0, step / 30.0), decay = 0.5 * (1 + std::cos(3.14159 * step / 600));
+    const double noise = std::sin(step * 1.7) * 0.04;
+    const double lm = 2.4 * std::exp(-step / 150.0) + 0.2 + noise,
+                 box = 1.6 * std::exp(-step / 220.0) + 0.1 - noise / 2;
+    log.append({{"step", step},
+                {"epoch", step / 100},
+                {"loss", lm + box},
+                {"loss.lm", lm},
+                {"loss.box_l1", box},
+                {"lr.merger", 1e-4 * warm * decay},
+                {"lr.visual", 1e-5 * warm * decay},
+                {"grad_norm", step == 300 ? std::nan("") : 0.4 + 4 * std::exp(-step / 60.0) + noise},
+                {"tokens", 4096},
+                {"images", 8},
+                {"tokens_per_s", 9000 + 800 * noise},
+                {"seconds", 0.45},
+                {"seconds.data", 0.02},
+                {"seconds.forward", 0.15 + noise / 4},
+                {"seconds.backward", 0.22},
+                {"seconds.optimizer", 0.06},
+                {"memory_bytes", 812.0 * 1024 * 1024}});
+    if (step % 100 == 0) log.append({{"step", step}, {"eval.AP", step / 900.0}, {"eval.AP50", step / 650.0}});
+  }
+  write_text(run / "config.yaml", "run:\n  dir: \"runs/<demo>\"\n");
+  fs::create_directories(run / "predictions");
+  fs::create_directories(run / "black_box");
+  write_text(run / "black_box" / "rank-0.status", R"({"rank": 0, "world_size": 2})");
+  LabelFont font;
+  for (int i = 0; i < 4; ++i) {
+    RgbImage image{480, 360, std::vector<std::uint8_t>(480 * 360 * 3)};
+    for (std::size_t p = 0; p < image.pixels.size(); ++p)
+      image.pixels[p] = static_cast<std::uint8_t>(60 + p / 3 % 480 / 4 + 20 * i);
+    draw_boxes(image,
+               std::vector<OverlayBox>{{{40, 60, 220, 200}, "red circle 0.98", 0},
+                                       {{180, 120, 430, 330}, "blue square 0.91", 1},
+                                       {{2, 2, 90, 50}, "green star 0.55", 2}},
+               font);
+    write_png(run / "predictions" / ("image-" + std::to_string(i) + ".png"), image);
+  }
+  write_text(run / "predictions" / "image-0.txt", "two shapes & a star");
+}
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("the report is one file that needs nothing else", "[unit]") {
+  const TempDir dir;
+  const char* keep = std::getenv("MUSTER_KEEP_REPORT");
+  const fs::path run = keep != nullptr ? fs::path(keep) / "demo" : dir.path() / "demo";
+  write_run(run);
+  const std::string html = read_text(write_report(run));
+  CHECK_FALSE(std::regex_search(html.substr(0, html.find("base64")), std::regex("https?://|<script|<link|@import")));
+  CHECK(count(html, "<svg") == 8);
+  CHECK(count(html, "<svg") == count(html, "</svg>"));
+  CHECK(count(html, "<figure") == count(html, "</figure>"));
+  CHECK(count(html, "<g class") == count(html, "</g>"));
+  CHECK(count(html, "data:image/png;base64,iVBORw0KGgo") == 4);
+  CHECK_THAT(html, ContainsSubstring("two shapes &amp; a star") && ContainsSubstring("runs/&lt;demo&gt;"));
+  CHECK_THAT(html, ContainsSubstring("best AP, step 600") && ContainsSubstring("<dd>0.667</dd>"));
+  CHECK_THAT(html, ContainsSubstring("<dt>ranks</dt><dd>2</dd>"));
+  const std::string curves = html.substr(html.find("<h2>Curves"));  // behind the pictures' base64
+  CHECK_FALSE(std::regex_search(curves, std::regex("\\bnan\\b|\\binf\\b")));
+}
+
+TEST_CASE("a run of one step, or of evaluations only, still renders", "[unit]") {
+  const TempDir dir;
+  MetricsLog log(dir.path() / "metrics.jsonl");
+  CHECK_NOTHROW(render_report(dir.path()));
+  log.append({{"step", 1}, {"loss", std::nan("")}, {"seconds", 1}, {"seconds.data", 0}});
+  CHECK(render_report(dir.path()).find("nan ") == std::string::npos);
+  log.append({{"step", 1}, {"eval.AP", 0}});
+  CHECK_THAT(render_report(dir.path()), ContainsSubstring("Evaluation"));
+}
+
+TEST_CASE("a folder without metrics says what is wanted", "[fault]") {
+  const TempDir dir;
+  CHECK_THROWS_AS(render_report(dir.path()), DataError);
+}
+
+TEST_CASE("thinning a long series keeps its spikes", "[unit]") {
+  Series series{"loss", {}};
+  for (int i = 0; i < 20000; ++i)
+    series.points.emplace_back(i, i == 12345 ? 900.0 : i % 100 == 0 ? std::nan("") : 1.0 + i % 7);
+  const std::string svg = render_chart({"Loss", "", {series}, false, false});
+  CHECK(svg.size() < 120000);
+  // The spike is the drawing's highest point: y of 900 within a padded range of 0..954.
+  CHECK_THAT(svg, ContainsSubstring(" 21.9"));
+}
+
+TEST_CASE("charts without a finite point are left out", "[unit]") {
+  CHECK(render_chart({"Loss", "", {}, false, false}).empty());
+  CHECK(render_chart({"Loss", "", {{"a", {{1, std::nan("")}}}}, false, true}).empty());
+}

@@ -1,0 +1,181 @@
+#include "trainer/assembly/from_config.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "data/images/preprocessor_file.h"
+#include "trainer/checkpoint/files.h"
+
+namespace muster::trainer {
+namespace {
+
+at::ScalarType scalar_type(const std::string& dtype) {
+  if (dtype == "bf16") return at::kBFloat16;
+  if (dtype == "fp16") return at::kHalf;
+  return at::kFloat;
+}
+
+// Captions end with the token that ends a turn.
+std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
+  const auto id = tokenizer.token_id("<|im_end|>");
+  if (!id) throw ConfigError("the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
+  return *id;
+}
+
+// Weights expect the pixel values they were trained on: the folder's preprocessor file says which, and the families differ.
+void check_normalisation(const configs::Config& config) {
+  if (config.model.random_init) return;
+  const fs::path file = find_model(config.model) / "preprocessor_config.json";
+  if (!fs::exists(file)) return;
+  const data::PatchOptions published = data::read_preprocessor(file);
+  const auto compare = [&](const char* key, const std::vector<double>& ours, const std::array<double, 3>& theirs) {
+    for (std::size_t c = 0; c < 3; ++c)
+      if (std::abs(ours[c] - theirs[c]) > 1e-6)
+        throw ConfigError(fmt::format("{} is [{}], the weights were trained with [{}]: {}", key, fmt::join(ours, ", "),
+                                      fmt::join(theirs, ", "), file.string()));
+  };
+  compare("data.image_mean", config.data.image_mean, published.mean);
+  compare("data.image_std", config.data.image_std, published.std);
+}
+
+}  // namespace
+
+model::QwenOptions qwen_options(const configs::Config& config) {
+  return {.dtype = scalar_type(config.model.dtype),
+          .device = config.run.device == "cuda" ? at::kCUDA : at::kCPU,
+          .checkpoint_vision = config.model.checkpoint_vision,
+          .checkpoint_language = config.model.checkpoint_language,
+          .logits_chunk_tokens = config.model.logits_chunk_tokens};
+}
+
+model::HeadConfig head_config(const configs::Detection& d) {
+  model::HeadConfig head;
+  head.proposals = d.queries == "proposals";
+  head.use_language = d.memory == "vision+language";
+  head.num_queries = d.num_queries;
+  head.hidden_size = d.hidden_size;
+  head.num_layers = d.num_layers;
+  head.num_heads = d.num_heads;
+  head.mlp_size = d.mlp_size;
+  head.caption_layers = d.caption_layers;
+  head.caption_max_tokens = d.caption_max_tokens;
+  head.denoising_groups = d.denoising_groups;
+  head.denoising_box_noise = d.denoising_box_noise;
+  return head;
+}
+
+model::HeadLossOptions head_loss_options(const configs::Config& config) {
+  const configs::Loss& l = config.loss;
+  return {l.focal_alpha, l.focal_gamma, l.match_l1, l.match_giou, l.match_objectness, l.match_caption,
+          config.detection.enabled};
+}
+
+data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
+  check_normalisation(config);
+  const configs::Data& d = config.data;
+  data::EncodeOptions options;
+  options.patches.patch_size = model.vision.patch_size;
+  options.patches.merge_size = model.vision.spatial_merge_size;
+  options.patches.temporal_patch_size = model.vision.temporal_patch_size;
+  for (int c = 0; c < 3; ++c) {
+    options.patches.mean[c] = d.image_mean[c];
+    options.patches.std[c] = d.image_std[c];
+  }
+  options.patches.min_pixels = d.min_pixels;
+  options.patches.max_pixels = d.max_pixels;
+  options.system_prompt = d.system_prompt;
+  options.prompt = d.prompt;
+  options.answer = d.answer;
+  options.max_vision_tokens = d.max_vision_tokens;
+  options.resize_over_budget = d.over_budget == "resize";
+  options.vocab_size = model.text.vocab_size;
+  return options;
+}
+
+data::SamplerOptions sampler_options(const configs::Config& config) {
+  const configs::Batch& b = config.batch;
+  return {b.micro_batches_per_step, b.max_tokens, b.max_vision_tokens, b.max_samples,
+          static_cast<std::uint64_t>(config.run.seed)};
+}
+
+sharding::EngineOptions engine_options(const configs::Config& config) {
+  sharding::EngineOptions options;
+  options.bucket_bytes = config.sharding.bucket_bytes;
+  options.overlap = config.sharding.overlap;
+  options.wire_dtype =
+      config.sharding.wire_dtype == "bf16" ? sharding::WireDtype::kBFloat16 : sharding::WireDtype::kFloat32;
+  options.beta1 = config.optimizer.beta1;
+  options.beta2 = config.optimizer.beta2;
+  options.eps = config.optimizer.eps;
+  options.clip_norm = config.optimizer.clip_norm;
+  const configs::Optimizer& o = config.optimizer;
+  if (o.master == "split") options.master = sharding::MasterKind::kSplit;
+  if (o.master == "none") options.master = sharding::MasterKind::kNone;
+  options.bf16_moments = o.moments == "bf16";
+  options.stochastic_rounding = o.rounding == "stochastic";
+  options.rounding_seed = static_cast<std::uint64_t>(config.run.seed);
+  options.loss_scale = {o.loss_scale_initial, o.loss_scale_growth_interval, o.loss_scale_hysteresis};
+  options.reduce =
+      config.sharding.reduce == "native" ? sharding::ReduceKind::kNative : sharding::ReduceKind::kOrdered;
+  options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
+  return options;
+}
+
+std::vector<sharding::GroupRule> group_rules(const configs::Config& config) {
+  const configs::Groups& g = config.groups;
+  const auto rule = [](const char* name, const char* prefix, const configs::Group& group) {
+    return sharding::GroupRule{name, {prefix}, group.weight_decay, group.lr == 0};
+  };
+  sharding::GroupRule head = rule("detection_head", "detection_head.", g.detection_head);
+  head.frozen = head.frozen || !config.detection.enabled;
+  return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual),
+          head, rule("model", "model.", g.model),
+          rule("lm_head", "lm_head.", g.lm_head)};
+}
+
+std::vector<double> group_lrs(const configs::Groups& g) {
+  return {g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr};
+}
+
+fs::path find_model(const configs::Model& model) {
+  std::vector<std::string> tried;
+  for (const std::string& candidate : model.path) {
+    const fs::path path = candidate;
+    if (fs::exists(path / "config.json") || (fs::is_regular_file(path) && path.extension() == ".json")) return path;
+    tried.push_back(candidate);
+  }
+  std::string list;
+  for (const std::string& path : tried) list += "\n  " + path;
+  throw ConfigError("model.path: no config.json in any of the candidates:" + list);
+}
+
+model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
+  const fs::path path = find_model(config.model);
+  const auto seed = static_cast<std::uint64_t>(config.run.seed);
+  const auto backbone = [&] {
+    if (!config.model.random_init) return model::QwenVL::load(path, qwen_options(config));
+    log::info("random initialisation of every weight (model.random_init), sizes from {}", path.string());
+    return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);
+  };
+  return model::Detector::create(backbone(), head_config(config.detection), caption_end_token(tokenizer), seed);
+}
+
+model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
+                              const data::Tokenizer& tokenizer) {
+  if (!fs::exists(checkpoint / kHeadFile)) {
+    throw CheckpointError(fmt::format("{}: no {}; this folder holds a language model but no trained detector",
+                                      checkpoint.string(), kHeadFile));
+  }
+  model::Detector detector = model::Detector::create(model::QwenVL::load(checkpoint, qwen_options(config)),
+                                                     model::read_head_config(checkpoint / kHeadFile),
+                                                     caption_end_token(tokenizer), static_cast<std::uint64_t>(config.run.seed));
+  detector.load_head(checkpoint / kHeadFile);
+  return detector;
+}
+
+}  // namespace muster::trainer

@@ -1,0 +1,36 @@
+// The data side of a run: tokenizer, packs, encoder, sampler, built and checked in one place.
+#pragma once
+
+#include <optional>
+
+#include "configs/config.h"
+#include "data/encoder.h"
+#include "data/pack/pack.h"
+#include "data/sampler.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/files/config.h"
+#include "trainer/train_loop.h"
+
+namespace muster::trainer {
+
+struct Trainer::Data {
+  explicit Data(const configs::Config& config);   // asserts special tokens (law 2)
+  void log_summary() const;                       // samples, dropped, resized
+
+  data::Tokenizer tokenizer;
+  model::QwenConfig model;
+  data::Pack train;
+  std::optional<data::Pack> val;
+  data::SampleEncoder encoder;
+  data::Sampler sampler;
+};
+
+// Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws ConfigError.
+data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
+
+// Every caption of a pack must fit the decoder: known here, not at the step that meets one. Throws ConfigError naming the
+// longest, its sample and the value that would do. `key`: of the config, e.g. "data.train".
+void check_captions(const char* key, const data::Pack& pack, const data::Tokenizer& tokenizer,
+                    const configs::Detection& detection);
+
+}  // namespace muster::trainer

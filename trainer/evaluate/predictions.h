@@ -1,0 +1,95 @@
+// Detections for people and programs: detections.json and one overlay PNG per image, for any number of images in flat
+// memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/encoder.h"
+#include "data/images/image.h"
+#include "data/pack/pack.h"
+#include "model/detector.h"
+#include "trainer/evaluate/evaluate.h"
+#include "trainer/show/overlay.h"
+
+namespace muster::trainer {
+
+struct Picture {
+  std::string name;  // goes into detections.json and errors
+  data::Image image;
+};
+
+struct ImageDetections {
+  std::string image;
+  std::int64_t width = 0, height = 0;
+  std::vector<LabelledDetection> kept;  // at or above the threshold, best first
+  std::string overlay;                  // file name of the PNG; empty when none was drawn
+};
+
+// The scores of all queries of all images, kept as counts: 50 bins per factor of ten down to 1e-8.
+class ScoreHistogram {
+ public:
+  void add(double score);
+  std::int64_t count() const { return count_; }
+  double best() const { return best_; }
+  // The score that `share` of the queries reach, from the top, to 5 %.
+  double reached_by(double share) const;
+
+ private:
+  static constexpr std::size_t kPerDecade = 50, kDecades = 8;
+  std::array<std::int64_t, kPerDecade * kDecades + 1> bins_{};  // from score 1 downwards
+  std::int64_t count_ = 0;
+  double best_ = 0;
+};
+
+// A detector with what turns its numbers into names. Refers to what it is given.
+class Predictor {
+ public:
+  Predictor(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::ClassMap& classes,
+            const data::SampleEncoder& encoder)
+      : detector_(detector), tokenizer_(tokenizer), classes_(classes), encoder_(encoder) {}
+
+  // All pictures in one batch. REQUIRES the detector in evaluation mode.
+  std::vector<ImageDetections> predict(std::span<const Picture> pictures, double threshold,
+                                       ScoreHistogram& scores) const;
+
+ private:
+  const model::Detector& detector_;
+  const data::Tokenizer& tokenizer_;
+  const data::ClassMap& classes_;
+  const data::SampleEncoder& encoder_;
+};
+
+// [{"image", "width", "height", "overlay", "detections": [{"box": [x1, y1, x2, y2], "score", "caption",
+// "category_id"}]}], boxes in stored pixels; written image by image, whole after commit() and absent without. Throws
+// IoError.
+class DetectionsFile {
+ public:
+  explicit DetectionsFile(std::filesystem::path path);
+  ~DetectionsFile();
+  void add(const ImageDetections& image);
+  void commit();
+
+ private:
+  std::filesystem::path path_, part_;
+  std::ofstream out_;
+  bool any_ = false;
+};
+
+// The picture, enlarged a whole number of times when it is small, with its boxes and labels.
+void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png, LabelFont& font);
+
+// The score distribution and the threshold that would have kept some: what to say when nothing passes (FAILURES L-106).
+std::string explain_scores(const ScoreHistogram& scores, double threshold);
+
+// The first `count` samples of a pack, drawn into `folder`, for the report.
+void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::Pack& pack,
+                   const data::SampleEncoder& encoder, double threshold, std::int64_t count,
+                   const std::filesystem::path& folder);
+
+}  // namespace muster::trainer

@@ -1,0 +1,123 @@
+#include "trainer/show/metrics.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace muster::trainer {
+namespace {
+
+using nlohmann::json;
+
+// The shortest decimal that reads back to the same bits; whole numbers have no fraction.
+std::string number(double value) {
+  if (!std::isfinite(value)) return "null";
+  if (value == 0 && std::signbit(value)) return "-0.0";  // readers take "-0" for an integer, which has no sign
+  std::array<char, 32> buffer{};
+  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return {buffer.data(), result.ptr};
+}
+
+void write_all(int descriptor, std::string_view text, const std::filesystem::path& file) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw IoError(fmt::format("{}: cannot append: {}", file.string(), std::strerror(errno)));
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+template <typename Visit>
+void each_line(std::string_view text, const Visit& visit) {
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return;  // torn by a crash
+    visit(text.substr(0, end), number);
+    text.remove_prefix(end + 1);
+  }
+}
+
+json parse_line(std::string_view line, const std::filesystem::path& file, std::size_t number) {
+  json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || !object.contains("step") || !object["step"].is_number())
+    throw DataError(fmt::format("{}:{}: expected an object with a numeric \"step\", found: {}", file.string(), number,
+                                line.substr(0, 80)));
+  return object;
+}
+
+}  // namespace
+
+std::string metrics_line(const MetricsRow& row) {
+  std::string text = "{";
+  for (const auto& [name, value] : row) {
+    if (text.size() > 1) text += ", ";
+    text += json(name).dump() + ": " + number(value);
+  }
+  return text + "}";
+}
+
+MetricsLog::MetricsLog(std::filesystem::path file) : file_(std::move(file)) {
+  if (file_.has_parent_path()) std::filesystem::create_directories(file_.parent_path());
+  if (std::filesystem::exists(file_)) {
+    const std::string text = read_text(file_);
+    if (!text.empty() && text.back() != '\n') write_text(file_, text.substr(0, text.rfind('\n') + 1));
+  }
+  open();
+}
+
+MetricsLog::~MetricsLog() { close(); }
+
+void MetricsLog::open() {
+  descriptor_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", file_.string(), std::strerror(errno)));
+}
+
+void MetricsLog::close() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+void MetricsLog::append(const MetricsRow& row) { write_all(descriptor_, metrics_line(row) + "\n", file_); }
+
+void MetricsLog::truncate_after(std::int64_t step) {
+  std::string kept;
+  bool shorter = false;
+  each_line(read_text(file_), [&](std::string_view line, std::size_t number) {
+    const bool keep = parse_line(line, file_, number)["step"].get<double>() <= static_cast<double>(step);
+    if (keep) kept.append(line).push_back('\n');
+    shorter = shorter || !keep;
+  });
+  if (!shorter) return;
+  close();  // the descriptor would go on writing to the replaced file
+  write_text(file_, kept);
+  open();
+}
+
+std::vector<std::map<std::string, double>> read_metrics(const std::filesystem::path& file) {
+  std::vector<std::map<std::string, double>> rows;
+  const std::string text = read_text(file);
+  each_line(text, [&](std::string_view line, std::size_t number) {
+    std::map<std::string, double>& row = rows.emplace_back();
+    const json object = parse_line(line, file, number);
+    for (const auto& [name, value] : object.items()) {
+      if (!value.is_number() && !value.is_null())
+        throw DataError(fmt::format("{}:{}: \"{}\" is not a number", file.string(), number, name));
+      row[name] = value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+    }
+  });
+  return rows;
+}
+
+}  // namespace muster::trainer
