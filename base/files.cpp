@@ -35,7 +35,9 @@ struct Fd {
   Fd& operator=(const Fd&) = delete;
 };
 
-std::string to_hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
+std::string to_hex(XXH128_hash_t hash) {
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
 
 }  // namespace
 
@@ -72,7 +74,9 @@ void fsync_path(const fs::path& path) {
   if (::fsync(file.fd) != 0) fail("fsync", path);
 }
 
-std::string xxh128(std::span<const std::byte> bytes) { return to_hex(XXH3_128bits(bytes.data(), bytes.size())); }
+std::string xxh128(std::span<const std::byte> bytes) {
+  return to_hex(XXH3_128bits(bytes.data(), bytes.size()));
+}
 
 std::string xxh128_file(const fs::path& path) { return xxh128(MappedFile(path).bytes()); }
 
@@ -80,7 +84,8 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const Fd file(path, O_RDONLY, 0, "open");
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) fail("stat", path);
-  if (S_ISDIR(info.st_mode)) throw IoError(fmt::format("cannot read {}: it is a folder", path.string()));
+  if (S_ISDIR(info.st_mode))
+    throw IoError(fmt::format("cannot read {}: it is a folder", path.string()));
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) return;
   void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);

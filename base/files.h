@@ -11,11 +11,12 @@ namespace muster {
 
 namespace fs = std::filesystem;
 
-std::string lower_extension(const fs::path& path);                 // ".jpg" of "A.JPG"
-std::string read_text(const fs::path& path);                       // throws IoError
-// Writes next to `path`, fsyncs, renames over it, fsyncs the folder. Throws IoError, leaving the old file.
+std::string lower_extension(const fs::path& path);  // ".jpg" of "A.JPG"
+std::string read_text(const fs::path& path);        // throws IoError
+// Writes next to `path`, fsyncs, renames over it, fsyncs the folder. Throws IoError, leaving the
+// old file.
 void write_text(const fs::path& path, std::string_view text);
-void fsync_path(const fs::path& path);                             // a file or a folder
+void fsync_path(const fs::path& path);  // a file or a folder
 
 // 32 hex digits, as xxh128sum prints.
 std::string xxh128(std::span<const std::byte> bytes);
@@ -24,7 +25,7 @@ std::string xxh128_file(const fs::path& path);
 // A read-only mapping of a whole file; empty files map to an empty span.
 class MappedFile {
  public:
-  explicit MappedFile(const fs::path& path);                       // throws IoError
+  explicit MappedFile(const fs::path& path);  // throws IoError
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

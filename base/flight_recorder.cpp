@@ -41,8 +41,8 @@ struct Slot {
   std::array<std::byte, 40> reserved;
 };
 
-static_assert(sizeof(Header) == 4096 && offsetof(Header, written) == 48 && offsetof(Header, host) == 56 &&
-              offsetof(Header, first_step) == 120);
+static_assert(sizeof(Header) == 4096 && offsetof(Header, written) == 48 &&
+              offsetof(Header, host) == 56 && offsetof(Header, first_step) == 120);
 static_assert(sizeof(FlightEvent) == 80 && offsetof(FlightEvent, micro_step) == 32 &&
               offsetof(FlightEvent, phase) == 40 && offsetof(FlightEvent, samples) == 48);
 static_assert(sizeof(Slot) == 128 && offsetof(Slot, event) == 8);
@@ -54,16 +54,19 @@ std::int64_t now_ns() {
 }
 
 [[noreturn]] void fail(const char* what, const std::filesystem::path& file, int error) {
-  throw IoError(fmt::format("flight recorder: cannot {} {}: {}", what, file.string(), std::strerror(error)));
+  throw IoError(
+      fmt::format("flight recorder: cannot {} {}: {}", what, file.string(), std::strerror(error)));
 }
 
-// A new file of `bytes`, its blocks reserved: a disk that fills later must not turn a store into SIGBUS.
+// A new file of `bytes`, its blocks reserved: a disk that fills later must not turn a store into
+// SIGBUS.
 void* map_new_file(const std::filesystem::path& file, std::size_t bytes) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) fail("create", file, errno);
   const int reserved = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
-  void* start =
-      reserved == 0 ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0) : MAP_FAILED;
+  void* start = reserved == 0 ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_POPULATE, fd, 0)
+                              : MAP_FAILED;
   const int error = reserved != 0 ? reserved : errno;
   ::close(fd);
   if (start == MAP_FAILED) fail(reserved != 0 ? "reserve disk space for" : "map", file, error);
@@ -78,9 +81,9 @@ struct FlightRecorder::Page {
 };
 
 std::string_view phase_name(Phase phase) {
-  constexpr std::array<std::string_view, 13> kNames{"start",    "load",      "data",      "forward", "backward",
-                                                    "reduce",   "consensus", "optimizer", "gather",  "checkpoint",
-                                                    "evaluate", "idle",      "done"};
+  constexpr std::array<std::string_view, 13> kNames{
+      "start",     "load",   "data",       "forward",  "backward", "reduce", "consensus",
+      "optimizer", "gather", "checkpoint", "evaluate", "idle",     "done"};
   const auto index = static_cast<std::size_t>(phase);
   return index < kNames.size() ? kNames[index] : "unknown";
 }
@@ -88,7 +91,8 @@ std::string_view phase_name(Phase phase) {
 FlightRecorder::FlightRecorder(const std::filesystem::path& file, int rank, int world_size) {
   std::error_code ignored;
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
-  // A reader may have the previous file mapped; truncating that one would fault it. So: a new file, renamed over.
+  // A reader may have the previous file mapped; truncating that one would fault it. So: a new file,
+  // renamed over.
   const std::filesystem::path part = file.string() + ".part";
   page_ = ::new (map_new_file(part, sizeof(Page))) Page{};
   Header& header = page_->header;
@@ -115,15 +119,18 @@ void FlightRecorder::set_step(std::int64_t step) {
   context_.samples.fill(-1);
 }
 
-void FlightRecorder::set_micro_batch(std::int32_t micro_step, std::span<const std::int64_t> sample_ids) {
+void FlightRecorder::set_micro_batch(std::int32_t micro_step,
+                                     std::span<const std::int64_t> sample_ids) {
   context_.micro_step = micro_step;
   context_.samples.fill(-1);
-  std::copy_n(sample_ids.begin(), std::min(sample_ids.size(), context_.samples.size()), context_.samples.begin());
+  std::copy_n(sample_ids.begin(), std::min(sample_ids.size(), context_.samples.size()),
+              context_.samples.begin());
 }
 
 void FlightRecorder::set_bytes_in_use(std::int64_t bytes) { context_.bytes_in_use = bytes; }
 
-// One writer, many readers in other processes: a slot whose number is 0 or changes under the reader is skipped.
+// One writer, many readers in other processes: a slot whose number is 0 or changes under the reader
+// is skipped.
 void FlightRecorder::record(Phase phase, std::int32_t bucket, std::int64_t collective) {
   if (collective >= 0) context_.collective = collective;
   context_.phase = phase;
@@ -140,7 +147,8 @@ void FlightRecorder::record(Phase phase, std::int32_t bucket, std::int64_t colle
 
 namespace {
 
-// A shared read-only mapping: what the writer stores is seen at once, which a copy made by read() would not promise.
+// A shared read-only mapping: what the writer stores is seen at once, which a copy made by read()
+// would not promise.
 class View {
  public:
   explicit View(const std::filesystem::path& file) {
@@ -169,8 +177,9 @@ class View {
 };
 
 bool is_ours(const Header& header) {
-  return header.magic == kMagic && header.version == kVersion && header.header_bytes == sizeof(Header) &&
-         header.slot_bytes == sizeof(Slot) && header.slots == FlightRecorder::kEvents;
+  return header.magic == kMagic && header.version == kVersion &&
+         header.header_bytes == sizeof(Header) && header.slot_bytes == sizeof(Slot) &&
+         header.slots == FlightRecorder::kEvents;
 }
 
 std::optional<FlightEvent> read_slot(Slot& slot, std::uint64_t number) {
@@ -194,10 +203,12 @@ std::optional<FlightLog> read_flight_log(const std::filesystem::path& file, std:
   log.host.assign(header.host.data(), ::strnlen(header.host.data(), header.host.size()));
   log.first_step = std::atomic_ref(header.first_step).load(std::memory_order_relaxed);
   log.written = std::atomic_ref(header.written).load(std::memory_order_acquire);
-  const std::uint64_t count = std::min<std::uint64_t>({log.written, newest, FlightRecorder::kEvents});
+  const std::uint64_t count =
+      std::min<std::uint64_t>({log.written, newest, FlightRecorder::kEvents});
   log.events.reserve(count);
   for (std::uint64_t n = log.written - count + 1; n <= log.written; ++n) {
-    if (auto event = read_slot(view.slot((n - 1) % FlightRecorder::kEvents), n)) log.events.push_back(*event);
+    if (auto event = read_slot(view.slot((n - 1) % FlightRecorder::kEvents), n))
+      log.events.push_back(*event);
   }
   return log;
 }

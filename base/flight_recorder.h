@@ -1,6 +1,7 @@
-// A rank's last moments, kept through SIGKILL (law 12): a fixed-size memory-mapped ring of events in
-// run_dir/black_box/rank-<r>.bin. Written with plain stores, no locks, no system calls; read by the launcher while the
-// rank lives (heartbeat) and after it died (triage). The byte layout is specified in docs/black_box.md.
+// A rank's last moments, kept through SIGKILL (law 12): a fixed-size memory-mapped ring of events
+// in run_dir/black_box/rank-<r>.bin. Written with plain stores, no locks, no system calls; read by
+// the launcher while the rank lives (heartbeat) and after it died (triage). The byte layout is
+// specified in docs/black_box.md.
 #pragma once
 
 #include <array>
@@ -15,15 +16,28 @@
 
 namespace muster {
 
-enum class Phase : std::uint8_t { kStart, kLoad, kData, kForward, kBackward, kReduce, kConsensus, kOptimizer, kGather,
-                                  kCheckpoint, kEvaluate, kIdle, kDone };
+enum class Phase : std::uint8_t {
+  kStart,
+  kLoad,
+  kData,
+  kForward,
+  kBackward,
+  kReduce,
+  kConsensus,
+  kOptimizer,
+  kGather,
+  kCheckpoint,
+  kEvaluate,
+  kIdle,
+  kDone
+};
 std::string_view phase_name(Phase phase);
 
 struct FlightEvent {
-  std::int64_t time_ns = 0;        // CLOCK_REALTIME
+  std::int64_t time_ns = 0;  // CLOCK_REALTIME
   std::int64_t step = -1;
-  std::int64_t collective = -1;    // sequence number of the newest collective issued
-  std::int64_t bytes_in_use = 0;   // resident or device memory, as last sampled
+  std::int64_t collective = -1;   // sequence number of the newest collective issued
+  std::int64_t bytes_in_use = 0;  // resident or device memory, as last sampled
   std::int32_t micro_step = -1;
   std::int32_t bucket = -1;
   Phase phase = Phase::kStart;
@@ -60,14 +74,15 @@ struct FlightLog {
   int rank = -1, world_size = 0;
   std::int64_t pid = 0;
   std::string host;
-  std::int64_t start_ns = 0;         // when the recorder was made, CLOCK_REALTIME
-  std::int64_t first_step = -1;      // of this process; -1 before its first step
-  std::uint64_t written = 0;         // events ever recorded
-  std::vector<FlightEvent> events;   // oldest first, the ring's content
+  std::int64_t start_ns = 0;        // when the recorder was made, CLOCK_REALTIME
+  std::int64_t first_step = -1;     // of this process; -1 before its first step
+  std::uint64_t written = 0;        // events ever recorded
+  std::vector<FlightEvent> events;  // oldest first, the ring's content
 };
 
-// The newest `newest` events at most. Nothing when the file is absent, too short, or not a flight log of this version;
-// an event being written at that moment (or when the rank was killed) is left out.
+// The newest `newest` events at most. Nothing when the file is absent, too short, or not a flight
+// log of this version; an event being written at that moment (or when the rank was killed) is left
+// out.
 std::optional<FlightLog> read_flight_log(const std::filesystem::path& file,
                                          std::size_t newest = FlightRecorder::kEvents);
 

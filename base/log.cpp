@@ -54,7 +54,8 @@ spdlog::color_mode to_spdlog(Colour colour) {
 std::shared_ptr<spdlog::logger> make(const Options& options) {
   std::vector<spdlog::sink_ptr> sinks;
   if (options.console)
-    sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>(to_spdlog(options.colour)));
+    sinks.push_back(
+        std::make_shared<spdlog::sinks::stderr_color_sink_mt>(to_spdlog(options.colour)));
   if (!options.file.empty()) {
     std::filesystem::create_directories(options.file.parent_path());
     constexpr std::size_t kPredecessors = 1;

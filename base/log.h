@@ -1,5 +1,5 @@
-// One process-wide log: console (stderr) and, in a rank, a size-bounded rotating file. INFO by default; the last DEBUG
-// lines are kept in memory and written out only on failure (law 14).
+// One process-wide log: console (stderr) and, in a rank, a size-bounded rotating file. INFO by
+// default; the last DEBUG lines are kept in memory and written out only on failure (law 14).
 #pragma once
 
 #include <fmt/core.h>
@@ -18,11 +18,11 @@ enum class Colour { kAuto, kAlways, kNever };  // kAuto: when stderr is a termin
 
 struct Options {
   Level level = Level::kInfo;
-  std::filesystem::path file;              // empty: console only
-  std::size_t max_bytes = 64u << 20;       // of the file and its one predecessor, together
+  std::filesystem::path file;         // empty: console only
+  std::size_t max_bytes = 64u << 20;  // of the file and its one predecessor, together
   bool console = true;
-  Colour colour = Colour::kAuto;           // of the console
-  std::string tag;                         // e.g. "rank 3/8 node17", in front of every line
+  Colour colour = Colour::kAuto;  // of the console
+  std::string tag;                // e.g. "rank 3/8 node17", in front of every line
 };
 
 // Call once, before other threads start; a second call replaces the first.
@@ -33,16 +33,20 @@ void flush_backtrace();
 
 void write(Level level, std::string_view line);  // thread-safe
 
-template <typename... Args> void debug(fmt::format_string<Args...> f, Args&&... args) {
+template <typename... Args>
+void debug(fmt::format_string<Args...> f, Args&&... args) {
   write(Level::kDebug, fmt::format(f, std::forward<Args>(args)...));
 }
-template <typename... Args> void info(fmt::format_string<Args...> f, Args&&... args) {
+template <typename... Args>
+void info(fmt::format_string<Args...> f, Args&&... args) {
   write(Level::kInfo, fmt::format(f, std::forward<Args>(args)...));
 }
-template <typename... Args> void warn(fmt::format_string<Args...> f, Args&&... args) {
+template <typename... Args>
+void warn(fmt::format_string<Args...> f, Args&&... args) {
   write(Level::kWarn, fmt::format(f, std::forward<Args>(args)...));
 }
-template <typename... Args> void error(fmt::format_string<Args...> f, Args&&... args) {
+template <typename... Args>
+void error(fmt::format_string<Args...> f, Args&&... args) {
   write(Level::kError, fmt::format(f, std::forward<Args>(args)...));
 }
 

@@ -55,7 +55,8 @@ int gpus() {
   for (const auto& entry : fs::directory_iterator("/dev", absent)) {
     const std::string name = entry.path().filename().string();
     const std::string digits = name.starts_with("nvidia") ? name.substr(6) : "";
-    found += !digits.empty() && std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
+    found +=
+        !digits.empty() && std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; });
   }
   return found;
 }

@@ -13,8 +13,8 @@
 namespace muster::data {
 namespace {
 
-// What the threads share. Indices are handed out in order, so every index below a failed one has been started and the
-// smallest failing index is found whatever the timing.
+// What the threads share. Indices are handed out in order, so every index below a failed one has
+// been started and the smallest failing index is found whatever the timing.
 struct Shared {
   Shared(const std::string& what, std::int64_t count, const std::function<void(std::int64_t)>& each)
       : n(count), body(each), progress(what, count) {}
@@ -45,12 +45,14 @@ struct Shared {
 
 }  // namespace
 
-void parallel_for(const std::string& what, std::int64_t n, int threads, const std::function<void(std::int64_t)>& body) {
+void parallel_for(const std::string& what, std::int64_t n, int threads,
+                  const std::function<void(std::int64_t)>& body) {
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   Shared shared(what, n, body);
   {
     std::vector<std::jthread> helpers;
-    for (int t = 1; t < std::min<std::int64_t>(threads, n); ++t) helpers.emplace_back([&shared] { shared.work(); });
+    for (int t = 1; t < std::min<std::int64_t>(threads, n); ++t)
+      helpers.emplace_back([&shared] { shared.work(); });
     shared.work();
   }
   if (shared.error) std::rethrow_exception(shared.error);

@@ -9,7 +9,8 @@ namespace muster::launcher {
 
 class Pattern {
  public:
-  explicit Pattern(const std::string& expression);  // throws UsageError with the place of the mistake
+  explicit Pattern(
+      const std::string& expression);  // throws UsageError with the place of the mistake
   bool found_in(std::string_view line) const;
 
  private:

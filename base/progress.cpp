@@ -38,10 +38,14 @@ void Progress::draw(bool last) {
   const double seconds = Seconds(Clock::now() - start_).count();
   const double rate = static_cast<double>(done_) / std::max(seconds, 1e-9);
   std::string line = fmt::format("{} {}", what_, done_);
-  if (total_ > 0) line += fmt::format("/{} ({:.0f} %)", total_, 100.0 * static_cast<double>(done_) / static_cast<double>(total_));
+  if (total_ > 0)
+    line += fmt::format("/{} ({:.0f} %)", total_,
+                        100.0 * static_cast<double>(done_) / static_cast<double>(total_));
   line += fmt::format("  {:.1f}/s", rate);
-  if (last) line += "  in " + human_seconds(seconds);
-  else if (total_ > 0 && done_ > 0) line += "  ETA " + human_seconds(static_cast<double>(total_ - done_) / rate);
+  if (last)
+    line += "  in " + human_seconds(seconds);
+  else if (total_ > 0 && done_ > 0)
+    line += "  ETA " + human_seconds(static_cast<double>(total_ - done_) / rate);
   fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ && !last ? "" : "\n");
   std::fflush(stderr);
   shown_ = true;

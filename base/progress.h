@@ -1,5 +1,5 @@
-// A progress line with rate and ETA on stderr for anything over two seconds: redrawn in place on a terminal, one line every
-// ten seconds otherwise, silent for quicker work.
+// A progress line with rate and ETA on stderr for anything over two seconds: redrawn in place on a
+// terminal, one line every ten seconds otherwise, silent for quicker work.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,7 @@ namespace muster {
 
 class Progress {
  public:
-  Progress(std::string what, std::int64_t total);   // "packing", 2000; total 0 when unknown
+  Progress(std::string what, std::int64_t total);  // "packing", 2000; total 0 when unknown
   ~Progress();
   void add(std::int64_t n = 1);
 

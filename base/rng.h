@@ -1,5 +1,6 @@
-// Random numbers that are the same on every machine: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) as a counter-based
-// generator. Every draw is a pure function of (seed, stream, index), so nothing needs saving but the index.
+// Random numbers that are the same on every machine: SplitMix64 (Steele, Lea and Flood, OOPSLA
+// 2014) as a counter-based generator. Every draw is a pure function of (seed, stream, index), so
+// nothing needs saving but the index.
 #pragma once
 
 #include <cmath>
@@ -19,21 +20,25 @@ constexpr std::uint64_t splitmix64(std::uint64_t x) {
 
 class Rng {
  public:
-  explicit constexpr Rng(std::uint64_t seed, std::uint64_t stream = 0) : key_(splitmix64(seed ^ splitmix64(stream))) {}
+  explicit constexpr Rng(std::uint64_t seed, std::uint64_t stream = 0)
+      : key_(splitmix64(seed ^ splitmix64(stream))) {}
 
   constexpr std::uint64_t next() { return splitmix64(key_ + index_++ * 0x9e3779b97f4a7c15ULL); }
-  constexpr double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }                 // [0, 1)
+  constexpr double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
   constexpr double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  constexpr std::int64_t below(std::int64_t n) {                                                     // [0, n), n > 0
-    return static_cast<std::int64_t>((static_cast<Wide>(next()) * static_cast<std::uint64_t>(n)) >> 64);
+  constexpr std::int64_t below(std::int64_t n) {  // [0, n), n > 0
+    return static_cast<std::int64_t>((static_cast<Wide>(next()) * static_cast<std::uint64_t>(n)) >>
+                                     64);
   }
-  double normal() {                                                                                  // Box-Muller
+  double normal() {  // Box-Muller
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(2.0 * std::numbers::pi * uniform());
   }
   // Fisher-Yates; the same permutation for the same state everywhere (std::shuffle is not).
-  template <typename Sequence> void shuffle(Sequence& items) {
-    for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(static_cast<std::int64_t>(i))]);
+  template <typename Sequence>
+  void shuffle(Sequence& items) {
+    for (std::size_t i = items.size(); i > 1; --i)
+      std::swap(items[i - 1], items[below(static_cast<std::int64_t>(i))]);
   }
 
  private:

@@ -24,8 +24,9 @@ fs::path find_source_file(const fs::path& relative, const char* variable) {
   const fs::path start = executable_path().parent_path();
   for (fs::path folder = start; folder.has_relative_path(); folder = folder.parent_path())
     if (fs::is_regular_file(folder / relative)) return folder / relative;
-  throw UsageError(fmt::format("{} was found neither in {} nor in {} and its parents; set {}", relative.string(),
-                               fs::current_path().string(), start.string(), variable));
+  throw UsageError(fmt::format("{} was found neither in {} nor in {} and its parents; set {}",
+                               relative.string(), fs::current_path().string(), start.string(),
+                               variable));
 }
 
 }  // namespace muster::launcher

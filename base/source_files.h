@@ -1,4 +1,5 @@
-// Files that belong to the source tree and are used at run time: DEBUG_DIARY.md and slurm/train.sbatch.
+// Files that belong to the source tree and are used at run time: DEBUG_DIARY.md and
+// slurm/train.sbatch.
 #pragma once
 
 #include <filesystem>
@@ -8,8 +9,8 @@ namespace muster::launcher {
 
 std::filesystem::path executable_path();
 
-// The first that exists: $`variable`, the current folder, the executable's folder and its parents. Throws UsageError
-// naming all places tried.
+// The first that exists: $`variable`, the current folder, the executable's folder and its parents.
+// Throws UsageError naming all places tried.
 std::filesystem::path find_source_file(const std::filesystem::path& relative, const char* variable);
 
 }  // namespace muster::launcher

@@ -1,5 +1,6 @@
-// For files of elementwise loops: lets g++ vectorise them at -O2 and keeps a*b+c two roundings on every instruction
-// set, so that an element's bits do not depend on the vector width or on its place in the loop. Include it last.
+// For files of elementwise loops: lets g++ vectorise them at -O2 and keeps a*b+c two roundings on
+// every instruction set, so that an element's bits do not depend on the vector width or on its
+// place in the loop. Include it last.
 #pragma once
 
 #if defined(__clang__)

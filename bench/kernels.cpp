@@ -1,7 +1,9 @@
-// The engine's kernels on a GPU: the bytes each must move over the time it takes, beside what the card's own copy
-// moves, with torch's fused AdamW and its gradient clipping as the peer. ./run bench gpu starts it.
+// The engine's kernels on a GPU: the bytes each must move over the time it takes, beside what the
+// card's own copy moves, with torch's fused AdamW and its gradient clipping as the peer. ./run
+// bench gpu starts it.
 //
-//   bench_kernels ELEMENTS        prints one JSON object: name -> {"ms", "gb_s"}; 69 when there is no GPU
+//   bench_kernels ELEMENTS        prints one JSON object: name -> {"ms", "gb_s"}; 69 when there is
+//   no GPU
 #include <ATen/ATen.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -29,7 +31,8 @@ double milliseconds(const std::function<void()>& work) {
   const c10::impl::VirtualGuardImpl device(at::kCUDA);
   std::vector<double> times;
   for (int i = 0; i < kWarmUp + kRepeats; ++i) {
-    c10::Event begin(at::kCUDA, c10::EventFlag::BACKEND_DEFAULT), end(at::kCUDA, c10::EventFlag::BACKEND_DEFAULT);
+    c10::Event begin(at::kCUDA, c10::EventFlag::BACKEND_DEFAULT),
+        end(at::kCUDA, c10::EventFlag::BACKEND_DEFAULT);
     const c10::Stream stream = device.getStream(device.getDevice());
     begin.record(stream);
     work();
@@ -61,7 +64,8 @@ at::Tensor random(std::int64_t n, at::ScalarType type) {
 }
 
 void reduction(Table& table, std::int64_t n, Kernels& kernels) {
-  const at::Tensor low = random(n, at::kBFloat16), wide = random(n, at::kFloat), acc = random(n, at::kFloat);
+  const at::Tensor low = random(n, at::kBFloat16), wide = random(n, at::kFloat),
+                   acc = random(n, at::kFloat);
   const at::Tensor low_wire = random(n, at::kBFloat16), wide_wire = random(n, at::kFloat);
   const at::Tensor bad = at::zeros({1}, at::TensorOptions(at::kCUDA).dtype(at::kByte));
   const at::Tensor limbs = at::zeros({ExactSum::kLimbs}, bad.options().dtype(at::kLong));
@@ -79,7 +83,9 @@ void reduction(Table& table, std::int64_t n, Kernels& kernels) {
   };
   table.add("accumulate 1 x fp32", 12, [&] { accumulate(wide.view({1, n}), acc, false); });
   table.add("accumulate 1 x bf16", 10, [&] { accumulate(low.view({1, n}), acc, false); });
-  table.add("accumulate 1 x bf16, first of a step", 6, [&] { accumulate(low.view({1, n}), acc, true); });
+  table.add("accumulate 1 x bf16, first of a step", 6, [&] {
+    accumulate(low.view({1, n}), acc, true);
+  });
   const at::Tensor quarter = acc.narrow(0, 0, n / 4);
   table.add("accumulate 4 x bf16", 4, [&] { accumulate(low.view({4, n / 4}), quarter, false); });
   table.add("add_squares", 4, [&] { kernels.add_squares(wide, limbs, bad); });
@@ -89,27 +95,31 @@ void reduction(Table& table, std::int64_t n, Kernels& kernels) {
 void adamw(Table& table, std::int64_t n, Kernels& kernels) {
   AdamWRun run;
   run.gradient = random(n, at::kFloat);
-  run.scale = 0.5, run.lr = 1e-4, run.weight_decay = 0.01, run.beta1 = 0.9, run.beta2 = 0.999, run.eps = 1e-8,
-  run.step = 1;
+  run.scale = 0.5, run.lr = 1e-4, run.weight_decay = 0.01, run.beta1 = 0.9, run.beta2 = 0.999,
+  run.eps = 1e-8, run.step = 1;
   const auto moments = [&](at::ScalarType type) {
     run.exp_avg = random(n, type), run.exp_avg_sq = random(n, type).abs_();
   };
-  const auto time = [&](const std::string& name, double bytes) { table.add(name, bytes, [&] { kernels.adamw(run); }); };
+  const auto time = [&](const std::string& name, double bytes) {
+    table.add(name, bytes, [&] { kernels.adamw(run); });
+  };
   moments(at::kFloat);
   run.parameter = random(n, at::kFloat);
   time("adamw fp32", 28);
   table.add("torch: fused adamw fp32", 28, [&, step = at::ones({}, run.gradient.options())] {
-    at::_fused_adamw_({run.parameter}, {run.gradient}, {run.exp_avg}, {run.exp_avg_sq}, {}, {step}, 1e-4, 0.9, 0.999,
-                      0.01, 1e-8, false, false);
+    at::_fused_adamw_({run.parameter}, {run.gradient}, {run.exp_avg}, {run.exp_avg_sq}, {}, {step},
+                      1e-4, 0.9, 0.999, 0.01, 1e-8, false, false);
   });
-  table.add("torch: clip_grad_norm_ + fused adamw + cast to bf16", 28 + 4 + 8 + 6,
-            [&, step = at::ones({}, run.gradient.options()), out = run.parameter.to(at::kBFloat16)] {
-              const at::Tensor scale = (1.0 / (at::linalg_vector_norm(run.gradient) + 1e-6)).clamp_max(1.0);
-              run.gradient.mul_(scale);
-              at::_fused_adamw_({run.parameter}, {run.gradient}, {run.exp_avg}, {run.exp_avg_sq}, {}, {step}, 1e-4, 0.9,
-                                0.999, 0.01, 1e-8, false, false);
-              out.copy_(run.parameter);
-            });
+  table.add(
+      "torch: clip_grad_norm_ + fused adamw + cast to bf16", 28 + 4 + 8 + 6,
+      [&, step = at::ones({}, run.gradient.options()), out = run.parameter.to(at::kBFloat16)] {
+        const at::Tensor scale =
+            (1.0 / (at::linalg_vector_norm(run.gradient) + 1e-6)).clamp_max(1.0);
+        run.gradient.mul_(scale);
+        at::_fused_adamw_({run.parameter}, {run.gradient}, {run.exp_avg}, {run.exp_avg_sq}, {},
+                          {step}, 1e-4, 0.9, 0.999, 0.01, 1e-8, false, false);
+        out.copy_(run.parameter);
+      });
   run.master = run.parameter;
   run.parameter = run.master.to(at::kBFloat16);
   time("adamw bf16, fp32 master", 30);

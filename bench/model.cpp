@@ -1,6 +1,7 @@
-// Forward and backward of the whole model on one padded batch, for ./run bench model. Prints one JSON object: seconds
-// per step, loss, peak memory. The batch has the form of the oracles (input_ids and attention_mask [B, S], labels,
-// pixels); here the padding is cut out, as the loader never makes any. With --device cuda for ./run bench gpu, too.
+// Forward and backward of the whole model on one padded batch, for ./run bench model. Prints one
+// JSON object: seconds per step, loss, peak memory. The batch has the form of the oracles
+// (input_ids and attention_mask [B, S], labels, pixels); here the padding is cut out, as the loader
+// never makes any. With --device cuda for ./run bench gpu, too.
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
@@ -12,8 +13,8 @@
 
 #include "base/error.h"
 #include "base/tensors/micro_batch.h"
-#include "model/qwen/qwen_vl.h"
 #include "model/files/safetensors.h"
+#include "model/qwen/qwen_vl.h"
 #include "sharding/cuda_library.h"
 
 namespace muster::bench {
@@ -55,18 +56,21 @@ std::int64_t process_memory(const std::string& key) {
 
 // What tensors take on the device that computes, at the most so far.
 std::int64_t peak_bytes(const Options& o) {
-  return o.on_gpu() ? sharding::load_cuda_library().device_memory().peak_held : process_memory("VmHWM");
+  return o.on_gpu() ? sharding::load_cuda_library().device_memory().peak_held
+                    : process_memory("VmHWM");
 }
 
 // Weights of a folder that has only their shapes.
 void redraw(const QwenVL& qwen) {
   constexpr double kStd = 0.02;
-  for (auto& param : qwen.parameters()) param.tensor.dim() == 1 ? param.tensor.fill_(1) : param.tensor.normal_(0, kStd);
+  for (auto& param : qwen.parameters())
+    param.tensor.dim() == 1 ? param.tensor.fill_(1) : param.tensor.normal_(0, kStd);
 }
 
 double cpu_now() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-// One step's time and its parts. The loss computes the gradients of its two products while the logits are there.
+// One step's time and its parts. The loss computes the gradients of its two products while the
+// logits are there.
 struct Step {
   double loss = 0, seconds = 0, cpu_seconds = 0, forward = 0, cross_entropy = 0, backward = 0;
 };
@@ -94,7 +98,8 @@ Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
 void save_gradients(const QwenVL& qwen, const std::string& path) {
   std::vector<std::pair<std::string, at::Tensor>> gradients;
   for (const auto& [name, tensor] : qwen.parameters())
-    if (tensor.grad().defined()) gradients.emplace_back(name, tensor.grad().to(at::kCPU, at::kFloat).contiguous());
+    if (tensor.grad().defined())
+      gradients.emplace_back(name, tensor.grad().to(at::kCPU, at::kFloat).contiguous());
   model::write_safetensors(path, gradients);
 }
 
@@ -121,16 +126,17 @@ void run(const Options& o) {
     cpu_seconds.push_back(last.cpu_seconds);
   }
   if (!o.gradients.empty()) save_gradients(qwen, o.gradients);
-  const nlohmann::json result{
-      {"tokens", batch.input_ids.size(0)},
-      {"labels", labels},
-      {"loss", last.loss},
-      {"seconds", seconds},
-      {"cpu_seconds", cpu_seconds},
-      {"cpu_seconds_of",
-       {{"forward", last.forward}, {"cross_entropy", last.cross_entropy}, {"backward", last.backward}}},
-      {"loaded_bytes", loaded},
-      {"peak_bytes", peak_bytes(o)}};
+  const nlohmann::json result{{"tokens", batch.input_ids.size(0)},
+                              {"labels", labels},
+                              {"loss", last.loss},
+                              {"seconds", seconds},
+                              {"cpu_seconds", cpu_seconds},
+                              {"cpu_seconds_of",
+                               {{"forward", last.forward},
+                                {"cross_entropy", last.cross_entropy},
+                                {"backward", last.backward}}},
+                              {"loaded_bytes", loaded},
+                              {"peak_bytes", peak_bytes(o)}};
   fmt::print("{}\n", result.dump());
 }
 
@@ -142,7 +148,9 @@ int main(int argc, char** argv) try {
   CLI::App app("one model's forward and backward, timed");
   app.add_option("MODEL", o.model, "Hugging Face folder")->required();
   app.add_option("BATCH", o.batch, "safetensors with a padded batch")->required();
-  app.add_option("--dtype", o.dtype, "fp32 or bf16")->required()->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--dtype", o.dtype, "fp32 or bf16")
+      ->required()
+      ->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--threads", o.threads)->required();
   app.add_option("--steps", o.steps)->required();
   app.add_option("--chunk", o.chunk, "rows of logits at a time");

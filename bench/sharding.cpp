@@ -1,7 +1,8 @@
-// One rank of the sharding benchmark: a 60 M-parameter transformer trained through ZeroEngine, then the same forward
-// and backward alone. bench/sharding.sh starts it, and bench/sharding_peers.py is the same model with the peers'
-// engines: the same start values, tokens and hyper-parameters, so the losses must agree. With nccl it is one rank of
-// 1.04 billion parameters on one GPU, for bench/gpu.sh.
+// One rank of the sharding benchmark: a 60 M-parameter transformer trained through ZeroEngine, then
+// the same forward and backward alone. bench/sharding.sh starts it, and bench/sharding_peers.py is
+// the same model with the peers' engines: the same start values, tokens and hyper-parameters, so
+// the losses must agree. With nccl it is one rank of 1.04 billion parameters on one GPU, for
+// bench/gpu.sh.
 //
 //   mpirun -n N bench_sharding fp32|bf16 mpi|gloo STEPS       rank 0 prints one JSON object
 //   bench_sharding fp32|bf16 nccl STEPS [deterministic]       69 when there is no GPU
@@ -76,10 +77,12 @@ void fill(const at::Tensor& parameter, std::int64_t salt) {
   const at::Tensor flat = parameter.view({-1});
   for (std::int64_t at = 0; at < flat.numel(); at += kChunk) {
     const std::int64_t end = std::min(flat.numel(), at + kChunk);
-    const at::Tensor hash = (at::arange(at, end, parameter.options().dtype(at::kLong)) + salt * 1000003)
-                                .mul_(std::int64_t{2654435761})
-                                .bitwise_and_(std::int64_t{0xffffffff});
-    flat.narrow(0, at, end - at).copy_(hash.to(at::kDouble).div_(4294967296.0).sub_(0.5).mul_(0.07));
+    const at::Tensor hash =
+        (at::arange(at, end, parameter.options().dtype(at::kLong)) + salt * 1000003)
+            .mul_(std::int64_t{2654435761})
+            .bitwise_and_(std::int64_t{0xffffffff});
+    flat.narrow(0, at, end - at)
+        .copy_(hash.to(at::kDouble).div_(4294967296.0).sub_(0.5).mul_(0.07));
   }
 }
 
@@ -87,27 +90,35 @@ class Transformer {
  public:
   Transformer(const Place& place, at::ScalarType type) : size_(place.size) {
     for (const Shape& shape : parameter_shapes(size_)) {
-      named.push_back({shape.name, at::empty(shape.size, at::TensorOptions(place.device).dtype(type))});
+      named.push_back(
+          {shape.name, at::empty(shape.size, at::TensorOptions(place.device).dtype(type))});
       fill(named.back().tensor, static_cast<std::int64_t>(named.size()));
       named.back().tensor.set_requires_grad(true);
     }
   }
 
-  // tokens [tokens + 1]; mean cross-entropy of the next one. `gate` is told each part before it is used.
+  // tokens [tokens + 1]; mean cross-entropy of the next one. `gate` is told each part before it is
+  // used.
   template <typename Gate>
   at::Tensor loss(const at::Tensor& tokens, Gate gate) const {
     const auto [hidden, layers, heads, vocabulary, length, bucket, lr] = size_;
     std::size_t next = 0;
     const auto take = [&]() -> const at::Tensor& { return named[next++].tensor; };
-    const auto norm = [&](const at::Tensor& x) { return at::layer_norm(x, {size_.hidden}, take()); };
+    const auto norm = [&](const at::Tensor& x) {
+      return at::layer_norm(x, {size_.hidden}, take());
+    };
     gate("embed");
-    at::Tensor x = at::embedding(take(), tokens.narrow(0, 0, length).view({1, length}));  // [1, tokens, hidden]
+    at::Tensor x = at::embedding(
+        take(), tokens.narrow(0, 0, length).view({1, length}));  // [1, tokens, hidden]
     for (std::int64_t i = 0; i < layers; ++i) {
       gate(fmt::format("blocks.{}.", i));
       const at::Tensor near = norm(x);  // first: it takes its weight
       const at::Tensor qkv = at::linear(near, take()).view({1, length, 3, heads, hidden / heads});
-      const auto head = [&](int which) { return qkv.select(2, which).transpose(1, 2); };  // [1, heads, tokens, dim]
-      const at::Tensor mixed = at::scaled_dot_product_attention(head(0), head(1), head(2), {}, 0.0, true);
+      const auto head = [&](int which) {
+        return qkv.select(2, which).transpose(1, 2);
+      };  // [1, heads, tokens, dim]
+      const at::Tensor mixed =
+          at::scaled_dot_product_attention(head(0), head(1), head(2), {}, 0.0, true);
       x = x + at::linear(mixed.transpose(1, 2).reshape({1, length, hidden}), take());
       const at::Tensor scaled = norm(x);
       const at::Tensor wide = at::gelu(at::linear(scaled, take()));
@@ -124,7 +135,8 @@ class Transformer {
   }
 
   at::Tensor tokens(std::int64_t step, int rank) const {
-    const at::Tensor places = at::arange(size_.tokens + 1, named.front().tensor.options().dtype(at::kLong));
+    const at::Tensor places =
+        at::arange(size_.tokens + 1, named.front().tensor.options().dtype(at::kLong));
     return ((places + rank * 7919 + step * 104729) * 48271).remainder(size_.vocabulary);
   }
 
@@ -187,8 +199,8 @@ EngineOptions options_for(const Size& size, at::ScalarType type, const Collectiv
 // One step; returns this rank's loss.
 double train_step(ZeroEngine& engine, const Transformer& model, std::int64_t step) {
   const Collective& ranks = engine.collective();
-  const at::Tensor loss =
-      model.loss(model.tokens(step, ranks.rank()), [&](std::string_view prefix) { engine.await(prefix); });
+  const at::Tensor loss = model.loss(model.tokens(step, ranks.rank()),
+                                     [&](std::string_view prefix) { engine.await(prefix); });
   engine.backward(loss / ranks.size(), /*last=*/true);
   const double rates[]{model.lr()};
   engine.step(rates, engine.consensus({}, {}, false));
@@ -205,7 +217,8 @@ double alone(const Transformer& model, std::int64_t step, int rank) {
   return seconds_since(start);
 }
 
-Measured measure(const Place& place, at::ScalarType type, const std::shared_ptr<Collective>& ranks, int steps) {
+Measured measure(const Place& place, at::ScalarType type, const std::shared_ptr<Collective>& ranks,
+                 int steps) {
   const Transformer model(place, type);
   Measured m;
   for (const NamedTensor& t : model.named) m.parameters += t.tensor.numel();
@@ -226,25 +239,33 @@ Measured measure(const Place& place, at::ScalarType type, const std::shared_ptr<
   m.step_s = median(times);
   m.peak = place.device.is_cuda() ? load_cuda_library().device_memory().peak_held : peak_bytes();
   times.clear();
-  for (std::int64_t step = 0; step < kWarmUp + steps; ++step) times.push_back(alone(model, step, ranks->rank()));
+  for (std::int64_t step = 0; step < kWarmUp + steps; ++step)
+    times.push_back(alone(model, step, ranks->rank()));
   m.alone_s = median({times.begin() + kWarmUp, times.end()});
   return m;
 }
 
-void print(const std::string& backend, const std::string& dtype, int ranks, const Measured& m, std::int64_t before) {
+void print(const std::string& backend, const std::string& dtype, int ranks, const Measured& m,
+           std::int64_t before) {
   fmt::print(
-      "{{\"engine\": \"muster {}\", \"dtype\": \"{}\", \"ranks\": {}, \"parameters\": {}, \"step_s\": {:.4f}, "
-      "\"alone_s\": {:.4f}, \"peak_bytes\": {}, \"import_bytes\": {}, \"engine_bytes\": {}, \"sent_bytes\": {}, "
+      "{{\"engine\": \"muster {}\", \"dtype\": \"{}\", \"ranks\": {}, \"parameters\": {}, "
+      "\"step_s\": {:.4f}, "
+      "\"alone_s\": {:.4f}, \"peak_bytes\": {}, \"import_bytes\": {}, \"engine_bytes\": {}, "
+      "\"sent_bytes\": {}, "
       "\"loss\": {:.6f}}}\n",
-      backend, dtype, ranks, m.parameters, m.step_s, m.alone_s, m.peak, before, m.engine_bytes, m.sent, m.loss);
+      backend, dtype, ranks, m.parameters, m.step_s, m.alone_s, m.peak, before, m.engine_bytes,
+      m.sent, m.loss);
 }
 
-at::ScalarType type_of(const std::string& dtype) { return dtype == "fp32" ? at::kFloat : at::kBFloat16; }
+at::ScalarType type_of(const std::string& dtype) {
+  return dtype == "fp32" ? at::kFloat : at::kBFloat16;
+}
 
 void run_on_gpu(const std::string& dtype, int steps, bool deterministic) {
   const CudaLibrary& cuda = load_cuda_library();
   cuda.use_device(0, deterministic);
-  const std::shared_ptr<Collective> alone = cuda.make_nccl("127.0.0.1", 0, 0, 1, std::chrono::seconds(120));
+  const std::shared_ptr<Collective> alone =
+      cuda.make_nccl("127.0.0.1", 0, 0, 1, std::chrono::seconds(120));
   print("nccl", dtype, 1, measure({at::kCUDA, kGpuSize}, type_of(dtype), alone, steps), 0);
 }
 
@@ -256,8 +277,11 @@ void run(const std::string& dtype, const std::string& backend, int steps) {
   muster::use_tensor_memory();
   const std::int64_t before = resident_bytes();
   Measured m = measure({}, type_of(dtype), connect(backend, rank, size), steps);
-  const auto most = [](std::int64_t bytes) { return static_cast<std::int64_t>(largest(static_cast<double>(bytes))); };
-  m.step_s = largest(m.step_s), m.alone_s = largest(m.alone_s), m.peak = most(m.peak), m.sent = most(m.sent);
+  const auto most = [](std::int64_t bytes) {
+    return static_cast<std::int64_t>(largest(static_cast<double>(bytes)));
+  };
+  m.step_s = largest(m.step_s), m.alone_s = largest(m.alone_s), m.peak = most(m.peak),
+  m.sent = most(m.sent);
   const std::int64_t start = most(before);
   if (rank == 0) print(backend, dtype, size, m, start);
 }
@@ -278,7 +302,8 @@ int main(int argc, char** argv) {
   int level = 0;
   if (!gpu) MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
   try {
-    gpu ? run_on_gpu(argv[1], std::stoi(argv[3]), argc == 5) : run(argv[1], argv[2], std::stoi(argv[3]));
+    gpu ? run_on_gpu(argv[1], std::stoi(argv[3]), argc == 5)
+        : run(argv[1], argv[2], std::stoi(argv[3]));
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_sharding: {}\n", error.what());
     if (const auto* ours = dynamic_cast<const muster::Error*>(&error); gpu)

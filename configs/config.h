@@ -1,7 +1,7 @@
-// Every setting of a run, one struct per YAML section. There are no defaults: a key that is absent from the file (and
-// from what it `extends`) is an error (law 1). Types, ranges, units and meanings live in one table, fields_*.cpp, from
-// which the loader, --help-config and docs/config.md are made. A member added here goes into the table too, in the same
-// order: a test counts.
+// Every setting of a run, one struct per YAML section. There are no defaults: a key that is absent
+// from the file (and from what it `extends`) is an error (law 1). Types, ranges, units and meanings
+// live in one table, fields_*.cpp, from which the loader, --help-config and docs/config.md are
+// made. A member added here goes into the table too, in the same order: a test counts.
 #pragma once
 
 #include <cstdint>
@@ -14,62 +14,64 @@
 namespace muster::configs {
 
 struct Run {
-  std::string dir;                 // everything the run writes
+  std::string dir;  // everything the run writes
   std::int64_t seed;
-  std::int64_t threads_per_rank;   // compute threads; part of what fixes the bits (law 9)
-  std::string device;              // cpu | cuda
-  bool deterministic;              // cuda: the same bits run after run (law 9)
+  std::int64_t threads_per_rank;  // compute threads; part of what fixes the bits (law 9)
+  std::string device;             // cpu | cuda
+  bool deterministic;             // cuda: the same bits run after run (law 9)
 };
 
 struct Model {
-  std::vector<std::string> path;   // candidates, tried in order: a Hugging Face folder, or a config.json when random_init
-  bool random_init;                // weights from run.seed instead of from files
-  std::string dtype;               // fp32 | bf16 | fp16: of weights and activations
-  bool checkpoint_vision;          // recompute activations of the vision tower in backward
+  std::vector<std::string>
+      path;  // candidates, tried in order: a Hugging Face folder, or a config.json when random_init
+  bool random_init;        // weights from run.seed instead of from files
+  std::string dtype;       // fp32 | bf16 | fp16: of weights and activations
+  bool checkpoint_vision;  // recompute activations of the vision tower in backward
   bool checkpoint_language;
   std::int64_t logits_chunk_tokens;  // labels per chunk of the cross-entropy
 };
 
 struct Tokens {
-  std::string tokenizer;           // folder with tokenizer.json
-  std::map<std::string, std::int64_t> expected;   // special token -> id, asserted at start on every rank (law 2)
+  std::string tokenizer;  // folder with tokenizer.json
+  std::map<std::string, std::int64_t>
+      expected;  // special token -> id, asserted at start on every rank (law 2)
 };
 
 struct Data {
-  std::string train, val;          // packs
-  std::string system_prompt;       // "" leaves the system turn out
-  std::string prompt;              // the user's question after the image
-  std::string answer;              // json: the LM is trained to write boxes and labels | labels | none
-  std::int64_t min_pixels, max_pixels;   // smart_resize
+  std::string train, val;     // packs
+  std::string system_prompt;  // "" leaves the system turn out
+  std::string prompt;         // the user's question after the image
+  std::string answer;         // json: the LM is trained to write boxes and labels | labels | none
+  std::int64_t min_pixels, max_pixels;  // smart_resize
   std::vector<double> image_mean, image_std;
   std::int64_t max_vision_tokens;  // per sample
   std::string over_budget;         // drop | resize
   std::int64_t loader_threads, prefetch_micro_batches;
 };
 
-struct Loss {                      // weights; 0 leaves a term out
+struct Loss {  // weights; 0 leaves a term out
   double lm, box_l1, giou, objectness, caption;
-  double aux;                      // multiplier of every decoder layer but the last
-  double denoising;                // multiplier of the denoising queries' terms
+  double aux;        // multiplier of every decoder layer but the last
+  double denoising;  // multiplier of the denoising queries' terms
   double focal_alpha, focal_gamma;
-  double match_l1, match_giou, match_objectness, match_caption;   // matcher's costs
+  double match_l1, match_giou, match_objectness, match_caption;  // matcher's costs
 };
 
 struct Detection {
   bool enabled;
-  std::string queries;             // proposals | learned
+  std::string queries;  // proposals | learned
   std::int64_t num_queries;
-  std::string memory;              // vision | vision+language: what queries attend to
+  std::string memory;  // vision | vision+language: what queries attend to
   std::int64_t hidden_size, num_layers, num_heads, mlp_size;
   std::int64_t caption_layers, caption_max_tokens;
-  std::int64_t denoising_groups;   // 0: none
-  double denoising_box_noise;      // of half the box size
-  std::int64_t freeze_epochs;      // epochs before the head starts to train
-  double score_threshold;          // of predict
+  std::int64_t denoising_groups;  // 0: none
+  double denoising_box_noise;     // of half the box size
+  std::int64_t freeze_epochs;     // epochs before the head starts to train
+  double score_threshold;         // of predict
 };
 
 struct Group {
-  double lr;                       // 0: frozen, no gradient, no state, no traffic
+  double lr;  // 0: frozen, no gradient, no state, no traffic
   double weight_decay;
 };
 struct Groups {
@@ -78,70 +80,73 @@ struct Groups {
 
 struct Optimizer {
   double beta1, beta2, eps;
-  double clip_norm;                // 0: no clipping
-  bool decay_1d;                   // also decay norms and biases
-  std::string master;              // fp32 | split | none: where the fp32 value behind a 16-bit weight lives
-  std::string moments;             // fp32 | bf16
-  std::string rounding;            // nearest | stochastic: of what the optimizer itself keeps in bf16
-  double loss_scale_initial;       // of fp16
+  double clip_norm;      // 0: no clipping
+  bool decay_1d;         // also decay norms and biases
+  std::string master;    // fp32 | split | none: where the fp32 value behind a 16-bit weight lives
+  std::string moments;   // fp32 | bf16
+  std::string rounding;  // nearest | stochastic: of what the optimizer itself keeps in bf16
+  double loss_scale_initial;  // of fp16
   std::int64_t loss_scale_growth_interval, loss_scale_hysteresis;
 };
 
 struct Schedule {
-  std::string kind;                // constant | linear | cosine | one_cycle | plateau
+  std::string kind;  // constant | linear | cosine | one_cycle | plateau
   std::int64_t max_steps, warmup_steps;
-  double min_lr_ratio;             // at the end, of the peak
-  std::int64_t patience;           // evaluations without progress before plateau lowers the rate, or before stopping; 0: never
+  double min_lr_ratio;    // at the end, of the peak
+  std::int64_t patience;  // evaluations without progress before plateau lowers the rate, or before
+                          // stopping; 0: never
 };
 
 struct Batch {
-  std::int64_t micro_batches_per_step;   // G, over all ranks; a multiple of the world size
-  std::int64_t max_tokens, max_vision_tokens, max_samples;   // per micro-batch
+  std::int64_t micro_batches_per_step;  // G, over all ranks; a multiple of the world size
+  std::int64_t max_tokens, max_vision_tokens, max_samples;  // per micro-batch
 };
 
 struct Sharding {
-  std::string backend;             // mpi | gloo | nccl | self
-  std::int64_t bucket_bytes;       // of one window in the wire dtype
-  bool overlap;                    // reduce during backward, gather during the next forward
-  std::string wire_dtype;          // fp32 | bf16
-  std::string reduce;              // ordered | native
+  std::string backend;        // mpi | gloo | nccl | self
+  std::int64_t bucket_bytes;  // of one window in the wire dtype
+  bool overlap;               // reduce during backward, gather during the next forward
+  std::string wire_dtype;     // fp32 | bf16
+  std::string reduce;         // ordered | native
   std::int64_t accumulation_budget_bytes;
   double timeout_s;
-  bool checked;                    // ranks compare every collective before it runs
+  bool checked;  // ranks compare every collective before it runs
 };
 
 struct Checkpoint {
   std::int64_t every_steps, keep;
-  bool resume;                     // continue from the newest whole checkpoint in run.dir
+  bool resume;  // continue from the newest whole checkpoint in run.dir
 };
 
 struct Eval {
-  std::int64_t every_steps, max_samples;   // 0: only at the end; 0: all
+  std::int64_t every_steps, max_samples;  // 0: only at the end; 0: all
 };
 
 struct Health {
   std::int64_t max_skips_in_row;
-  double loss_spike_factor;        // over the mean of the last loss_spike_window losses; 0: off
+  double loss_spike_factor;  // over the mean of the last loss_spike_window losses; 0: off
   std::int64_t loss_spike_window;
-  double lr_backoff;               // factor on the learning rate after a skipped step
-  double max_grad_norm;            // above: the step is skipped; 0: off
+  double lr_backoff;     // factor on the learning rate after a skipped step
+  double max_grad_norm;  // above: the step is skipped; 0: off
 };
 
 struct Logging {
-  std::string level;               // debug | info | warn | error
+  std::string level;  // debug | info | warn | error
   std::int64_t every_steps, max_bytes;
   bool tensorboard;
 };
 
 struct Launch {
   std::int64_t max_restarts;
-  double start_timeout_s, step_timeout_s, checkpoint_timeout_s;   // silence longer than this is a hang
-  std::int64_t min_ranks;          // a restart may leave lost hosts out down to this many ranks; 0: never fewer
+  double start_timeout_s, step_timeout_s,
+      checkpoint_timeout_s;  // silence longer than this is a hang
+  std::int64_t
+      min_ranks;  // a restart may leave lost hosts out down to this many ranks; 0: never fewer
   std::vector<std::string> hosts;  // NAME or NAME:SLOTS; empty: this machine, or what SLURM gave
   std::int64_t ranks_per_node;     // 0: as many as fit
   std::string cpu_binding;         // none | core | socket | numa
   std::string gpu_binding;         // none | local_rank
-  std::map<std::string, std::string> environment;                 // of the ranks
+  std::map<std::string, std::string> environment;  // of the ranks
 };
 
 struct Config {
@@ -163,18 +168,21 @@ struct Config {
   Launch launch;
 };
 
-// Reads `file`, the files it `extends` (relative to it), then `overrides` ("key.path=value", YAML scalars or flow lists).
-// Throws one ConfigError that lists every problem: unknown key with the nearest name, missing key, wrong type, value out of
-// range, each with file:line. Relative paths inside a file are relative to the current folder, as typed by the user.
+// Reads `file`, the files it `extends` (relative to it), then `overrides` ("key.path=value", YAML
+// scalars or flow lists). Throws one ConfigError that lists every problem: unknown key with the
+// nearest name, missing key, wrong type, value out of range, each with file:line. Relative paths
+// inside a file are relative to the current folder, as typed by the user.
 Config load(const std::filesystem::path& file, std::span<const std::string> overrides = {});
 
-// Settings that are legal but seldom meant, each "key: what, got ...". For check and the start of a run to print.
+// Settings that are legal but seldom meant, each "key: what, got ...". For check and the start of a
+// run to print.
 std::vector<std::string> warnings(const Config& config);
 
 // The resolved config as YAML that load() reads back to the same values; run_dir/config.yaml.
 std::string to_yaml(const Config& config);
 
-// Every key with type, range, unit and meaning: for --help-config (plain text) and docs/config.md (Markdown).
+// Every key with type, range, unit and meaning: for --help-config (plain text) and docs/config.md
+// (Markdown).
 std::string describe_fields(bool markdown);
 
 }  // namespace muster::configs

@@ -13,7 +13,8 @@ namespace {
 
 std::vector<Field> assemble() {
   std::vector<Field> all = model_and_data_fields();
-  for (const auto& part : {training_fields(), operation_fields()}) all.insert(all.end(), part.begin(), part.end());
+  for (const auto& part : {training_fields(), operation_fields()})
+    all.insert(all.end(), part.begin(), part.end());
   return all;
 }
 
@@ -47,7 +48,8 @@ Strings keys_under(std::string_view prefix) {
   Strings keys;
   for (const Field& field : fields()) {
     if (!field.name.starts_with(start)) continue;
-    const std::string key = field.name.substr(start.size(), field.name.find('.', start.size()) - start.size());
+    const std::string key =
+        field.name.substr(start.size(), field.name.find('.', start.size()) - start.size());
     if (keys.empty() || keys.back() != key) keys.push_back(key);
   }
   return keys;

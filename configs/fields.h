@@ -1,5 +1,5 @@
-// The one table of settings. The loader, to_yaml, describe_fields and the tests walk it; nothing else knows a key by
-// name.
+// The one table of settings. The loader, to_yaml, describe_fields and the tests walk it; nothing
+// else knows a key by name.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ using Strings = std::vector<std::string>;
 using Numbers = std::vector<double>;
 using IntMap = std::map<std::string, std::int64_t>;
 using StringMap = std::map<std::string, std::string>;
-using Value = std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap, StringMap>;
+using Value =
+    std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap, StringMap>;
 
 // In the order of Value's alternatives.
 enum class Kind { kString, kStrings, kBool, kInt, kNumber, kNumbers, kIntMap, kStringMap };
@@ -33,7 +34,9 @@ struct Limits {
   bool may_be_empty = true;  // a string, list or map
   std::size_t length = 0;    // of a list of numbers; 0: any
 
-  bool contains(double x) const { return (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high); }
+  bool contains(double x) const {
+    return (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
+  }
 };
 
 struct Field {

@@ -10,10 +10,13 @@ std::vector<Field> run_fields() {
       run("dir", &Run::dir, not_empty(), "folder", "everything the run writes"),
       run("seed", &Run::seed, at_least(0), "", "of weights, sample order and denoising noise"),
       run("threads_per_rank", &Run::threads_per_rank, between(1, 1024), "threads",
-          "compute threads of one rank; part of what fixes the bits, so never derived from the machine"),
-      run("device", &Run::device, one_of({"cpu", "cuda"}), "", "where tensors live; cuda: one GPU per rank"),
+          "compute threads of one rank; part of what fixes the bits, so never derived from the "
+          "machine"),
+      run("device", &Run::device, one_of({"cpu", "cuda"}), "",
+          "where tensors live; cuda: one GPU per rank"),
       run("deterministic", &Run::deterministic, anything(), "",
-          "cuda: the same bits run after run; false lets attention's backward add with atomics, which is faster. On cpu "
+          "cuda: the same bits run after run; false lets attention's backward add with atomics, "
+          "which is faster. On cpu "
           "they always are"),
   };
 }
@@ -22,7 +25,8 @@ std::vector<Field> model_fields() {
   const auto model = section("model", &Config::model);
   return {
       model("path", &Model::path, not_empty(), "paths",
-            "Hugging Face folders tried in order; with random_init a config.json or a folder that holds one"),
+            "Hugging Face folders tried in order; with random_init a config.json or a folder that "
+            "holds one"),
       model("random_init", &Model::random_init, anything(), "",
             "draw the weights from run.seed instead of reading them from files"),
       model("dtype", &Model::dtype, one_of({"fp32", "bf16", "fp16"}), "",
@@ -43,7 +47,8 @@ std::vector<Field> token_fields() {
   return {
       tokens("tokenizer", &Tokens::tokenizer, not_empty(), "folder", "holds tokenizer.json"),
       tokens("expected", &Tokens::expected, ids, "token: id",
-             "special tokens and the ids the weights were trained with; every rank asserts them at start"),
+             "special tokens and the ids the weights were trained with; every rank asserts them at "
+             "start"),
   };
 }
 
@@ -54,21 +59,29 @@ std::vector<Field> data_fields() {
   return {
       data("train", &Data::train, not_empty(), "file", "pack to train on, made by muster pack"),
       data("val", &Data::val, anything(), "file", "pack to evaluate on; \"\": no evaluation"),
-      data("system_prompt", &Data::system_prompt, anything(), "", "first turn of every chat; \"\": no system turn"),
+      data("system_prompt", &Data::system_prompt, anything(), "",
+           "first turn of every chat; \"\": no system turn"),
       data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image"),
       data("answer", &Data::answer, one_of({"json", "json_1000", "labels", "none"}), "",
-           "what the language model learns to write: boxes (in pixels of the resized image as Qwen2.5-VL, or in 0..1000 as "
+           "what the language model learns to write: boxes (in pixels of the resized image as "
+           "Qwen2.5-VL, or in 0..1000 as "
            "Qwen3-VL) and labels, labels alone, or nothing"),
-      data("min_pixels", &Data::min_pixels, at_least(1), "pixels", "smaller images are enlarged to this area"),
-      data("max_pixels", &Data::max_pixels, at_least(1), "pixels", "larger images are shrunk to this area"),
-      data("image_mean", &Data::image_mean, mean, "of 1", "per channel, red green blue; as in pre-training"),
-      data("image_std", &Data::image_std, std, "of 1", "per channel, red green blue; as in pre-training"),
-      data("max_vision_tokens", &Data::max_vision_tokens, at_least(1), "tokens", "budget of one sample"),
+      data("min_pixels", &Data::min_pixels, at_least(1), "pixels",
+           "smaller images are enlarged to this area"),
+      data("max_pixels", &Data::max_pixels, at_least(1), "pixels",
+           "larger images are shrunk to this area"),
+      data("image_mean", &Data::image_mean, mean, "of 1",
+           "per channel, red green blue; as in pre-training"),
+      data("image_std", &Data::image_std, std, "of 1",
+           "per channel, red green blue; as in pre-training"),
+      data("max_vision_tokens", &Data::max_vision_tokens, at_least(1), "tokens",
+           "budget of one sample"),
       data("over_budget", &Data::over_budget, one_of({"drop", "resize"}), "",
            "what happens to a sample above max_vision_tokens; counted and listed either way"),
-      data("loader_threads", &Data::loader_threads, between(1, 256), "threads", "decode and resize, per rank"),
-      data("prefetch_micro_batches", &Data::prefetch_micro_batches, between(1, 1024), "micro-batches",
-           "how far the loader runs ahead, per rank"),
+      data("loader_threads", &Data::loader_threads, between(1, 256), "threads",
+           "decode and resize, per rank"),
+      data("prefetch_micro_batches", &Data::prefetch_micro_batches, between(1, 1024),
+           "micro-batches", "how far the loader runs ahead, per rank"),
   };
 }
 
@@ -79,41 +92,55 @@ std::vector<Field> loss_fields() {
       loss("lm", &Loss::lm, weight, "weight", "cross-entropy of the answer; 0 leaves it out"),
       loss("box_l1", &Loss::box_l1, weight, "weight", "L1 of matched boxes (cx, cy, w, h in 0..1)"),
       loss("giou", &Loss::giou, weight, "weight", "1 - GIoU of matched boxes"),
-      loss("objectness", &Loss::objectness, weight, "weight", "focal loss: is this query an object"),
-      loss("caption", &Loss::caption, weight, "weight", "cross-entropy of matched queries' captions"),
+      loss("objectness", &Loss::objectness, weight, "weight",
+           "focal loss: is this query an object"),
+      loss("caption", &Loss::caption, weight, "weight",
+           "cross-entropy of matched queries' captions"),
       loss("aux", &Loss::aux, weight, "factor", "on the terms of every decoder layer but the last"),
       loss("denoising", &Loss::denoising, weight, "factor", "on the denoising queries' terms"),
-      loss("focal_alpha", &Loss::focal_alpha, between(0, 1), "", "weight of objects against background"),
-      loss("focal_gamma", &Loss::focal_gamma, weight, "", "how much easy queries count less; 0: not at all"),
+      loss("focal_alpha", &Loss::focal_alpha, between(0, 1), "",
+           "weight of objects against background"),
+      loss("focal_gamma", &Loss::focal_gamma, weight, "",
+           "how much easy queries count less; 0: not at all"),
       loss("match_l1", &Loss::match_l1, weight, "cost", "of the matcher, on box L1"),
       loss("match_giou", &Loss::match_giou, weight, "cost", "of the matcher, on -GIoU"),
-      loss("match_objectness", &Loss::match_objectness, weight, "cost", "of the matcher, on objectness"),
-      loss("match_caption", &Loss::match_caption, weight, "cost", "of the matcher, on the caption's likelihood"),
+      loss("match_objectness", &Loss::match_objectness, weight, "cost",
+           "of the matcher, on objectness"),
+      loss("match_caption", &Loss::match_caption, weight, "cost",
+           "of the matcher, on the caption's likelihood"),
   };
 }
 
 std::vector<Field> detection_fields() {
   const auto head = section("detection", &Config::detection);
   return {
-      head("enabled", &Detection::enabled, anything(), "", "false: the language model alone is trained"),
+      head("enabled", &Detection::enabled, anything(), "",
+           "false: the language model alone is trained"),
       head("queries", &Detection::queries, one_of({"proposals", "learned"}), "",
            "where queries start: the best-scored vision tokens, or learned vectors"),
       head("num_queries", &Detection::num_queries, at_least(1), "queries",
-           "per image; with proposals the best-scored vision tokens, all of them where there are fewer"),
+           "per image; with proposals the best-scored vision tokens, all of them where there are "
+           "fewer"),
       head("memory", &Detection::memory, one_of({"vision", "vision+language"}), "",
-           "what queries attend to: the merger's output, and the last LM states at the image's tokens"),
-      head("hidden_size", &Detection::hidden_size, at_least(1), "", "of a query; a multiple of 4 and of num_heads"),
+           "what queries attend to: the merger's output, and the last LM states at the image's "
+           "tokens"),
+      head("hidden_size", &Detection::hidden_size, at_least(1), "",
+           "of a query; a multiple of 4 and of num_heads"),
       head("num_layers", &Detection::num_layers, at_least(1), "layers", "of the decoder"),
       head("num_heads", &Detection::num_heads, at_least(1), "heads", "of the decoder's attention"),
       head("mlp_size", &Detection::mlp_size, at_least(1), "", "inner width of the decoder's MLP"),
-      head("caption_layers", &Detection::caption_layers, at_least(0), "layers", "of the caption decoder"),
-      head("caption_max_tokens", &Detection::caption_max_tokens, at_least(1), "tokens", "of one caption"),
+      head("caption_layers", &Detection::caption_layers, at_least(0), "layers",
+           "of the caption decoder"),
+      head("caption_max_tokens", &Detection::caption_max_tokens, at_least(1), "tokens",
+           "of one caption"),
       head("denoising_groups", &Detection::denoising_groups, at_least(0), "groups",
            "noised copies of the true boxes as extra queries in training; 0: none"),
       head("denoising_box_noise", &Detection::denoising_box_noise, between(0, 2), "of half a box",
            "largest shift of a noised box's sides"),
-      head("freeze_epochs", &Detection::freeze_epochs, at_least(0), "epochs", "before the head starts to train"),
-      head("score_threshold", &Detection::score_threshold, between(0, 1), "", "below it predict keeps no detection"),
+      head("freeze_epochs", &Detection::freeze_epochs, at_least(0), "epochs",
+           "before the head starts to train"),
+      head("score_threshold", &Detection::score_threshold, between(0, 1), "",
+           "below it predict keeps no detection"),
   };
 }
 
@@ -121,8 +148,8 @@ std::vector<Field> detection_fields() {
 
 std::vector<Field> model_and_data_fields() {
   std::vector<Field> all;
-  for (const auto& part :
-       {run_fields(), model_fields(), token_fields(), data_fields(), loss_fields(), detection_fields()}) {
+  for (const auto& part : {run_fields(), model_fields(), token_fields(), data_fields(),
+                           loss_fields(), detection_fields()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

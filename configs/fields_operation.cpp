@@ -8,7 +8,8 @@ std::vector<Field> sharding_fields() {
   const auto sharding = section("sharding", &Config::sharding);
   return {
       sharding("backend", &Sharding::backend, one_of({"mpi", "gloo", "nccl", "self"}), "",
-               "carries the collectives; mpi: through shared memory while all ranks are on one machine; self: one rank "
+               "carries the collectives; mpi: through shared memory while all ranks are on one "
+               "machine; self: one rank "
                "alone"),
       sharding("bucket_bytes", &Sharding::bucket_bytes, at_least(1), "bytes",
                "of one window in the wire dtype; never changes results"),
@@ -18,28 +19,37 @@ std::vector<Field> sharding_fields() {
                "of gradients between ranks; sums are fp32 either way"),
       sharding("reduce", &Sharding::reduce, one_of({"ordered", "native"}), "",
                "ordered: same bits on any number of ranks; native: the backend's reduce-scatter"),
-      sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0), "bytes",
-               "for windows summed in fp32 on each rank and reduced once a step; 0: reduce every micro-batch"),
-      sharding("timeout_s", &Sharding::timeout_s, above(0), "seconds", "a collective that takes longer has failed"),
+      sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0),
+               "bytes",
+               "for windows summed in fp32 on each rank and reduced once a step; 0: reduce every "
+               "micro-batch"),
+      sharding("timeout_s", &Sharding::timeout_s, above(0), "seconds",
+               "a collective that takes longer has failed"),
       sharding("checked", &Sharding::checked, anything(), "",
-               "debugging: ranks compare kind, size and number of every collective before it runs; slow"),
+               "debugging: ranks compare kind, size and number of every collective before it runs; "
+               "slow"),
   };
 }
 
 std::vector<Field> checkpoint_fields() {
   const auto checkpoint = section("checkpoint", &Config::checkpoint);
   return {
-      checkpoint("every_steps", &Checkpoint::every_steps, at_least(1), "steps", "between checkpoints"),
-      checkpoint("keep", &Checkpoint::keep, at_least(1), "checkpoints", "newest ones kept, besides the best"),
-      checkpoint("resume", &Checkpoint::resume, anything(), "", "continue from the newest whole one in run.dir"),
+      checkpoint("every_steps", &Checkpoint::every_steps, at_least(1), "steps",
+                 "between checkpoints"),
+      checkpoint("keep", &Checkpoint::keep, at_least(1), "checkpoints",
+                 "newest ones kept, besides the best"),
+      checkpoint("resume", &Checkpoint::resume, anything(), "",
+                 "continue from the newest whole one in run.dir"),
   };
 }
 
 std::vector<Field> eval_fields() {
   const auto eval = section("eval", &Config::eval);
   return {
-      eval("every_steps", &Eval::every_steps, at_least(0), "steps", "between evaluations; 0: only at the end"),
-      eval("max_samples", &Eval::max_samples, at_least(0), "samples", "per evaluation; 0: all of data.val"),
+      eval("every_steps", &Eval::every_steps, at_least(0), "steps",
+           "between evaluations; 0: only at the end"),
+      eval("max_samples", &Eval::max_samples, at_least(0), "samples",
+           "per evaluation; 0: all of data.val"),
   };
 }
 
@@ -52,8 +62,10 @@ std::vector<Field> health_fields() {
              "skipped one after another before the run ends with exit code 77"),
       health("loss_spike_factor", &Health::loss_spike_factor, at_least(0), "",
              "a loss this many times the recent mean skips the step; 0: off, else above 1"),
-      health("loss_spike_window", &Health::loss_spike_window, at_least(1), "steps", "that make the recent mean"),
-      health("lr_backoff", &Health::lr_backoff, backoff, "factor", "on the learning rate after a skipped step"),
+      health("loss_spike_window", &Health::loss_spike_window, at_least(1), "steps",
+             "that make the recent mean"),
+      health("lr_backoff", &Health::lr_backoff, backoff, "factor",
+             "on the learning rate after a skipped step"),
       health("max_grad_norm", &Health::max_grad_norm, at_least(0), "",
              "a larger norm before clipping skips the step; 0: off"),
   };
@@ -62,17 +74,21 @@ std::vector<Field> health_fields() {
 std::vector<Field> logging_fields() {
   const auto logging = section("logging", &Config::logging);
   return {
-      logging("level", &Logging::level, one_of({"debug", "info", "warn", "error"}), "", "of console and files"),
+      logging("level", &Logging::level, one_of({"debug", "info", "warn", "error"}), "",
+              "of console and files"),
       logging("every_steps", &Logging::every_steps, at_least(1), "steps", "between progress lines"),
-      logging("max_bytes", &Logging::max_bytes, at_least(4096), "bytes", "of one rank's log and its predecessor"),
-      logging("tensorboard", &Logging::tensorboard, anything(), "", "also write TensorBoard event files"),
+      logging("max_bytes", &Logging::max_bytes, at_least(4096), "bytes",
+              "of one rank's log and its predecessor"),
+      logging("tensorboard", &Logging::tensorboard, anything(), "",
+              "also write TensorBoard event files"),
   };
 }
 
 std::vector<Field> launch_fields() {
   const auto launch = section("launch", &Config::launch);
   return {
-      launch("max_restarts", &Launch::max_restarts, at_least(0), "restarts", "after failures, in one launch"),
+      launch("max_restarts", &Launch::max_restarts, at_least(0), "restarts",
+             "after failures, in one launch"),
       launch("start_timeout_s", &Launch::start_timeout_s, above(0), "seconds",
              "silence of a rank before its first step that counts as a hang"),
       launch("step_timeout_s", &Launch::step_timeout_s, above(0), "seconds",
@@ -80,14 +96,18 @@ std::vector<Field> launch_fields() {
       launch("checkpoint_timeout_s", &Launch::checkpoint_timeout_s, above(0), "seconds",
              "silence of a rank in a checkpoint or evaluation that counts as a hang"),
       launch("min_ranks", &Launch::min_ranks, at_least(0), "ranks",
-             "a restart leaves lost hosts out as long as this many remain and divide G; 0: never fewer"),
-      launch("hosts", &Launch::hosts, anything(), "", "NAME or NAME:SLOTS each; []: this machine, or SLURM's choice"),
-      launch("ranks_per_node", &Launch::ranks_per_node, at_least(0), "ranks", "on each host; 0: as many as fit"),
+             "a restart leaves lost hosts out as long as this many remain and divide G; 0: never "
+             "fewer"),
+      launch("hosts", &Launch::hosts, anything(), "",
+             "NAME or NAME:SLOTS each; []: this machine, or SLURM's choice"),
+      launch("ranks_per_node", &Launch::ranks_per_node, at_least(0), "ranks",
+             "on each host; 0: as many as fit"),
       launch("cpu_binding", &Launch::cpu_binding, one_of({"none", "core", "socket", "numa"}), "",
              "of a rank; core: run.threads_per_rank cores of its own"),
       launch("gpu_binding", &Launch::gpu_binding, one_of({"none", "local_rank"}), "",
              "local_rank: a rank sees its own GPU alone (CUDA_VISIBLE_DEVICES)"),
-      launch("environment", &Launch::environment, anything(), "NAME: text", "variables set for the ranks"),
+      launch("environment", &Launch::environment, anything(), "NAME: text",
+             "variables set for the ranks"),
   };
 }
 
@@ -95,8 +115,8 @@ std::vector<Field> launch_fields() {
 
 std::vector<Field> operation_fields() {
   std::vector<Field> all;
-  for (const auto& part :
-       {sharding_fields(), checkpoint_fields(), eval_fields(), health_fields(), logging_fields(), launch_fields()}) {
+  for (const auto& part : {sharding_fields(), checkpoint_fields(), eval_fields(), health_fields(),
+                           logging_fields(), launch_fields()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

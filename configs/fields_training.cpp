@@ -6,10 +6,13 @@ namespace {
 
 std::vector<Field> group_fields(const char* name, Group Groups::*member, const char* covers) {
   const Section group(
-      std::string("groups.") + name, [member](auto& config) -> auto& { return config.groups.*member; });
+      std::string("groups.") + name, [member](auto& config) -> auto& {
+        return config.groups.*member;
+      });
   std::vector<Field> both = {
       group("lr", &Group::lr, at_least(0), "", "peak learning rate of "),
-      group("weight_decay", &Group::weight_decay, at_least(0), "", "decoupled decay, times the rate, of "),
+      group("weight_decay", &Group::weight_decay, at_least(0), "",
+            "decoupled decay, times the rate, of "),
   };
   for (Field& field : both) field.meaning += covers;
   both.front().meaning += "; 0: frozen, no gradient, no state, no traffic";
@@ -22,21 +25,26 @@ std::vector<Field> optimizer_fields() {
   decay_rate.high_open = true;
   return {
       optimizer("beta1", &Optimizer::beta1, decay_rate, "", "AdamW: memory of the gradient's mean"),
-      optimizer("beta2", &Optimizer::beta2, decay_rate, "", "AdamW: memory of the gradient's square"),
-      optimizer("eps", &Optimizer::eps, above(0), "", "AdamW: added to the root of the second moment"),
-      optimizer("clip_norm", &Optimizer::clip_norm, at_least(0), "", "largest global gradient norm; 0: no clipping"),
+      optimizer("beta2", &Optimizer::beta2, decay_rate, "",
+                "AdamW: memory of the gradient's square"),
+      optimizer("eps", &Optimizer::eps, above(0), "",
+                "AdamW: added to the root of the second moment"),
+      optimizer("clip_norm", &Optimizer::clip_norm, at_least(0), "",
+                "largest global gradient norm; 0: no clipping"),
       optimizer("decay_1d", &Optimizer::decay_1d, anything(), "", "also decay norms and biases"),
       optimizer("master", &Optimizer::master, one_of({"fp32", "split", "none"}), "",
-                "fp32 value behind a bf16 or fp16 weight: beside it; its low half beside it (bf16: same bits, 2 bytes "
+                "fp32 value behind a bf16 or fp16 weight: beside it; its low half beside it (bf16: "
+                "same bits, 2 bytes "
                 "less); the weight alone (bf16). fp32 weights are their own"),
-      optimizer("moments", &Optimizer::moments, one_of({"fp32", "bf16"}), "", "storage of both moments"),
-      optimizer(
-          "rounding", &Optimizer::rounding, one_of({"nearest", "stochastic"}), "",
-          "of bf16 moments, and of weights without a master; stochastic draws depend on run.seed, step and place"),
+      optimizer("moments", &Optimizer::moments, one_of({"fp32", "bf16"}), "",
+                "storage of both moments"),
+      optimizer("rounding", &Optimizer::rounding, one_of({"nearest", "stochastic"}), "",
+                "of bf16 moments, and of weights without a master; stochastic draws depend on "
+                "run.seed, step and place"),
       optimizer("loss_scale_initial", &Optimizer::loss_scale_initial, at_least(1), "factor",
                 "fp16 only: of the loss, a power of two; halves when gradients overflow"),
-      optimizer("loss_scale_growth_interval", &Optimizer::loss_scale_growth_interval, at_least(1), "steps",
-                "fp16 only: finite ones in a row before the scale doubles"),
+      optimizer("loss_scale_growth_interval", &Optimizer::loss_scale_growth_interval, at_least(1),
+                "steps", "fp16 only: finite ones in a row before the scale doubles"),
       optimizer("loss_scale_hysteresis", &Optimizer::loss_scale_hysteresis, at_least(1), "steps",
                 "fp16 only: overflows before the scale halves for the first time after a growth"),
   };
@@ -45,13 +53,18 @@ std::vector<Field> optimizer_fields() {
 std::vector<Field> schedule_fields() {
   const auto schedule = section("schedule", &Config::schedule);
   return {
-      schedule("kind", &Schedule::kind, one_of({"constant", "linear", "cosine", "one_cycle", "plateau"}), "",
+      schedule("kind", &Schedule::kind,
+               one_of({"constant", "linear", "cosine", "one_cycle", "plateau"}), "",
                "shape of the learning rate after warm-up"),
-      schedule("max_steps", &Schedule::max_steps, at_least(1), "steps", "length of the run in optimizer steps"),
-      schedule("warmup_steps", &Schedule::warmup_steps, at_least(0), "steps", "linear rise from 0 to the peak"),
-      schedule("min_lr_ratio", &Schedule::min_lr_ratio, between(0, 1), "of the peak", "learning rate at the end"),
+      schedule("max_steps", &Schedule::max_steps, at_least(1), "steps",
+               "length of the run in optimizer steps"),
+      schedule("warmup_steps", &Schedule::warmup_steps, at_least(0), "steps",
+               "linear rise from 0 to the peak"),
+      schedule("min_lr_ratio", &Schedule::min_lr_ratio, between(0, 1), "of the peak",
+               "learning rate at the end"),
       schedule("patience", &Schedule::patience, at_least(0), "evaluations",
-               "without progress before plateau lowers the rate, or before any other kind stops; 0: never"),
+               "without progress before plateau lowers the rate, or before any other kind stops; "
+               "0: never"),
   };
 }
 
@@ -59,14 +72,19 @@ std::vector<Field> batch_fields() {
   const auto batch = section("batch", &Config::batch);
   return {
       batch("micro_batches_per_step", &Batch::micro_batches_per_step, at_least(1), "micro-batches",
-            "over all ranks; a multiple of the world size, so the run continues on any divisor of it"),
-      batch("max_tokens", &Batch::max_tokens, at_least(1), "tokens", "per micro-batch, text and vision together"),
-      batch("max_vision_tokens", &Batch::max_vision_tokens, at_least(1), "tokens", "per micro-batch"),
+            "over all ranks; a multiple of the world size, so the run continues on any divisor of "
+            "it"),
+      batch("max_tokens", &Batch::max_tokens, at_least(1), "tokens",
+            "per micro-batch, text and vision together"),
+      batch("max_vision_tokens", &Batch::max_vision_tokens, at_least(1), "tokens",
+            "per micro-batch"),
       batch("max_samples", &Batch::max_samples, at_least(1), "samples", "per micro-batch"),
   };
 }
 
-void append(std::vector<Field>& all, std::vector<Field> part) { all.insert(all.end(), part.begin(), part.end()); }
+void append(std::vector<Field>& all, std::vector<Field> part) {
+  all.insert(all.end(), part.begin(), part.end());
+}
 
 }  // namespace
 

@@ -14,10 +14,12 @@
 namespace muster::configs {
 namespace {
 
-// "Did you mean": a neighbour in the same section, else a near full name, else the same key in another section.
+// "Did you mean": a neighbour in the same section, else a near full name, else the same key in
+// another section.
 std::string suggest(const std::string& section, const std::string& key) {
   const std::string prefix = section.empty() ? "" : section + ".";
-  if (const std::string near = nearest_name(key, keys_under(section)); !near.empty()) return prefix + near;
+  if (const std::string near = nearest_name(key, keys_under(section)); !near.empty())
+    return prefix + near;
   Strings names, elsewhere;
   for (const Field& field : fields()) {
     names.push_back(field.name);
@@ -30,7 +32,8 @@ std::string suggest(const std::string& section, const std::string& key) {
 bool is_path(const std::string& key) { return key.find('.') != std::string::npos; }
 
 std::string hint(const std::string& section, const std::string& key) {
-  if (is_path(key) && (find_field(key) != nullptr || is_section(key))) return ": write sections as nested maps";
+  if (is_path(key) && (find_field(key) != nullptr || is_section(key)))
+    return ": write sections as nested maps";
   if (find_field(section) != nullptr) return ": " + section + " is one key, given whole";
   const std::string near = suggest(section, key);
   return near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near);
@@ -38,13 +41,15 @@ std::string hint(const std::string& section, const std::string& key) {
 
 std::string rule_text(const Rule& rule, const Config& config) {
   Strings got;
-  for (const std::string& key : rule.keys) got.push_back(key + " = " + to_text(find_field(key)->get(config)));
+  for (const std::string& key : rule.keys)
+    got.push_back(key + " = " + to_text(find_field(key)->get(config)));
   return fmt::format("{}, got {}", rule.statement, join(got, ", "));
 }
 
 class Loader {
  public:
-  explicit Loader(const std::filesystem::path& file) : main_(file.string()), chain_(read_chain(file, problems_)) {
+  explicit Loader(const std::filesystem::path& file)
+      : main_(file.string()), chain_(read_chain(file, problems_)) {
     for (const Source& source : chain_.sources) walk({source.file}, "", source.root);
   }
 
@@ -52,7 +57,8 @@ class Loader {
     const std::size_t equals = assignment.find('=');
     const std::string key = assignment.substr(0, equals);
     const Origin origin{.file = "", .command_line = true};
-    if (equals == std::string::npos) return complain(origin, 0, key, "expected key.path=value, got no '='");
+    if (equals == std::string::npos)
+      return complain(origin, 0, key, "expected key.path=value, got no '='");
     try {
       const std::vector<YAML::Node> parsed = YAML::LoadAll(assignment.substr(equals + 1));
       if (parsed.size() > 1) return complain(origin, 0, key, "expected one YAML value");
@@ -60,7 +66,8 @@ class Loader {
       const std::string section = dot == std::string::npos ? "" : key.substr(0, dot);
       accept(origin, 0, section, key.substr(dot + 1), parsed.empty() ? YAML::Node() : parsed[0]);
     } catch (const YAML::Exception& error) {
-      complain(origin, 0, key, fmt::format("malformed YAML: {}, got {}", error.msg, assignment.substr(equals + 1)));
+      complain(origin, 0, key,
+               fmt::format("malformed YAML: {}, got {}", error.msg, assignment.substr(equals + 1)));
     }
   }
 
@@ -83,14 +90,16 @@ class Loader {
   };
 
   void complain(const Origin& origin, int line, const std::string& key, const std::string& what) {
-    const std::string place = origin.command_line ? "--set " : fmt::format("{}:{}: ", origin.file, line);
+    const std::string place =
+        origin.command_line ? "--set " : fmt::format("{}:{}: ", origin.file, line);
     problems_.push_back(fmt::format("{}{}: {}", place, key, what));
   }
 
   // Every key of a section. The newest value of a key wins: sources come in order.
   void walk(const Origin& origin, const std::string& section, const YAML::Node& map) {
     const std::string here = section.empty() ? "file" : section;
-    for (const Complaint& complaint : duplicate_keys(map)) complain(origin, complaint.line, here, complaint.what);
+    for (const Complaint& complaint : duplicate_keys(map))
+      complain(origin, complaint.line, here, complaint.what);
     for (const auto& pair : map) {
       const int line = line_of(pair.first);
       if (!pair.first.IsScalar())
@@ -119,7 +128,8 @@ class Loader {
   }
 
   static std::string section_expected(const std::string& name, const YAML::Node& value) {
-    return fmt::format("expected a section, got {}, allowed a map of {}", spelled(value), join(keys_under(name), ", "));
+    return fmt::format("expected a section, got {}, allowed a map of {}", spelled(value),
+                       join(keys_under(name), ", "));
   }
 
   void assign(const Field& field, Config& config) {
@@ -135,7 +145,8 @@ class Loader {
     valid_.insert(field.name);
   }
 
-  // Said at the line of its section in the main file. Not said when a file of the chain is itself missing.
+  // Said at the line of its section in the main file. Not said when a file of the chain is itself
+  // missing.
   void missing(const Field& field) {
     if (!chain_.whole) return;
     int line = 1;
@@ -149,27 +160,33 @@ class Loader {
     Strings files;
     for (const Source& source : chain_.sources) files.push_back(source.file);
     complain({main_}, line, field.name,
-             fmt::format("missing key, not in {}, allowed {}; meaning: {}", join(files, " or "), allowed(field),
-                         field.meaning));
+             fmt::format("missing key, not in {}, allowed {}; meaning: {}", join(files, " or "),
+                         allowed(field), field.meaning));
   }
 
   void check(const Rule& rule, const Config& config) {
-    const bool readable = std::ranges::all_of(rule.keys, [this](const auto& key) { return valid_.contains(key); });
+    const bool readable =
+        std::ranges::all_of(rule.keys, [this](const auto& key) { return valid_.contains(key); });
     if (!readable || rule.kept(config)) return;
     const std::string& blamed = newest(rule.keys);
     const Entry& entry = entries_.at(blamed);
-    const std::string subject = entry.origin.command_line && blamed != rule.keys[0] ? rule.keys[0] + " " : "";
+    const std::string subject =
+        entry.origin.command_line && blamed != rule.keys[0] ? rule.keys[0] + " " : "";
     complain(entry.origin, line_of(entry.node), entry.origin.command_line ? blamed : rule.keys[0],
              subject + rule_text(rule, config));
   }
 
-  // Of the keys of a broken rule, the one to change: given on the command line, else in the main file, else the first.
+  // Of the keys of a broken rule, the one to change: given on the command line, else in the main
+  // file, else the first.
   const std::string& newest(const Strings& keys) const {
     const auto from = [&](auto chosen) {
-      return std::ranges::find_if(keys, [&](const auto& key) { return chosen(entries_.at(key).origin); });
+      return std::ranges::find_if(keys,
+                                  [&](const auto& key) { return chosen(entries_.at(key).origin); });
     };
-    if (const auto at = from([](const Origin& o) { return o.command_line; }); at != keys.end()) return *at;
-    if (const auto at = from([this](const Origin& o) { return o.file == main_; }); at != keys.end()) return *at;
+    if (const auto at = from([](const Origin& o) { return o.command_line; }); at != keys.end())
+      return *at;
+    if (const auto at = from([this](const Origin& o) { return o.file == main_; }); at != keys.end())
+      return *at;
     return keys[0];
   }
 

@@ -21,13 +21,17 @@ std::vector<Rule> model_rules() {
        [](C c) { return c.data.max_vision_tokens <= c.batch.max_tokens; }},
       {{"detection.hidden_size", "detection.num_heads"},
        "must be a multiple of 4 and of detection.num_heads",
-       [](C c) { return c.detection.hidden_size % 4 == 0 && c.detection.hidden_size % c.detection.num_heads == 0; }},
+       [](C c) {
+         return c.detection.hidden_size % 4 == 0 &&
+                c.detection.hidden_size % c.detection.num_heads == 0;
+       }},
   };
 }
 
 bool some_loss(C c) {
   const bool language = c.loss.lm > 0;
-  const bool head = c.loss.box_l1 > 0 || c.loss.giou > 0 || c.loss.objectness > 0 || c.loss.caption > 0;
+  const bool head =
+      c.loss.box_l1 > 0 || c.loss.giou > 0 || c.loss.objectness > 0 || c.loss.caption > 0;
   return language || (c.detection.enabled && head);
 }
 
@@ -41,10 +45,13 @@ std::vector<Rule> training_rules() {
       {{"loss.lm", "data.answer"},
        "must be 0 when data.answer is none: there is no text to learn",
        [](C c) { return c.data.answer != "none" || c.loss.lm == 0; }},
-      {{"loss.lm", "loss.box_l1", "loss.giou", "loss.objectness", "loss.caption", "detection.enabled"},
-       "must be above 0, or one of the detection losses with detection.enabled: nothing would be trained",
+      {{"loss.lm", "loss.box_l1", "loss.giou", "loss.objectness", "loss.caption",
+        "detection.enabled"},
+       "must be above 0, or one of the detection losses with detection.enabled: nothing would be "
+       "trained",
        some_loss},
-      {{"groups.model.lr", "groups.merger.lr", "groups.visual.lr", "groups.detection_head.lr", "groups.lm_head.lr"},
+      {{"groups.model.lr", "groups.merger.lr", "groups.visual.lr", "groups.detection_head.lr",
+        "groups.lm_head.lr"},
        "must be above 0, or that of another group: everything would be frozen",
        some_rate},
       {{"schedule.kind", "schedule.patience", "eval.every_steps", "data.val"},
@@ -55,7 +62,9 @@ std::vector<Rule> training_rules() {
        }},
       {{"schedule.patience", "eval.every_steps", "data.val"},
        "needs eval.every_steps >= 1 and data.val, or be 0",
-       [](C c) { return c.schedule.patience == 0 || (c.eval.every_steps >= 1 && !c.data.val.empty()); }},
+       [](C c) {
+         return c.schedule.patience == 0 || (c.eval.every_steps >= 1 && !c.data.val.empty());
+       }},
       {{"health.loss_spike_factor"},
        "must be 0 (off) or above 1",
        [](C c) { return c.health.loss_spike_factor == 0 || c.health.loss_spike_factor > 1; }},
@@ -80,9 +89,11 @@ std::vector<Rule> machine_rules() {
        "must be fp32 unless model.dtype is bf16",
        [](C c) { return c.optimizer.master == "fp32" || c.model.dtype == "bf16"; }},
       {{"optimizer.rounding", "optimizer.master", "optimizer.moments"},
-       "must be stochastic when optimizer.master is none or optimizer.moments is bf16: small changes would be lost",
+       "must be stochastic when optimizer.master is none or optimizer.moments is bf16: small "
+       "changes would be lost",
        [](C c) {
-         return c.optimizer.rounding == "stochastic" || (c.optimizer.master != "none" && c.optimizer.moments == "fp32");
+         return c.optimizer.rounding == "stochastic" ||
+                (c.optimizer.master != "none" && c.optimizer.moments == "fp32");
        }},
       {{"optimizer.loss_scale_initial"},
        "must be a power of two, so that it can be divided out exactly",
@@ -99,7 +110,8 @@ std::vector<Rule> machine_rules() {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list = model_rules();
-    for (const auto& part : {training_rules(), machine_rules()}) list.insert(list.end(), part.begin(), part.end());
+    for (const auto& part : {training_rules(), machine_rules()})
+      list.insert(list.end(), part.begin(), part.end());
     return list;
   }();
   return all;
@@ -111,7 +123,8 @@ const std::vector<Rule>& advice() {
        "should be below schedule.max_steps: the learning rate never reaches its peak",
        [](C c) { return c.schedule.warmup_steps < c.schedule.max_steps; }},
       {{"sharding.timeout_s", "launch.step_timeout_s"},
-       "should be above launch.step_timeout_s: waiting ranks give up before the launcher has found the one that hangs",
+       "should be above launch.step_timeout_s: waiting ranks give up before the launcher has found "
+       "the one that hangs",
        [](C c) { return c.sharding.timeout_s > c.launch.step_timeout_s; }},
       {{"model.dtype", "run.device"},
        "should not be fp16 on cpu: bf16 has its size and the range of fp32",

@@ -18,10 +18,12 @@ std::string nearest_sibling(const fs::path& file) {
   std::vector<std::string> names;
   std::error_code ignored;
   const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    names.push_back(entry.path().filename().string());
   std::ranges::sort(names);  // the folder's order is arbitrary
   const std::string name = nearest_name(file.filename().string(), names);
-  return name.empty() ? "" : fmt::format(" (did you mean '{}'?)", (file.parent_path() / name).string());
+  return name.empty() ? ""
+                      : fmt::format(" (did you mean '{}'?)", (file.parent_path() / name).string());
 }
 
 class ChainReader {
@@ -31,13 +33,15 @@ class ChainReader {
   // `cause`: "file:line: extends: " of the file that asks for this one, or "file: " of the first.
   void read(const fs::path& file, const std::string& cause) {
     const fs::path identity = fs::weakly_canonical(file);
-    if (std::ranges::find(open_, identity) != open_.end()) return fail(cause + "cycle: " + cycle_to(identity));
+    if (std::ranges::find(open_, identity) != open_.end())
+      return fail(cause + "cycle: " + cycle_to(identity));
     if (std::ranges::find(done_, identity) != done_.end()) return;
     const auto root = parse(file, cause);
     if (!root) return;
     open_.push_back(identity);
     for (const auto& [name, line] : extended(file, *root)) {
-      read((file.parent_path() / name).lexically_normal(), fmt::format("{}:{}: extends: ", file.string(), line));
+      read((file.parent_path() / name).lexically_normal(),
+           fmt::format("{}:{}: extends: ", file.string(), line));
     }
     open_.pop_back();
     done_.push_back(identity);
@@ -66,9 +70,11 @@ class ChainReader {
 
   std::optional<YAML::Node> parse(const fs::path& file, const std::string& cause) {
     if (!fs::exists(file))
-      return fail(fmt::format("{}no such file: {}{}", cause, file.string(), nearest_sibling(file))), std::nullopt;
+      return fail(fmt::format("{}no such file: {}{}", cause, file.string(), nearest_sibling(file))),
+             std::nullopt;
     if (fs::is_directory(file))
-      return fail(fmt::format("{}a folder, not a YAML file: {}", cause, file.string())), std::nullopt;
+      return fail(fmt::format("{}a folder, not a YAML file: {}", cause, file.string())),
+             std::nullopt;
     try {
       return only_map(file, YAML::LoadAll(read_text(file)));
     } catch (const YAML::Exception& error) {
@@ -80,15 +86,17 @@ class ChainReader {
     return std::nullopt;
   }
 
-  std::optional<YAML::Node> only_map(const fs::path& file, const std::vector<YAML::Node>& documents) {
-    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return YAML::Node(YAML::NodeType::Map);
+  std::optional<YAML::Node> only_map(const fs::path& file,
+                                     const std::vector<YAML::Node>& documents) {
+    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull()))
+      return YAML::Node(YAML::NodeType::Map);
     if (documents.size() == 1 && documents[0].IsMap()) return documents[0];
     if (documents.size() == 1) {
-      fail(fmt::format("{}:{}: expected a map of sections, got {}", file.string(), line_of(documents[0]),
-                       spelled(documents[0])));
+      fail(fmt::format("{}:{}: expected a map of sections, got {}", file.string(),
+                       line_of(documents[0]), spelled(documents[0])));
     } else {
-      fail(fmt::format("{}:{}: expected one YAML document, got {}", file.string(), line_of(documents[1]),
-                       documents.size()));
+      fail(fmt::format("{}:{}: expected one YAML document, got {}", file.string(),
+                       line_of(documents[1]), documents.size()));
     }
     return std::nullopt;
   }
@@ -98,9 +106,10 @@ class ChainReader {
     if (!value.IsDefined()) return {};
     std::vector<Extended> found;
     const auto take = [&](const YAML::Node& item) {
-      if (item.IsScalar() && !item.Scalar().empty()) return found.push_back({item.Scalar(), line_of(item)});
-      fail(fmt::format("{}:{}: extends: expected a file name or a list of them, got {}", file.string(), line_of(item),
-                       spelled(item)));
+      if (item.IsScalar() && !item.Scalar().empty())
+        return found.push_back({item.Scalar(), line_of(item)});
+      fail(fmt::format("{}:{}: extends: expected a file name or a list of them, got {}",
+                       file.string(), line_of(item), spelled(item)));
     };
     if (value.IsSequence()) {
       for (const YAML::Node& item : value) take(item);

@@ -16,7 +16,7 @@ struct Source {
 
 struct Chain {
   std::vector<Source> sources;  // what is extended comes before what extends it; each file once
-  bool whole = true;            // false: some file could not be read, so keys may only seem to be missing
+  bool whole = true;  // false: some file could not be read, so keys may only seem to be missing
 };
 
 // Problems ("file:line: what") are appended, never thrown.

@@ -22,14 +22,16 @@ std::optional<double> to_double(const std::string& text) {
   return value;
 }
 
-// Decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent form of a whole number.
+// Decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent form of
+// a whole number.
 std::optional<std::int64_t> to_int(const std::string& text) {
   constexpr double kExact = 0x1p53;
   const std::string digits = text.substr(text.starts_with('-') ? 1 : 0);
   if (digits.size() > 1 && digits[0] == '0') return std::nullopt;
   if (text.find_first_of("eE") != std::string::npos) {
     const auto number = to_double(text);
-    if (!number || std::abs(*number) > kExact || std::trunc(*number) != *number) return std::nullopt;
+    if (!number || std::abs(*number) > kExact || std::trunc(*number) != *number)
+      return std::nullopt;
     return static_cast<std::int64_t>(*number);
   }
   std::int64_t value = 0;
@@ -42,7 +44,8 @@ std::optional<std::int64_t> to_int(const std::string& text) {
 // One field's node on its way to a Value.
 class Parser {
  public:
-  Parser(const Field& field, std::vector<Complaint>& complaints) : field_(field), complaints_(complaints) {}
+  Parser(const Field& field, std::vector<Complaint>& complaints)
+      : field_(field), complaints_(complaints) {}
 
   std::optional<Value> parse(const YAML::Node& node) {
     switch (field_.kind) {
@@ -53,9 +56,11 @@ class Parser {
       case Kind::kNumber: return lift(number(node, ""));
       case Kind::kNumbers: return lift(numbers(node));
       case Kind::kIntMap:
-        return lift(map<IntMap>(node, [this](const auto& value, const auto& at) { return integer(value, at); }));
+        return lift(map<IntMap>(
+            node, [this](const auto& value, const auto& at) { return integer(value, at); }));
       case Kind::kStringMap:
-        return lift(map<StringMap>(node, [this](const auto& value, const auto& at) { return text(value, at); }));
+        return lift(map<StringMap>(
+            node, [this](const auto& value, const auto& at) { return text(value, at); }));
     }
     return std::nullopt;
   }
@@ -67,10 +72,11 @@ class Parser {
     return std::optional<Value>(std::in_place, std::in_place_type<T>, std::move(*value));
   }
 
-  std::nullopt_t refuse(const YAML::Node& node, const std::string& what, const std::string& hint = "") {
+  std::nullopt_t refuse(const YAML::Node& node, const std::string& what,
+                        const std::string& hint = "") {
     const std::string suggestion = hint.empty() ? "" : fmt::format(" (did you mean '{}'?)", hint);
-    complaints_.push_back(
-        {line_of(node), fmt::format("{}, got {}, allowed {}{}", what, spelled(node), allowed(field_), suggestion)});
+    complaints_.push_back({line_of(node), fmt::format("{}, got {}, allowed {}{}", what,
+                                                      spelled(node), allowed(field_), suggestion)});
     return std::nullopt;
   }
 
@@ -84,7 +90,8 @@ class Parser {
     if (!value) return std::nullopt;
     const Limits& limits = field_.limits;
     if (value->empty() && !limits.may_be_empty) return refuse(node, "empty");
-    if (!limits.choices.empty() && std::ranges::find(limits.choices, *value) == limits.choices.end()) {
+    if (!limits.choices.empty() &&
+        std::ranges::find(limits.choices, *value) == limits.choices.end()) {
       return refuse(node, "unknown choice", nearest_name(*value, limits.choices));
     }
     return value;
@@ -96,7 +103,8 @@ class Parser {
     if (node.size() == 0 && !field_.limits.may_be_empty) return refuse(node, "empty");
     Strings values;
     for (const YAML::Node& item : node) {
-      if (!item.IsScalar() || item.Scalar().empty()) return refuse(item, fmt::format("wrong item {}", values.size()));
+      if (!item.IsScalar() || item.Scalar().empty())
+        return refuse(item, fmt::format("wrong item {}", values.size()));
       values.push_back(item.Scalar());
     }
     return values;
@@ -106,13 +114,15 @@ class Parser {
     if (is_plain(node) && node.Scalar() == "true") return true;
     if (is_plain(node) && node.Scalar() == "false") return false;
     const Strings both = {"true", "false"};
-    return refuse(node, "expected a bool", node.IsScalar() ? nearest_name(node.Scalar(), both) : "");
+    return refuse(node, "expected a bool",
+                  node.IsScalar() ? nearest_name(node.Scalar(), both) : "");
   }
 
   std::optional<std::int64_t> integer(const YAML::Node& node, const std::string& at) {
     const auto value = is_plain(node) ? to_int(node.Scalar()) : std::nullopt;
     if (!value) return refuse(node, "expected an integer" + at);
-    if (!field_.limits.contains(static_cast<double>(*value))) return refuse(node, "out of range" + at);
+    if (!field_.limits.contains(static_cast<double>(*value)))
+      return refuse(node, "out of range" + at);
     return value;
   }
 
@@ -171,7 +181,9 @@ struct TextOf {
   std::string operator()(const std::string& value) const { return double_quoted(value); }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
-  std::string operator()(double value) const { return fmt::format("{}", value); }  // shortest that reads back exactly
+  std::string operator()(double value) const {
+    return fmt::format("{}", value);
+  }  // shortest that reads back exactly
 
   template <typename Item>
   std::string operator()(const std::vector<Item>& values) const {
@@ -182,7 +194,8 @@ struct TextOf {
   template <typename Item>
   std::string operator()(const std::map<std::string, Item>& values) const {
     Strings parts;
-    for (const auto& [name, value] : values) parts.push_back(double_quoted(name) + ": " + (*this)(value));
+    for (const auto& [name, value] : values)
+      parts.push_back(double_quoted(name) + ": " + (*this)(value));
     return "{" + join(parts, ", ") + "}";
   }
 };
@@ -208,13 +221,14 @@ std::vector<Complaint> duplicate_keys(const YAML::Node& map) {
     if (!pair.first.IsScalar()) continue;
     const auto [place, is_new] = first_line.emplace(pair.first.Scalar(), line_of(pair.first));
     if (is_new) continue;
-    found.push_back(
-        {line_of(pair.first), fmt::format("duplicate key '{}', first given on line {}", place->first, place->second)});
+    found.push_back({line_of(pair.first), fmt::format("duplicate key '{}', first given on line {}",
+                                                      place->first, place->second)});
   }
   return found;
 }
 
-std::optional<Value> parse_value(const Field& field, const YAML::Node& node, std::vector<Complaint>& complaints) {
+std::optional<Value> parse_value(const Field& field, const YAML::Node& node,
+                                 std::vector<Complaint>& complaints) {
   return Parser(field, complaints).parse(node);
 }
 

@@ -12,7 +12,8 @@
 namespace muster::configs {
 namespace {
 
-// Calls heading(depth, name, path) where a section starts and leaf(depth, key, field) for each field, in table order.
+// Calls heading(depth, name, path) where a section starts and leaf(depth, key, field) for each
+// field, in table order.
 template <typename Heading, typename Leaf>
 void walk_table(Heading heading, Leaf leaf) {
   Strings open;
@@ -43,7 +44,8 @@ std::string plain_text() {
         text += fmt::format("  {:<36} {}\n      {}\n", field.name, with_unit(field), field.meaning);
       });
   text += "\ntogether\n";
-  for (const Rule& rule : rules()) text += fmt::format("  {:<36} {}\n", rule.keys[0], rule.statement);
+  for (const Rule& rule : rules())
+    text += fmt::format("  {:<36} {}\n", rule.keys[0], rule.statement);
   return text;
 }
 
@@ -66,7 +68,8 @@ Made from the table in `configs/fields_*.cpp` by `MUSTER_UPDATE_DOCS=1 build/tes
 
 // Pipes separate columns in a Markdown table.
 std::string cell(std::string text) {
-  for (std::size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2)) text.insert(at, "\\");
+  for (std::size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2))
+    text.insert(at, "\\");
   return text;
 }
 
@@ -75,16 +78,19 @@ std::string markdown_text() {
   walk_table(
       [&](std::size_t depth, const std::string&, const std::string& path) {
         if (depth > 0) return;
-        text += fmt::format("\n## {}\n| key | allowed | unit | meaning |\n|---|---|---|---|\n", path);
+        text +=
+            fmt::format("\n## {}\n| key | allowed | unit | meaning |\n|---|---|---|---|\n", path);
       },
       [&](std::size_t, const std::string&, const Field& field) {
-        text += fmt::format("| `{}` | {} | {} | {} |\n", field.name, cell(allowed(field)), cell(field.unit),
-                            cell(field.meaning));
+        text += fmt::format("| `{}` | {} | {} | {} |\n", field.name, cell(allowed(field)),
+                            cell(field.unit), cell(field.meaning));
       });
   text += "\n## Together\nBroken, these stop the run:\n\n| key | rule |\n|---|---|\n";
-  for (const Rule& rule : rules()) text += fmt::format("| `{}` | {} |\n", rule.keys[0], cell(rule.statement));
+  for (const Rule& rule : rules())
+    text += fmt::format("| `{}` | {} |\n", rule.keys[0], cell(rule.statement));
   text += "\nBroken, these are warned about:\n\n| key | rule |\n|---|---|\n";
-  for (const Rule& rule : advice()) text += fmt::format("| `{}` | {} |\n", rule.keys[0], cell(rule.statement));
+  for (const Rule& rule : advice())
+    text += fmt::format("| `{}` | {} |\n", rule.keys[0], cell(rule.statement));
   return text;
 }
 
@@ -93,11 +99,11 @@ std::string markdown_text() {
 std::string to_yaml(const Config& config) {
   const auto indent = [](std::size_t depth) { return std::string(2 * depth, ' '); };
   std::string text;
-  walk_table(
-      [&](std::size_t depth, const std::string& name, const std::string&) { text += indent(depth) + name + ":\n"; },
-      [&](std::size_t depth, const std::string& key, const Field& field) {
-        text += fmt::format("{}{}: {}\n", indent(depth), key, to_text(field.get(config)));
-      });
+  walk_table([&](std::size_t depth, const std::string& name,
+                 const std::string&) { text += indent(depth) + name + ":\n"; },
+             [&](std::size_t depth, const std::string& key, const Field& field) {
+               text += fmt::format("{}{}: {}\n", indent(depth), key, to_text(field.get(config)));
+             });
   return text;
 }
 

@@ -14,12 +14,13 @@
 namespace muster::data {
 namespace {
 
-// A rendered chat in order: the template's own special tokens, and the text between two of them. Text is one run
-// because tokens cross from the template's words ("user\n") into the message's.
+// A rendered chat in order: the template's own special tokens, and the text between two of them.
+// Text is one run because tokens cross from the template's words ("user\n") into the message's.
 struct Run {
   enum Kind { kText, kControl, kImage } kind;
-  std::string text;                          // of a control or image run: the token
-  std::optional<std::size_t> labelled_from;  // byte from which it is what the assistant learns to write
+  std::string text;  // of a control or image run: the token
+  std::optional<std::size_t>
+      labelled_from;  // byte from which it is what the assistant learns to write
 };
 
 class Template {
@@ -48,7 +49,8 @@ class Template {
 
  private:
   void control(const char* token, bool labelled) {
-    runs_.push_back({Run::kControl, token, labelled ? std::optional<std::size_t>(0) : std::nullopt});
+    runs_.push_back(
+        {Run::kControl, token, labelled ? std::optional<std::size_t>(0) : std::nullopt});
   }
   void image() {
     control("<|vision_start|>", false);
@@ -80,7 +82,8 @@ std::vector<Run> apply_template(std::span<const Message> messages, bool add_gene
 }
 
 // A token belongs to the byte it starts at.
-void append_text(const Tokenizer& tokenizer, const Run& run, std::string_view where, ChatTokens& out) {
+void append_text(const Tokenizer& tokenizer, const Run& run, std::string_view where,
+                 ChatTokens& out) {
   std::size_t start = 0;
   for (const std::int64_t id : tokenizer.encode_user_text(run.text, where)) {
     out.input_ids.push_back(id);
@@ -89,30 +92,38 @@ void append_text(const Tokenizer& tokenizer, const Run& run, std::string_view wh
   }
 }
 
-void append_token(const Tokenizer& tokenizer, const Run& run, std::int64_t copies, std::string_view where,
-                  ChatTokens& out) {
+void append_token(const Tokenizer& tokenizer, const Run& run, std::int64_t copies,
+                  std::string_view where, ChatTokens& out) {
   const auto id = tokenizer.token_id(run.text);
-  if (!id) throw DataError(fmt::format("{}: the tokenizer has no {}, which the chat template needs", where, run.text));
+  if (!id)
+    throw DataError(
+        fmt::format("{}: the tokenizer has no {}, which the chat template needs", where, run.text));
   out.input_ids.insert(out.input_ids.end(), static_cast<std::size_t>(copies), *id);
-  out.labels.insert(out.labels.end(), static_cast<std::size_t>(copies), run.labelled_from ? *id : kIgnoreLabel);
+  out.labels.insert(out.labels.end(), static_cast<std::size_t>(copies),
+                    run.labelled_from ? *id : kIgnoreLabel);
 }
 
-void check_chat(std::span<const Message> messages, std::span<const Grid> grids, std::int64_t merge_size,
-                std::string_view where) {
+void check_chat(std::span<const Message> messages, std::span<const Grid> grids,
+                std::int64_t merge_size, std::string_view where) {
   std::size_t images = 0;
   for (const Message& message : messages) {
     if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-      throw DataError(fmt::format("{}: role \"{}\" is not system, user or assistant", where, message.role));
+      throw DataError(
+          fmt::format("{}: role \"{}\" is not system, user or assistant", where, message.role));
     }
-    images += static_cast<std::size_t>(std::ranges::count_if(message.parts, &ContentPart::is_image));
+    images +=
+        static_cast<std::size_t>(std::ranges::count_if(message.parts, &ContentPart::is_image));
   }
   if (images != grids.size()) {
-    throw DataError(fmt::format("{}: the chat shows {} images, {} were given", where, images, grids.size()));
+    throw DataError(
+        fmt::format("{}: the chat shows {} images, {} were given", where, images, grids.size()));
   }
   for (const Grid& grid : grids) {
-    if (grid.t >= 1 && grid.h >= 1 && grid.w >= 1 && grid.h % merge_size == 0 && grid.w % merge_size == 0) continue;
-    throw DataError(fmt::format("{}: a grid of {} x {} x {} patches does not divide into {} x {}", where, grid.t,
-                                grid.h, grid.w, merge_size, merge_size));
+    if (grid.t >= 1 && grid.h >= 1 && grid.w >= 1 && grid.h % merge_size == 0 &&
+        grid.w % merge_size == 0)
+      continue;
+    throw DataError(fmt::format("{}: a grid of {} x {} x {} patches does not divide into {} x {}",
+                                where, grid.t, grid.h, grid.w, merge_size, merge_size));
   }
 }
 
@@ -124,8 +135,9 @@ std::string render_chat(std::span<const Message> messages, bool add_generation_p
   return text;
 }
 
-ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const Message> messages, std::span<const Grid> grids,
-                       std::int64_t merge_size, bool add_generation_prompt, std::string_view where) {
+ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const Message> messages,
+                       std::span<const Grid> grids, std::int64_t merge_size,
+                       bool add_generation_prompt, std::string_view where) {
   check_chat(messages, grids, merge_size, where);
   ChatTokens tokens;
   std::size_t image = 0;
@@ -134,7 +146,8 @@ ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const Message> mess
       case Run::kText: append_text(tokenizer, run, where, tokens); break;
       case Run::kControl: append_token(tokenizer, run, 1, where, tokens); break;
       case Run::kImage:
-        append_token(tokenizer, run, grids[image++].patches() / (merge_size * merge_size), where, tokens);
+        append_token(tokenizer, run, grids[image++].patches() / (merge_size * merge_size), where,
+                     tokens);
         break;
     }
   }

@@ -21,20 +21,22 @@ struct Message {
   std::vector<ContentPart> parts;
 };
 
-// "You are a helpful assistant." is put first when the first message is not a system message, as the published template
-// does. A first system message without any parts leaves the system turn out.
+// "You are a helpful assistant." is put first when the first message is not a system message, as
+// the published template does. A first system message without any parts leaves the system turn out.
 std::string render_chat(std::span<const Message> messages, bool add_generation_prompt);
 
 struct ChatTokens {
   std::vector<std::int64_t> input_ids;
-  // kIgnoreLabel except the assistants' text, <|im_end|> and the newline after it. Text that starts with a newline may
-  // share its first token with the template's "assistant\n": that token has no label.
+  // kIgnoreLabel except the assistants' text, <|im_end|> and the newline after it. Text that starts
+  // with a newline may share its first token with the template's "assistant\n": that token has no
+  // label.
   std::vector<std::int64_t> labels;
 };
-// Renders, expands the k-th <|image_pad|> to grids[k].patches() / merge_size^2 copies, encodes. Throws DataError
-// (naming `where`) when images and grids differ in number, a role is not system, user or assistant, or a message's text
-// holds a special token.
-ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const Message> messages, std::span<const Grid> grids,
-                       std::int64_t merge_size, bool add_generation_prompt, std::string_view where);
+// Renders, expands the k-th <|image_pad|> to grids[k].patches() / merge_size^2 copies, encodes.
+// Throws DataError (naming `where`) when images and grids differ in number, a role is not system,
+// user or assistant, or a message's text holds a special token.
+ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const Message> messages,
+                       std::span<const Grid> grids, std::int64_t merge_size,
+                       bool add_generation_prompt, std::string_view where);
 
 }  // namespace muster::data

@@ -1,5 +1,5 @@
-// One sample -> model inputs. Lengths and denominators are known without decoding the image, which is what the
-// sampler's plan is made of.
+// One sample -> model inputs. Lengths and denominators are known without decoding the image, which
+// is what the sampler's plan is made of.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ struct ImagePlan {
   bool dropped = false, shrunk = false;
 };
 // Throws DataError naming `where` when the image cannot be resized (aspect ratio).
-ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOptions& options, const std::string& where);
+ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOptions& options,
+                     const std::string& where);
 
 struct EncodedSample {
   ChatTokens text;
@@ -57,21 +58,27 @@ class SampleEncoder {
 
   SampleSize measure(const Sample& sample) const;  // thread-safe, no image access
   // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
-  MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples, bool with_answer) const;
+  MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples,
+                    bool with_answer) const;
   // Text alone, the assistant's turn open.
   MicroBatch encode_prompt(const std::string& prompt) const;
   // Loose images, a sample each, the assistant's turns open.
   MicroBatch encode_images(const std::vector<NamedImage>& images) const;
-  MicroBatch encode_image(const Image& image, const std::string& name) const { return encode_images({{&image, name}}); }
+  MicroBatch encode_image(const Image& image, const std::string& name) const {
+    return encode_images({{&image, name}});
+  }
 
   const EncodeOptions& options() const { return options_; }
 
  private:
   EncodedSample encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
-  // Likewise, and refuses what must not reach the model: too many vision tokens, ids outside the vocabulary.
-  EncodedSample encode_for_model(const Sample& sample, bool with_answer, const std::string& where) const;
+  // Likewise, and refuses what must not reach the model: too many vision tokens, ids outside the
+  // vocabulary.
+  EncodedSample encode_for_model(const Sample& sample, bool with_answer,
+                                 const std::string& where) const;
   std::string answer_text(const Sample& sample, const ImagePlan& image) const;
-  ImageTargets targets(const Sample& sample, const ClassMap& classes, const std::string& where) const;
+  ImageTargets targets(const Sample& sample, const ClassMap& classes,
+                       const std::string& where) const;
   void check_ids(const std::vector<std::int64_t>& ids, const std::string& where) const;
 
   const Tokenizer& tokenizer_;

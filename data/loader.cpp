@@ -32,7 +32,8 @@ struct Result {
 
 }  // namespace
 
-// Workers take jobs in order and leave results by number, so what comes out does not depend on who was faster.
+// Workers take jobs in order and leave results by number, so what comes out does not depend on who
+// was faster.
 struct Loader::Impl {
   const Pack& pack;
   const SampleEncoder& encoder;
@@ -45,14 +46,15 @@ struct Loader::Impl {
   Cursor ahead;                         // the step jobs are handed out from
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
-  std::map<std::int64_t, Result> results;   // by job number
-  std::map<std::int64_t, EpochPlan> plans;  // by epoch: the one being consumed and those being prefetched
+  std::map<std::int64_t, Result> results;  // by job number
+  std::map<std::int64_t, EpochPlan>
+      plans;  // by epoch: the one being consumed and those being prefetched
   double waited_s = 0;
   bool stopping = false;
   std::vector<std::jthread> workers;  // last: joined before the rest goes
 
-  Impl(const Pack& p, const SampleEncoder& e, const Sampler& s, const SamplerOptions& options, int r, int n,
-       int ahead_limit, Cursor start)
+  Impl(const Pack& p, const SampleEncoder& e, const Sampler& s, const SamplerOptions& options,
+       int r, int n, int ahead_limit, Cursor start)
       : pack(p),
         encoder(e),
         sampler(s),
@@ -63,19 +65,23 @@ struct Loader::Impl {
         cursor(start) {
     if (world_size < 1 || group % world_size != 0)
       throw ConfigError(
-          fmt::format("batch.micro_batches_per_step = {} is not a multiple of the {} ranks", group, world_size));
+          fmt::format("batch.micro_batches_per_step = {} is not a multiple of the {} ranks", group,
+                      world_size));
     TORCH_CHECK(rank >= 0 && rank < world_size, "rank ", rank, " of ", world_size);
     if (cursor.epoch < 0 || cursor.step_in_epoch < 0 || cursor.step_in_epoch > steps(cursor.epoch))
-      throw DataError(fmt::format(
-          "cannot continue at step {} of epoch {}, which has {} steps: the pack, the seed or the batch budgets "
-          "are not those of the checkpoint",
-          cursor.step_in_epoch, cursor.epoch, steps(cursor.epoch)));
+      throw DataError(
+          fmt::format("cannot continue at step {} of epoch {}, which has {} steps: the pack, the "
+                      "seed or the batch budgets "
+                      "are not those of the checkpoint",
+                      cursor.step_in_epoch, cursor.epoch, steps(cursor.epoch)));
     roll_over(cursor);
     ahead = cursor;
   }
 
   std::int64_t turns() const { return group / world_size; }
-  std::int64_t steps(std::int64_t epoch) { return static_cast<std::int64_t>(plan(epoch)->size()) / group; }
+  std::int64_t steps(std::int64_t epoch) {
+    return static_cast<std::int64_t>(plan(epoch)->size()) / group;
+  }
 
   EpochPlan plan(std::int64_t epoch) {
     EpochPlan& entry = plans[epoch];
@@ -88,7 +94,8 @@ struct Loader::Impl {
   }
 
   Job take_job() {
-    Job job{handed_out++, plan(ahead.epoch), ahead.step_in_epoch * group + ahead_turn * world_size + rank};
+    Job job{handed_out++, plan(ahead.epoch),
+            ahead.step_in_epoch * group + ahead_turn * world_size + rank};
     if (++ahead_turn == turns()) {
       ahead_turn = 0;
       ++ahead.step_in_epoch;
@@ -101,7 +108,8 @@ struct Loader::Impl {
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[static_cast<std::size_t>(job.index)];
     try {
-      if (!plan_entry.samples.empty()) result.batch = encoder.encode(pack, plan_entry.samples, true);
+      if (!plan_entry.samples.empty())
+        result.batch = encoder.encode(pack, plan_entry.samples, true);
       result.batch.index = job.index;
       TORCH_CHECK(result.batch.denominators == plan_entry.denominators, "micro-batch ", job.index,
                   " differs from its plan");
@@ -138,10 +146,13 @@ struct Loader::Impl {
   }
 };
 
-Loader::Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler, SamplerOptions options, int rank,
-               int world_size, int threads, int prefetch, Cursor start)
-    : impl_(std::make_unique<Impl>(pack, encoder, sampler, options, rank, world_size, prefetch, start)) {
-  for (int i = 0; i < std::max(1, threads); ++i) impl_->workers.emplace_back([impl = impl_.get()] { impl->work(); });
+Loader::Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
+               SamplerOptions options, int rank, int world_size, int threads, int prefetch,
+               Cursor start)
+    : impl_(std::make_unique<Impl>(pack, encoder, sampler, options, rank, world_size, prefetch,
+                                   start)) {
+  for (int i = 0; i < std::max(1, threads); ++i)
+    impl_->workers.emplace_back([impl = impl_.get()] { impl->work(); });
 }
 
 Loader::~Loader() {

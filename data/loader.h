@@ -1,4 +1,5 @@
-// Worker threads that decode and encode ahead of the training loop. Order and content never depend on the number of threads.
+// Worker threads that decode and encode ahead of the training loop. Order and content never depend
+// on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +23,17 @@ struct StepBatches {
 
 class Loader {
  public:
-  // Starts `threads` workers (>= 1) that stay at most `prefetch` micro-batches ahead. References must outlive it.
-  Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler, SamplerOptions options, int rank,
-         int world_size, int threads, int prefetch, Cursor start);
+  // Starts `threads` workers (>= 1) that stay at most `prefetch` micro-batches ahead. References
+  // must outlive it.
+  Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
+         SamplerOptions options, int rank, int world_size, int threads, int prefetch, Cursor start);
   ~Loader();
 
-  // Blocks for this rank's share of the next step; rolls over epochs. A worker's DataError is thrown here.
+  // Blocks for this rank's share of the next step; rolls over epochs. A worker's DataError is
+  // thrown here.
   StepBatches next_step();
-  double seconds_waited() const;          // total time next_step() was blocked: "the loader is the bottleneck"
+  double seconds_waited()
+      const;  // total time next_step() was blocked: "the loader is the bottleneck"
 
  private:
   struct Impl;

@@ -13,7 +13,8 @@ namespace {
 
 void check_options(const SamplerOptions& options) {
   const auto positive = [](const char* key, std::int64_t value) {
-    if (value <= 0) throw ConfigError(fmt::format("batch.{} is {}; at least 1 is needed", key, value));
+    if (value <= 0)
+      throw ConfigError(fmt::format("batch.{} is {}; at least 1 is needed", key, value));
   };
   positive("micro_batches_per_step", options.micro_batches_per_step);
   positive("max_tokens", options.max_tokens);
@@ -36,18 +37,21 @@ void append(MicroBatchPlan& plan, std::int64_t index, const SampleSize& sample) 
 
 }  // namespace
 
-Sampler::Sampler(std::vector<SampleSize> sizes, SamplerOptions options) : sizes_(std::move(sizes)), options_(options) {
+Sampler::Sampler(std::vector<SampleSize> sizes, SamplerOptions options)
+    : sizes_(std::move(sizes)), options_(options) {
   check_options(options_);
   for (std::size_t i = 0; i < sizes_.size(); ++i) {
     if (sizes_[i].dropped || fits({}, sizes_[i], options_)) continue;
-    throw DataError(fmt::format(
-        "sample {} of the pack has {} tokens, {} of them vision, and fits no micro-batch (batch.max_tokens = {}, "
-        "batch.max_vision_tokens = {}): raise the budget",
-        i, sizes_[i].tokens, sizes_[i].vision_tokens, options_.max_tokens, options_.max_vision_tokens));
+    throw DataError(
+        fmt::format("sample {} of the pack has {} tokens, {} of them vision, and fits no "
+                    "micro-batch (batch.max_tokens = {}, "
+                    "batch.max_vision_tokens = {}): raise the budget",
+                    i, sizes_[i].tokens, sizes_[i].vision_tokens, options_.max_tokens,
+                    options_.max_vision_tokens));
   }
   if (dropped() == static_cast<std::int64_t>(sizes_.size()))
-    throw DataError(
-        fmt::format("no sample to train on: {} in the pack, all over the vision-token budget", sizes_.size()));
+    throw DataError(fmt::format(
+        "no sample to train on: {} in the pack, all over the vision-token budget", sizes_.size()));
 }
 
 std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch) const {
@@ -61,7 +65,8 @@ std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch) const {
     if (list.empty() || !fits(list.back(), sample, options_)) list.emplace_back();
     append(list.back(), index, sample);
   }
-  // Empty ones come last: dealt out in turn, they leave any two ranks at most one real micro-batch apart.
+  // Empty ones come last: dealt out in turn, they leave any two ranks at most one real micro-batch
+  // apart.
   const auto group = static_cast<std::size_t>(options_.micro_batches_per_step);
   list.resize((list.size() + group - 1) / group * group);
   return list;
@@ -72,7 +77,8 @@ std::int64_t Sampler::steps(std::int64_t epoch_index) const {
 }
 
 std::int64_t Sampler::dropped() const {
-  return std::count_if(sizes_.begin(), sizes_.end(), [](const SampleSize& size) { return size.dropped; });
+  return std::count_if(sizes_.begin(), sizes_.end(),
+                       [](const SampleSize& size) { return size.dropped; });
 }
 
 }  // namespace muster::data

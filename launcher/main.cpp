@@ -13,8 +13,10 @@
 int main(int argc, char** argv) {
   using namespace muster;
   use_tensor_memory();
-  CLI::App app{"muster: fine-tunes a Qwen2.5-VL-style detector on many GPUs, and explains itself when it fails",
-               "muster"};
+  CLI::App app{
+      "muster: fine-tunes a Qwen2.5-VL-style detector on many GPUs, and explains itself when it "
+      "fails",
+      "muster"};
   app.set_version_flag("--version", MUSTER_VERSION);
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};

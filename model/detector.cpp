@@ -21,7 +21,8 @@ struct Detector::Impl {
   bool training = true;
 
   bool needs_language(const MicroBatch& batch) const {
-    return config.use_language || (batch.labels.defined() && batch.labels.ne(kIgnoreLabel).any().item<bool>());
+    return config.use_language ||
+           (batch.labels.defined() && batch.labels.ne(kIgnoreLabel).any().item<bool>());
   }
 
   // Without language only the vision tower runs.
@@ -35,9 +36,10 @@ struct Detector::Impl {
     if (gate) gate("detection_head.");
     at::Tensor language;
     if (config.use_language) {
-      const at::Tensor places = batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
-      language =
-          seen.hidden.index_select(0, upload(places, seen.hidden.device()));  // [merged tokens, hidden], in image order
+      const at::Tensor places =
+          batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
+      language = seen.hidden.index_select(
+          0, upload(places, seen.hidden.device()));  // [merged tokens, hidden], in image order
     }
     return head.forward(seen.image_embeds, language, layout, denoising);
   }
@@ -64,7 +66,8 @@ void sort_by_score(std::vector<Detection>& detections) {
                    [](const auto& a, const auto& b) { return a.score > b.score; });
 }
 
-std::vector<std::int64_t> real_rows(const HeadOutput& output) {  // of [images * queries], padding left out
+std::vector<std::int64_t> real_rows(
+    const HeadOutput& output) {  // of [images * queries], padding left out
   std::vector<std::int64_t> rows;
   for (std::size_t image = 0; image < output.counts.size(); ++image) {
     for (std::int64_t query = 0; query < output.counts[image]; ++query) {
@@ -80,10 +83,11 @@ Detector::Detector() = default;
 Detector::~Detector() = default;
 Detector::Detector(Detector&&) noexcept = default;
 
-Detector Detector::create(QwenVL backbone, const HeadConfig& head, std::int64_t caption_end_token, std::uint64_t seed) {
+Detector Detector::create(QwenVL backbone, const HeadConfig& head, std::int64_t caption_end_token,
+                          std::uint64_t seed) {
   const at::Tensor& embedding = backbone.token_embedding();
-  DetectionHead made(head, backbone.config().text.hidden_size, caption_end_token, seed, embedding.scalar_type(),
-                     embedding.device());
+  DetectionHead made(head, backbone.config().text.hidden_size, caption_end_token, seed,
+                     embedding.scalar_type(), embedding.device());
   Detector detector;
   detector.impl_ = std::make_unique<Impl>(Impl{std::move(backbone), head, std::move(made), {}});
   return detector;
@@ -95,33 +99,41 @@ std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOpti
   const QwenOutput seen = impl_->run_backbone(batch);
   std::vector<LossTerm> terms;
   if (batch.labels.defined() && seen.hidden.defined()) {
-    terms.push_back({"lm", impl_->backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
+    terms.push_back(
+        {"lm", impl_->backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
   }
   if (!batch.pixel_values.defined() || !options.detection) return terms;
   TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
-              "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0), " images");
-  const DenoisingQueries denoising =
-      make_denoising(batch.targets, impl_->config.denoising_groups, impl_->config.denoising_box_noise, noise_seed);
+              "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
+              " images");
+  const DenoisingQueries denoising = make_denoising(batch.targets, impl_->config.denoising_groups,
+                                                    impl_->config.denoising_box_noise, noise_seed);
   const HeadOutput output = impl_->run_head(batch, seen, impl_->layout(batch), denoising);
-  for (LossTerm& term :
-       impl_->head.loss(output, batch.targets, denoising, options, impl_->backbone.token_embedding())) {
+  for (LossTerm& term : impl_->head.loss(output, batch.targets, denoising, options,
+                                         impl_->backbone.token_embedding())) {
     terms.push_back(std::move(term));
   }
   return terms;
 }
 
 std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) const {
-  TORCH_CHECK(!impl_->training, "Detector::detect in training mode: call set_training(false) first");
+  TORCH_CHECK(!impl_->training,
+              "Detector::detect in training mode: call set_training(false) first");
   TORCH_CHECK(batch.pixel_values.defined(), "Detector::detect: the batch has no image");
   TORCH_CHECK(static_cast<std::int64_t>(batch.image_sizes.size()) == batch.grid_thw.size(0),
-              "Detector::detect: ", batch.image_sizes.size(), " image sizes for ", batch.grid_thw.size(0), " images");
+              "Detector::detect: ", batch.image_sizes.size(), " image sizes for ",
+              batch.grid_thw.size(0), " images");
   const at::NoGradGuard no_grad;
-  const HeadOutput output = impl_->run_head(batch, impl_->run_backbone(batch), impl_->layout(batch), {});
+  const HeadOutput output =
+      impl_->run_head(batch, impl_->run_backbone(batch), impl_->layout(batch), {});
   const LayerOutput& last = output.layers.back();
   const std::vector<std::int64_t> rows = real_rows(output);
-  const at::Tensor states = last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
-  const std::vector<DecodedCaption> captions = impl_->head.captions().decode(states, impl_->backbone.token_embedding());
-  const at::Tensor boxes = last.boxes.cpu().contiguous(), scores = last.logits.sigmoid().cpu().contiguous();
+  const at::Tensor states =
+      last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
+  const std::vector<DecodedCaption> captions =
+      impl_->head.captions().decode(states, impl_->backbone.token_embedding());
+  const at::Tensor boxes = last.boxes.cpu().contiguous(),
+                   scores = last.logits.sigmoid().cpu().contiguous();
 
   std::vector<std::vector<Detection>> images(batch.image_sizes.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -129,7 +141,8 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
     const auto image = static_cast<std::size_t>(rows[i] / output.queries);
     const auto caption_probability = static_cast<float>(std::exp(captions[i].log_probability));
     images[image].push_back({pixel_box({box[0], box[1], box[2], box[3]}, batch.image_sizes[image]),
-                             scores.const_data_ptr<float>()[rows[i]] * caption_probability, captions[i].ids});
+                             scores.const_data_ptr<float>()[rows[i]] * caption_probability,
+                             captions[i].ids});
   }
   for (std::vector<Detection>& detections : images) sort_by_score(detections);
   return images;

@@ -1,5 +1,6 @@
-// The one place collectives are issued from: jobs run in the order they are posted, on a worker thread (overlap) or at
-// once in the caller. After a job throws, the ones behind it are dropped and every later call throws that error.
+// The one place collectives are issued from: jobs run in the order they are posted, on a worker
+// thread (overlap) or at once in the caller. After a job throws, the ones behind it are dropped and
+// every later call throws that error.
 #pragma once
 
 #include <condition_variable>

@@ -14,15 +14,17 @@ CudaLibrary open_library() {
   const std::filesystem::path beside =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libmuster_cuda.so";
   const std::string name = std::filesystem::exists(beside) ? beside.string() : "libmuster_cuda.so";
-  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);  // never closed: CUDA does not survive that
+  void* library =
+      ::dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);  // never closed: CUDA does not survive that
   if (library == nullptr) {
-    throw PreflightError(
-        fmt::format("run.device is cuda and {} does not load: {}. Build it with ./run build --cuda, or set "
-                    "run.device: cpu (eval and predict: --device cpu)",
-                    name, ::dlerror()));
+    throw PreflightError(fmt::format(
+        "run.device is cuda and {} does not load: {}. Build it with ./run build --cuda, or set "
+        "run.device: cpu (eval and predict: --device cpu)",
+        name, ::dlerror()));
   }
   const auto open = reinterpret_cast<CudaLibrary (*)()>(::dlsym(library, "muster_cuda_open"));
-  if (open == nullptr) throw PreflightError(fmt::format("{} is not of this version of muster: rebuild it", name));
+  if (open == nullptr)
+    throw PreflightError(fmt::format("{} is not of this version of muster: rebuild it", name));
   return open();
 }
 

@@ -17,8 +17,9 @@ struct DeviceMemory {
 };
 
 struct CudaLibrary {
-  // Gives the calling thread and all tensors from now on the GPU of this local rank; before the first tensor there.
-  // `deterministic`: the same work gives the same bits, run after run. PreflightError when there is no such GPU.
+  // Gives the calling thread and all tensors from now on the GPU of this local rank; before the
+  // first tensor there. `deterministic`: the same work gives the same bits, run after run.
+  // PreflightError when there is no such GPU.
   void (*use_device)(int local_rank, bool deterministic);
   // On the device in use. [C] CollectiveError when the ranks do not find each other.
   std::unique_ptr<Collective> (*make_nccl)(const std::string& host, int port, int rank, int size,
@@ -26,8 +27,8 @@ struct CudaLibrary {
   DeviceMemory (*device_memory)();
 };
 
-// Looks beside the executable, then where the loader looks. Throws PreflightError with what to do: this build has no
-// CUDA part (./run build --cuda), or the driver's libraries are missing.
+// Looks beside the executable, then where the loader looks. Throws PreflightError with what to do:
+// this build has no CUDA part (./run build --cuda), or the driver's libraries are missing.
 const CudaLibrary& load_cuda_library();
 
 }  // namespace muster::sharding

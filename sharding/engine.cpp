@@ -12,19 +12,20 @@
 #include "base/log.h"
 #include "base/tensors/tensor_memory.h"
 #include "sharding/engine_core.h"
-#include "sharding/kernels/exact_sum.h"
 #include "sharding/grad_reducer.h"
-#include "sharding/plan/memory_plan.h"
+#include "sharding/kernels/exact_sum.h"
 #include "sharding/optimizer_state.h"
 #include "sharding/param_gather.h"
+#include "sharding/plan/memory_plan.h"
 #include "sharding/state/shard_store.h"
 #include "sharding/step_consensus.h"
 
 namespace muster::sharding {
 namespace {
 
-// [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's values win. Ranks of one
-// machine can share the buffer: nobody reads parameters between consensus() and the gates of the next forward.
+// [C] Parameters move into one buffer; their tensors stay what they are and alias it. Rank 0's
+// values win. Ranks of one machine can share the buffer: nobody reads parameters between
+// consensus() and the gates of the next forward.
 at::Tensor make_flat(EngineCore& core) {
   const c10::NoGradGuard no_grad;
   at::Tensor flat = core.shared(core.layout.padded_elements(), core.param_type());
@@ -63,7 +64,9 @@ struct ZeroEngine::Impl {
   Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
   ~Impl() { core.queue.close(); }  // jobs use the members below
 
-  std::int64_t num_groups() const { return static_cast<std::int64_t>(core.registry.groups().size()); }
+  std::int64_t num_groups() const {
+    return static_cast<std::int64_t>(core.registry.groups().size());
+  }
   void measure(int window);
   void update(const Segment& segment, double lr, double scale);
   std::vector<Segment> segments_of(std::string_view name, const Slot*& slot) const;
@@ -72,7 +75,7 @@ struct ZeroEngine::Impl {
 
   EngineCore core;
   std::string layout_text;
-  at::Tensor flat;                             // [padded elements] in the parameters' dtype: their memory
+  at::Tensor flat;  // [padded elements] in the parameters' dtype: their memory
   std::vector<std::vector<Segment>> segments;  // per window: what this rank owns
   OptimizerState state;
   LossScaler scaler;
@@ -81,7 +84,7 @@ struct ZeroEngine::Impl {
   GradReducer reducer;
   ParamGather gather;
   std::vector<std::int64_t> param_steps;  // per parameter: updates it got, the same on all ranks
-  std::vector<std::int64_t> used;         // per parameter: ranks with a gradient, as agreed for this step
+  std::vector<std::int64_t> used;  // per parameter: ranks with a gradient, as agreed for this step
   std::int64_t steps_taken = 0;
   TransientBytes step_peak;
 };
@@ -92,13 +95,15 @@ static EngineCore& checked_layout(EngineCore& core, std::string& text) {
   return core;
 }
 
-ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options)
+ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> collective,
+                       EngineOptions options)
     : core(std::move(registry), std::move(collective), std::move(options)),
       flat(make_flat(checked_layout(core, layout_text))),
       segments(static_cast<std::size_t>(core.layout.num_windows())),
       state(core, flat),
       scaler(core.param_type() == at::kHalf ? LossScaler(core.options.loss_scale) : LossScaler()),
-      limbs(core.zeros(num_groups() * ExactSum::kLimbs, at::kLong).view({num_groups(), ExactSum::kLimbs})),
+      limbs(core.zeros(num_groups() * ExactSum::kLimbs, at::kLong)
+                .view({num_groups(), ExactSum::kLimbs})),
       bad_sums(core.zeros(core.num_params(), at::kByte)),
       reducer(core, [this](int window) { measure(window); }),
       gather(core, flat),
@@ -111,16 +116,16 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
 // Of a window that is reduced for this step: while it is in a cache.
 void ZeroEngine::Impl::measure(int window) {
   for (const Segment& s : segments[static_cast<std::size_t>(window)]) {
-    core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count), limbs[core.param(s.param).group],
-                              bad_sums.narrow(0, s.param, 1));
+    core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count),
+                              limbs[core.param(s.param).group], bad_sums.narrow(0, s.param, 1));
   }
 }
 
 void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
   const Param& param = core.param(s.param);
   const EngineOptions& options = core.options;
-  const Betas betas =
-      core.registry.groups()[static_cast<std::size_t>(param.group)].betas.value_or(Betas{options.beta1, options.beta2});
+  const Betas betas = core.registry.groups()[static_cast<std::size_t>(param.group)].betas.value_or(
+      Betas{options.beta1, options.beta2});
   AdamWRun run = state.run(s);
   run.gradient = reducer.shard().narrow(0, s.shard_begin, s.count);
   run.stochastic = options.stochastic_rounding;
@@ -140,7 +145,8 @@ std::vector<Segment> ZeroEngine::Impl::segments_of(std::string_view name, const 
   std::vector<Segment> owned;
   for (int p = 0; p < core.num_params(); ++p) {
     const Param& param = core.param(p);
-    if (param.name != name && std::find(param.aliases.begin(), param.aliases.end(), name) == param.aliases.end())
+    if (param.name != name &&
+        std::find(param.aliases.begin(), param.aliases.end(), name) == param.aliases.end())
       continue;
     slot = &core.space.of_param(p);
     for (const std::vector<Segment>& window : segments) {
@@ -158,7 +164,8 @@ void ZeroEngine::Impl::gather_all() {
 }
 
 // [C] Reads this rank's part; when any rank fails, all do.
-LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::path>& files, ShardTensors& tensors) {
+LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::path>& files,
+                                          ShardTensors& tensors) {
   std::vector<std::vector<std::string>> names;
   for (const Param& param : core.registry.trainable()) {
     names.push_back({param.name});
@@ -177,12 +184,14 @@ LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::pat
   if (failure != nullptr) std::rethrow_exception(failure);
   const auto first = std::find(failed.begin(), failed.end(), 1);
   if (first == failed.end()) return loaded;
-  throw CheckpointError(
-      fmt::format("rank {} could not read the optimizer shards; its log says why", first - failed.begin()));
+  throw CheckpointError(fmt::format("rank {} could not read the optimizer shards; its log says why",
+                                    first - failed.begin()));
 }
 
-ZeroEngine::ZeroEngine(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options)
-    : impl_(std::make_unique<Impl>(std::move(registry), std::move(collective), std::move(options))) {}
+ZeroEngine::ZeroEngine(ParamRegistry registry, std::shared_ptr<Collective> collective,
+                       EngineOptions options)
+    : impl_(
+          std::make_unique<Impl>(std::move(registry), std::move(collective), std::move(options))) {}
 ZeroEngine::~ZeroEngine() = default;
 
 void ZeroEngine::backward(const at::Tensor& loss, bool last) {
@@ -195,19 +204,19 @@ void ZeroEngine::backward(const at::Tensor& loss, bool last) {
   impl_->reducer.finish();
 }
 
-StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts, std::span<const double> values,
-                                  bool stop_requested) {
+StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts,
+                                  std::span<const double> values, bool stop_requested) {
   Impl& my = *impl_;
   my.reducer.complete();
   const at::Tensor host_limbs = my.limbs.cpu();
-  AgreedStep agreed = agree(
-      my.core, {.bad_gradient = first_set(my.reducer.nonfinite()),
-                .bad_sum = first_set(my.bad_sums),
-                .used = my.reducer.used(),
-                .limbs = {host_limbs.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(host_limbs.numel())},
-                .counts = counts,
-                .values = values,
-                .stop = stop_requested});
+  AgreedStep agreed = agree(my.core, {.bad_gradient = first_set(my.reducer.nonfinite()),
+                                      .bad_sum = first_set(my.bad_sums),
+                                      .used = my.reducer.used(),
+                                      .limbs = {host_limbs.const_data_ptr<std::int64_t>(),
+                                                static_cast<std::size_t>(host_limbs.numel())},
+                                      .counts = counts,
+                                      .values = values,
+                                      .stop = stop_requested});
   my.used = std::move(agreed.used);
   StepVerdict& verdict = agreed.verdict;
   verdict.loss_scale = my.scaler.scale();
@@ -224,12 +233,14 @@ static double clip_scale(double clip_norm, double grad_norm) {
 
 void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
   Impl& my = *impl_;
-  TORCH_CHECK(lr.size() == my.core.registry.groups().size(), "step: ", lr.size(), " learning rates for ",
-              my.core.registry.groups().size(), " groups");
+  TORCH_CHECK(lr.size() == my.core.registry.groups().size(), "step: ", lr.size(),
+              " learning rates for ", my.core.registry.groups().size(), " groups");
   TORCH_CHECK(verdict.finite, "step: the verdict is not finite, call skip_step()");
   TORCH_CHECK(!my.used.empty(), "step: consensus() must come first");
-  const double scale = clip_scale(my.core.options.clip_norm, verdict.grad_norm) / verdict.loss_scale;
-  for (std::size_t p = 0; p < my.param_steps.size(); ++p) my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
+  const double scale =
+      clip_scale(my.core.options.clip_norm, verdict.grad_norm) / verdict.loss_scale;
+  for (std::size_t p = 0; p < my.param_steps.size(); ++p)
+    my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
   for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
     for (const Segment& segment : my.segments[static_cast<std::size_t>(w)]) {
       const int group = my.core.param(segment.param).group;
@@ -251,7 +262,8 @@ void ZeroEngine::skip_step() {
 
 std::int64_t ZeroEngine::empty_partition_cache(bool trim_host) {
   Impl& my = *impl_;
-  const std::int64_t released = my.reducer.staging_bytes() + drop_gradients(my.core.registry.trainable()) +
+  const std::int64_t released = my.reducer.staging_bytes() +
+                                drop_gradients(my.core.registry.trainable()) +
                                 drop_gradients(my.core.registry.frozen());
   my.reducer.release_staging();
   my.step_peak = my.core.ledger->peak();
@@ -295,7 +307,9 @@ TransientBytes ZeroEngine::step_peak() const { return impl_->step_peak; }
 const ParamRegistry& ZeroEngine::registry() const { return impl_->core.registry; }
 const Collective& ZeroEngine::collective() const { return *impl_->core.collective; }
 std::int64_t ZeroEngine::steps_taken() const { return impl_->steps_taken; }
-std::string ZeroEngine::layout_hash() const { return xxh128(std::as_bytes(std::span(impl_->layout_text))); }
+std::string ZeroEngine::layout_hash() const {
+  return xxh128(std::as_bytes(std::span(impl_->layout_text)));
+}
 
 std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
   auto snapshot = std::make_shared<Snapshot>();
@@ -306,7 +320,8 @@ std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
                       .param_steps = impl_->param_steps,
                       .loss_scale = impl_->scaler.state()};
   snapshot->tensors = impl_->state.export_shard();
-  for (at::Tensor* tensor : {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
+  for (at::Tensor* tensor :
+       {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
     *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
   }
   return snapshot;
@@ -339,12 +354,14 @@ static at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
   const at::Tensor all = mine.clone();
   const std::span<float> values(all.data_ptr<float>(), static_cast<std::size_t>(all.numel()));
   for (std::int64_t begin = 0; begin < all.numel(); begin += kChunk) {
-    const auto part = values.subspan(static_cast<std::size_t>(begin),
-                                     static_cast<std::size_t>(std::min(kChunk, all.numel() - begin)));
+    const auto part =
+        values.subspan(static_cast<std::size_t>(begin),
+                       static_cast<std::size_t>(std::min(kChunk, all.numel() - begin)));
     std::vector<std::int64_t> bits;
     for (const float value : part) bits.push_back(std::bit_cast<std::int32_t>(value));
     core.queue.run([&] { core.collective->all_reduce_sum(bits); });
-    for (std::size_t i = 0; i < part.size(); ++i) part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
+    for (std::size_t i = 0; i < part.size(); ++i)
+      part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
   }
   return all;
 }
@@ -356,9 +373,10 @@ at::Tensor ZeroEngine::full(std::string_view name, StateKind kind) {
   const std::vector<Segment> owned = my.segments_of(name, slot);
   at::Tensor mine = at::zeros({slot->numel}, at::kFloat);
   for (const Segment& s : owned) {
-    const at::Tensor values = kind == StateKind::kGradient
-                                  ? my.reducer.shard().narrow(0, s.shard_begin, s.count).cpu() / my.scaler.scale()
-                                  : my.state.read(s, kind);
+    const at::Tensor values =
+        kind == StateKind::kGradient
+            ? my.reducer.shard().narrow(0, s.shard_begin, s.count).cpu() / my.scaler.scale()
+            : my.state.read(s, kind);
     mine.narrow(0, s.param_begin, s.count).copy_(values);
   }
   return sum_of_owners(my.core, mine).view(slot->shape);

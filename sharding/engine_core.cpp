@@ -13,23 +13,27 @@ std::int64_t wire_bytes(WireDtype wire) { return wire == WireDtype::kFloat32 ? 4
 
 EngineOptions checked(EngineOptions options) {
   if (options.bucket_bytes <= 0) throw ConfigError("sharding.bucket_bytes must be positive");
-  if (options.accumulation_budget_bytes < 0) throw ConfigError("sharding.accumulation_budget_bytes must be 0 or more");
+  if (options.accumulation_budget_bytes < 0)
+    throw ConfigError("sharding.accumulation_budget_bytes must be 0 or more");
   return options;
 }
 
 ParamRegistry checked(ParamRegistry registry) {
-  if (registry.trainable().empty()) throw ConfigError("no parameter is trainable: every group has lr 0");
+  if (registry.trainable().empty())
+    throw ConfigError("no parameter is trainable: every group has lr 0");
   const Param& first = registry.trainable().front();
   for (const Param& param : registry.trainable()) {
     const at::ScalarType type = param.tensor.scalar_type();
     if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
       throw ConfigError(
-          fmt::format("parameter {} is {}: float32, bfloat16 and float16 can be trained", param.name, toString(type)));
+          fmt::format("parameter {} is {}: float32, bfloat16 and float16 can be trained",
+                      param.name, toString(type)));
     }
     if (type != first.tensor.scalar_type() || param.tensor.device() != first.tensor.device()) {
-      throw ConfigError(fmt::format("parameters {} and {} differ in dtype or device ({} on {}, {} on {})", first.name,
-                                    param.name, toString(first.tensor.scalar_type()), first.tensor.device().str(),
-                                    toString(type), param.tensor.device().str()));
+      throw ConfigError(
+          fmt::format("parameters {} and {} differ in dtype or device ({} on {}, {} on {})",
+                      first.name, param.name, toString(first.tensor.scalar_type()),
+                      first.tensor.device().str(), toString(type), param.tensor.device().str()));
     }
   }
   return registry;
@@ -37,24 +41,28 @@ ParamRegistry checked(ParamRegistry registry) {
 
 void refuse_foreign_master(const EngineOptions& options, at::ScalarType type) {
   if (options.master == MasterKind::kFloat32 || type == at::kBFloat16) return;
-  throw ConfigError(fmt::format("optimizer.master is not fp32 and parameters are {}: only bfloat16 ones can do without",
-                                toString(type)));
+  throw ConfigError(fmt::format(
+      "optimizer.master is not fp32 and parameters are {}: only bfloat16 ones can do without",
+      toString(type)));
 }
 
 }  // namespace
 
-EngineCore::EngineCore(ParamRegistry registry_in, std::shared_ptr<Collective> collective_in, EngineOptions options_in)
+EngineCore::EngineCore(ParamRegistry registry_in, std::shared_ptr<Collective> collective_in,
+                       EngineOptions options_in)
     : registry(checked(std::move(registry_in))),
       collective(std::move(collective_in)),
       options(checked(std::move(options_in))),
       space(registry),
-      layout(space.elements(), collective->size(), options.bucket_bytes / wire_bytes(options.wire_dtype)),
+      layout(space.elements(), collective->size(),
+             options.bucket_bytes / wire_bytes(options.wire_dtype)),
       kernels(make_kernels(param(0).tensor.device().type())),
       queue(options.overlap) {
   refuse_foreign_master(options, param_type());
   const at::Device device = param(0).tensor.device();
   if (world_size() == 1 || device.is_cpu()) return;
-  stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device, /*isHighPriority=*/true);
+  stream_ = c10::impl::VirtualGuardImpl(device.type())
+                .getStreamFromGlobalPool(device, /*isHighPriority=*/true);
 }
 
 at::ScalarType EngineCore::wire_type() const {
@@ -71,7 +79,8 @@ at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
 
 at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const {
   if (world_size() == 1 || !param(0).tensor.is_cpu()) return {};
-  const auto memory = collective->shared_memory(static_cast<std::size_t>(elements) * c10::elementSize(type));
+  const auto memory =
+      collective->shared_memory(static_cast<std::size_t>(elements) * c10::elementSize(type));
   if (memory == nullptr) return {};
   return at::from_blob(
       memory->data(), {elements}, [memory](void*) {}, at::dtype(type));
@@ -101,12 +110,14 @@ std::function<void()> EngineCore::on_own_stream(std::function<void()> job) const
 
 void EngineCore::report_finished() {
   while (!in_flight_.empty() && queue.done(in_flight_.front().ticket)) {
-    observe(in_flight_.front().bucket, in_flight_.front().collective, in_flight_.front().phase + " done");
+    observe(in_flight_.front().bucket, in_flight_.front().collective,
+            in_flight_.front().phase + " done");
     in_flight_.pop_front();
   }
 }
 
-void EngineCore::observe(int bucket, std::int64_t collective_number, const std::string& phase) const {
+void EngineCore::observe(int bucket, std::int64_t collective_number,
+                         const std::string& phase) const {
   if (options.observer) options.observer(bucket, collective_number, phase);
 }
 

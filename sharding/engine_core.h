@@ -13,8 +13,8 @@
 
 #include "sharding/comm_queue.h"
 #include "sharding/engine.h"
-#include "sharding/layout/flat_space.h"
 #include "sharding/kernels/kernels.h"
+#include "sharding/layout/flat_space.h"
 #include "sharding/plan/ledger.h"
 
 namespace muster::sharding {
@@ -30,9 +30,12 @@ class EngineCore {
   const FlatSpace space;
   const ShardLayout layout;
   const std::unique_ptr<Kernels> kernels;
-  const std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>();  // outlived by a snapshot being written
+  const std::shared_ptr<Ledger> ledger =
+      std::make_shared<Ledger>();  // outlived by a snapshot being written
 
-  const Param& param(int index) const { return registry.trainable()[static_cast<std::size_t>(index)]; }
+  const Param& param(int index) const {
+    return registry.trainable()[static_cast<std::size_t>(index)];
+  }
   int num_params() const { return static_cast<int>(registry.trainable().size()); }
   int rank() const { return collective->rank(); }
   int world_size() const { return collective->size(); }
@@ -43,7 +46,8 @@ class EngineCore {
   // [C] Zeros in memory that all ranks share; undefined where they cannot.
   at::Tensor shared(std::int64_t elements, at::ScalarType type) const;
 
-  // Posts a job that issues one collective, and tells the observer now and, once it is known to be done, again.
+  // Posts a job that issues one collective, and tells the observer now and, once it is known to be
+  // done, again.
   CommQueue::Ticket post(int bucket, std::string_view phase, std::function<void()> job);
   void report_finished();
 
@@ -57,8 +61,9 @@ class EngineCore {
     std::string phase;
   };
   void observe(int bucket, std::int64_t collective_number, const std::string& phase) const;
-  // On a GPU of several ranks, the job with a stream of its own: behind what the caller has queued so far, beside what
-  // it queues next, and done on the device when it returns. Elsewhere the job itself.
+  // On a GPU of several ranks, the job with a stream of its own: behind what the caller has queued
+  // so far, beside what it queues next, and done on the device when it returns. Elsewhere the job
+  // itself.
   std::function<void()> on_own_stream(std::function<void()> job) const;
 
   std::optional<c10::Stream> stream_;
@@ -68,9 +73,9 @@ class EngineCore {
 
 std::span<std::byte> bytes_of(const at::Tensor& tensor);  // contiguous
 
-// [C] CollectiveError on every rank, naming the first difference, unless all ranks built the same layout. Compares
-// fixed-size hashes first, so that nothing whose size depends on the layout is exchanged before it is known to be the
-// same.
+// [C] CollectiveError on every rank, naming the first difference, unless all ranks built the same
+// layout. Compares fixed-size hashes first, so that nothing whose size depends on the layout is
+// exchanged before it is known to be the same.
 void check_same_layout(Collective& collective, const std::string& mine);
 std::string describe_layout(const EngineCore& core);  // one line per fact
 

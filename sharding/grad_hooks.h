@@ -11,8 +11,9 @@ namespace muster::sharding {
 
 class GradHooks {
  public:
-  // `on_gradient(i)` runs after the gradient of leaf i was accumulated: once per backward that reaches it (however
-  // often the forward used it), and once more for every nested backward of a checkpointed segment that does.
+  // `on_gradient(i)` runs after the gradient of leaf i was accumulated: once per backward that
+  // reaches it (however often the forward used it), and once more for every nested backward of a
+  // checkpointed segment that does.
   GradHooks(const std::vector<at::Tensor>& leaves, const std::function<void(int)>& on_gradient);
   ~GradHooks();  // removes the hooks
   GradHooks(const GradHooks&) = delete;

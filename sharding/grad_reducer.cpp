@@ -6,16 +6,17 @@
 #include <array>
 
 #include "base/error.h"
+#include "sharding/collectives/shared_memory.h"
 #include "sharding/grad_hooks.h"
 #include "sharding/plan/memory_plan.h"
-#include "sharding/collectives/shared_memory.h"
 
 namespace muster::sharding {
 namespace {
 
 bool may_repeat(const Param& param, const std::vector<std::string>& prefixes) {
   return !param.aliases.empty() ||
-         std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return param.name.starts_with(p); });
+         std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const std::string& p) { return param.name.starts_with(p); });
 }
 
 // Buffers a rank may hold at once: see StagingRing.
@@ -35,7 +36,8 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
     : core_(core),
       reduced_(std::move(reduced)),
       shared_(
-          core.shared(core.layout.window_elements() * most_buffers(core.layout) * core.world_size(), core.wire_type())),
+          core.shared(core.layout.window_elements() * most_buffers(core.layout) * core.world_size(),
+                      core.wire_type())),
       staging_([this](int index) { return make_staging(index); }, kStagingWindows),
       windows_(static_cast<std::size_t>(core.layout.num_windows())),
       first_local_(first_local_window(core.layout, core.options.accumulation_budget_bytes)),
@@ -46,10 +48,12 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
     const Window window = core.layout.window(w);
     WindowState& state = windows_[static_cast<std::size_t>(w)];
     state.pieces = intersect(core.space, window.begin, window.begin + window.elements);
-    for (const Piece& piece : state.pieces) state.deferred |= may_repeat(core.param(piece.param), core.options.reused);
+    for (const Piece& piece : state.pieces)
+      state.deferred |= may_repeat(core.param(piece.param), core.options.reused);
     if (w >= first_local_) state.local = core.zeros(window.elements, at::kFloat);
   }
-  hooks_ = std::make_unique<GradHooks>(leaves_of(core.registry), [this](int param) { on_gradient(param); });
+  hooks_ = std::make_unique<GradHooks>(leaves_of(core.registry),
+                                       [this](int param) { on_gradient(param); });
 }
 
 GradReducer::~GradReducer() = default;
@@ -58,12 +62,14 @@ GradReducer::~GradReducer() = default;
 at::Tensor GradReducer::make_staging(int index) const {
   const std::int64_t elements = core_.layout.window_elements();
   if (!shared_.defined())
-    return core_.ledger->counted(core_.empty(elements, core_.wire_type()), &TransientBytes::staging);
+    return core_.ledger->counted(core_.empty(elements, core_.wire_type()),
+                                 &TransientBytes::staging);
   const std::int64_t first = core_.rank() * most_buffers(core_.layout);
   const at::Tensor place = shared_.narrow(0, (first + index) * elements, elements);
   const auto give_back = [place](void*) { release_pages(bytes_of(place)); };
-  return core_.ledger->counted(at::from_blob(place.data_ptr(), {elements}, give_back, place.options()),
-                               &TransientBytes::staging);
+  return core_.ledger->counted(
+      at::from_blob(place.data_ptr(), {elements}, give_back, place.options()),
+      &TransientBytes::staging);
 }
 
 void GradReducer::begin(bool last) {
@@ -78,13 +84,14 @@ void GradReducer::begin(bool last) {
 }
 
 void GradReducer::on_gradient(int param) {
-  TORCH_CHECK(active_, "autograd ran outside ZeroEngine::backward(): the gradient of ", core_.param(param).name,
-              " is lost");
+  TORCH_CHECK(active_, "autograd ran outside ZeroEngine::backward(): the gradient of ",
+              core_.param(param).name, " is lost");
   at::Tensor& grad = core_.param(param).tensor.mutable_grad();
   if (!grad.defined()) return;
   const at::Tensor gradient = grad.detach().contiguous().view(-1);
   grad.reset();
-  const LedgerEntry held(*core_.ledger, &TransientBytes::gradient, static_cast<std::int64_t>(gradient.nbytes()));
+  const LedgerEntry held(*core_.ledger, &TransientBytes::gradient,
+                         static_cast<std::int64_t>(gradient.nbytes()));
   const bool again = std::exchange(fired_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
   const bool earlier = std::exchange(used_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
   const Slot& slot = core_.space.of_param(param);
@@ -92,14 +99,17 @@ void GradReducer::on_gradient(int param) {
   const auto width = core_.layout.window_elements();
   for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
     const std::vector<Piece>& pieces = windows_[static_cast<std::size_t>(w)].pieces;
-    const auto piece = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.param == param; });
+    const auto piece = std::find_if(pieces.begin(), pieces.end(),
+                                    [&](const Piece& p) { return p.param == param; });
     const int window = static_cast<int>(w);
     refuse_late(param, window);
     WindowState& state = windows_[static_cast<std::size_t>(w)];
     if (again) state.deferred = true;
-    const bool add = window < first_local_ ? again : earlier;  // the first one replaces what the last step left
+    const bool add =
+        window < first_local_ ? again : earlier;  // the first one replaces what the last step left
     core_.kernels->to_wire(gradient.narrow(0, piece->param_begin, piece->count),
-                           part_of(target(window), window, *piece), add, nonfinite_.narrow(0, param, 1));
+                           part_of(target(window), window, *piece), add,
+                           nonfinite_.narrow(0, param, 1));
     if (!again) --state.missing;
     hand_over_complete();
   }
@@ -115,10 +125,10 @@ const at::Tensor& GradReducer::target(int window) {
 
 void GradReducer::refuse_late(int param, int window) const {
   if (window >= next_) return;
-  throw ConfigError(
-      fmt::format("parameter {} got a second gradient in one backward after its window was reduced: it is "
-                  "used in several checkpointed segments. List it in EngineOptions::reused.",
-                  core_.param(param).name));
+  throw ConfigError(fmt::format(
+      "parameter {} got a second gradient in one backward after its window was reduced: it is "
+      "used in several checkpointed segments. List it in EngineOptions::reused.",
+      core_.param(param).name));
 }
 
 at::Tensor GradReducer::part_of(const at::Tensor& buffer, int window, const Piece& piece) const {
@@ -170,8 +180,8 @@ StagingRing::Buffer GradReducer::staged_local(int window) {
   StagingRing::Buffer buffer = staging_.take();
   for (const Piece& piece : state.pieces) {
     if (used_[static_cast<std::size_t>(piece.param)] == 0) continue;
-    core_.kernels->to_wire(part_of(state.local, window, piece), part_of(*buffer, window, piece), false,
-                           nonfinite_.narrow(0, piece.param, 1));
+    core_.kernels->to_wire(part_of(state.local, window, piece), part_of(*buffer, window, piece),
+                           false, nonfinite_.narrow(0, piece.param, 1));
   }
   zero_uncovered(window, *buffer, used_);
   return buffer;
@@ -187,7 +197,8 @@ void GradReducer::post(int window, StagingRing::Buffer staged) {
 }
 
 // Alignment gaps, and parameters that got no gradient.
-void GradReducer::zero_uncovered(int window, const at::Tensor& buffer, const std::vector<std::uint8_t>& covered) const {
+void GradReducer::zero_uncovered(int window, const at::Tensor& buffer,
+                                 const std::vector<std::uint8_t>& covered) const {
   const Window range = core_.layout.window(window);
   std::int64_t done = range.begin;
   const auto zero_until = [&](std::int64_t end) {
@@ -206,7 +217,8 @@ void GradReducer::make_receive() {
   const bool native = core_.options.reduce == ReduceKind::kNative;
   if (core_.world_size() == 1 || receive_.defined() || (shared_.defined() && !native)) return;
   const std::int64_t elements = core_.layout.window_elements() / (native ? core_.world_size() : 1);
-  receive_ = core_.ledger->counted(core_.empty(elements, core_.wire_type()), &TransientBytes::receive);
+  receive_ =
+      core_.ledger->counted(core_.empty(elements, core_.wire_type()), &TransientBytes::receive);
 }
 
 at::Tensor GradReducer::slice_of(int window) const {
@@ -254,7 +266,8 @@ std::int64_t GradReducer::staging_bytes() const {
 
 std::int64_t GradReducer::accumulation_bytes() const {
   std::int64_t bytes = 0;
-  for (int w = first_local_; w < core_.layout.num_windows(); ++w) bytes += core_.layout.window(w).elements * 4;
+  for (int w = first_local_; w < core_.layout.num_windows(); ++w)
+    bytes += core_.layout.window(w).elements * 4;
   return bytes;
 }
 

@@ -1,8 +1,9 @@
-// Gradients, from autograd to the owner's fp32 shard, during backward. A hook on every trainable parameter copies its
-// gradient into the staging buffers of the windows it lies in, in wire dtype, and drops it. A complete window is handed
-// to the queue when all windows before it were; there it goes all-to-all, and the received slices are added in rank
-// order onto the shard: acc + g0 + g1 + ..., so k micro-batches on N ranks add up exactly as k*N on one.
-// Windows under the accumulation budget sum their gradients in fp32 here instead, and go out once a step.
+// Gradients, from autograd to the owner's fp32 shard, during backward. A hook on every trainable
+// parameter copies its gradient into the staging buffers of the windows it lies in, in wire dtype,
+// and drops it. A complete window is handed to the queue when all windows before it were; there it
+// goes all-to-all, and the received slices are added in rank order onto the shard: acc + g0 + g1 +
+// ..., so k micro-batches on N ranks add up exactly as k*N on one. Windows under the accumulation
+// budget sum their gradients in fp32 here instead, and go out once a step.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,22 +22,25 @@ class GradHooks;
 
 class GradReducer {
  public:
-  // `reduced` is told, on the queue's thread or in complete(), when a window's slice is final for this step.
+  // `reduced` is told, on the queue's thread or in complete(), when a window's slice is final for
+  // this step.
   GradReducer(EngineCore& core, std::function<void(int window)> reduced);
   ~GradReducer();
 
-  // [C] One micro-batch: begin, autograd, finish. finish() hands over every window that is left, with zeros where no
-  // gradient came, so the collectives are the same whatever the graph was.
+  // [C] One micro-batch: begin, autograd, finish. finish() hands over every window that is left,
+  // with zeros where no gradient came, so the collectives are the same whatever the graph was.
   void begin(bool last);
   void finish();
   void on_gradient(int param);  // called by the hooks
   void complete();              // [C] once a step, after the last finish(): drains the queue
 
   // The rest needs a drained queue. State of the step, after complete():
-  const at::Tensor& shard() const { return shard_; }               // [shard_elements] f32
-  const std::vector<std::uint8_t>& used() const { return used_; }  // per parameter: got a gradient here
-  const at::Tensor& nonfinite() const { return nonfinite_; }       // [params] u8: got a bad one here
-  void reset();                                                    // forgets the step
+  const at::Tensor& shard() const { return shard_; }  // [shard_elements] f32
+  const std::vector<std::uint8_t>& used() const {
+    return used_;
+  }                                                           // per parameter: got a gradient here
+  const at::Tensor& nonfinite() const { return nonfinite_; }  // [params] u8: got a bad one here
+  void reset();                                               // forgets the step
 
   std::int64_t staging_bytes() const;
   void release_staging();
@@ -52,16 +56,19 @@ class GradReducer {
   StagingRing::Buffer staged_local(int window);
   void post(int window, StagingRing::Buffer staged);
   at::Tensor part_of(const at::Tensor& buffer, int window, const Piece& piece) const;
-  void zero_uncovered(int window, const at::Tensor& buffer, const std::vector<std::uint8_t>& covered) const;
+  void zero_uncovered(int window, const at::Tensor& buffer,
+                      const std::vector<std::uint8_t>& covered) const;
   at::Tensor slice_of(int window) const;
   void reduce(int window, const at::Tensor& wire, bool final);  // on the queue's thread
 
   struct WindowState {
     std::vector<Piece> pieces;  // in flat order
-    bool deferred = false;      // holds a parameter that may get several gradients: reduced at the end of backward
-    int missing = 0;            // pieces without a gradient in this micro-batch
+    bool deferred =
+        false;  // holds a parameter that may get several gradients: reduced at the end of backward
+    int missing = 0;  // pieces without a gradient in this micro-batch
     StagingRing::Buffer buffer;
-    at::Tensor local;  // [window elements] f32, of a window that accumulates here; held between steps
+    at::Tensor
+        local;  // [window elements] f32, of a window that accumulates here; held between steps
     // The queue's thread writes these:
     bool fresh = true;   // nothing of this step is in the shard yet; what is there counts as zeros
     bool final = false;  // `reduced` was told
@@ -69,14 +76,16 @@ class GradReducer {
 
   EngineCore& core_;
   const std::function<void(int window)> reduced_;
-  const at::Tensor shared_;  // all ranks' send buffers, when they can share memory; untouched, it costs nothing
+  const at::Tensor
+      shared_;  // all ranks' send buffers, when they can share memory; untouched, it costs nothing
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
   int first_local_;                   // windows from here on accumulate locally
-  at::Tensor receive_;                // wire dtype: a window, or a slice of one (native); for the queue's thread
+  at::Tensor receive_;  // wire dtype: a window, or a slice of one (native); for the queue's thread
   at::Tensor shard_, nonfinite_;
   std::vector<std::uint8_t> used_, fired_;
-  int next_ = 0, end_ = 0;  // window to hand over next, and the first that waits for another backward
+  int next_ = 0,
+      end_ = 0;  // window to hand over next, and the first that waits for another backward
   bool active_ = false, last_ = false;
   std::unique_ptr<GradHooks> hooks_;
 };

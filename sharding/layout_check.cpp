@@ -29,13 +29,16 @@ std::string line_of(const std::vector<std::string>& lines, std::size_t index) {
 }
 
 // [C] All texts, padded to the longest.
-std::vector<std::string> gather_texts(Collective& collective, const std::string& mine, std::size_t longest) {
+std::vector<std::string> gather_texts(Collective& collective, const std::string& mine,
+                                      std::size_t longest) {
   const auto world = static_cast<std::size_t>(collective.size());
   std::string all(world * longest, '\0');
-  std::copy(mine.begin(), mine.end(), all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
+  std::copy(mine.begin(), mine.end(),
+            all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
   collective.all_gather(std::as_writable_bytes(std::span(all)));
   std::vector<std::string> texts;
-  for (std::size_t r = 0; r < world; ++r) texts.emplace_back(all.substr(r * longest, longest).c_str());
+  for (std::size_t r = 0; r < world; ++r)
+    texts.emplace_back(all.substr(r * longest, longest).c_str());
   return texts;
 }
 
@@ -52,36 +55,43 @@ void check_same_layout(Collective& collective, const std::string& mine) {
     if (other == 0 && prints[r] != prints[0]) other = r;
   }
   if (other == 0) return;
-  const std::vector<std::string> texts = gather_texts(collective, mine, static_cast<std::size_t>(longest));
+  const std::vector<std::string> texts =
+      gather_texts(collective, mine, static_cast<std::size_t>(longest));
   const std::vector<std::string> first = split(texts[0], '\n'), second = split(texts[other], '\n');
   std::size_t line = 0;
   while (line < first.size() && line < second.size() && first[line] == second[line]) ++line;
-  throw CollectiveError(
-      fmt::format("ranks 0 and {} built different layouts: rank 0 has {}, rank {} has {}. All ranks need "
-                  "the same config, checkpoint and program.",
-                  other, line_of(first, line), other, line_of(second, line)));
+  throw CollectiveError(fmt::format(
+      "ranks 0 and {} built different layouts: rank 0 has {}, rank {} has {}. All ranks need "
+      "the same config, checkpoint and program.",
+      other, line_of(first, line), other, line_of(second, line)));
 }
 
 std::string describe_layout(const EngineCore& core) {
   const EngineOptions& o = core.options;
-  std::string text = fmt::format("world size {}\nwindow {} elements\nflat space {} elements\nparameters {}\nwire {}\n",
-                                 core.world_size(), core.layout.window_elements(), core.space.elements(),
-                                 toString(core.param_type()), toString(core.wire_type()));
-  text += fmt::format("adamw beta1 {} beta2 {} eps {} clip_norm {}\n", o.beta1, o.beta2, o.eps, o.clip_norm);
-  text += fmt::format("reduce {} accumulation budget {}\n", o.reduce == ReduceKind::kNative ? "native" : "ordered",
+  std::string text = fmt::format(
+      "world size {}\nwindow {} elements\nflat space {} elements\nparameters {}\nwire {}\n",
+      core.world_size(), core.layout.window_elements(), core.space.elements(),
+      toString(core.param_type()), toString(core.wire_type()));
+  text += fmt::format("adamw beta1 {} beta2 {} eps {} clip_norm {}\n", o.beta1, o.beta2, o.eps,
+                      o.clip_norm);
+  text += fmt::format("reduce {} accumulation budget {}\n",
+                      o.reduce == ReduceKind::kNative ? "native" : "ordered",
                       o.accumulation_budget_bytes);
-  text += fmt::format("master {} moments {} rounding {} seed {} loss scale {} interval {} hysteresis {}\n",
-                      static_cast<int>(o.master), o.bf16_moments ? "bf16" : "fp32",
-                      o.stochastic_rounding ? "stochastic" : "nearest", o.rounding_seed, o.loss_scale.initial,
-                      o.loss_scale.growth_interval, o.loss_scale.hysteresis);
+  text += fmt::format(
+      "master {} moments {} rounding {} seed {} loss scale {} interval {} hysteresis {}\n",
+      static_cast<int>(o.master), o.bf16_moments ? "bf16" : "fp32",
+      o.stochastic_rounding ? "stochastic" : "nearest", o.rounding_seed, o.loss_scale.initial,
+      o.loss_scale.growth_interval, o.loss_scale.hysteresis);
   for (const GroupRule& group : core.registry.groups()) {
     const Betas betas = group.betas.value_or(Betas{o.beta1, o.beta2});
     text += fmt::format("group {} beta1 {} beta2 {}\n", group.name, betas.beta1, betas.beta2);
   }
   for (const Slot& slot : core.space.slots()) {
     const Param& param = core.param(slot.param);
-    text += fmt::format("{} [{}] at {} group {} weight_decay {}\n", slot.name, fmt::join(slot.shape, ", "), slot.offset,
-                        core.registry.groups()[static_cast<std::size_t>(param.group)].name, param.weight_decay);
+    text += fmt::format("{} [{}] at {} group {} weight_decay {}\n", slot.name,
+                        fmt::join(slot.shape, ", "), slot.offset,
+                        core.registry.groups()[static_cast<std::size_t>(param.group)].name,
+                        param.weight_decay);
   }
   return text;
 }

@@ -31,7 +31,9 @@ at::Tensor joined(const at::Tensor& high, const at::Tensor& low) {
   return values;
 }
 
-at::Tensor host_copy(const at::Tensor& t) { return t.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true); }
+at::Tensor host_copy(const at::Tensor& t) {
+  return t.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+}
 
 }  // namespace
 
@@ -39,7 +41,8 @@ std::int64_t held_bytes(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
 }
 
-OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat) : core_(core), flat_(std::move(flat)) {
+OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat)
+    : core_(core), flat_(std::move(flat)) {
   const std::int64_t elements = core.layout.shard_elements();
   const at::ScalarType moment = core.options.bf16_moments ? at::kBFloat16 : at::kFloat;
   exp_avg_ = core.zeros(elements, moment);
@@ -77,10 +80,12 @@ AdamWRun OptimizerState::run(const Segment& s) const {
 at::Tensor OptimizerState::read_master(const at::Tensor& params, std::int64_t shard_begin) const {
   if (master_.defined()) return host_copy(master_.narrow(0, shard_begin, params.numel()));
   if (!remainder_.defined()) return host_copy(params);
-  return joined(params.to(at::kCPU), remainder_.narrow(0, shard_begin, params.numel()).to(at::kCPU));
+  return joined(params.to(at::kCPU),
+                remainder_.narrow(0, shard_begin, params.numel()).to(at::kCPU));
 }
 
-void OptimizerState::write_master(const at::Tensor& params, std::int64_t shard_begin, const at::Tensor& values) {
+void OptimizerState::write_master(const at::Tensor& params, std::int64_t shard_begin,
+                                  const at::Tensor& values) {
   if (master_.defined()) master_.narrow(0, shard_begin, params.numel()).copy_(values);
   if (remainder_.defined()) remainder_.narrow(0, shard_begin, params.numel()).copy_(lower(values));
   params.copy_(params.scalar_type() == at::kBFloat16 ? upper(values) : values);
@@ -108,16 +113,25 @@ void OptimizerState::import_shard(const ShardTensors& tensors) {
 }
 
 at::Tensor OptimizerState::read(const Segment& s, StateKind kind) const {
-  if (kind == StateKind::kMaster) return read_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin);
-  return host_copy((kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count));
+  if (kind == StateKind::kMaster)
+    return read_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin);
+  return host_copy(
+      (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count));
 }
 
 void OptimizerState::write(const Segment& s, StateKind kind, const at::Tensor& values) {
-  if (kind == StateKind::kMaster) return write_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin, values);
-  (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count).copy_(values);
+  if (kind == StateKind::kMaster)
+    return write_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin, values);
+  (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_)
+      .narrow(0, s.shard_begin, s.count)
+      .copy_(values);
 }
 
-std::int64_t OptimizerState::master_bytes() const { return held_bytes(master_) + held_bytes(remainder_); }
-std::int64_t OptimizerState::moment_bytes() const { return held_bytes(exp_avg_) + held_bytes(exp_avg_sq_); }
+std::int64_t OptimizerState::master_bytes() const {
+  return held_bytes(master_) + held_bytes(remainder_);
+}
+std::int64_t OptimizerState::moment_bytes() const {
+  return held_bytes(exp_avg_) + held_bytes(exp_avg_sq_);
+}
 
 }  // namespace muster::sharding

@@ -1,11 +1,12 @@
-// What one rank keeps of the optimizer: moments and masters of its slices, in the storage the options choose. On disk
-// all of it is fp32 (shard_store.h), so a run may resume with another choice.
+// What one rank keeps of the optimizer: moments and masters of its slices, in the storage the
+// options choose. On disk all of it is fp32 (shard_store.h), so a run may resume with another
+// choice.
 //
-//   parameters   master option   master is                        bytes per element, with the parameter
-//   fp32         any             the parameter                    4
-//   bf16, fp16   fp32            fp32 beside it                   6
-//   bf16         split           the parameter and its low half   4, the same bits as fp32
-//   bf16         none            the parameter                    2, for stochastic rounding
+//   parameters   master option   master is                        bytes per element, with the
+//   parameter fp32         any             the parameter                    4 bf16, fp16   fp32
+//   fp32 beside it                   6 bf16         split           the parameter and its low half
+//   4, the same bits as fp32 bf16         none            the parameter                    2, for
+//   stochastic rounding
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,7 +25,8 @@ class OptimizerState {
   AdamWRun run(const Segment& segment) const;
 
   ShardTensors export_shard() const;
-  void import_shard(const ShardTensors& tensors);  // also writes this rank's slices of the parameters
+  void import_shard(
+      const ShardTensors& tensors);  // also writes this rank's slices of the parameters
 
   // One segment's values on the host, fp32 [count]. StateKind::kGradient is not kept here.
   at::Tensor read(const Segment& segment, StateKind kind) const;

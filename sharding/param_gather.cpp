@@ -5,7 +5,9 @@
 namespace muster::sharding {
 
 ParamGather::ParamGather(EngineCore& core, at::Tensor flat)
-    : core_(core), flat_(std::move(flat)), tickets_(static_cast<std::size_t>(core.layout.num_windows())) {}
+    : core_(core),
+      flat_(std::move(flat)),
+      tickets_(static_cast<std::size_t>(core.layout.num_windows())) {}
 
 void ParamGather::start(int window) {
   if (core_.world_size() == 1) return;
@@ -22,7 +24,9 @@ void ParamGather::await(std::string_view prefix) {
   CommQueue::Ticket last = 0;
   for (const Slot& slot : core_.space.slots()) {
     const std::vector<std::string>& aliases = core_.param(slot.param).aliases;
-    if (slot.numel == 0 || (!matches(slot.name) && std::none_of(aliases.begin(), aliases.end(), matches))) continue;
+    if (slot.numel == 0 ||
+        (!matches(slot.name) && std::none_of(aliases.begin(), aliases.end(), matches)))
+      continue;
     const std::int64_t width = core_.layout.window_elements();
     for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
       last = std::max(last, tickets_[static_cast<std::size_t>(w)]);

@@ -1,4 +1,5 @@
-// Updated parameters, from their owners to every rank: one in-place all-gather per window of the flat parameter buffer.
+// Updated parameters, from their owners to every rank: one in-place all-gather per window of the
+// flat parameter buffer.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,10 +13,11 @@ namespace muster::sharding {
 
 class ParamGather {
  public:
-  ParamGather(EngineCore& core, at::Tensor flat);  // flat: [padded elements], the parameters' memory
+  ParamGather(EngineCore& core,
+              at::Tensor flat);  // flat: [padded elements], the parameters' memory
 
-  // [C] Once this rank's slice of the window is written. Windows go last to first: the forward needs the parameters
-  // that were registered first, and those lie last.
+  // [C] Once this rank's slice of the window is written. Windows go last to first: the forward
+  // needs the parameters that were registered first, and those lie last.
   void start(int window);
   void await(std::string_view prefix);
   void await_all();

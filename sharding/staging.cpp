@@ -41,7 +41,8 @@ std::int64_t StagingRing::bytes() const {
 
 void StagingRing::release() {
   const std::lock_guard lock(mutex_);
-  TORCH_CHECK(static_cast<int>(free_.size()) == allocated_, "staging is released while a window is open");
+  TORCH_CHECK(static_cast<int>(free_.size()) == allocated_,
+              "staging is released while a window is open");
   free_.clear();
   allocated_ = 0;
   bytes_ = 0;

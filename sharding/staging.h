@@ -1,5 +1,6 @@
-// Send buffers of one window each, taken by the hooks and given back when the reduction is done. At most `limit` exist
-// while one of them is on its way back; only a backward that fills windows far out of order makes more, one per window.
+// Send buffers of one window each, taken by the hooks and given back when the reduction is done. At
+// most `limit` exist while one of them is on its way back; only a backward that fills windows far
+// out of order makes more, one per window.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,9 +18,10 @@ class StagingRing {
   StagingRing(std::function<at::Tensor(int index)> allocate, int limit)
       : allocate_(std::move(allocate)), limit_(limit) {}
 
-  using Buffer = std::shared_ptr<const at::Tensor>;  // returns to the ring when the last owner lets go
-  Buffer take();                                     // contents are undefined
-  void hand_over();                                  // a taken buffer is now with the queue: take() may wait for it
+  using Buffer =
+      std::shared_ptr<const at::Tensor>;  // returns to the ring when the last owner lets go
+  Buffer take();                          // contents are undefined
+  void hand_over();  // a taken buffer is now with the queue: take() may wait for it
 
   std::int64_t bytes() const;
   void release();  // REQUIRES: no buffer is taken

@@ -8,7 +8,8 @@
 namespace muster::sharding {
 namespace {
 
-// The message: per rank {bad gradient + 1, bad sum + 1}, stop, used [params], limbs [groups, kLimbs], counts, values.
+// The message: per rank {bad gradient + 1, bad sum + 1}, stop, used [params], limbs [groups,
+// kLimbs], counts, values.
 class Message {
  public:
   Message(const EngineCore& core, const LocalStep& local)
@@ -23,8 +24,10 @@ class Message {
     data_[2 * mine + 1] = local.bad_sum + 1;
     data_[used_ - 1] = local.stop ? 1 : 0;
     for (std::size_t i = 0; i < local.used.size(); ++i) data_[used_ + i] = local.used[i];
-    std::copy(local.limbs.begin(), local.limbs.end(), data_.begin() + static_cast<std::ptrdiff_t>(limbs_));
-    std::copy(local.counts.begin(), local.counts.end(), data_.begin() + static_cast<std::ptrdiff_t>(counts_));
+    std::copy(local.limbs.begin(), local.limbs.end(),
+              data_.begin() + static_cast<std::ptrdiff_t>(limbs_));
+    std::copy(local.counts.begin(), local.counts.end(),
+              data_.begin() + static_cast<std::ptrdiff_t>(counts_));
     for (std::size_t i = 0; i < local.values.size(); ++i) {
       data_[values_ + i] = std::bit_cast<std::int64_t>(local.values[i]);  // all other ranks add 0
     }
@@ -65,7 +68,8 @@ void find_culprit(const EngineCore& core, const Message& message, StepVerdict& v
 void read_norms(std::span<const std::int64_t> limbs, StepVerdict& verdict) {
   ExactSum::Limbs total{};
   for (std::size_t begin = 0; begin < limbs.size(); begin += ExactSum::kLimbs) {
-    const std::span<const std::int64_t, ExactSum::kLimbs> group(limbs.subspan(begin).first<ExactSum::kLimbs>());
+    const std::span<const std::int64_t, ExactSum::kLimbs> group(
+        limbs.subspan(begin).first<ExactSum::kLimbs>());
     verdict.group_norms.push_back(std::sqrt(ExactSum::value(group)));
     for (std::size_t i = 0; i < total.size(); ++i) total[i] += group[i];
   }
@@ -78,13 +82,15 @@ AgreedStep agree(EngineCore& core, const LocalStep& local) {
   Message message(core, local);
   const LedgerEntry held(*core.ledger, &TransientBytes::consensus,
                          static_cast<std::int64_t>(message.all().size_bytes()));
-  core.queue.wait(core.post(-1, "consensus", [&] { core.collective->all_reduce_sum(message.all()); }));
+  core.queue.wait(
+      core.post(-1, "consensus", [&] { core.collective->all_reduce_sum(message.all()); }));
   core.report_finished();
   AgreedStep agreed;
   find_culprit(core, message, agreed.verdict);
   read_norms(message.limbs(), agreed.verdict);
   agreed.verdict.counts.assign(message.counts().begin(), message.counts().end());
-  for (const std::int64_t bits : message.values()) agreed.verdict.values.push_back(std::bit_cast<double>(bits));
+  for (const std::int64_t bits : message.values())
+    agreed.verdict.values.push_back(std::bit_cast<double>(bits));
   agreed.verdict.stop = message.stop();
   agreed.used.assign(message.used().begin(), message.used().end());
   return agreed;

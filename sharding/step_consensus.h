@@ -1,6 +1,6 @@
-// The one collective per step by which all ranks take the same decisions: an int64 SUM whose length depends on the
-// layout and on the caller's counts alone. Integer sums do not depend on the order of ranks, so every rank reads the
-// same bits.
+// The one collective per step by which all ranks take the same decisions: an int64 SUM whose length
+// depends on the layout and on the caller's counts alone. Integer sums do not depend on the order
+// of ranks, so every rank reads the same bits.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 namespace muster::sharding {
 
 struct LocalStep {
-  int bad_gradient = -1;                // first parameter (registration order) with a bad gradient on this rank
-  int bad_sum = -1;                     // likewise, whose reduced sum in this rank's shard is bad
+  int bad_gradient = -1;  // first parameter (registration order) with a bad gradient on this rank
+  int bad_sum = -1;       // likewise, whose reduced sum in this rank's shard is bad
   std::span<const std::uint8_t> used;   // per parameter
   std::span<const std::int64_t> limbs;  // [groups, ExactSum::kLimbs]: squares of this rank's shard
   std::span<const std::int64_t> counts;

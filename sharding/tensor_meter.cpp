@@ -23,12 +23,16 @@ class CountingAllocator final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     forget(data);
     const Block& block =
-        held_.try_emplace(data, std::move(memory), static_cast<std::int64_t>(bytes), current_phase).first->second;
+        held_.try_emplace(data, std::move(memory), static_cast<std::int64_t>(bytes), current_phase)
+            .first->second;
     count(block, 1);
-    return {data, data, &release, c10::Device(c10::kCPU)};  // the context is the data: raw_allocate wants it so
+    return {data, data, &release,
+            c10::Device(c10::kCPU)};  // the context is the data: raw_allocate wants it so
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
-  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
 
   void install() {
     if (c10::GetCPUAllocator() == this) return;
@@ -64,7 +68,8 @@ class CountingAllocator final : public c10::Allocator {
   static constexpr std::uint8_t kPriority = 200;  // above whatever LibTorch set
 
   struct Block {
-    Block(c10::DataPtr m, std::int64_t b, std::optional<Phase> p) : memory(std::move(m)), bytes(b), phase(p) {}
+    Block(c10::DataPtr m, std::int64_t b, std::optional<Phase> p)
+        : memory(std::move(m)), bytes(b), phase(p) {}
     c10::DataPtr memory;
     std::int64_t bytes;
     std::optional<Phase> phase;
@@ -72,7 +77,8 @@ class CountingAllocator final : public c10::Allocator {
 
   static void release(void* data) { instance().give_back(data); }
 
-  // raw_deallocate() asks whatever allocator is installed: the block may be from before this one was.
+  // raw_deallocate() asks whatever allocator is installed: the block may be from before this one
+  // was.
   void give_back(void* data) {
     const std::lock_guard lock(mutex_);
     const auto block = held_.find(data);
@@ -81,7 +87,8 @@ class CountingAllocator final : public c10::Allocator {
     held_.erase(block);
   }
 
-  // Memory that comes a second time was freed by raw_deallocate() while this allocator was not installed.
+  // Memory that comes a second time was freed by raw_deallocate() while this allocator was not
+  // installed.
   void forget(void* data) {
     const auto block = held_.find(data);
     if (block == held_.end()) return;

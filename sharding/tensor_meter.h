@@ -1,5 +1,6 @@
-// Counts CPU tensors while it lives: which bytes, made in which phase of a step by the threads that run steps. For
-// checks of memory, not for training: every allocation takes a lock. One at a time; tensors may outlive it.
+// Counts CPU tensors while it lives: which bytes, made in which phase of a step by the threads that
+// run steps. For checks of memory, not for training: every allocation takes a lock. One at a time;
+// tensors may outlive it.
 #pragma once
 
 #include <cstdint>

@@ -21,19 +21,22 @@ LossTerms::LossTerms(const configs::Loss& w) {
 
 std::int64_t LossTerms::index(const std::string& name) const {
   const auto found = std::find(names_.begin(), names_.end(), name);
-  TORCH_CHECK(found != names_.end(), "the model returned a loss term the trainer does not know: ", name);
+  TORCH_CHECK(found != names_.end(),
+              "the model returned a loss term the trainer does not know: ", name);
   return found - names_.begin();
 }
 
 double LossTerms::scale(std::int64_t i, const Denominators& step) const {
   const std::string& name = names_[i];
-  const std::int64_t n = name == "lm"                  ? step.tokens
+  const std::int64_t n = name == "lm"                ? step.tokens
                          : name.ends_with("caption") ? step.caption_tokens
-                                                       : step.boxes;
-  return 1.0 / static_cast<double>(std::max<std::int64_t>(n, 1));   // a step of empty images still trains objectness
+                                                     : step.boxes;
+  return 1.0 / static_cast<double>(
+                   std::max<std::int64_t>(n, 1));  // a step of empty images still trains objectness
 }
 
-at::Tensor LossTerms::weigh(const std::vector<model::LossTerm>& terms, const Denominators& step) const {
+at::Tensor LossTerms::weigh(const std::vector<model::LossTerm>& terms,
+                            const Denominators& step) const {
   at::Tensor total;
   for (const model::LossTerm& term : terms) {
     const std::int64_t i = index(term.name);
@@ -47,11 +50,13 @@ at::Tensor LossTerms::weigh(const std::vector<model::LossTerm>& terms, const Den
 at::Tensor LossTerms::sums(const std::vector<model::LossTerm>& terms) const {
   const at::Device device = terms.empty() ? at::kCPU : terms.front().sum.device();
   const at::Tensor slots = at::zeros({size()}, at::TensorOptions(device).dtype(at::kDouble));
-  for (const model::LossTerm& term : terms) slots[index(term.name)].copy_(term.sum.detach().reshape({}));
+  for (const model::LossTerm& term : terms)
+    slots[index(term.name)].copy_(term.sum.detach().reshape({}));
   return slots;
 }
 
-LossTerms::Report LossTerms::report(const std::vector<double>& slots, const Denominators& step) const {
+LossTerms::Report LossTerms::report(const std::vector<double>& slots,
+                                    const Denominators& step) const {
   Report report;
   report.terms.assign(names_.size(), 0.0);
   for (std::size_t k = 0; k < slots.size(); ++k) report.terms[k % names_.size()] += slots[k];

@@ -1,4 +1,5 @@
-// The loss's terms: a fixed list, known before any data, so that every rank reports the same slots (law 8).
+// The loss's terms: a fixed list, known before any data, so that every rank reports the same slots
+// (law 8).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +14,8 @@
 
 namespace muster::trainer {
 
-// lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others, dn_* of denoising queries.
+// lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others, dn_*
+// of denoising queries.
 class LossTerms {
  public:
   explicit LossTerms(const configs::Loss& weights);
@@ -21,22 +23,24 @@ class LossTerms {
   std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }
   const std::string& name(std::int64_t i) const { return names_[i]; }
 
-  // weight_i / denominator_i * sum_i, added up: an fp32 scalar with a graph, or undefined when no term takes part.
+  // weight_i / denominator_i * sum_i, added up: an fp32 scalar with a graph, or undefined when no
+  // term takes part.
   at::Tensor weigh(const std::vector<model::LossTerm>& terms, const Denominators& step) const;
-  // The sums, one per slot, 0 where the batch has no such term: [size()] f64 on the terms' device. Nothing waits for it.
+  // The sums, one per slot, 0 where the batch has no such term: [size()] f64 on the terms' device.
+  // Nothing waits for it.
   at::Tensor sums(const std::vector<model::LossTerm>& terms) const;
 
   struct Report {
     double total = 0;
-    std::vector<double> terms;   // sum_i / denominator_i, unweighted
+    std::vector<double> terms;  // sum_i / denominator_i, unweighted
   };
-  // `slots`: sums() of every micro-batch of the step, concatenated in global order; added in that order, so the numbers do
-  // not depend on the world size.
+  // `slots`: sums() of every micro-batch of the step, concatenated in global order; added in that
+  // order, so the numbers do not depend on the world size.
   Report report(const std::vector<double>& slots, const Denominators& step) const;
 
  private:
   std::int64_t index(const std::string& name) const;
-  double scale(std::int64_t i, const Denominators& step) const;   // 1 / denominator
+  double scale(std::int64_t i, const Denominators& step) const;  // 1 / denominator
 
   std::vector<std::string> names_;
   std::vector<double> weights_;

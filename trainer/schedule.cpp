@@ -8,7 +8,9 @@ namespace muster::trainer {
 namespace {
 
 // From `from` (t = 0) to `to` (t = 1) along half a cosine.
-double cosine(double from, double to, double t) { return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * t)); }
+double cosine(double from, double to, double t) {
+  return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * t));
+}
 
 }  // namespace
 
@@ -18,7 +20,8 @@ double lr_factor(const configs::Schedule& schedule, std::int64_t step) {
     const double t = static_cast<double>(step + 1) / static_cast<double>(schedule.warmup_steps);
     return one_cycle ? cosine(1.0 / 25, 1, t) : t;
   }
-  const double span = static_cast<double>(std::max<std::int64_t>(schedule.max_steps - schedule.warmup_steps, 1));
+  const double span =
+      static_cast<double>(std::max<std::int64_t>(schedule.max_steps - schedule.warmup_steps, 1));
   const double t = std::min(static_cast<double>(step - schedule.warmup_steps) / span, 1.0);
   if (schedule.kind == "linear") return 1 + (schedule.min_lr_ratio - 1) * t;
   if (schedule.kind == "cosine" || one_cycle) return cosine(1, schedule.min_lr_ratio, t);

@@ -42,7 +42,9 @@ class StepTimer {
       case Phase::kData: return seconds_.data;
       case Phase::kForward: return seconds_.forward;
       case Phase::kBackward: return seconds_.backward;
-      case Phase::kConsensus: case Phase::kReduce: case Phase::kGather: return seconds_.communication;
+      case Phase::kConsensus:
+      case Phase::kReduce:
+      case Phase::kGather: return seconds_.communication;
       case Phase::kOptimizer: return seconds_.optimizer;
       default: return seconds_.other;
     }

@@ -17,10 +17,10 @@
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/health.h"
 #include "trainer/loss_terms.h"
-#include "trainer/show/metrics.h"
 #include "trainer/schedule.h"
-#include "trainer/step_timer.h"
+#include "trainer/show/metrics.h"
 #include "trainer/show/tensorboard.h"
+#include "trainer/step_timer.h"
 
 namespace muster::trainer {
 
@@ -28,15 +28,16 @@ namespace muster::trainer {
 struct StepStats {
   std::int64_t step = 0, epoch = 0;
   bool applied = false;
-  bool scale_too_high = false;        // skipped, and only the loss scale is to blame
-  double loss_scale = 1;              // of fp16
+  bool scale_too_high = false;  // skipped, and only the loss scale is to blame
+  double loss_scale = 1;        // of fp16
   LossTerms::Report loss;
   double grad_norm = 0;
   std::vector<double> group_norms, group_lrs;
   std::int64_t tokens = 0, images = 0;
   double seconds = 0;
-  std::int64_t wire_bytes = 0;        // sent by this rank since the step before: its gradients, and the parameters before them
-  std::int64_t memory_bytes = 0;      // the largest resident set over ranks
+  std::int64_t wire_bytes =
+      0;  // sent by this rank since the step before: its gradients, and the parameters before them
+  std::int64_t memory_bytes = 0;  // the largest resident set over ranks
   StepTimer::Seconds phases;
   bool stop = false, last_in_epoch = false;
 };
@@ -48,8 +49,8 @@ class Trainer {
   Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective);
   ~Trainer();
 
-  // [C] Runs to schedule.max_steps. Throws StopRequested after a stop signal, with the checkpoint committed; NumericError
-  // when health gives up.
+  // [C] Runs to schedule.max_steps. Throws StopRequested after a stop signal, with the checkpoint
+  // committed; NumericError when health gives up.
   void train();
 
   // [C] One optimizer step.
@@ -59,19 +60,21 @@ class Trainer {
   model::Detector& detector() { return detector_; }
   sharding::ZeroEngine& engine() { return *zero_; }
   // Called after every step; memcheck and tests look through it.
-  void set_step_observer(std::function<void(const StepStats&)> observer) { step_observer_ = std::move(observer); }
+  void set_step_observer(std::function<void(const StepStats&)> observer) {
+    step_observer_ = std::move(observer);
+  }
 
  private:
   struct Data;
 
   double lr_scale() const;
   std::vector<double> current_lrs() const;
-  void resume();                                   // [C]
+  void resume();  // [C]
   void begin_checkpoint();
-  void finish_checkpoint();                        // [C] waits for every rank, then commits
+  void finish_checkpoint();  // [C] waits for every rank, then commits
   void commit_checkpoint();
-  [[noreturn]] void stop_now();                    // [C]
-  void evaluate_now();                             // [C]
+  [[noreturn]] void stop_now();  // [C]
+  void evaluate_now();           // [C]
   void log_step(const StepStats& stats);
   void write_predictions();
 
@@ -83,20 +86,21 @@ class Trainer {
   std::unique_ptr<Data> data_;
   model::Detector detector_;
   std::unique_ptr<sharding::ZeroEngine> zero_;
-  std::int64_t bytes_sent_ = 0;                    // by the collective, up to the last step
+  std::int64_t bytes_sent_ = 0;  // by the collective, up to the last step
   Health health_;
   CheckpointStore store_;
   RunState state_;
   std::unique_ptr<data::Loader> loader_;
-  std::optional<MetricsLog> metrics_;              // first rank
-  std::optional<EventWriter> tensorboard_;         // first rank
+  std::optional<MetricsLog> metrics_;       // first rank
+  std::optional<EventWriter> tensorboard_;  // first rank
   StepTimer timer_;
   std::function<void(const StepStats&)> step_observer_;
   struct Best {
     std::int64_t step = 0;
     double metric = 0;
   };
-  std::optional<Best> best_;                       // the newest evaluation that beat all before, until its checkpoint is whole
+  std::optional<Best>
+      best_;  // the newest evaluation that beat all before, until its checkpoint is whole
   bool early_stop_ = false;
   double started_ = 0;
   std::int64_t started_step_ = 0;

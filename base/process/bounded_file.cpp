@@ -18,7 +18,8 @@ BoundedFile::BoundedFile(const std::filesystem::path& file, std::size_t max_byte
   std::error_code ignored;
   std::filesystem::create_directories(file.parent_path(), ignored);
   open();
-  if (fd_ < 0) throw IoError(fmt::format("cannot write {}: {}", file.string(), std::strerror(errno)));
+  if (fd_ < 0)
+    throw IoError(fmt::format("cannot write {}: {}", file.string(), std::strerror(errno)));
 }
 
 BoundedFile::~BoundedFile() {

@@ -1,4 +1,5 @@
-// An append-only file that never grows without limit: at half of `max_bytes` it becomes FILE.1, replacing that one.
+// An append-only file that never grows without limit: at half of `max_bytes` it becomes FILE.1,
+// replacing that one.
 #pragma once
 
 #include <cstddef>

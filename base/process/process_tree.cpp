@@ -30,14 +30,16 @@ struct Stat {
   char state = 0;
 };
 
-// "PID (name) S PPID ...": the name may hold spaces and brackets, so the scan starts at the last ')'.
+// "PID (name) S PPID ...": the name may hold spaces and brackets, so the scan starts at the last
+// ')'.
 std::optional<Stat> read_stat(pid_t pid) {
   std::ifstream in(fmt::format("/proc/{}/stat", pid));
   std::string line;
   if (!std::getline(in, line)) return std::nullopt;
   const auto end = line.rfind(')');
   Stat stat;
-  if (end == std::string::npos || std::sscanf(line.c_str() + end + 1, " %c %d", &stat.state, &stat.parent) != 2) {
+  if (end == std::string::npos ||
+      std::sscanf(line.c_str() + end + 1, " %c %d", &stat.state, &stat.parent) != 2) {
     return std::nullopt;
   }
   return stat;
@@ -53,7 +55,8 @@ std::map<pid_t, Stat> all_processes() {
   return all;
 }
 
-// Every descendant of `root`, zombies included. A parent may have a larger id than its child: repeat until stable.
+// Every descendant of `root`, zombies included. A parent may have a larger id than its child:
+// repeat until stable.
 std::map<pid_t, Stat> descendants_of(pid_t root) {
   const auto all = all_processes();
   std::map<pid_t, Stat> found;
@@ -89,13 +92,14 @@ std::vector<std::string> merged_environment(const Environment& extra) {
   return merged;
 }
 
-// Fork and exec, with stdout and stderr in one pipe whose read end is returned. Between fork and exec only
-// async-signal-safe calls: another thread may hold the allocator's lock.
+// Fork and exec, with stdout and stderr in one pipe whose read end is returned. Between fork and
+// exec only async-signal-safe calls: another thread may hold the allocator's lock.
 pid_t start(const std::vector<std::string>& argv, const Environment& extra, int* output) {
   const auto environment = merged_environment(extra);
   const auto arguments = c_array(argv), variables = c_array(environment);
   std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0)
+    throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -169,7 +173,8 @@ void ProcessTree::reap_adopted() {
   }
 }
 
-// First time to leave by themselves, then TERM (a wrapper still writes its rank's status), then KILL.
+// First time to leave by themselves, then TERM (a wrapper still writes its rank's status), then
+// KILL.
 int ProcessTree::sweep(std::chrono::milliseconds grace) {
   std::set<pid_t> signalled;
   for (const int step : {0, SIGTERM, SIGKILL}) {
@@ -197,14 +202,16 @@ char process_state(pid_t pid) {
   return stat ? stat->state : '\0';
 }
 
-CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit, const Environment& extra) {
+CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit,
+                         const Environment& extra) {
   CapturedRun run;
   int output = -1;
   const pid_t child = start(argv, extra, &output);
   const auto until = std::chrono::steady_clock::now() + limit;
   std::array<char, 4096> buffer{};
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
     pollfd waiting{output, POLLIN, 0};
     if (left.count() <= 0 || ::poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
       ::kill(-child, SIGKILL);  // it leads a session of its own
@@ -220,7 +227,8 @@ CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seco
   ::close(output);
   int status = 0;
   ::waitpid(child, &status, 0);
-  if (run.exit_code != 124) run.exit_code = exit_code_of(status) == kCannotExec ? -1 : exit_code_of(status);
+  if (run.exit_code != 124)
+    run.exit_code = exit_code_of(status) == kCannotExec ? -1 : exit_code_of(status);
   return run;
 }
 

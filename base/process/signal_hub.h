@@ -1,5 +1,5 @@
-// Signals as data: the wanted ones are blocked in this thread (create the hub before other threads start) and read from
-// a file descriptor, so nothing ever runs inside a signal handler.
+// Signals as data: the wanted ones are blocked in this thread (create the hub before other threads
+// start) and read from a file descriptor, so nothing ever runs inside a signal handler.
 #pragma once
 
 #include <sys/signalfd.h>
@@ -26,7 +26,8 @@ class SignalHub {
   sigset_t old_mask_{};
 };
 
-// In a child between fork and exec: no blocked signals, default actions (a program must not inherit our choices).
+// In a child between fork and exec: no blocked signals, default actions (a program must not inherit
+// our choices).
 void reset_signals_for_exec();
 
 // In a child: this signal when the parent goes. False when the parent is gone already.

@@ -26,7 +26,9 @@ class LargeTensors final : public c10::Allocator {
     return {data, data, &release, c10::Device(c10::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
-  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
 
   void install() {
     const std::lock_guard lock(mutex_);
@@ -46,12 +48,14 @@ class LargeTensors final : public c10::Allocator {
   }
 
   static LargeTensors& instance() {
-    static auto* const the = new LargeTensors;  // never destroyed: tensors of static objects come back late
+    static auto* const the =
+        new LargeTensors;  // never destroyed: tensors of static objects come back late
     return *the;
   }
 
  private:
-  static constexpr std::uint8_t kPriority = 100;  // above LibTorch's own, below sharding/tensor_meter's
+  static constexpr std::uint8_t kPriority =
+      100;  // above LibTorch's own, below sharding/tensor_meter's
 
   struct Block {
     void* data;
@@ -60,12 +64,13 @@ class LargeTensors final : public c10::Allocator {
 
   static void release(void* data) { instance().put_back(data); }
 
-  // The block that waited shortest of those that fit with an eighth to spare: it is likeliest to be in a cache.
+  // The block that waited shortest of those that fit with an eighth to spare: it is likeliest to be
+  // in a cache.
   void* take(std::size_t size) {
     const std::lock_guard lock(mutex_);
-    const auto fits = std::find_if(waiting_blocks_.rbegin(), waiting_blocks_.rend(), [size](const Block& block) {
-      return block.size >= size && block.size <= size + size / 8;
-    });
+    const auto fits = std::find_if(
+        waiting_blocks_.rbegin(), waiting_blocks_.rend(),
+        [size](const Block& block) { return block.size >= size && block.size <= size + size / 8; });
     Block block{nullptr, size};
     if (fits != waiting_blocks_.rend()) {
       block = *fits;
@@ -81,10 +86,12 @@ class LargeTensors final : public c10::Allocator {
   }
 
   static void* map(std::size_t size) {
-    void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const data =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     // LibTorch's words: people look for them, and triage knows them.
     TORCH_CHECK_WITH(OutOfMemoryError, data != MAP_FAILED,
-                     "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", size, " bytes");
+                     "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", size,
+                     " bytes");
     if (size >= 2 * kHugePage) ::madvise(data, size, MADV_HUGEPAGE);
     return data;
   }

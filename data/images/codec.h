@@ -22,7 +22,8 @@ ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name
 Image decode_png(std::span<const std::byte> bytes, std::string_view name);
 ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name);
 
-// Orientation tag of a TIFF block as EXIF holds it, either byte order. 1 when absent or the block is malformed.
+// Orientation tag of a TIFF block as EXIF holds it, either byte order. 1 when absent or the block
+// is malformed.
 int exif_orientation(std::span<const std::uint8_t> tiff);
 
 }  // namespace muster::data

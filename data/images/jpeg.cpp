@@ -1,5 +1,5 @@
-// libjpeg reports errors by longjmp. Every function here that calls setjmp has only trivially destructible objects in
-// its frame; buffers and exceptions live in its callers.
+// libjpeg reports errors by longjmp. Every function here that calls setjmp has only trivially
+// destructible objects in its frame; buffers and exceptions live in its callers.
 #include <fmt/core.h>
 
 #include <csetjmp>
@@ -31,7 +31,8 @@ struct ErrorManager {
   std::longjmp(errors->jump, 1);
 }
 
-// Negative levels are warnings: data libjpeg would replace with something of its own making. Others are traces.
+// Negative levels are warnings: data libjpeg would replace with something of its own making. Others
+// are traces.
 void on_message(j_common_ptr info, int level) {
   if (level < 0) on_error(info);
 }
@@ -92,9 +93,12 @@ void read_header(Decoder& decoder, std::span<const std::byte> bytes, std::string
 
 int stored_orientation(const jpeg_decompress_struct& info) {
   constexpr std::uint8_t kSignature[] = {'E', 'x', 'i', 'f', 0, 0};
-  for (const jpeg_marker_struct* marker = info.marker_list; marker != nullptr; marker = marker->next) {
+  for (const jpeg_marker_struct* marker = info.marker_list; marker != nullptr;
+       marker = marker->next) {
     const std::span<const std::uint8_t> data(marker->data, marker->data_length);
-    if (data.size() < sizeof kSignature || std::memcmp(data.data(), kSignature, sizeof kSignature) != 0) continue;
+    if (data.size() < sizeof kSignature ||
+        std::memcmp(data.data(), kSignature, sizeof kSignature) != 0)
+      continue;
     return exif_orientation(data.subspan(sizeof kSignature));
   }
   return 1;
@@ -106,7 +110,8 @@ class Encoder {
   Encoder() { install(errors_); }
   ~Encoder() {
     jpeg_destroy_compress(&info_);
-    if (done_) std::free(buffer_);  // before the end, libjpeg may have replaced it without saying so
+    if (done_)
+      std::free(buffer_);  // before the end, libjpeg may have replaced it without saying so
   }
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -124,14 +129,17 @@ class Encoder {
     jpeg_set_quality(&info_, quality, TRUE);
     jpeg_start_compress(&info_, TRUE);
     while (info_.next_scanline < info_.image_height) {
-      JSAMPROW row = const_cast<JSAMPROW>(image.rgb.data() + std::size_t{3} * info_.image_width * info_.next_scanline);
+      JSAMPROW row = const_cast<JSAMPROW>(image.rgb.data() +
+                                          std::size_t{3} * info_.image_width * info_.next_scanline);
       jpeg_write_scanlines(&info_, &row, 1);
     }
     jpeg_finish_compress(&info_);
     return done_ = true;
   }
 
-  std::span<const std::byte> bytes() const { return {reinterpret_cast<const std::byte*>(buffer_), size_}; }
+  std::span<const std::byte> bytes() const {
+    return {reinterpret_cast<const std::byte*>(buffer_), size_};
+  }
   const char* message() const { return errors_.message; }
 
  private:
@@ -147,7 +155,8 @@ class Encoder {
 ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name) {
   Decoder decoder;
   read_header(decoder, bytes, name);
-  return {decoder.info().image_width, decoder.info().image_height, stored_orientation(decoder.info())};
+  return {decoder.info().image_width, decoder.info().image_height,
+          stored_orientation(decoder.info())};
 }
 
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
@@ -166,11 +175,12 @@ Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
 std::vector<std::byte> encode_jpeg(const Image& image, int quality) {
   constexpr std::int64_t kMaxSide = JPEG_MAX_DIMENSION;
   if (image.width < 1 || image.height < 1 || image.width > kMaxSide || image.height > kMaxSide) {
-    throw DataError(fmt::format("cannot encode {} x {} pixels as JPEG: a side is 1 to {} pixels", image.width,
-                                image.height, kMaxSide));
+    throw DataError(fmt::format("cannot encode {} x {} pixels as JPEG: a side is 1 to {} pixels",
+                                image.width, image.height, kMaxSide));
   }
   Encoder encoder;
-  if (!encoder.write(image, quality)) throw DataError(std::string("cannot encode a JPEG: ") + encoder.message());
+  if (!encoder.write(image, quality))
+    throw DataError(std::string("cannot encode a JPEG: ") + encoder.message());
   return {encoder.bytes().begin(), encoder.bytes().end()};
 }
 

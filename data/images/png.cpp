@@ -1,5 +1,6 @@
-// libpng reports errors by longjmp. Functions that call setjmp have only trivially destructible objects in their frame.
-// Its warnings (odd colour profiles, damaged comments) say nothing about pixels and are dropped.
+// libpng reports errors by longjmp. Functions that call setjmp have only trivially destructible
+// objects in their frame. Its warnings (odd colour profiles, damaged comments) say nothing about
+// pixels and are dropped.
 #include <csetjmp>
 #include <cstddef>
 #include <cstdio>
@@ -19,7 +20,8 @@ namespace {
 class Decoder {
  public:
   explicit Decoder(std::span<const std::byte> bytes) : bytes_(bytes) {
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error,
+                                  [](png_structp, png_const_charp) {});
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
   }
   ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
@@ -34,7 +36,8 @@ class Decoder {
     return true;
   }
 
-  // Every colour type becomes 8-bit RGBA; 16-bit samples keep their high byte. `rows`: one pointer per row.
+  // Every colour type becomes 8-bit RGBA; 16-bit samples keep their high byte. `rows`: one pointer
+  // per row.
   bool read_pixels(png_bytepp rows) {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_expand(png_);
@@ -107,9 +110,11 @@ Image decode_png(std::span<const std::byte> bytes, std::string_view name) {
   read_header(decoder, name);
   Image image{decoder.width(), decoder.height(), {}};
   const auto stride = static_cast<std::size_t>(image.width * 4);
-  std::vector<std::uint8_t> rgba(stride * static_cast<std::size_t>(image.height));  // [height, width, 4]
+  std::vector<std::uint8_t> rgba(stride *
+                                 static_cast<std::size_t>(image.height));  // [height, width, 4]
   std::vector<png_bytep> rows;
-  for (std::int64_t y = 0; y < image.height; ++y) rows.push_back(rgba.data() + stride * static_cast<std::size_t>(y));
+  for (std::int64_t y = 0; y < image.height; ++y)
+    rows.push_back(rgba.data() + stride * static_cast<std::size_t>(y));
   if (!decoder.read_pixels(rows.data())) throw_bad_image(name, decoder.message());
 
   image.rgb.resize(rgba.size() / 4 * 3);
@@ -128,7 +133,8 @@ std::vector<std::byte> encode_png(const Image& image) {
   header.format = PNG_FORMAT_RGB;
   png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(header);
   std::vector<std::byte> bytes(size);
-  if (png_image_write_to_memory(&header, bytes.data(), &size, 0, image.rgb.data(), 0, nullptr) == 0) {
+  if (png_image_write_to_memory(&header, bytes.data(), &size, 0, image.rgb.data(), 0, nullptr) ==
+      0) {
     throw DataError(std::string("cannot encode a PNG: ") + header.message);
   }
   bytes.resize(size);

@@ -53,7 +53,8 @@ PatchOptions read_preprocessor(const std::filesystem::path& file) {
   reader.read({"/image_std"}, options.std);
   reader.read({"/min_pixels", "/size/shortest_edge"}, options.min_pixels);
   reader.read({"/max_pixels", "/size/longest_edge"}, options.max_pixels);
-  if (!reader.problems.empty()) throw DataError(file.string() + ":\n  " + join(reader.problems, "\n  "));
+  if (!reader.problems.empty())
+    throw DataError(file.string() + ":\n  " + join(reader.problems, "\n  "));
   return options;
 }
 

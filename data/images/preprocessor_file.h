@@ -7,8 +7,9 @@
 
 namespace muster::data {
 
-// Either spelling of the limits (min_pixels and max_pixels, or size.shortest_edge and size.longest_edge, which are
-// pixel counts too). Throws DataError listing everything missing or of a wrong type.
+// Either spelling of the limits (min_pixels and max_pixels, or size.shortest_edge and
+// size.longest_edge, which are pixel counts too). Throws DataError listing everything missing or of
+// a wrong type.
 PatchOptions read_preprocessor(const std::filesystem::path& file);
 // The file for these options, as transformers reads it.
 std::string preprocessor_json(const PatchOptions& options);

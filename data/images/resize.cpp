@@ -1,5 +1,6 @@
-// Pillow 11's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double, rounded to 22-bit
-// fixed point, a horizontal pass and then a vertical one, each rounded and clipped to 8 bits.
+// Pillow 11's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double,
+// rounded to 22-bit fixed point, a horizontal pass and then a vertical one, each rounded and
+// clipped to 8 bits.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -36,7 +37,8 @@ std::int32_t to_fixed(double weight) {
 }
 
 Weights make_weights(std::int64_t in, std::int64_t out) {
-  const double scale = static_cast<double>(in) / static_cast<double>(out), filter_scale = std::max(scale, 1.0);
+  const double scale = static_cast<double>(in) / static_cast<double>(out),
+               filter_scale = std::max(scale, 1.0);
   const double support = kSupport * filter_scale, per_pixel = 1.0 / filter_scale;
   Weights weights;
   weights.taps = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
@@ -48,11 +50,13 @@ Weights make_weights(std::int64_t in, std::int64_t out) {
     const auto last = std::min<std::int64_t>(in, static_cast<std::int64_t>(center + support + 0.5));
     double sum = 0.0;
     for (std::int64_t x = first; x < last; ++x) {
-      sum += row[static_cast<std::size_t>(x - first)] = cubic((static_cast<double>(x) - center + 0.5) * per_pixel);
+      sum += row[static_cast<std::size_t>(x - first)] =
+          cubic((static_cast<double>(x) - center + 0.5) * per_pixel);
     }
     for (std::int64_t k = 0; k < last - first; ++k) {
       const double weight = row[static_cast<std::size_t>(k)];
-      weights.fixed[static_cast<std::size_t>(i * weights.taps + k)] = to_fixed(sum != 0.0 ? weight / sum : weight);
+      weights.fixed[static_cast<std::size_t>(i * weights.taps + k)] =
+          to_fixed(sum != 0.0 ? weight / sum : weight);
     }
     weights.first.push_back(first);
     weights.count.push_back(last - first);
@@ -64,8 +68,8 @@ inline std::uint8_t clip8(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
-// The two kernels below work on several bytes at once. On x86-64 they are compiled twice, and the processor is asked
-// once which to run.
+// The two kernels below work on several bytes at once. On x86-64 they are compiled twice, and the
+// processor is asked once which to run.
 #define MUSTER_KERNEL [[gnu::always_inline]] inline
 
 constexpr std::int64_t kLanes = 8;  // two RGB pixels and two values that get weight 0
@@ -85,7 +89,8 @@ PairedWeights pair_up(const Weights& weights) {
   for (std::int64_t i = 0; i < out; ++i) {
     for (std::int64_t k = 0; k < weights.taps; ++k) {
       std::int32_t* lane = paired.lanes.data() + (i * paired.pairs + k / 2) * kLanes;
-      std::fill_n(lane + 3 * (k % 2), 3, weights.fixed[static_cast<std::size_t>(i * weights.taps + k)]);
+      std::fill_n(lane + 3 * (k % 2), 3,
+                  weights.fixed[static_cast<std::size_t>(i * weights.taps + k)]);
     }
   }
   return paired;
@@ -93,7 +98,8 @@ PairedWeights pair_up(const Weights& weights) {
 
 constexpr std::int64_t kBlock = 32;  // bytes per iteration of simple loops
 
-MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size, std::int32_t* __restrict__ out) {
+MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size,
+                         std::int32_t* __restrict__ out) {
   std::int64_t x = 0;
   for (; x + kBlock <= size; x += kBlock) {
     for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = in[x + j];
@@ -101,7 +107,8 @@ MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size,
   for (; x < size; ++x) out[x] = in[x];
 }
 
-MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size, std::uint8_t* __restrict__ out) {
+MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size,
+                          std::uint8_t* __restrict__ out) {
   std::int64_t x = 0;
   for (; x + kBlock <= size; x += kBlock) {
     for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = clip8(in[x + j]);
@@ -109,10 +116,11 @@ MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size
   for (; x < size; ++x) out[x] = clip8(in[x]);
 }
 
-// One row of fixed-point sums. Every position takes all its pairs, also those of weight 0: a loop whose length never
-// changes is predicted. Reads values behind the last pixel (with weight 0) and writes kLanes - 3 behind the last sum.
-MUSTER_KERNEL void horizontal_row(const std::int32_t* in, const Weights& weights, const PairedWeights& paired,
-                                  std::int32_t* out) {
+// One row of fixed-point sums. Every position takes all its pairs, also those of weight 0: a loop
+// whose length never changes is predicted. Reads values behind the last pixel (with weight 0) and
+// writes kLanes - 3 behind the last sum.
+MUSTER_KERNEL void horizontal_row(const std::int32_t* in, const Weights& weights,
+                                  const PairedWeights& paired, std::int32_t* out) {
   const std::int64_t *first = weights.first.data(), *end = first + weights.first.size();
   const std::int32_t* lane = paired.lanes.data();
   const std::int64_t pairs = paired.pairs;
@@ -125,14 +133,17 @@ MUSTER_KERNEL void horizontal_row(const std::int32_t* in, const Weights& weights
       std::memcpy(&weight, lane, sizeof weight);
       sum += value * weight;
     }
-    sum += __builtin_shufflevector(sum, sum, 3, 4, 5, 6, 7, 0, 1, 2) + kHalf;  // the second pixel onto the first
+    sum += __builtin_shufflevector(sum, sum, 3, 4, 5, 6, 7, 0, 1, 2) +
+           kHalf;  // the second pixel onto the first
     std::memcpy(out, &sum, sizeof sum);
   }
 }
 
-// One output row from `count` input rows `stride` bytes apart; every byte column has the same weights.
-MUSTER_KERNEL void vertical_row(const std::uint8_t* in, std::int64_t stride, const std::int32_t* weights,
-                                std::int64_t count, std::uint8_t* out) {
+// One output row from `count` input rows `stride` bytes apart; every byte column has the same
+// weights.
+MUSTER_KERNEL void vertical_row(const std::uint8_t* in, std::int64_t stride,
+                                const std::int32_t* weights, std::int64_t count,
+                                std::uint8_t* out) {
   std::int64_t x = 0;
   for (; x + kBlock <= stride; x += kBlock) {
     std::int32_t sum[kBlock];
@@ -174,8 +185,12 @@ MUSTER_KERNEL void vertical_pass(const Image& in, const Weights& weights, Image&
 
 using Pass = void (*)(const Image& in, const Weights& weights, Image& out);
 
-void horizontal_any(const Image& in, const Weights& weights, Image& out) { horizontal_pass(in, weights, out); }
-void vertical_any(const Image& in, const Weights& weights, Image& out) { vertical_pass(in, weights, out); }
+void horizontal_any(const Image& in, const Weights& weights, Image& out) {
+  horizontal_pass(in, weights, out);
+}
+void vertical_any(const Image& in, const Weights& weights, Image& out) {
+  vertical_pass(in, weights, out);
+}
 
 #if defined(__x86_64__)
 [[gnu::target("avx2")]] void horizontal_avx2(const Image& in, const Weights& weights, Image& out) {
@@ -190,7 +205,8 @@ constexpr Pass horizontal_avx2 = horizontal_any, vertical_avx2 = vertical_any;
 bool has_avx2() { return false; }
 #endif
 
-Image run_pass(const Image& in, std::int64_t width, std::int64_t height, const Weights& weights, Pass pass) {
+Image run_pass(const Image& in, std::int64_t width, std::int64_t height, const Weights& weights,
+               Pass pass) {
   Image out{width, height, {}};
   out.rgb.resize(static_cast<std::size_t>(width * height * 3));
   pass(in, weights, out);
@@ -200,16 +216,18 @@ Image run_pass(const Image& in, std::int64_t width, std::int64_t height, const W
 }  // namespace
 
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  TORCH_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0, "resize_bicubic: an image without area");
+  TORCH_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0,
+              "resize_bicubic: an image without area");
   static const bool avx2 = has_avx2();
   Image out;
   if (width != image.width) {
-    out =
-        run_pass(image, width, image.height, make_weights(image.width, width), avx2 ? horizontal_avx2 : horizontal_any);
+    out = run_pass(image, width, image.height, make_weights(image.width, width),
+                   avx2 ? horizontal_avx2 : horizontal_any);
   }
   const Image& rows = width != image.width ? out : image;
   if (height == image.height) return rows;
-  return run_pass(rows, width, height, make_weights(image.height, height), avx2 ? vertical_avx2 : vertical_any);
+  return run_pass(rows, width, height, make_weights(image.height, height),
+                  avx2 ? vertical_avx2 : vertical_any);
 }
 
 }  // namespace muster::data

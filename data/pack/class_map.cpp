@@ -20,37 +20,45 @@ std::string fold(const std::string& text) {
   if (first == std::string::npos) return "";
   const std::string trimmed = text.substr(first, text.find_last_not_of(kBlank) - first + 1);
   utf8proc_uint8_t* raw = nullptr;
-  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD);
-  const utf8proc_ssize_t length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(trimmed.data()),
-                                               static_cast<utf8proc_ssize_t>(trimmed.size()), &raw, options);
+  const auto options =
+      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD);
+  const utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(trimmed.data()),
+                   static_cast<utf8proc_ssize_t>(trimmed.size()), &raw, options);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(raw, &std::free);
-  return length < 0 ? trimmed : std::string(reinterpret_cast<const char*>(raw), static_cast<std::size_t>(length));
+  return length < 0
+             ? trimmed
+             : std::string(reinterpret_cast<const char*>(raw), static_cast<std::size_t>(length));
 }
 
 }  // namespace
 
 ClassMap::ClassMap(std::vector<Category> active) : active_(std::move(active)) {
-  std::sort(active_.begin(), active_.end(), [](const Category& a, const Category& b) { return a.id < b.id; });
+  std::sort(active_.begin(), active_.end(),
+            [](const Category& a, const Category& b) { return a.id < b.id; });
   for (const Category& category : active_) folded_.push_back(fold(category.name));
 }
 
 std::int64_t ClassMap::to_index(std::int64_t original_id, const std::string& where) const {
-  const auto at = std::lower_bound(active_.begin(), active_.end(), original_id,
-                                   [](const Category& category, std::int64_t id) { return category.id < id; });
+  const auto at =
+      std::lower_bound(active_.begin(), active_.end(), original_id,
+                       [](const Category& category, std::int64_t id) { return category.id < id; });
   if (at == active_.end() || at->id != original_id) {
     std::string known;
     for (const Category& category : active_)
       known += fmt::format("{}{} {}", known.empty() ? "" : ", ", category.id, category.name);
-    throw DataError(fmt::format(
-        "{}: category id {} is not in the class map ({}): this data does not belong to this model's classes", where,
-        original_id, known));
+    throw DataError(
+        fmt::format("{}: category id {} is not in the class map ({}): this data does not belong to "
+                    "this model's classes",
+                    where, original_id, known));
   }
   return at - active_.begin();
 }
 
 const Category& ClassMap::category(std::int64_t index) const {
   if (index < 0 || index >= size())
-    throw DataError(fmt::format("class index {} is outside the class map of {} classes", index, size()));
+    throw DataError(
+        fmt::format("class index {} is outside the class map of {} classes", index, size()));
   return active_[static_cast<std::size_t>(index)];
 }
 

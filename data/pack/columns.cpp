@@ -32,8 +32,8 @@ Object object_at(const PackColumns& columns, std::int64_t index) {
 
 // Offsets start at 0, never fall, and end at the length of what they index.
 bool is_offset_table(const std::vector<std::int64_t>& offset, std::int64_t rows, std::int64_t end) {
-  return static_cast<std::int64_t>(offset.size()) == rows + 1 && offset.front() == 0 && offset.back() == end &&
-         std::is_sorted(offset.begin(), offset.end());
+  return static_cast<std::int64_t>(offset.size()) == rows + 1 && offset.front() == 0 &&
+         offset.back() == end && std::is_sorted(offset.begin(), offset.end());
 }
 
 bool is_text(const TextColumn& column, std::int64_t rows) {
@@ -42,7 +42,8 @@ bool is_text(const TextColumn& column, std::int64_t rows) {
 
 }  // namespace
 
-PackColumns to_columns(const std::vector<Sample>& samples, const std::vector<Category>& categories) {
+PackColumns to_columns(const std::vector<Sample>& samples,
+                       const std::vector<Category>& categories) {
   PackColumns columns;
   std::set<std::int64_t> active;
   for (const Sample& sample : samples) {
@@ -78,7 +79,8 @@ std::vector<Sample> to_samples(const PackColumns& columns) {
     sample.source_id = columns.source_id[i];
     sample.width = columns.size[2 * i];
     sample.height = columns.size[2 * i + 1];
-    sample.objects.reserve(static_cast<std::size_t>(columns.object_offset[i + 1] - columns.object_offset[i]));
+    sample.objects.reserve(
+        static_cast<std::size_t>(columns.object_offset[i + 1] - columns.object_offset[i]));
     for (std::int64_t k = columns.object_offset[i]; k < columns.object_offset[i + 1]; ++k)
       sample.objects.push_back(object_at(columns, k));
   }
@@ -88,7 +90,8 @@ std::vector<Sample> to_samples(const PackColumns& columns) {
 std::vector<Category> to_categories(const PackColumns& columns) {
   std::vector<Category> categories;
   for (std::size_t i = 0; i < columns.category_id.size(); ++i)
-    categories.push_back({columns.category_id[i], columns.category_name.at(static_cast<std::int64_t>(i))});
+    categories.push_back(
+        {columns.category_id[i], columns.category_name.at(static_cast<std::int64_t>(i))});
   return categories;
 }
 
@@ -96,15 +99,16 @@ void check_columns(const PackColumns& c, std::int64_t image_bytes, const std::st
   const std::int64_t samples = c.num_samples(), objects = c.num_objects();
   const auto categories = static_cast<std::int64_t>(c.category_id.size());
   const auto length = [](const auto& column) { return static_cast<std::int64_t>(column.size()); };
-  const bool sound = is_offset_table(c.image_offset, samples, image_bytes) &&
-                     length(c.checksum) == samples * kChecksumDigits && length(c.size) == 2 * samples &&
-                     is_text(c.name, samples) && is_text(c.path, samples) && is_text(c.prompt, samples) &&
-                     is_text(c.answer, samples) && is_offset_table(c.object_offset, samples, objects) &&
-                     length(c.box) == 4 * objects && length(c.area) == objects && length(c.crowd) == objects &&
-                     is_text(c.caption, objects) && is_text(c.category_name, categories);
+  const bool sound =
+      is_offset_table(c.image_offset, samples, image_bytes) &&
+      length(c.checksum) == samples * kChecksumDigits && length(c.size) == 2 * samples &&
+      is_text(c.name, samples) && is_text(c.path, samples) && is_text(c.prompt, samples) &&
+      is_text(c.answer, samples) && is_offset_table(c.object_offset, samples, objects) &&
+      length(c.box) == 4 * objects && length(c.area) == objects && length(c.crowd) == objects &&
+      is_text(c.caption, objects) && is_text(c.category_name, categories);
   if (!sound)
-    throw DataError(
-        fmt::format("{}: the pack's arrays do not fit together: it is damaged; pack the source again", pack));
+    throw DataError(fmt::format(
+        "{}: the pack's arrays do not fit together: it is damaged; pack the source again", pack));
 }
 
 std::string fingerprint(const PackColumns& columns) {

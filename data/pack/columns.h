@@ -1,4 +1,5 @@
-// A pack's content as flat arrays, one per HDF5 dataset: the table below is the format (docs/pack_format.md).
+// A pack's content as flat arrays, one per HDF5 dataset: the table below is the format
+// (docs/pack_format.md).
 #pragma once
 
 #include <cstdint>
@@ -29,10 +30,10 @@ struct TextColumn {
 struct PackColumns {
   // N samples
   std::vector<std::int64_t> image_offset{0};  // [N + 1] into images/bytes
-  std::vector<std::uint8_t> checksum;         // [N, 32] hex digits of XXH3-128 over the image's bytes
-  std::vector<std::int64_t> size;             // [N, 2] width, height
-  std::vector<std::int64_t> source_id;        // [N]
-  TextColumn name, path, prompt, answer;      // [N]
+  std::vector<std::uint8_t> checksum;     // [N, 32] hex digits of XXH3-128 over the image's bytes
+  std::vector<std::int64_t> size;         // [N, 2] width, height
+  std::vector<std::int64_t> source_id;    // [N]
+  TextColumn name, path, prompt, answer;  // [N]
   // M objects
   std::vector<std::int64_t> object_offset{0};  // [N + 1] into the arrays below
   std::vector<double> box;                     // [M, 4] x1, y1, x2, y2 in stored pixels
@@ -90,8 +91,8 @@ std::vector<Category> to_categories(const PackColumns& columns);
 // Throws DataError naming `pack` when array lengths or offsets do not fit together.
 void check_columns(const PackColumns& columns, std::int64_t image_bytes, const std::string& pack);
 
-// XXH3-128 over every column but the source paths: the same content packed from another folder has the same
-// fingerprint.
+// XXH3-128 over every column but the source paths: the same content packed from another folder has
+// the same fingerprint.
 std::string fingerprint(const PackColumns& columns);
 
 }  // namespace muster::data

@@ -34,9 +34,9 @@ class Id {
   Close close_;
 };
 
-// HDF5 prints its error stack by default; ours goes into one exception. The setting is per thread, so every entry sets
-// it. Its clean-up at exit walks into files whose last flush failed (disk full) and crashes: everything is closed by
-// its owner here, so the clean-up is switched off.
+// HDF5 prints its error stack by default; ours goes into one exception. The setting is per thread,
+// so every entry sets it. Its clean-up at exit walks into files whose last flush failed (disk full)
+// and crashes: everything is closed by its owner here, so the clean-up is switched off.
 void silence() {
   H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
@@ -50,7 +50,8 @@ std::string reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first, &text);
-  constexpr std::string_view kSystem = "error message = '";  // of the system call, among addresses and times
+  constexpr std::string_view kSystem =
+      "error message = '";  // of the system call, among addresses and times
   if (const std::size_t at = text.find(kSystem); at != std::string::npos) {
     text.erase(0, at + kSystem.size());
     text.resize(std::min(text.find('\''), text.size()));
@@ -77,8 +78,8 @@ hid_t stored_type() {
     return H5T_STD_U8LE;
 }
 
-// Contiguous, space taken at once (so that its file offset exists), no fill, no time stamps (equal content, equal
-// file).
+// Contiguous, space taken at once (so that its file offset exists), no fill, no time stamps (equal
+// content, equal file).
 Id contiguous() {
   Id plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_layout(plist, H5D_CONTIGUOUS);
@@ -102,13 +103,15 @@ Id with_parents() {
 struct PackWriter::Impl {
   Impl(const std::filesystem::path& at, std::int64_t image_bytes)
       : path(at),
-        file((silence(), H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)), H5Fclose),
+        file((silence(), H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)),
+             H5Fclose),
         images(create_images(static_cast<hsize_t>(image_bytes)), H5Dclose) {}
 
   hid_t create_images(hsize_t length) const {
     check(file);
     const Id space(H5Screate_simple(1, &length, nullptr), H5Sclose);
-    const hid_t set = H5Dcreate2(file, "images/bytes", H5T_STD_U8LE, space, with_parents(), contiguous(), H5P_DEFAULT);
+    const hid_t set = H5Dcreate2(file, "images/bytes", H5T_STD_U8LE, space, with_parents(),
+                                 contiguous(), H5P_DEFAULT);
     check(set);
     return set;
   }
@@ -119,13 +122,15 @@ struct PackWriter::Impl {
 
   template <typename T>
   void column(std::string_view name, const std::vector<T>& values, std::int64_t width) {
-    const std::array<hsize_t, 2> shape{values.size() / static_cast<hsize_t>(width), static_cast<hsize_t>(width)};
+    const std::array<hsize_t, 2> shape{values.size() / static_cast<hsize_t>(width),
+                                       static_cast<hsize_t>(width)};
     const Id space(H5Screate_simple(width == 1 ? 1 : 2, shape.data(), nullptr), H5Sclose);
-    const Id set(
-        H5Dcreate2(file, std::string(name).c_str(), stored_type<T>(), space, with_parents(), contiguous(), H5P_DEFAULT),
-        H5Dclose);
+    const Id set(H5Dcreate2(file, std::string(name).c_str(), stored_type<T>(), space,
+                            with_parents(), contiguous(), H5P_DEFAULT),
+                 H5Dclose);
     check(set);
-    if (!values.empty()) check(H5Dwrite(set, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()));
+    if (!values.empty())
+      check(H5Dwrite(set, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()));
   }
 
   void attribute(const char* name, const std::string& text) {
@@ -157,9 +162,11 @@ void PackWriter::add_image(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   const hsize_t count = bytes.size();
   const Id target(H5Dget_space(impl_->images), H5Sclose);
-  impl_->check(H5Sselect_hyperslab(target, H5S_SELECT_SET, &impl_->written, nullptr, &count, nullptr));
+  impl_->check(
+      H5Sselect_hyperslab(target, H5S_SELECT_SET, &impl_->written, nullptr, &count, nullptr));
   const Id source(H5Screate_simple(1, &count, nullptr), H5Sclose);
-  impl_->check(H5Dwrite(impl_->images, H5T_NATIVE_UINT8, source, target, H5P_DEFAULT, bytes.data()));
+  impl_->check(
+      H5Dwrite(impl_->images, H5T_NATIVE_UINT8, source, target, H5P_DEFAULT, bytes.data()));
   impl_->written += count;
 }
 
@@ -182,7 +189,9 @@ class Reader {
  public:
   explicit Reader(const std::filesystem::path& path) : path_(path), file_(open(path), H5Fclose) {
     if (file_ < 0)
-      fail(fmt::format("cannot open the pack: {} (truncated or damaged: copy it or pack the source again)", reason()));
+      fail(fmt::format(
+          "cannot open the pack: {} (truncated or damaged: copy it or pack the source again)",
+          reason()));
   }
 
   [[noreturn]] void fail(const std::string& what) const {
@@ -195,7 +204,8 @@ class Reader {
     const std::int64_t version = integer("version");
     if (version > kVersion)
       fail(
-          fmt::format("pack format {} was written by a newer muster, this one reads up to {}: update muster or pack "
+          fmt::format("pack format {} was written by a newer muster, this one reads up to {}: "
+                      "update muster or pack "
                       "the source again",
                       version, kVersion));
   }
@@ -206,7 +216,8 @@ class Reader {
     if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) > 0)
       fail(fmt::format("attribute '{}' is missing or no text", name));
     std::string value(H5Tget_size(type), '\0');
-    if (H5Aread(attribute, type, value.data()) < 0) fail(fmt::format("cannot read attribute '{}': {}", name, reason()));
+    if (H5Aread(attribute, type, value.data()) < 0)
+      fail(fmt::format("cannot read attribute '{}': {}", name, reason()));
     return value;
   }
 
@@ -233,7 +244,8 @@ class Reader {
   void column(std::string_view name, std::vector<T>& values) const {
     const Id set = dataset(std::string(name));
     values.resize(static_cast<std::size_t>(length(set)));
-    if (!values.empty() && H5Dread(set, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
+    if (!values.empty() &&
+        H5Dread(set, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
       fail(fmt::format("cannot read dataset '{}': {}", name, reason()));
   }
 
@@ -246,8 +258,8 @@ class Reader {
     pack.images_at = static_cast<std::int64_t>(offset);
     const auto file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path_));
     if (pack.images_at + pack.image_bytes > file_bytes)
-      fail(fmt::format("truncated: images end at byte {}, the file at {}", pack.images_at + pack.image_bytes,
-                       file_bytes));
+      fail(fmt::format("truncated: images end at byte {}, the file at {}",
+                       pack.images_at + pack.image_bytes, file_bytes));
   }
 
  private:
@@ -256,7 +268,8 @@ class Reader {
     silence();
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) fail("no such pack");
-    if (H5Fis_hdf5(path.c_str()) <= 0) fail("not a muster pack (no HDF5 file); make one with `muster pack`");
+    if (H5Fis_hdf5(path.c_str()) <= 0)
+      fail("not a muster pack (no HDF5 file); make one with `muster pack`");
     const Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     H5Pset_file_locking(access, false, true);
     return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
@@ -273,12 +286,15 @@ PackFile read_pack_file(const std::filesystem::path& path) {
   reader.check_format();
   PackFile pack;
   reader.images(pack);
-  for_each_column(pack.columns,
-                  [&](std::string_view name, auto& values, std::int64_t) { reader.column(name, values); });
+  for_each_column(pack.columns, [&](std::string_view name, auto& values, std::int64_t) {
+    reader.column(name, values);
+  });
   check_columns(pack.columns, pack.image_bytes, path.string());
   pack.fingerprint = reader.text("fingerprint");
   if (pack.fingerprint != fingerprint(pack.columns))
-    reader.fail("the pack's metadata does not match its fingerprint: storage damage; copy it or pack the source again");
+    reader.fail(
+        "the pack's metadata does not match its fingerprint: storage damage; copy it or pack the "
+        "source again");
   return pack;
 }
 

@@ -28,7 +28,8 @@ ClassMap class_map_of(const PackColumns& columns, const std::string& pack) {
   for (const std::int64_t id : columns.active) {
     const auto name = names.find(id);
     if (name == names.end())
-      throw DataError(fmt::format("{}: category id {} has no entry in the category table", pack, id));
+      throw DataError(
+          fmt::format("{}: category id {} has no entry in the category table", pack, id));
     active.push_back({id, name->second});
   }
   return ClassMap(std::move(active));
@@ -47,7 +48,9 @@ struct Pack::Impl {
     images_at = file.images_at;
     fingerprint = std::move(file.fingerprint);
     fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw DataError(fmt::format("{}: cannot open the pack: {}", path.string(), std::strerror(errno)));
+    if (fd < 0)
+      throw DataError(
+          fmt::format("{}: cannot open the pack: {}", path.string(), std::strerror(errno)));
   }
   ~Impl() {
     if (fd >= 0) ::close(fd);
@@ -56,9 +59,9 @@ struct Pack::Impl {
   Impl& operator=(const Impl&) = delete;
 
   [[noreturn]] void damaged(std::int64_t index, const std::string& found) const {
-    throw DataError(
-        fmt::format("{}: sample '{}': {}: storage damage since packing; copy the pack again from a good source",
-                    path.string(), samples[static_cast<std::size_t>(index)].name, found));
+    throw DataError(fmt::format(
+        "{}: sample '{}': {}: storage damage since packing; copy the pack again from a good source",
+        path.string(), samples[static_cast<std::size_t>(index)].name, found));
   }
 
   fs::path path;
@@ -77,7 +80,9 @@ Pack::~Pack() = default;
 Pack::Pack(Pack&&) noexcept = default;
 
 std::int64_t Pack::size() const { return static_cast<std::int64_t>(impl_->samples.size()); }
-const Sample& Pack::sample(std::int64_t index) const { return impl_->samples.at(static_cast<std::size_t>(index)); }
+const Sample& Pack::sample(std::int64_t index) const {
+  return impl_->samples.at(static_cast<std::size_t>(index));
+}
 const std::vector<Category>& Pack::categories() const { return impl_->categories; }
 const ClassMap& Pack::class_map() const { return impl_->class_map; }
 std::string Pack::fingerprint() const { return impl_->fingerprint; }
@@ -88,15 +93,18 @@ std::vector<std::byte> Pack::image_bytes(std::int64_t index) const {
   const std::int64_t begin = impl_->offset.at(i);
   std::vector<std::byte> bytes(static_cast<std::size_t>(impl_->offset.at(i + 1) - begin));
   for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::pread(impl_->fd, bytes.data() + done, bytes.size() - done,
-                              static_cast<off_t>(impl_->images_at + begin) + static_cast<off_t>(done));
+    const ssize_t n =
+        ::pread(impl_->fd, bytes.data() + done, bytes.size() - done,
+                static_cast<off_t>(impl_->images_at + begin) + static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) impl_->damaged(index, fmt::format("cannot read its image: {}", std::strerror(errno)));
-    if (n == 0) impl_->damaged(index, fmt::format("the file ends {} bytes early", bytes.size() - done));
+    if (n < 0)
+      impl_->damaged(index, fmt::format("cannot read its image: {}", std::strerror(errno)));
+    if (n == 0)
+      impl_->damaged(index, fmt::format("the file ends {} bytes early", bytes.size() - done));
     done += static_cast<std::size_t>(n);
   }
-  const std::string_view expected(reinterpret_cast<const char*>(impl_->checksum.data()) + i * kChecksumDigits,
-                                  kChecksumDigits);
+  const std::string_view expected(
+      reinterpret_cast<const char*>(impl_->checksum.data()) + i * kChecksumDigits, kChecksumDigits);
   const std::string found = xxh128(bytes);
   if (found != expected)
     impl_->damaged(index, fmt::format("checksum of its image is {}, expected {}", found, expected));
@@ -124,7 +132,8 @@ class PartFile {
     std::error_code error;
     fs::rename(part_, target_, error);
     if (error)
-      throw IoError(fmt::format("cannot rename {} to {}: {}", part_.string(), target_.string(), error.message()));
+      throw IoError(fmt::format("cannot rename {} to {}: {}", part_.string(), target_.string(),
+                                error.message()));
     kept_ = true;
     fsync_path(target_.has_parent_path() ? target_.parent_path() : fs::path("."));
   }
@@ -138,15 +147,17 @@ void check_unique(const std::vector<Sample>& samples, const std::vector<Category
   std::unordered_set<std::string_view> names;
   for (const Sample& sample : samples)
     if (!names.insert(sample.name).second)
-      throw DataError(fmt::format("two samples are called '{}'; names must be unique in a pack", sample.name));
+      throw DataError(
+          fmt::format("two samples are called '{}'; names must be unique in a pack", sample.name));
   std::set<std::int64_t> ids;
   for (const Category& category : categories)
-    if (!ids.insert(category.id).second) throw DataError(fmt::format("two categories have the id {}", category.id));
+    if (!ids.insert(category.id).second)
+      throw DataError(fmt::format("two categories have the id {}", category.id));
   for (const Sample& sample : samples)
     for (const Object& object : sample.objects)
       if (!ids.contains(object.category))
-        throw DataError(
-            fmt::format("sample '{}': category id {} is not in the category table", sample.name, object.category));
+        throw DataError(fmt::format("sample '{}': category id {} is not in the category table",
+                                    sample.name, object.category));
 }
 
 void measure_images(const std::vector<Sample>& samples, PackColumns& columns) {
@@ -154,8 +165,8 @@ void measure_images(const std::vector<Sample>& samples, PackColumns& columns) {
     std::error_code error;
     const auto bytes = sample.has_image() ? fs::file_size(sample.image, error) : 0;
     if (error)
-      throw DataError(
-          fmt::format("sample '{}': cannot read {}: {}", sample.name, sample.image.string(), error.message()));
+      throw DataError(fmt::format("sample '{}': cannot read {}: {}", sample.name,
+                                  sample.image.string(), error.message()));
     columns.image_offset.push_back(columns.image_offset.back() + static_cast<std::int64_t>(bytes));
   }
 }
@@ -166,9 +177,10 @@ void write_images(const std::vector<Sample>& samples, PackColumns& columns, Pack
     std::optional<MappedFile> file;
     if (samples[i].has_image()) file.emplace(samples[i].image);
     const std::span<const std::byte> bytes = file ? file->bytes() : std::span<const std::byte>{};
-    if (static_cast<std::int64_t>(bytes.size()) != columns.image_offset[i + 1] - columns.image_offset[i])
-      throw DataError(
-          fmt::format("sample '{}': {} changed while it was packed", samples[i].name, samples[i].image.string()));
+    if (static_cast<std::int64_t>(bytes.size()) !=
+        columns.image_offset[i + 1] - columns.image_offset[i])
+      throw DataError(fmt::format("sample '{}': {} changed while it was packed", samples[i].name,
+                                  samples[i].image.string()));
     const std::string digits = xxh128(bytes);
     columns.checksum.insert(columns.checksum.end(), digits.begin(), digits.end());
     writer.add_image(bytes);
@@ -178,7 +190,8 @@ void write_images(const std::vector<Sample>& samples, PackColumns& columns, Pack
 
 }  // namespace
 
-void write_pack(const fs::path& path, const std::vector<Sample>& samples, const std::vector<Category>& categories) {
+void write_pack(const fs::path& path, const std::vector<Sample>& samples,
+                const std::vector<Category>& categories) {
   check_unique(samples, categories);
   PackColumns columns = to_columns(samples, categories);
   measure_images(samples, columns);

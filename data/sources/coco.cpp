@@ -1,5 +1,5 @@
-// COCO: one json with images, annotations (bbox x, y, w, h) and categories; "caption" per annotation is ours and
-// optional.
+// COCO: one json with images, annotations (bbox x, y, w, h) and categories; "caption" per
+// annotation is ours and optional.
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
@@ -17,7 +17,8 @@ using nlohmann::json;
 
 constexpr double kRounding = 0.02;  // pixels; COCO's boxes carry two decimals
 
-// Segmentations are most of a COCO file and nothing here reads them: they are dropped while parsing.
+// Segmentations are most of a COCO file and nothing here reads them: they are dropped while
+// parsing.
 json parse_without_masks(const fs::path& path) {
   const json::parser_callback_t keep = [](int, json::parse_event_t event, json& parsed) {
     return event != json::parse_event_t::key || parsed != "segmentation";
@@ -31,7 +32,8 @@ json parse_without_masks(const fs::path& path) {
   }
 }
 
-// Runs read(entry) for each element of document[key]; whatever is wrong is reported with file, array and index.
+// Runs read(entry) for each element of document[key]; whatever is wrong is reported with file,
+// array and index.
 template <typename Read>
 void for_each(const json& document, const char* key, const std::string& file, Read&& read) {
   const auto array = document.find(key);
@@ -48,8 +50,8 @@ void for_each(const json& document, const char* key, const std::string& file, Re
   }
 }
 
-// Where images may lie relative to DIR/NAME.json: DIR, DIR/images, and the layouts of the published set
-// (annotations/instances_val2017.json beside val2017/).
+// Where images may lie relative to DIR/NAME.json: DIR, DIR/images, and the layouts of the published
+// set (annotations/instances_val2017.json beside val2017/).
 std::vector<fs::path> image_roots(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const std::string stem = path.stem().string();
@@ -75,7 +77,8 @@ class CocoReader {
   Source read() {
     const json document = parse_without_masks(path_);
     const std::string file = path_.string();
-    if (!document.is_object()) throw DataError(fmt::format("{}: no JSON object: not a COCO file", file));
+    if (!document.is_object())
+      throw DataError(fmt::format("{}: no JSON object: not a COCO file", file));
     for_each(document, "categories", file, [&](const json& entry) { category(entry); });
     for_each(document, "images", file, [&](const json& entry) { image(entry); });
     for_each(document, "annotations", file, [&](const json& entry) { annotation(entry); });
@@ -107,7 +110,8 @@ class CocoReader {
   void annotation(const json& entry) {
     const auto image_id = entry.at("image_id").get<std::int64_t>();
     const auto at = images_.find(image_id);
-    if (at == images_.end()) throw DataError(fmt::format("image_id {} is not among the images", image_id));
+    if (at == images_.end())
+      throw DataError(fmt::format("image_id {} is not among the images", image_id));
     Sample& sample = source_.samples[at->second];
     Object object;
     object.category = entry.at("category_id").get<std::int64_t>();
@@ -117,11 +121,12 @@ class CocoReader {
     object.caption = entry.value("caption", name->second);
     object.crowd = entry.value("iscrowd", 0) != 0;
     const json& bbox = entry.at("bbox");
-    if (bbox.size() != 4) throw DataError(fmt::format("bbox has {} numbers, expected 4", bbox.size()));
+    if (bbox.size() != 4)
+      throw DataError(fmt::format("bbox has {} numbers, expected 4", bbox.size()));
     const auto [x, y, width, height] = bbox.get<std::array<double, 4>>();
     object.box = {x, y, x + width, y + height};
-    snap_to_border(object.box, static_cast<double>(sample.width), static_cast<double>(sample.height), kRounding,
-                   kRounding);
+    snap_to_border(object.box, static_cast<double>(sample.width),
+                   static_cast<double>(sample.height), kRounding, kRounding);
     object.area = entry.value("area", box_area(object.box));
     sample.objects.push_back(std::move(object));
   }

@@ -1,4 +1,5 @@
-// Qwen-style JSONL: one sample per line, as a conversation or as {"image", "objects"}. Forms in docs/data.md.
+// Qwen-style JSONL: one sample per line, as a conversation or as {"image", "objects"}. Forms in
+// docs/data.md.
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
@@ -41,12 +42,15 @@ void add_content(Turns& turns, std::string& text, const json& content) {
   }
 }
 
-// {"from": "human"|"gpt", "value"} or {"role": "user"|"assistant", "content"}; a system turn is the config's business.
+// {"from": "human"|"gpt", "value"} or {"role": "user"|"assistant", "content"}; a system turn is the
+// config's business.
 Turns read_turns(const json& list) {
   Turns turns;
   int users = 0, assistants = 0;
   for (const json& turn : list) {
-    const auto role = find(turn, {"role", "from"}) == nullptr ? "" : find(turn, {"role", "from"})->get<std::string>();
+    const auto role = find(turn, {"role", "from"}) == nullptr
+                          ? ""
+                          : find(turn, {"role", "from"})->get<std::string>();
     const json* content = find(turn, {"content", "value"});
     if (content == nullptr) throw DataError("a turn without content");
     if (role == "user" || role == "human")
@@ -57,14 +61,17 @@ Turns read_turns(const json& list) {
       throw DataError(fmt::format("a turn of unknown role '{}'", role));
   }
   if (users != 1 || assistants != 1)
-    throw DataError(fmt::format("{} user and {} assistant turns; one of each is supported", users, assistants));
+    throw DataError(
+        fmt::format("{} user and {} assistant turns; one of each is supported", users, assistants));
   return turns;
 }
 
 // <image> and the rendered form mark where an image goes; the chat template puts it first.
 std::string without_image_marks(std::string text) {
-  for (const std::string mark : {"<image>\n", "<image>", "<|vision_start|><|image_pad|><|vision_end|>"})
-    for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark)) text.erase(at, mark.size());
+  for (const std::string mark :
+       {"<image>\n", "<image>", "<|vision_start|><|image_pad|><|vision_end|>"})
+    for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark))
+      text.erase(at, mark.size());
   return text;
 }
 
@@ -77,7 +84,8 @@ json parse_boxes(const std::string& answer) {
       throw DataError("the answer's ``` fence is not closed");
     text = text.substr(begin, end - begin);
   }
-  const bool claims = text.find("bbox_2d") != std::string::npos || text.find("\"bbox\"") != std::string::npos;
+  const bool claims =
+      text.find("bbox_2d") != std::string::npos || text.find("\"bbox\"") != std::string::npos;
   const json parsed = json::parse(text, nullptr, claims);
   if (parsed.is_array() && (claims || parsed.empty())) return parsed;
   return nullptr;
@@ -144,7 +152,8 @@ class JsonlReader {
       const json* box = find(entry, {"bbox_2d", "bbox"});
       const json* label = find(entry, {"label", "category", "name"});
       if (box == nullptr || label == nullptr) throw DataError("an object without bbox or label");
-      if (box->size() != 4) throw DataError(fmt::format("a box of {} numbers, expected 4", box->size()));
+      if (box->size() != 4)
+        throw DataError(fmt::format("a box of {} numbers, expected 4", box->size()));
       object.box = box->get<std::array<double, 4>>();
       object.area = box_area(object.box);
       object.caption = entry.value("caption", label->get<std::string>());
@@ -156,10 +165,13 @@ class JsonlReader {
   void locate(Sample& sample, std::string image, const json& entry) const {
     if (image.starts_with("file://")) image.erase(0, 7);
     sample.image = folder_ / image;  // an absolute path stays itself
-    if (!fs::exists(sample.image) && fs::exists(folder_ / "images" / image)) sample.image = folder_ / "images" / image;
+    if (!fs::exists(sample.image) && fs::exists(folder_ / "images" / image))
+      sample.image = folder_ / "images" / image;
     record_stored_size(sample);
-    if (const json* width = find(entry, {"width", "image_width"})) sample.width = width->get<std::int64_t>();
-    if (const json* height = find(entry, {"height", "image_height"})) sample.height = height->get<std::int64_t>();
+    if (const json* width = find(entry, {"width", "image_width"}))
+      sample.width = width->get<std::int64_t>();
+    if (const json* height = find(entry, {"height", "image_height"}))
+      sample.height = height->get<std::int64_t>();
   }
 
   fs::path path_, folder_;

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "base/parallel.h"
+#include "base/text.h"
 #include "data/sources/readers.h"
 
 namespace muster::data {
@@ -19,14 +19,16 @@ constexpr double kHugeShare = 0.95;  // of the image's area
 
 std::vector<std::vector<std::string>> validate_all(const Source& source, int threads) {
   std::vector<std::vector<std::string>> faults(source.samples.size());
-  parallel_for("validating", static_cast<std::int64_t>(faults.size()), threads, [&](std::int64_t i) {
-    faults[static_cast<std::size_t>(i)] = validate(source.samples[static_cast<std::size_t>(i)]);
-  });
+  parallel_for(
+      "validating", static_cast<std::int64_t>(faults.size()), threads, [&](std::int64_t i) {
+        faults[static_cast<std::size_t>(i)] = validate(source.samples[static_cast<std::size_t>(i)]);
+      });
   return faults;
 }
 
 // Good samples; with skip_bad the others are listed, without it they are the error.
-std::vector<Sample> select(const Source& source, const std::vector<std::vector<std::string>>& faults, bool skip_bad,
+std::vector<Sample> select(const Source& source,
+                           const std::vector<std::vector<std::string>>& faults, bool skip_bad,
                            PackReport& report) {
   std::vector<Sample> good;
   std::string listing;
@@ -39,11 +41,12 @@ std::vector<Sample> select(const Source& source, const std::vector<std::vector<s
     for (const std::string& fault : faults[i]) listing += "\n  " + fault;
   }
   if (!skip_bad && !report.left_out.empty())
-    throw DataError(fmt::format("{} of {} samples cannot be packed:{}\nmend them, or leave them out with --skip-bad",
-                                report.left_out.size(), source.samples.size(), listing));
+    throw DataError(fmt::format(
+        "{} of {} samples cannot be packed:{}\nmend them, or leave them out with --skip-bad",
+        report.left_out.size(), source.samples.size(), listing));
   if (good.empty())
-    throw DataError(
-        fmt::format("no sample to pack: {} read, {} bad{}", source.samples.size(), report.left_out.size(), listing));
+    throw DataError(fmt::format("no sample to pack: {} read, {} bad{}", source.samples.size(),
+                                report.left_out.size(), listing));
   return good;
 }
 
@@ -59,7 +62,8 @@ void make_names_unique(std::vector<Sample>& samples, PackReport& report) {
     if (renamed++ == 0) first = sample.name;
   }
   if (renamed > 0)
-    report.warnings.push_back(fmt::format("{} samples share another's name and are numbered, e.g. {}", renamed, first));
+    report.warnings.push_back(
+        fmt::format("{} samples share another's name and are numbered, e.g. {}", renamed, first));
 }
 
 // Counts a kind of oddity and remembers where it was first seen.
@@ -93,7 +97,8 @@ void warn_about(const std::vector<Sample>& samples, PackReport& report) {
     if (!sample.has_image()) continue;
     if (sample.objects.empty()) empty.see(sample.name);
     if (images[sample.image.string()]++ > 0) twice.see(sample.name);
-    const double image_area = static_cast<double>(sample.width) * static_cast<double>(sample.height);
+    const double image_area =
+        static_cast<double>(sample.width) * static_cast<double>(sample.height);
     for (std::size_t i = 0; i < sample.objects.size(); ++i) {
       const auto& box = sample.objects[i].box;
       const std::string where = fmt::format("{} object {}", sample.name, i);
@@ -101,8 +106,9 @@ void warn_about(const std::vector<Sample>& samples, PackReport& report) {
       if (box_area(box) > kHugeShare * image_area) huge.see(where);
     }
   }
-  const auto used = std::count_if(report.objects_per_category.begin(), report.objects_per_category.end(),
-                                  [](const auto& c) { return c.second > 0; });
+  const auto used =
+      std::count_if(report.objects_per_category.begin(), report.objects_per_category.end(),
+                    [](const auto& c) { return c.second > 0; });
   if (used == 1) report.warnings.emplace_back("only one class has objects");
   if (report.objects == 0) report.warnings.emplace_back("no sample has objects");
   empty.warn(report, "images without objects");
@@ -113,8 +119,8 @@ void warn_about(const std::vector<Sample>& samples, PackReport& report) {
 
 }  // namespace
 
-PackReport pack_source(const Source& source, const std::filesystem::path& out, bool skip_bad, bool check_only,
-                       int threads) {
+PackReport pack_source(const Source& source, const std::filesystem::path& out, bool skip_bad,
+                       bool check_only, int threads) {
   PackReport report;
   std::vector<Sample> samples = select(source, validate_all(source, threads), skip_bad, report);
   count_objects(source, samples, report);

@@ -1,4 +1,5 @@
-// One reader per annotation format, and what they share. Readers parse; validate() judges boxes and images.
+// One reader per annotation format, and what they share. Readers parse; validate() judges boxes and
+// images.
 #pragma once
 
 #include <array>
@@ -26,17 +27,18 @@ bool is_image_file(const std::filesystem::path& path);  // by its extension
 std::vector<std::filesystem::path> list_files(const std::filesystem::path& folder,
                                               bool (*wanted)(const std::filesystem::path&));
 
-// Stored width and height from the image's header; stays 0 x 0 when the file cannot be read, which validate() then
-// reports.
+// Stored width and height from the image's header; stays 0 x 0 when the file cannot be read, which
+// validate() then reports.
 void record_stored_size(Sample& sample);
 
 // Annotation tools round: an overshoot of at most the tolerance (pixels) is put back on the border.
-void snap_to_border(std::array<double, 4>& box, double width, double height, double tolerance_x, double tolerance_y);
+void snap_to_border(std::array<double, 4>& box, double width, double height, double tolerance_x,
+                    double tolerance_y);
 
 double box_area(const std::array<double, 4>& box);
 
-// Sets category ids 1..K in the order of the sorted names; `names[i][k]` is the category of samples[i].objects[k],
-// `also` are names that occur elsewhere in the set.
+// Sets category ids 1..K in the order of the sorted names; `names[i][k]` is the category of
+// samples[i].objects[k], `also` are names that occur elsewhere in the set.
 void number_categories(Source& source, const std::vector<std::vector<std::string>>& names,
                        const std::vector<std::string>& also = {});
 

@@ -21,7 +21,8 @@ std::string recognise(const fs::path& path) {
   if (lower_extension(path) == ".jsonl") return "jsonl";
   if (lower_extension(path) == ".json") return "coco";
   throw DataError(fmt::format(
-      "{}: format not recognised; looked for a folder with Annotations/ (voc), with annotations.json (coco) or "
+      "{}: format not recognised; looked for a folder with Annotations/ (voc), with "
+      "annotations.json (coco) or "
       "with images/ and labels/ (yolo), a .json (coco), a .jsonl (jsonl); or name it with --format",
       path.string()));
 }
@@ -36,8 +37,8 @@ Source read_source(const fs::path& path, const std::string& format, const std::s
   if (kind != "coco" && kind != "jsonl")
     throw UsageError(fmt::format("unknown format '{}'; voc, coco, yolo or jsonl are known", kind));
   if (!split.empty())
-    throw UsageError(
-        fmt::format("{}: a {} file is one split: give that file and leave --split out", path.string(), kind));
+    throw UsageError(fmt::format("{}: a {} file is one split: give that file and leave --split out",
+                                 path.string(), kind));
   if (kind == "jsonl") return read_jsonl(path);
   return read_coco(fs::is_directory(path) ? path / "annotations.json" : path);
 }
@@ -56,8 +57,10 @@ bool is_image_file(const fs::path& path) {
 
 std::vector<fs::path> list_files(const fs::path& folder, bool (*wanted)(const fs::path&)) {
   std::vector<fs::path> files;
-  if (!fs::is_directory(folder)) throw DataError(fmt::format("{}: no such folder", folder.string()));
-  for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink))
+  if (!fs::is_directory(folder))
+    throw DataError(fmt::format("{}: no such folder", folder.string()));
+  for (const auto& entry :
+       fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink))
     if (entry.is_regular_file() && wanted(entry.path())) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
@@ -74,9 +77,11 @@ void record_stored_size(Sample& sample) {
   }
 }
 
-void snap_to_border(std::array<double, 4>& box, double width, double height, double tolerance_x, double tolerance_y) {
+void snap_to_border(std::array<double, 4>& box, double width, double height, double tolerance_x,
+                    double tolerance_y) {
   for (std::size_t i = 0; i < 4; ++i) {
-    const double side = i % 2 == 0 ? width : height, tolerance = i % 2 == 0 ? tolerance_x : tolerance_y;
+    const double side = i % 2 == 0 ? width : height,
+                 tolerance = i % 2 == 0 ? tolerance_x : tolerance_y;
     if (box[i] < 0 && box[i] >= -tolerance) box[i] = 0;
     if (box[i] > side && box[i] <= side + tolerance) box[i] = side;
   }
@@ -95,7 +100,8 @@ void number_categories(Source& source, const std::vector<std::vector<std::string
     source.categories.push_back({id, name});
   }
   for (std::size_t i = 0; i < names.size(); ++i)
-    for (std::size_t k = 0; k < names[i].size(); ++k) source.samples[i].objects[k].category = ids.at(names[i][k]);
+    for (std::size_t k = 0; k < names[i].size(); ++k)
+      source.samples[i].objects[k].category = ids.at(names[i][k]);
 }
 
 }  // namespace muster::data

@@ -1,5 +1,5 @@
-// Whether a sample can be trained on as it stands: image whole and as recorded, boxes inside it (FAILURES D-002..D-004,
-// P-002).
+// Whether a sample can be trained on as it stands: image whole and as recorded, boxes inside it
+// (FAILURES D-002..D-004, P-002).
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -42,12 +42,13 @@ void check_image(const Sample& sample, const std::string& where, std::vector<std
     const MappedFile bytes(sample.image);
     const ImageInfo info = read_image_info(bytes.bytes(), file);
     if (info.exif_orientation != 1)
-      faults.push_back(fmt::format(
-          "{}: image {} has EXIF orientation {}: store it upright (images are taken as stored, boxes would not fit)",
-          where, file, info.exif_orientation));
+      faults.push_back(
+          fmt::format("{}: image {} has EXIF orientation {}: store it upright (images are taken as "
+                      "stored, boxes would not fit)",
+                      where, file, info.exif_orientation));
     if (info.width != sample.width || info.height != sample.height)
-      faults.push_back(fmt::format("{}: recorded size {}x{}, image {} is {}x{}", where, sample.width, sample.height,
-                                   file, info.width, info.height));
+      faults.push_back(fmt::format("{}: recorded size {}x{}, image {} is {}x{}", where,
+                                   sample.width, sample.height, file, info.width, info.height));
     decode_image(bytes.bytes(), file);  // all of it: a truncated tail shows only here
   } catch (const Error& fault) {
     faults.push_back(fmt::format("{}: image is unreadable: {}", where, fault.what()));
@@ -65,13 +66,14 @@ std::vector<std::string> validate(const Sample& sample) {
     return faults;
   }
   check_image(sample, where, faults);
-  if (sample.width <= 0 || sample.height <= 0) return faults;  // unknown size: the image's own fault is listed already
+  if (sample.width <= 0 || sample.height <= 0)
+    return faults;  // unknown size: the image's own fault is listed already
   for (std::size_t i = 0; i < sample.objects.size(); ++i) {
     const Object& object = sample.objects[i];
     const auto& box = object.box;
     if (const std::string fault = box_fault(box, sample.width, sample.height); !fault.empty())
-      faults.push_back(fmt::format("{}: object {} ({}): box [{},{},{},{}]: {}", where, i, object.caption, box[0],
-                                   box[1], box[2], box[3], fault));
+      faults.push_back(fmt::format("{}: object {} ({}): box [{},{},{},{}]: {}", where, i,
+                                   object.caption, box[0], box[1], box[2], box[3], fault));
   }
   return faults;
 }

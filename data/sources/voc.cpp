@@ -1,5 +1,5 @@
-// Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt. Boxes are used as they stand, as pixel
-// coordinates.
+// Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt. Boxes are used as they
+// stand, as pixel coordinates.
 #include <fmt/core.h>
 
 #include <sstream>
@@ -22,14 +22,17 @@ struct VocSample {
 
 const XmlElement& required(const XmlElement& parent, const char* name, const std::string& file) {
   const XmlElement* child = parent.child(name);
-  if (child == nullptr) throw DataError(fmt::format("{}:{}: <{}> has no <{}>", file, parent.line, parent.name, name));
+  if (child == nullptr)
+    throw DataError(fmt::format("{}:{}: <{}> has no <{}>", file, parent.line, parent.name, name));
   return *child;
 }
 
 double number(const XmlElement& parent, const char* name, const std::string& file) {
   const XmlElement& element = required(parent, name, file);
   const std::optional<double> value = parse_number(element.text);
-  if (!value) throw DataError(fmt::format("{}:{}: <{}> is '{}', no number", file, element.line, name, element.text));
+  if (!value)
+    throw DataError(
+        fmt::format("{}:{}: <{}> is '{}', no number", file, element.line, name, element.text));
   return *value;
 }
 
@@ -48,7 +51,8 @@ VocSample read_annotation(const fs::path& folder, const std::string& stem) {
     throw DataError(fmt::format("{}: no such annotation, though the split lists '{}'", file, stem));
   const XmlElement root = parse_xml(read_text(path), file);
   if (root.name != "annotation")
-    throw DataError(fmt::format("{}:{}: <annotation> expected, found <{}>", file, root.line, root.name));
+    throw DataError(
+        fmt::format("{}:{}: <annotation> expected, found <{}>", file, root.line, root.name));
   VocSample made;
   Sample& sample = made.sample;
   sample.name = stem;
@@ -62,7 +66,8 @@ VocSample read_annotation(const fs::path& folder, const std::string& stem) {
     if (element.name != "object") continue;
     Object object;
     object.caption = required(element, "name", file).text;
-    if (object.caption.empty()) throw DataError(fmt::format("{}:{}: <object> has an empty <name>", file, element.line));
+    if (object.caption.empty())
+      throw DataError(fmt::format("{}:{}: <object> has an empty <name>", file, element.line));
     const XmlElement& box = required(element, "bndbox", file);
     object.box = {number(box, "xmin", file), number(box, "ymin", file), number(box, "xmax", file),
                   number(box, "ymax", file)};
@@ -78,28 +83,32 @@ bool is_xml(const fs::path& path) { return path.extension() == ".xml"; }
 std::vector<std::string> list_stems(const fs::path& folder, const std::string& split) {
   std::vector<std::string> stems;
   if (split.empty()) {
-    for (const fs::path& path : list_files(folder / "Annotations", is_xml)) stems.push_back(path.stem().string());
+    for (const fs::path& path : list_files(folder / "Annotations", is_xml))
+      stems.push_back(path.stem().string());
     return stems;
   }
   const fs::path list = folder / "ImageSets" / "Main" / (split + ".txt");
   if (!fs::exists(list)) throw DataError(fmt::format("{}: no such split list", list.string()));
   std::istringstream lines(read_text(list));
   for (std::string line, stem; std::getline(lines, line);)
-    if (std::istringstream(line) >> stem) stems.push_back(stem);  // per-class lists have a second column
+    if (std::istringstream(line) >> stem)
+      stems.push_back(stem);  // per-class lists have a second column
   return stems;
 }
 
-// The names of all annotations of the folder: ids must not depend on which classes a split happens to hold.
+// The names of all annotations of the folder: ids must not depend on which classes a split happens
+// to hold.
 std::vector<std::string> all_names(const fs::path& folder) {
   const std::vector<fs::path> files = list_files(folder / "Annotations", is_xml);
   std::vector<std::vector<std::string>> of_file(files.size());
-  parallel_for("reading class names", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
-    const auto at = static_cast<std::size_t>(i);
-    const XmlElement root = parse_xml(read_text(files[at]), files[at].string());
-    for (const XmlElement& element : root.children)
-      if (const XmlElement* name = element.name == "object" ? element.child("name") : nullptr)
-        of_file[at].push_back(name->text);
-  });
+  parallel_for(
+      "reading class names", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
+        const auto at = static_cast<std::size_t>(i);
+        const XmlElement root = parse_xml(read_text(files[at]), files[at].string());
+        for (const XmlElement& element : root.children)
+          if (const XmlElement* name = element.name == "object" ? element.child("name") : nullptr)
+            of_file[at].push_back(name->text);
+      });
   std::vector<std::string> names;
   for (const auto& found : of_file) names.insert(names.end(), found.begin(), found.end());
   return names;
@@ -110,11 +119,12 @@ std::vector<std::string> all_names(const fs::path& folder) {
 Source read_voc(const fs::path& folder, const std::string& split) {
   const std::vector<std::string> stems = list_stems(folder, split);
   std::vector<VocSample> read(stems.size());
-  parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0, [&](std::int64_t i) {
-    const auto at = static_cast<std::size_t>(i);
-    read[at] = read_annotation(folder, stems[at]);
-    read[at].sample.source_id = i;
-  });
+  parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
+               [&](std::int64_t i) {
+                 const auto at = static_cast<std::size_t>(i);
+                 read[at] = read_annotation(folder, stems[at]);
+                 read[at].sample.source_id = i;
+               });
   Source source{"voc", {}, {}};
   std::vector<std::vector<std::string>> names;
   for (VocSample& entry : read) {

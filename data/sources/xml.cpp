@@ -16,8 +16,8 @@ constexpr int kMaxDepth = 64;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 bool is_name(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.' || c == ':' ||
-         (c & 0x80) != 0;
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.' ||
+         c == ':' || (c & 0x80) != 0;
 }
 
 std::string trim(const std::string& text) {
@@ -68,7 +68,8 @@ class XmlParser {
   }
   void skip_past(std::string_view end) {
     const std::size_t at = rest_.find(end);
-    if (at == std::string_view::npos) fail(fmt::format("the file ends where '{}' is expected", end));
+    if (at == std::string_view::npos)
+      fail(fmt::format("the file ends where '{}' is expected", end));
     advance(at + end.size());
   }
   void skip_space() {
@@ -117,7 +118,8 @@ class XmlParser {
     if (take("/>")) return made;
     expect(">");
     content(made, depth);
-    if (name() != made.name) fail(fmt::format("<{}> of line {} is not closed", made.name, made.line));
+    if (name() != made.name)
+      fail(fmt::format("<{}> of line {} is not closed", made.name, made.line));
     skip_space();
     expect(">");
     made.text = trim(made.text);
@@ -127,7 +129,8 @@ class XmlParser {
   // Up to and including the "</" of the closing tag.
   void content(XmlElement& parent, int depth) {
     while (!take("</")) {
-      if (rest_.empty()) fail(fmt::format("the file ends inside <{}> of line {}", parent.name, parent.line));
+      if (rest_.empty())
+        fail(fmt::format("the file ends inside <{}> of line {}", parent.name, parent.line));
       if (take("<!--"))
         skip_past("-->");
       else if (rest_.front() == '<')
@@ -150,7 +153,8 @@ class XmlParser {
     if (!take("&#")) fail("an unknown entity");
     const int base = take("x") ? 16 : 10;
     std::uint32_t code = 0;
-    for (; !rest_.empty() && std::isxdigit(static_cast<unsigned char>(rest_.front())) != 0 && code < 0x110000;
+    for (; !rest_.empty() && std::isxdigit(static_cast<unsigned char>(rest_.front())) != 0 &&
+           code < 0x110000;
          advance(1)) {
       const char c = rest_.front();
       const int digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
@@ -170,8 +174,8 @@ class XmlParser {
 }  // namespace
 
 const XmlElement* XmlElement::child(std::string_view child_name) const {
-  const auto at =
-      std::find_if(children.begin(), children.end(), [&](const XmlElement& c) { return c.name == child_name; });
+  const auto at = std::find_if(children.begin(), children.end(),
+                               [&](const XmlElement& c) { return c.name == child_name; });
   return at == children.end() ? nullptr : &*at;
 }
 

@@ -1,5 +1,5 @@
-// A small strict reader for annotation files: elements, text, the five named entities and character references.
-// Attributes are checked and skipped; a document type is refused.
+// A small strict reader for annotation files: elements, text, the five named entities and character
+// references. Attributes are checked and skipped; a document type is refused.
 #pragma once
 
 #include <cstdint>

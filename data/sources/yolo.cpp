@@ -1,4 +1,5 @@
-// YOLO: images/<split>/**, labels/<split>/**.txt with "class cx cy w h" in [0,1], names in a data yaml or classes.txt.
+// YOLO: images/<split>/**, labels/<split>/**.txt with "class cx cy w h" in [0,1], names in a data
+// yaml or classes.txt.
 #include <fmt/core.h>
 
 #include <map>
@@ -19,7 +20,8 @@ std::string unquote(std::string text) {
   const auto first = text.find_first_not_of(" \t\r");
   if (first == std::string::npos) return "";
   text = text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-  if (text.size() >= 2 && (text.front() == '\'' || text.front() == '"') && text.back() == text.front())
+  if (text.size() >= 2 && (text.front() == '\'' || text.front() == '"') &&
+      text.back() == text.front())
     return text.substr(1, text.size() - 2);
   return text;
 }
@@ -47,8 +49,8 @@ class NamesReader {
  public:
   explicit NamesReader(const fs::path& path) : file_(path.string()), lines_(read_text(path)) {}
 
-  // The `names:` of a data yaml in its three published forms: [a, b], a block of "- a", a block (or flow map) of "0:
-  // a".
+  // The `names:` of a data yaml in its three published forms: [a, b], a block of "- a", a block (or
+  // flow map) of "0: a".
   std::map<std::int64_t, std::string> from_yaml() {
     for (std::string line; next(line);) {
       if (!line.starts_with("names:")) continue;
@@ -85,7 +87,8 @@ class NamesReader {
   void entry(const std::string& text) {  // "0: a"
     const std::size_t colon = text.find(':');
     const std::optional<double> id = parse_number(unquote(text.substr(0, colon)));
-    if (colon == std::string::npos || !id || *id < 0 || *id != static_cast<double>(static_cast<std::int64_t>(*id)))
+    if (colon == std::string::npos || !id || *id < 0 ||
+        *id != static_cast<double>(static_cast<std::int64_t>(*id)))
       fail(fmt::format("'{}' is no 'number: name'", unquote(text)));
     add(static_cast<std::int64_t>(*id), unquote(text.substr(colon + 1)));
   }
@@ -125,7 +128,9 @@ class NamesReader {
   std::map<std::int64_t, std::string> names_;
 };
 
-bool is_yaml(const fs::path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
+bool is_yaml(const fs::path& path) {
+  return path.extension() == ".yaml" || path.extension() == ".yml";
+}
 
 std::map<std::int64_t, std::string> read_names(const fs::path& folder) {
   if (fs::exists(folder / "data.yaml")) return NamesReader(folder / "data.yaml").from_yaml();
@@ -133,12 +138,14 @@ std::map<std::int64_t, std::string> read_names(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder))
     if (is_yaml(entry.path())) return NamesReader(entry.path()).from_yaml();
   throw DataError(
-      fmt::format("{}: class names are looked for in data.yaml, classes.txt or another *.yaml, and there is none",
+      fmt::format("{}: class names are looked for in data.yaml, classes.txt or another *.yaml, and "
+                  "there is none",
                   folder.string()));
 }
 
 // A label line, in pixels.
-Object read_label(const std::string& line, const Sample& sample, const std::map<std::int64_t, std::string>& names) {
+Object read_label(const std::string& line, const Sample& sample,
+                  const std::map<std::int64_t, std::string>& names) {
   std::istringstream words(line);
   std::vector<double> values;
   for (std::string word; words >> word;) {
@@ -146,7 +153,8 @@ Object read_label(const std::string& line, const Sample& sample, const std::map<
     if (!value) throw DataError(fmt::format("'{}' is no number", word));
     values.push_back(*value);
   }
-  if (values.size() != 5) throw DataError(fmt::format("{} numbers, expected 5: class cx cy w h", values.size()));
+  if (values.size() != 5)
+    throw DataError(fmt::format("{} numbers, expected 5: class cx cy w h", values.size()));
   Object object;
   object.category = values[0] >= 0 && values[0] < 1e9 ? static_cast<std::int64_t>(values[0]) : -1;
   const auto name = names.find(object.category);
@@ -180,7 +188,8 @@ void read_labels(Sample& sample, const std::map<std::int64_t, std::string>& name
 Source read_yolo(const fs::path& folder, const std::string& split) {
   const std::map<std::int64_t, std::string> names = read_names(folder);
   const fs::path images = folder / "images" / split, labels = folder / "labels" / split;
-  if (!fs::is_directory(images)) throw DataError(fmt::format("{}: no such folder of images", images.string()));
+  if (!fs::is_directory(images))
+    throw DataError(fmt::format("{}: no such folder of images", images.string()));
   const std::vector<fs::path> files = list_files(images, is_image_file);
   Source source{"yolo", std::vector<Sample>(files.size()), {}};
   for (const auto& [id, name] : names) source.categories.push_back({id, name});

@@ -7,12 +7,14 @@
 namespace muster::data {
 namespace {
 
-constexpr std::int64_t kDemoSize = 168;  // extents are meant for this side; smaller scenes scale them down
-constexpr std::int64_t kSub = 4;         // sub-samples per pixel and axis
-constexpr int kTries = 20;               // placements tried per shape
+constexpr std::int64_t kDemoSize =
+    168;                          // extents are meant for this side; smaller scenes scale them down
+constexpr std::int64_t kSub = 4;  // sub-samples per pixel and axis
+constexpr int kTries = 20;        // placements tried per shape
 
 using Colour = std::array<std::int64_t, 3>;
-constexpr std::array<Colour, 3> kColours{{{205, 45, 45}, {45, 165, 60}, {50, 75, 205}}};  // red, green, blue
+constexpr std::array<Colour, 3> kColours{
+    {{205, 45, 45}, {45, 165, 60}, {50, 75, 205}}};  // red, green, blue
 
 struct Shape {
   bool ellipse = false;
@@ -20,15 +22,16 @@ struct Shape {
   std::int64_t label = 0;
   Colour colour{};
 
-  // How many of a pixel's kSub * kSub sub-samples lie inside: 0..16. Coordinates in units of 1/(2 kSub) pixel around
-  // the centre, so sub-sample centres are whole numbers.
+  // How many of a pixel's kSub * kSub sub-samples lie inside: 0..16. Coordinates in units of 1/(2
+  // kSub) pixel around the centre, so sub-sample centres are whole numbers.
   std::int64_t coverage(std::int64_t px, std::int64_t py) const {
     if (!ellipse) return kSub * kSub;
     const std::int64_t a = width * kSub, b = height * kSub;  // half axes
     std::int64_t inside = 0;
     for (std::int64_t sy = 0; sy < kSub; ++sy)
       for (std::int64_t sx = 0; sx < kSub; ++sx) {
-        const std::int64_t dx = 2 * (kSub * (px - x) + sx) + 1 - a, dy = 2 * (kSub * (py - y) + sy) + 1 - b;
+        const std::int64_t dx = 2 * (kSub * (px - x) + sx) + 1 - a,
+                           dy = 2 * (kSub * (py - y) + sy) + 1 - b;
         inside += dx * dx * b * b + dy * dy * a * a <= a * a * b * b ? 1 : 0;
       }
     return inside;
@@ -36,8 +39,12 @@ struct Shape {
   bool owns(std::int64_t px, std::int64_t py) const { return 2 * coverage(px, py) >= kSub * kSub; }
 };
 
-std::uint8_t to_byte(std::int64_t value) { return static_cast<std::uint8_t>(std::clamp<std::int64_t>(value, 0, 255)); }
-std::int64_t between(Rng& rng, std::int64_t low, std::int64_t high) { return low + rng.below(high - low + 1); }
+std::uint8_t to_byte(std::int64_t value) {
+  return static_cast<std::uint8_t>(std::clamp<std::int64_t>(value, 0, 255));
+}
+std::int64_t between(Rng& rng, std::int64_t low, std::int64_t high) {
+  return low + rng.below(high - low + 1);
+}
 
 // Grey, with soft blotches (a coarse grid, interpolated) and noise per pixel and channel.
 void draw_background(Image& image, Rng& rng) {
@@ -64,8 +71,10 @@ void draw_background(Image& image, Rng& rng) {
 
 Shape random_shape(const SynthOptions& options, Rng& rng) {
   const std::int64_t scale = std::min(options.size, kDemoSize);
-  const std::int64_t high = std::clamp<std::int64_t>(options.max_extent * scale / kDemoSize, 1, options.size);
-  const std::int64_t low = std::clamp<std::int64_t>(options.min_extent * scale / kDemoSize, 1, high);
+  const std::int64_t high =
+      std::clamp<std::int64_t>(options.max_extent * scale / kDemoSize, 1, options.size);
+  const std::int64_t low =
+      std::clamp<std::int64_t>(options.min_extent * scale / kDemoSize, 1, high);
   Shape shape;
   shape.width = between(rng, low, high);
   shape.height = between(rng, low, high);
@@ -84,7 +93,8 @@ std::vector<std::int32_t> owners(const std::vector<Shape>& shapes, std::int64_t 
   for (std::size_t i = 0; i < shapes.size(); ++i)
     for (std::int64_t y = shapes[i].y; y < shapes[i].y + shapes[i].height; ++y)
       for (std::int64_t x = shapes[i].x; x < shapes[i].x + shapes[i].width; ++x)
-        if (shapes[i].owns(x, y)) owner[static_cast<std::size_t>(y * size + x)] = static_cast<std::int32_t>(i);
+        if (shapes[i].owns(x, y))
+          owner[static_cast<std::size_t>(y * size + x)] = static_cast<std::int32_t>(i);
   return owner;
 }
 
@@ -95,7 +105,8 @@ bool half_visible(const std::vector<Shape>& shapes, std::int64_t size) {
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     std::int64_t whole = 0;
     for (std::int64_t y = shapes[i].y; y < shapes[i].y + shapes[i].height; ++y)
-      for (std::int64_t x = shapes[i].x; x < shapes[i].x + shapes[i].width; ++x) whole += shapes[i].owns(x, y) ? 1 : 0;
+      for (std::int64_t x = shapes[i].x; x < shapes[i].x + shapes[i].width; ++x)
+        whole += shapes[i].owns(x, y) ? 1 : 0;
     if (2 * visible[i] < whole || whole == 0) return false;
   }
   return true;
@@ -126,8 +137,8 @@ void draw(Image& image, const Shape& shape, Rng& rng) {
     }
 }
 
-std::vector<SceneObject> measure(const std::vector<Shape>& shapes, const std::vector<std::int32_t>& owner,
-                                 std::int64_t size) {
+std::vector<SceneObject> measure(const std::vector<Shape>& shapes,
+                                 const std::vector<std::int32_t>& owner, std::int64_t size) {
   std::vector<SceneObject> objects;
   for (const Shape& shape : shapes) objects.push_back({shape.label, {size, size, 0, 0}, 0});
   for (std::int64_t y = 0; y < size; ++y)
@@ -135,7 +146,8 @@ std::vector<SceneObject> measure(const std::vector<Shape>& shapes, const std::ve
       const std::int32_t i = owner[static_cast<std::size_t>(y * size + x)];
       if (i < 0) continue;
       auto& [label, box, area] = objects[static_cast<std::size_t>(i)];
-      box = {std::min(box[0], x), std::min(box[1], y), std::max(box[2], x + 1), std::max(box[3], y + 1)};
+      box = {std::min(box[0], x), std::min(box[1], y), std::max(box[2], x + 1),
+             std::max(box[3], y + 1)};
       ++area;
     }
   return objects;
@@ -144,16 +156,18 @@ std::vector<SceneObject> measure(const std::vector<Shape>& shapes, const std::ve
 }  // namespace
 
 const std::array<std::string, 6>& synth_labels() {
-  static const std::array<std::string, 6> kLabels{"red rectangle", "green rectangle", "blue rectangle",
-                                                  "red ellipse",   "green ellipse",   "blue ellipse"};
+  static const std::array<std::string, 6> kLabels{"red rectangle",  "green rectangle",
+                                                  "blue rectangle", "red ellipse",
+                                                  "green ellipse",  "blue ellipse"};
   return kLabels;
 }
 
 Scene render_scene(const SynthOptions& options, std::int64_t index) {
   Rng rng(static_cast<std::uint64_t>(options.seed), static_cast<std::uint64_t>(index));
   Scene scene;
-  scene.image = {options.size, options.size,
-                 std::vector<std::uint8_t>(static_cast<std::size_t>(3 * options.size * options.size))};
+  scene.image = {
+      options.size, options.size,
+      std::vector<std::uint8_t>(static_cast<std::size_t>(3 * options.size * options.size))};
   draw_background(scene.image, rng);
   const std::vector<Shape> shapes = place_shapes(options, rng);
   for (const Shape& shape : shapes) draw(scene.image, shape, rng);

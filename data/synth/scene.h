@@ -1,4 +1,5 @@
-// One scene of the synthetic set, drawn with integers only, so that it is the same on every machine.
+// One scene of the synthetic set, drawn with integers only, so that it is the same on every
+// machine.
 #pragma once
 
 #include <array>
@@ -17,7 +18,7 @@ const std::array<std::string, 6>& synth_labels();
 struct SceneObject {
   std::int64_t label = 0;  // into synth_labels()
   std::array<std::int64_t, 4>
-      box{};              // x1, y1, x2, y2: bounds of the pixels that are this shape's in the finished image
+      box{};  // x1, y1, x2, y2: bounds of the pixels that are this shape's in the finished image
   std::int64_t area = 0;  // their number
 };
 

@@ -19,15 +19,16 @@ using nlohmann::json;
 constexpr int kJpegQuality = 92;
 
 void check_options(const SynthOptions& o) {
-  if (o.images < 1) throw UsageError(fmt::format("synth: {} images; at least 1 is needed", o.images));
+  if (o.images < 1)
+    throw UsageError(fmt::format("synth: {} images; at least 1 is needed", o.images));
   if (o.size < 16 || o.size > 8192)
     throw UsageError(fmt::format("synth: size is {} pixels; 16 to 8192 are possible", o.size));
   if (o.min_shapes < 1 || o.max_shapes < o.min_shapes || o.max_shapes > 64)
-    throw UsageError(
-        fmt::format("synth: {} to {} shapes; 1 <= min <= max <= 64 is needed", o.min_shapes, o.max_shapes));
+    throw UsageError(fmt::format("synth: {} to {} shapes; 1 <= min <= max <= 64 is needed",
+                                 o.min_shapes, o.max_shapes));
   if (o.min_extent < 4 || o.max_extent < o.min_extent)
-    throw UsageError(
-        fmt::format("synth: shapes of {} to {} pixels; 4 <= min <= max is needed", o.min_extent, o.max_extent));
+    throw UsageError(fmt::format("synth: shapes of {} to {} pixels; 4 <= min <= max is needed",
+                                 o.min_extent, o.max_extent));
 }
 
 std::string image_name(std::int64_t index) { return fmt::format("scene-{:06}.jpg", index); }
@@ -36,7 +37,8 @@ std::string image_name(std::int64_t index) { return fmt::format("scene-{:06}.jpg
 void write_image(const fs::path& path, const Image& image) {
   const std::vector<std::byte> bytes = encode_jpeg(image, kJpegQuality);
   std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(bytes.data()),
+            static_cast<std::streamsize>(bytes.size()));
   if (!out.flush()) throw IoError(fmt::format("cannot write {}", path.string()));
 }
 
@@ -69,7 +71,9 @@ void synthesise(const fs::path& out_dir, const SynthOptions& options) {
   check_options(options);
   std::error_code error;
   fs::create_directories(out_dir / "images", error);
-  if (error) throw IoError(fmt::format("cannot make {}: {}", (out_dir / "images").string(), error.message()));
+  if (error)
+    throw IoError(
+        fmt::format("cannot make {}: {}", (out_dir / "images").string(), error.message()));
   std::vector<std::vector<SceneObject>> scenes(static_cast<std::size_t>(options.images));
   parallel_for("drawing scenes", options.images, 0, [&](std::int64_t i) {
     Scene scene = render_scene(options, i);
@@ -77,7 +81,8 @@ void synthesise(const fs::path& out_dir, const SynthOptions& options) {
     scenes[static_cast<std::size_t>(i)] = std::move(scene.objects);
   });
   write_synth_tokenizer(out_dir);
-  write_text(out_dir / "annotations.json", coco(options, scenes).dump());  // last: its presence means the set is whole
+  write_text(out_dir / "annotations.json",
+             coco(options, scenes).dump());  // last: its presence means the set is whole
 }
 
 }  // namespace muster::data

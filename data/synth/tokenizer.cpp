@@ -1,4 +1,5 @@
-// A small byte-level BPE in the published tokenizer.json form: every byte, the demo's words, Qwen's special tokens.
+// A small byte-level BPE in the published tokenizer.json form: every byte, the demo's words, Qwen's
+// special tokens.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -16,16 +17,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Pieces of text that become one token each, as the pre-tokenizer cuts them. Order is rank: append only, ids are
-// stable.
+// Pieces of text that become one token each, as the pre-tokenizer cuts them. Order is rank: append
+// only, ids are stable.
 const std::vector<std::string> kWords{
-    "red",       "green",  "blue",   " ellipse",  " rectangle", " red",   " green", " blue",    "ellipse",
-    "rectangle", "system", "user",   "assistant", "You",        " are",   " a",     " helpful", " assistant",
-    "\n\n",      "```",    "json",   "[\n",       "{\"",        "bbox",   "\":",    " [",       "],",
-    " \"",       "label",  "\"},\n", "\"}\n",     "]\n",        "[]\n",   "Detect", " all",     " shapes",
-    " objects",  " and",   " their", " in",       " the",       " image", " as",    " JSON",    "List",
-    "Describe",  " every", " shape", " object",   " with",      " its",   " box",   " boxes",   " label",
-    " labels",   " color", " of"};
+    "red",      "green",      "blue",   " ellipse", " rectangle", " red",     " green",  " blue",
+    "ellipse",  "rectangle",  "system", "user",     "assistant",  "You",      " are",    " a",
+    " helpful", " assistant", "\n\n",   "```",      "json",       "[\n",      "{\"",     "bbox",
+    "\":",      " [",         "],",     " \"",      "label",      "\"},\n",   "\"}\n",   "]\n",
+    "[]\n",     "Detect",     " all",   " shapes",  " objects",   " and",     " their",  " in",
+    " the",     " image",     " as",    " JSON",    "List",       "Describe", " every",  " shape",
+    " object",  " with",      " its",   " box",     " boxes",     " label",   " labels", " color",
+    " of"};
 
 struct Special {
   const char* content;
@@ -46,22 +48,26 @@ std::string utf8(int code) {  // below U+0800
   return {static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3f))};
 }
 
-// GPT-2's printable character for each byte: itself where it prints, else U+0100 and up in byte order.
-bool prints(int byte) { return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae; }
+// GPT-2's printable character for each byte: itself where it prints, else U+0100 and up in byte
+// order.
+bool prints(int byte) {
+  return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
 
 class BpeBuilder {
  public:
   BpeBuilder() {
     int next = 0x100;
-    for (int byte = 0; byte < 256; ++byte) symbol_[static_cast<std::size_t>(byte)] = utf8(prints(byte) ? byte : next++);
+    for (int byte = 0; byte < 256; ++byte)
+      symbol_[static_cast<std::size_t>(byte)] = utf8(prints(byte) ? byte : next++);
     for (int byte = 0; byte < 256; ++byte)
       if (prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
     for (int byte = 0; byte < 256; ++byte)
       if (!prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
   }
 
-  // Adds the merges that make `word` one token. Merges of earlier words have lower ranks and are applied first, as an
-  // encoder would, so no word added before changes.
+  // Adds the merges that make `word` one token. Merges of earlier words have lower ranks and are
+  // applied first, as an encoder would, so no word added before changes.
   void add_word(const std::string& word) {
     std::vector<std::string> pieces;
     for (const char c : word) pieces.push_back(symbol_[static_cast<unsigned char>(c)]);
@@ -100,7 +106,8 @@ class BpeBuilder {
     int best = std::numeric_limits<int>::max();
     std::size_t at = 0;
     for (std::size_t i = 0; i + 1 < pieces.size(); ++i)
-      if (const auto rank = ranks_.find({pieces[i], pieces[i + 1]}); rank != ranks_.end() && rank->second < best)
+      if (const auto rank = ranks_.find({pieces[i], pieces[i + 1]});
+          rank != ranks_.end() && rank->second < best)
         best = rank->second, at = i;
     if (best == std::numeric_limits<int>::max()) return false;
     pieces[at] += pieces[at + 1];
@@ -119,8 +126,12 @@ Json pre_tokenizer() {
   const Json pattern{
       {"Regex",
        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}};
-  const Json split{{"type", "Split"}, {"pattern", pattern}, {"behavior", "Isolated"}, {"invert", false}};
-  const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  const Json split{
+      {"type", "Split"}, {"pattern", pattern}, {"behavior", "Isolated"}, {"invert", false}};
+  const Json bytes{{"type", "ByteLevel"},
+                   {"add_prefix_space", false},
+                   {"trim_offsets", true},
+                   {"use_regex", false}};
   return {{"type", "Sequence"}, {"pretokenizers", Json::array({split, bytes})}};
 }
 
@@ -142,11 +153,15 @@ std::map<std::string, std::int64_t> write_synth_tokenizer(const fs::path& dir) {
                      {"normalized", false},
                      {"special", special}});
   }
-  const Json decoder{{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  const Json decoder{{"type", "ByteLevel"},
+                     {"add_prefix_space", true},
+                     {"trim_offsets", true},
+                     {"use_regex", true}};
   const Json normalizer{{"type", "NFC"}};
-  const Json tokenizer{{"version", "1.0"},          {"truncation", nullptr},    {"padding", nullptr},
-                       {"added_tokens", added},     {"normalizer", normalizer}, {"pre_tokenizer", pre_tokenizer()},
-                       {"post_processor", nullptr}, {"decoder", decoder},       {"model", bpe.model()}};
+  const Json tokenizer{
+      {"version", "1.0"},          {"truncation", nullptr},    {"padding", nullptr},
+      {"added_tokens", added},     {"normalizer", normalizer}, {"pre_tokenizer", pre_tokenizer()},
+      {"post_processor", nullptr}, {"decoder", decoder},       {"model", bpe.model()}};
   const Json config{{"tokenizer_class", "Qwen2TokenizerFast"},
                     {"model_max_length", 131072},
                     {"eos_token", "<|im_end|>"},

@@ -17,20 +17,28 @@ std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
 }
 
 // A candidate merge; the heap's top is the lowest rank, of equal ranks the leftmost.
-std::uint64_t candidate(std::int32_t rank, std::int32_t position) { return pair_key(rank, position); }
+std::uint64_t candidate(std::int32_t rank, std::int32_t position) {
+  return pair_key(rank, position);
+}
 std::int32_t rank_of(std::uint64_t candidate) { return static_cast<std::int32_t>(candidate >> 32); }
-std::int32_t position_of(std::uint64_t candidate) { return static_cast<std::int32_t>(candidate & 0xFFFFFFFFU); }
+std::int32_t position_of(std::uint64_t candidate) {
+  return static_cast<std::int32_t>(candidate & 0xFFFFFFFFU);
+}
 
 }  // namespace
 
 std::size_t MergeTable::slot_of(std::uint64_t key) const {
-  constexpr std::uint64_t kGolden = 0x9E3779B97F4A7C15U;  // 2^64 / golden ratio: spreads consecutive keys
+  constexpr std::uint64_t kGolden =
+      0x9E3779B97F4A7C15U;  // 2^64 / golden ratio: spreads consecutive keys
   std::size_t slot = static_cast<std::size_t>((key * kGolden) >> 20) & (slots_.size() - 1);
-  while (slots_[slot].key != key && slots_[slot].key != kEmpty) slot = (slot + 1) & (slots_.size() - 1);
+  while (slots_[slot].key != key && slots_[slot].key != kEmpty)
+    slot = (slot + 1) & (slots_.size() - 1);
   return slot;
 }
 
-void MergeTable::reserve(std::size_t merges) { slots_.assign(std::bit_ceil(2 * merges + 2), Slot{}); }
+void MergeTable::reserve(std::size_t merges) {
+  slots_.assign(std::bit_ceil(2 * merges + 2), Slot{});
+}
 
 void MergeTable::insert(std::int32_t left, std::int32_t right, Merge merge) {
   Slot& slot = slots_[slot_of(pair_key(left, right))];
@@ -55,7 +63,8 @@ std::size_t TokenTable::slot_of(std::string_view bytes, std::uint64_t hash) cons
   const auto high = static_cast<std::uint32_t>(hash >> 32);
   for (std::size_t i = hash & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
     const Slot& slot = slots_[i];
-    if (slot.id < 0 || (slot.hash == high && tokens_[static_cast<std::size_t>(slot.id)] == bytes)) return i;
+    if (slot.id < 0 || (slot.hash == high && tokens_[static_cast<std::size_t>(slot.id)] == bytes))
+      return i;
   }
 }
 
@@ -63,12 +72,16 @@ std::int32_t TokenTable::find(std::string_view bytes) const {
   return slots_[slot_of(bytes, XXH3_64bits(bytes.data(), bytes.size()))].id;
 }
 
-Bpe::Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::string, std::string>>& merges)
-    : tokens_(std::move(tokens)), ids_(tokens_), whole_(std::make_unique<std::atomic<std::uint8_t>[]>(tokens_.size())) {
+Bpe::Bpe(std::vector<std::string> tokens,
+         const std::vector<std::pair<std::string, std::string>>& merges)
+    : tokens_(std::move(tokens)),
+      ids_(tokens_),
+      whole_(std::make_unique<std::atomic<std::uint8_t>[]>(tokens_.size())) {
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     byte_ids_[byte] = find({&text, 1});
-    if (byte_ids_[byte] < 0) throw DataError(fmt::format("byte 0x{:02X} is not in the vocabulary", byte));
+    if (byte_ids_[byte] < 0)
+      throw DataError(fmt::format("byte 0x{:02X} is not in the vocabulary", byte));
   }
   merges_.reserve(merges.size());
   std::int32_t rank = 0;
@@ -82,7 +95,8 @@ Bpe::Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::strin
 }
 
 std::string_view Bpe::bytes(std::int64_t id) const {
-  return id >= 0 && id < size() ? std::string_view(tokens_[static_cast<std::size_t>(id)]) : std::string_view();
+  return id >= 0 && id < size() ? std::string_view(tokens_[static_cast<std::size_t>(id)])
+                                : std::string_view();
 }
 
 void Bpe::encode(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const {
@@ -96,8 +110,9 @@ void Bpe::encode(std::string_view piece, Scratch& scratch, std::vector<std::int6
   whole.store(ids.size() == before + 1 && ids.back() == id ? kYes : kNo, std::memory_order_relaxed);
 }
 
-// Symbols are a doubly linked list in an array. A heap entry is stale when the symbol at its position no longer merges
-// with that rank; ranks are unique to a pair, so an equal rank means the same pair.
+// Symbols are a doubly linked list in an array. A heap entry is stale when the symbol at its
+// position no longer merges with that rank; ranks are unique to a pair, so an equal rank means the
+// same pair.
 void Bpe::merge(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const {
   auto& symbols = scratch.symbols;
   auto& heap = scratch.heap;

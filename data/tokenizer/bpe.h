@@ -20,8 +20,10 @@ class MergeTable {
   static constexpr std::int32_t kNone = -1;
 
   void reserve(std::size_t merges);
-  void insert(std::int32_t left, std::int32_t right, Merge merge);  // the first of two equal pairs stays
-  Merge find(std::int32_t left, std::int32_t right) const;          // rank kNone when the pair does not merge
+  void insert(std::int32_t left, std::int32_t right,
+              Merge merge);  // the first of two equal pairs stays
+  Merge find(std::int32_t left,
+             std::int32_t right) const;  // rank kNone when the pair does not merge
 
  private:
   struct Slot {
@@ -63,9 +65,10 @@ class Bpe {
     std::vector<std::uint64_t> heap;
   };
 
-  // `tokens[id]`: the bytes it stands for, empty for an unused id. `merges`: pairs in order of rank. Throws DataError
-  // when a single byte or a merge's parts or result are not tokens.
-  Bpe(std::vector<std::string> tokens, const std::vector<std::pair<std::string, std::string>>& merges);
+  // `tokens[id]`: the bytes it stands for, empty for an unused id. `merges`: pairs in order of
+  // rank. Throws DataError when a single byte or a merge's parts or result are not tokens.
+  Bpe(std::vector<std::string> tokens,
+      const std::vector<std::pair<std::string, std::string>>& merges);
 
   Bpe(const Bpe&) = delete;
   Bpe& operator=(const Bpe&) = delete;
@@ -73,8 +76,10 @@ class Bpe {
   // Appends the ids of `piece`. Thread-safe.
   void encode(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const;
 
-  std::int32_t find(std::string_view bytes) const { return ids_.find(bytes); }  // -1 when it is not a token
-  std::string_view bytes(std::int64_t id) const;                                // empty when unused
+  std::int32_t find(std::string_view bytes) const {
+    return ids_.find(bytes);
+  }                                               // -1 when it is not a token
+  std::string_view bytes(std::int64_t id) const;  // empty when unused
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
 
  private:
@@ -84,8 +89,9 @@ class Bpe {
   TokenTable ids_;
   std::int32_t byte_ids_[256] = {};
   MergeTable merges_;
-  // Whether merging a token's own bytes gives that token back: then a piece that equals it needs no merging. Found out
-  // at first use; all threads find the same, so relaxed loads and stores are enough.
+  // Whether merging a token's own bytes gives that token back: then a piece that equals it needs no
+  // merging. Found out at first use; all threads find the same, so relaxed loads and stores are
+  // enough.
   enum Whole : std::uint8_t { kUnknown, kYes, kNo };
   std::unique_ptr<std::atomic<std::uint8_t>[]> whole_;
 };

@@ -15,8 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-// The table's characters are below U+0144: 188 printable bytes stand for themselves, the others, in order, for U+0100
-// on.
+// The table's characters are below U+0144: 188 printable bytes stand for themselves, the others, in
+// order, for U+0100 on.
 constexpr std::size_t kSpellings = 0x144;
 
 std::array<int, kSpellings> byte_of_spelling() {
@@ -51,7 +51,8 @@ bool read_normalizer(const json& file) {
 
 std::string read_split_regex(const json& file) {
   const json pre = file.value("pre_tokenizer", json());
-  if (!pre.is_object() || pre.value("type", "") != "Sequence" || pre.at("pretokenizers").size() != 2) {
+  if (!pre.is_object() || pre.value("type", "") != "Sequence" ||
+      pre.at("pretokenizers").size() != 2) {
     refuse("\"pre_tokenizer\" is not a sequence of Split and ByteLevel");
   }
   const json &split = pre.at("pretokenizers")[0], &bytes = pre.at("pretokenizers")[1];
@@ -69,7 +70,8 @@ std::string read_split_regex(const json& file) {
 void check_settings(const json& file) {
   expect(file, "truncation", {nullptr});
   expect(file, "padding", {nullptr});
-  if (const json post = file.value("post_processor", json()); !post.is_null()) expect(post, "type", {"ByteLevel"});
+  if (const json post = file.value("post_processor", json()); !post.is_null())
+    expect(post, "type", {"ByteLevel"});
   expect(file.at("decoder"), "type", {"ByteLevel"});
   const json& model = file.at("model");
   expect(model, "type", {"BPE"});
@@ -87,14 +89,16 @@ std::string to_bytes(const std::string& spelled) {
   return *std::move(bytes);
 }
 
-std::vector<std::string> place_by_id(const std::vector<std::pair<std::string, std::int64_t>>& vocabulary) {
+std::vector<std::string> place_by_id(
+    const std::vector<std::pair<std::string, std::int64_t>>& vocabulary) {
   constexpr std::int64_t kMaxId = 1 << 24;
   std::vector<std::string> tokens(vocabulary.size());
   for (const auto& [spelled, id] : vocabulary) {
     if (id < 0 || id > kMaxId) refuse(fmt::format("\"{}\" has id {}", spelled, id));
     const auto index = static_cast<std::size_t>(id);
     if (index >= tokens.size()) tokens.resize(index + index / 2 + 1);
-    if (!tokens[index].empty()) refuse(fmt::format("id {} is given twice, once to \"{}\"", id, spelled));
+    if (!tokens[index].empty())
+      refuse(fmt::format("id {} is given twice, once to \"{}\"", id, spelled));
     tokens[index] = to_bytes(spelled);
   }
   while (!tokens.empty() && tokens.back().empty()) tokens.pop_back();
@@ -104,10 +108,12 @@ std::vector<std::string> place_by_id(const std::vector<std::pair<std::string, st
 std::vector<AddedToken> read_added_tokens(const json& list) {
   std::vector<AddedToken> added;
   for (const json& token : list) {
-    for (const char* key : {"single_word", "lstrip", "rstrip"}) expect(token, key, {nullptr, false});
+    for (const char* key : {"single_word", "lstrip", "rstrip"})
+      expect(token, key, {nullptr, false});
     AddedToken read{token.at("content").get<std::string>(), token.at("id").get<std::int64_t>(),
                     token.value("special", false), token.value("normalized", true)};
-    if (read.content.empty() || read.id < 0) refuse(fmt::format("added token \"{}\" has id {}", read.content, read.id));
+    if (read.content.empty() || read.id < 0)
+      refuse(fmt::format("added token \"{}\" has id {}", read.content, read.id));
     added.push_back(std::move(read));
   }
   return added;
@@ -136,14 +142,15 @@ std::optional<std::string> spelled_to_bytes(std::string_view spelled) {
 TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
   try {
     const MappedFile mapped(path);
-    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
+                                mapped.bytes().size());
     const json settings = read_tokenizer_settings(text);
     check_settings(settings);
     TokenizerTables tables = read_tokenizer_tables(text);
     for (auto& [left, right] : tables.merges) left = to_bytes(left), right = to_bytes(right);
     return {place_by_id(tables.vocabulary), std::move(tables.merges),
-            read_added_tokens(settings.value("added_tokens", json::array())), read_normalizer(settings),
-            read_split_regex(settings)};
+            read_added_tokens(settings.value("added_tokens", json::array())),
+            read_normalizer(settings), read_split_regex(settings)};
   } catch (const json::exception& error) {
     throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
   } catch (const Error& error) {

@@ -26,11 +26,12 @@ struct TokenizerFile {
   std::string split_regex;
 };
 
-// Throws DataError for anything `tokenizers` would do differently from what the fields above can say.
+// Throws DataError for anything `tokenizers` would do differently from what the fields above can
+// say.
 TokenizerFile read_tokenizer_file(const std::filesystem::path& path);
 
-// Byte-level vocabularies spell each byte as one printable character (GPT-2's table). Back to bytes; empty when a
-// character is not of the table.
+// Byte-level vocabularies spell each byte as one printable character (GPT-2's table). Back to
+// bytes; empty when a character is not of the table.
 std::optional<std::string> spelled_to_bytes(std::string_view spelled);
 
 }  // namespace muster::data

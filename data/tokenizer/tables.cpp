@@ -9,7 +9,8 @@ namespace {
 
 using nlohmann::json;
 
-// Follows the document by its depth; a value belongs to a table by the keys of depth 1 ("model") and 2.
+// Follows the document by its depth; a value belongs to a table by the keys of depth 1 ("model")
+// and 2.
 class TableReader : public nlohmann::json_sax<json> {
  public:
   TokenizerTables take() { return std::move(tables_); }
@@ -17,7 +18,9 @@ class TableReader : public nlohmann::json_sax<json> {
   bool null() override { return other(); }
   bool boolean(bool) override { return other(); }
   bool number_integer(number_integer_t value) override { return number(value); }
-  bool number_unsigned(number_unsigned_t value) override { return number(static_cast<std::int64_t>(value)); }
+  bool number_unsigned(number_unsigned_t value) override {
+    return number(static_cast<std::int64_t>(value));
+  }
   bool number_float(number_float_t, const string_t&) override { return other(); }
   bool binary(binary_t&) override { return other(); }
 
@@ -36,7 +39,9 @@ class TableReader : public nlohmann::json_sax<json> {
   bool key(string_t& value) override {
     if (depth_ == 1) in_model_ = value == "model";
     if (depth_ == 2 && in_model_)
-      next_ = value == "vocab" ? Table::kVocabulary : value == "merges" ? Table::kMerges : Table::kNone;
+      next_ = value == "vocab"    ? Table::kVocabulary
+              : value == "merges" ? Table::kMerges
+                                  : Table::kNone;
     if (table_ == Table::kVocabulary && depth_ == kTableDepth) key_ = std::move(value);
     return true;
   }
@@ -65,7 +70,8 @@ class TableReader : public nlohmann::json_sax<json> {
     ++depth_;
     if (depth_ == kTableDepth && next_ == kind) {
       table_ = kind;
-    } else if (table_ == Table::kVocabulary || (table_ == Table::kMerges && depth_ > kTableDepth + 1)) {
+    } else if (table_ == Table::kVocabulary ||
+               (table_ == Table::kMerges && depth_ > kTableDepth + 1)) {
       return other();
     }
     next_ = Table::kNone;
@@ -85,17 +91,21 @@ class TableReader : public nlohmann::json_sax<json> {
 
   // A value that is no entry of a table.
   bool other() {
-    if (table_ == Table::kVocabulary) throw DataError(fmt::format("the id of \"{}\" is not an integer", key_));
+    if (table_ == Table::kVocabulary)
+      throw DataError(fmt::format("the id of \"{}\" is not an integer", key_));
     if (table_ == Table::kMerges) bad_merge();
     return true;
   }
 
-  [[noreturn]] void bad_merge() const { throw DataError(fmt::format("merge {} is not a pair", tables_.merges.size())); }
+  [[noreturn]] void bad_merge() const {
+    throw DataError(fmt::format("merge {} is not a pair", tables_.merges.size()));
+  }
 
   TokenizerTables tables_;
   std::vector<std::string> pair_;
   std::string key_;
-  Table table_ = Table::kNone, next_ = Table::kNone;  // the one being read; the one the last key announced
+  Table table_ = Table::kNone,
+        next_ = Table::kNone;  // the one being read; the one the last key announced
   int depth_ = 0;
   bool in_model_ = false;
 };
@@ -110,7 +120,8 @@ TokenizerTables read_tokenizer_tables(std::string_view text) {
 
 json read_tokenizer_settings(std::string_view text) {
   return json::parse(text, [](int depth, json::parse_event_t event, json& value) {
-    return !(event == json::parse_event_t::key && depth == 2 && (value == "vocab" || value == "merges"));
+    return !(event == json::parse_event_t::key && depth == 2 &&
+             (value == "vocab" || value == "merges"));
   });
 }
 

@@ -1,4 +1,5 @@
-// Private to data/tokenizer*.cpp: the two large tables of a tokenizer.json, read without building a document of them.
+// Private to data/tokenizer*.cpp: the two large tables of a tokenizer.json, read without building a
+// document of them.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct TokenizerTables {
   std::vector<std::pair<std::string, std::string>> merges;       // spellings; in order of rank
 };
 
-// Of "model": "vocab" and "merges" ("left right", or ["left", "right"] in newer files). Throws DataError or
-// json::exception.
+// Of "model": "vocab" and "merges" ("left right", or ["left", "right"] in newer files). Throws
+// DataError or json::exception.
 TokenizerTables read_tokenizer_tables(std::string_view text);
 
 // Everything else: both tables are left out.

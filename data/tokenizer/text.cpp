@@ -15,8 +15,8 @@
 namespace muster::data {
 namespace {
 
-// `tokenizers` matches with Oniguruma, whose \s is Unicode's White_Space; PCRE2's also takes U+180E. So \s and \S are
-// spelled out.
+// `tokenizers` matches with Oniguruma, whose \s is Unicode's White_Space; PCRE2's also takes
+// U+180E. So \s and \S are spelled out.
 std::string spell_out_spaces(std::string_view regex) {
   constexpr std::string_view kSpaces =
       R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
@@ -47,7 +47,8 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
-// Length of the longest part of a valid UTF-8 sequence that `bytes` starts with, and whether it is whole.
+// Length of the longest part of a valid UTF-8 sequence that `bytes` starts with, and whether it is
+// whole.
 std::pair<std::size_t, bool> utf8_part(std::string_view bytes) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned lead = at(0);
@@ -58,7 +59,8 @@ std::pair<std::size_t, bool> utf8_part(std::string_view bytes) {
   const unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   for (std::size_t i = 1; i < length; ++i) {
-    if (i == bytes.size() || at(i) < (i == 1 ? low : 0x80) || at(i) > (i == 1 ? high : 0xBF)) return {i, false};
+    if (i == bytes.size() || at(i) < (i == 1 ? low : 0x80) || at(i) > (i == 1 ? high : 0xBF))
+      return {i, false};
   }
   return {length, true};
 }
@@ -71,8 +73,9 @@ std::string_view to_nfc(std::string_view text, std::string& storage) {
   if (std::none_of(text.begin(), text.end(), composes)) return text;
   utf8proc_uint8_t* normal = nullptr;
   const utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &normal, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &normal,
+                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(normal, &std::free);
   if (length < 0) throw DataError(fmt::format("cannot tokenize text: {}", utf8proc_errmsg(length)));
   storage.assign(reinterpret_cast<const char*>(normal), static_cast<std::size_t>(length));
@@ -97,27 +100,29 @@ Splitter::Splitter(const std::string& regex) : impl_(std::make_unique<Impl>()) {
   const std::string pattern = spell_out_spaces(regex);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
-                                  &error, &offset, nullptr));
+  impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                  PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
   if (impl_->code == nullptr) {
-    throw DataError(
-        fmt::format("the pre-tokenizer's expression {} is not understood: {}", regex, pcre2_message(error)));
+    throw DataError(fmt::format("the pre-tokenizer's expression {} is not understood: {}", regex,
+                                pcre2_message(error)));
   }
-  pcre2_jit_compile(impl_->code.get(), PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
+  pcre2_jit_compile(impl_->code.get(),
+                    PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
 }
 
 Splitter::~Splitter() = default;
 Splitter::Splitter(Splitter&&) noexcept = default;
 
-void Splitter::split(std::string_view text, const std::function<void(std::string_view)>& piece) const {
-  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
-                                                                                  &pcre2_match_data_free);
+void Splitter::split(std::string_view text,
+                     const std::function<void(std::string_view)>& piece) const {
+  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
+      pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match.get());
   std::uint32_t options = PCRE2_NOTEMPTY;
   std::size_t done = 0;
   for (std::size_t from = 0; from <= text.size();) {
-    const int found = pcre2_match(impl_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                  options, match.get(), nullptr);
+    const int found = pcre2_match(impl_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                  text.size(), from, options, match.get(), nullptr);
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) throw DataError(fmt::format("cannot tokenize text: {}", pcre2_message(found)));
     options |= PCRE2_NO_UTF_CHECK;  // the first call has checked all of it

@@ -22,11 +22,13 @@ class AddedTokenFinder {
   void add(const AddedToken* token) {
     auto& list = by_first_byte_[static_cast<unsigned char>(token->content.front())];
     list.push_back(token);
-    std::stable_sort(list.begin(), list.end(),
-                     [](const auto* a, const auto* b) { return a->content.size() > b->content.size(); });
+    std::stable_sort(list.begin(), list.end(), [](const auto* a, const auto* b) {
+      return a->content.size() > b->content.size();
+    });
   }
 
-  // Calls `plain` for the text between added tokens (never empty) and `found` for each of them, in order.
+  // Calls `plain` for the text between added tokens (never empty) and `found` for each of them, in
+  // order.
   template <typename Plain, typename Found>
   void split(std::string_view text, const Plain& plain, const Found& found) const {
     std::size_t done = 0;
@@ -81,7 +83,11 @@ struct Tokenizer::Impl {
   void split(std::string_view text, const Plain& plain, const Found& found) const {
     std::string storage;
     before_nfc.split(
-        text, [&](std::string_view part) { after_nfc.split(nfc ? to_nfc(part, storage) : part, plain, found); }, found);
+        text,
+        [&](std::string_view part) {
+          after_nfc.split(nfc ? to_nfc(part, storage) : part, plain, found);
+        },
+        found);
   }
 
   // `found` is called before an added token's id is appended.
@@ -89,7 +95,9 @@ struct Tokenizer::Impl {
   std::vector<std::int64_t> encode(std::string_view text, const Found& found) const {
     std::vector<std::int64_t> ids;
     Bpe::Scratch scratch;
-    const std::function<void(std::string_view)> piece = [&](std::string_view p) { bpe.encode(p, scratch, ids); };
+    const std::function<void(std::string_view)> piece = [&](std::string_view p) {
+      bpe.encode(p, scratch, ids);
+    };
     split(
         text, [&](std::string_view part) { splitter.split(part, piece); },
         [&](const AddedToken& token) {
@@ -118,12 +126,13 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text) const {
   return impl_->encode(text, [](const AddedToken&) {});
 }
 
-std::vector<std::int64_t> Tokenizer::encode_user_text(std::string_view text, std::string_view where) const {
+std::vector<std::int64_t> Tokenizer::encode_user_text(std::string_view text,
+                                                      std::string_view where) const {
   return impl_->encode(text, [&](const AddedToken& token) {
-    throw DataError(
-        fmt::format("{}: the text contains the token {} (id {}), which would be read as control, not as text; "
-                    "remove it or spell it differently",
-                    where, token.content, token.id));
+    throw DataError(fmt::format(
+        "{}: the text contains the token {} (id {}), which would be read as control, not as text; "
+        "remove it or spell it differently",
+        where, token.content, token.id));
   });
 }
 
@@ -138,7 +147,8 @@ std::string Tokenizer::decode(std::span<const std::int64_t> ids, bool skip_speci
 }
 
 std::optional<std::int64_t> Tokenizer::token_id(std::string_view token) const {
-  if (const auto added = impl_->by_content.find(token); added != impl_->by_content.end()) return added->second->id;
+  if (const auto added = impl_->by_content.find(token); added != impl_->by_content.end())
+    return added->second->id;
   const auto bytes = spelled_to_bytes(token);
   const std::int32_t id = bytes ? impl_->bpe.find(*bytes) : -1;
   return id < 0 ? std::nullopt : std::optional<std::int64_t>(id);
@@ -146,24 +156,27 @@ std::optional<std::int64_t> Tokenizer::token_id(std::string_view token) const {
 
 std::string_view Tokenizer::token_bytes(std::int64_t id) const {
   const auto added = impl_->by_id.find(id);
-  return added != impl_->by_id.end() ? std::string_view(added->second->content) : impl_->bpe.bytes(id);
+  return added != impl_->by_id.end() ? std::string_view(added->second->content)
+                                     : impl_->bpe.bytes(id);
 }
 
-std::int64_t Tokenizer::size() const { return std::max(impl_->largest_added + 1, impl_->bpe.size()); }
+std::int64_t Tokenizer::size() const {
+  return std::max(impl_->largest_added + 1, impl_->bpe.size());
+}
 
 void Tokenizer::assert_tokens(const std::map<std::string, std::int64_t>& expected) const {
   std::vector<std::string> problems;
   for (const auto& [token, id] : expected) {
     const auto found = token_id(token);
     if (found == id) continue;
-    problems.push_back(
-        fmt::format("{}: expected id {}, found {}", token, id, found ? std::to_string(*found) : "no such token"));
+    problems.push_back(fmt::format("{}: expected id {}, found {}", token, id,
+                                   found ? std::to_string(*found) : "no such token"));
   }
   if (problems.empty()) return;
-  throw ConfigError(
-      fmt::format("special tokens drifted; use the tokenizer the model was trained with, or correct "
-                  "tokens.expected:\n  {}",
-                  join(problems, "\n  ")));
+  throw ConfigError(fmt::format(
+      "special tokens drifted; use the tokenizer the model was trained with, or correct "
+      "tokens.expected:\n  {}",
+      join(problems, "\n  ")));
 }
 
 }  // namespace muster::data

@@ -1,4 +1,5 @@
-// muster check CONFIG: everything that can be known before training. Also --help-config, the list of every key.
+// muster check CONFIG: everything that can be known before training. Also --help-config, the list
+// of every key.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -7,8 +8,8 @@
 #include "data/pack/pack.h"
 #include "data/sampler.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/plan/plan.h"
 #include "launcher/commands/run_context.h"
+#include "launcher/plan/plan.h"
 #include "trainer/assembly/from_config.h"
 #include "trainer/assembly/run_data.h"
 
@@ -22,24 +23,27 @@ struct CheckArguments {
   int ranks = 1;
 };
 
-void check_pack(const char* key, const std::string& path, const data::Tokenizer& tokenizer, const data::SampleEncoder& encoder,
-                const configs::Config& config) {
+void check_pack(const char* key, const std::string& path, const data::Tokenizer& tokenizer,
+                const data::SampleEncoder& encoder, const configs::Config& config) {
   if (path.empty()) return;
   const data::Pack pack(path);
   const auto sizes = data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads));
   trainer::check_captions(key, pack, tokenizer, config.detection);
   std::int64_t objects = 0, longest = 0, vision = 0;
-  for (std::int64_t i = 0; i < pack.size(); ++i) objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
+  for (std::int64_t i = 0; i < pack.size(); ++i)
+    objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
   for (const data::SampleSize& size : sizes) {
     longest = std::max(longest, size.tokens);
     vision = std::max(vision, size.vision_tokens);
   }
   const data::Sampler sampler(sizes, trainer::sampler_options(config));
   const auto micro_batches = static_cast<std::int64_t>(sampler.epoch(0).size());
-  fmt::print("{:<16}{} samples, {} objects, {} classes; longest {} tokens, {} of vision; {} over the budget dropped; {} "
-             "steps an epoch\n",
-             key, pack.size(), objects, pack.class_map().size(), longest, vision, sampler.dropped(),
-             micro_batches / config.batch.micro_batches_per_step);
+  fmt::print(
+      "{:<16}{} samples, {} objects, {} classes; longest {} tokens, {} of vision; {} over the "
+      "budget dropped; {} "
+      "steps an epoch\n",
+      key, pack.size(), objects, pack.class_map().size(), longest, vision, sampler.dropped(),
+      micro_batches / config.batch.micro_batches_per_step);
 }
 
 void check(const CheckArguments& a) {
@@ -47,13 +51,16 @@ void check(const CheckArguments& a) {
     fmt::print("{}", configs::describe_fields(false));
     return;
   }
-  if (a.file.empty()) throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
+  if (a.file.empty())
+    throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
   const configs::Config config = configs::load(a.file, a.overrides);
   fmt::print("config          {}: complete and in range\n", a.file);
-  for (const std::string& warning : configs::warnings(config)) fmt::print("warning         {}\n", warning);
+  for (const std::string& warning : configs::warnings(config))
+    fmt::print("warning         {}\n", warning);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
-  fmt::print("tokens          {} special tokens have the ids expected\n", config.tokens.expected.size());
+  fmt::print("tokens          {} special tokens have the ids expected\n",
+             config.tokens.expected.size());
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   check_pack("data.train", config.data.train, tokenizer, encoder, config);
   check_pack("data.val", config.data.val, tokenizer, encoder, config);
@@ -63,12 +70,16 @@ void check(const CheckArguments& a) {
 }  // namespace
 
 void add_check(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("check", "Everything that can be known before training");
+  CLI::App* command =
+      cli.app.add_subcommand("check", "Everything that can be known before training");
   auto a = std::make_shared<CheckArguments>();
   command->add_option("CONFIG", a->file, "YAML file of the run");
-  command->add_option("--set", a->overrides, "key.path=value, over the file's")->allow_extra_args(false);
-  command->add_option("--ranks,-n", a->ranks, "world size of the memory plan")->check(CLI::PositiveNumber);
-  command->add_flag("--help-config", a->help_config, "every key with type, range, unit and meaning");
+  command->add_option("--set", a->overrides, "key.path=value, over the file's")
+      ->allow_extra_args(false);
+  command->add_option("--ranks,-n", a->ranks, "world size of the memory plan")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--help-config", a->help_config,
+                    "every key with type, range, unit and meaning");
   command->callback([a] { check(*a); });
 }
 

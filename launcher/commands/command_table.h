@@ -1,5 +1,6 @@
-// The command table. Each function adds one subcommand to the CLI; its callback does the work and either returns (exit
-// code 0, or what it set) or throws a muster::Error, which main prints once and turns into the documented exit code.
+// The command table. Each function adds one subcommand to the CLI; its callback does the work and
+// either returns (exit code 0, or what it set) or throws a muster::Error, which main prints once
+// and turns into the documented exit code.
 #pragma once
 
 namespace CLI {
@@ -15,7 +16,7 @@ struct CommandLine {
   char** argv = nullptr;  // as the process was started
 };
 
-void add_commands(CommandLine& cli);   // all of them, with their examples
+void add_commands(CommandLine& cli);  // all of them, with their examples
 
 void add_synth(CommandLine& cli);
 void add_pack(CommandLine& cli);

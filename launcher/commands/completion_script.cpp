@@ -44,7 +44,8 @@ CompletedOption completed(const CLI::Option& option, const std::vector<std::stri
   return one;
 }
 
-std::vector<CompletedCommand> completed_commands(const CLI::App& app, const std::vector<std::string>& settings) {
+std::vector<CompletedCommand> completed_commands(const CLI::App& app,
+                                                 const std::vector<std::string>& settings) {
   std::vector<CompletedCommand> commands;
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (sub->get_group().empty()) continue;  // internal
@@ -70,8 +71,10 @@ std::string bash_script(const std::vector<CompletedCommand>& commands) {
       all.insert(all.end(), option.names.begin(), option.names.end());
       if (!option.takes_value) continue;
       std::vector<std::string> patterns;
-      for (const std::string& name : option.names) patterns.push_back(fmt::format("'{} {}'", command.name, name));
-      values += fmt::format("    {}) words='{}' value=1 ;;\n", join(patterns, "|"), join(option.choices, " "));
+      for (const std::string& name : option.names)
+        patterns.push_back(fmt::format("'{} {}'", command.name, name));
+      values += fmt::format("    {}) words='{}' value=1 ;;\n", join(patterns, "|"),
+                            join(option.choices, " "));
     }
     options += fmt::format("    {}) words='{}' ;;\n", command.name, join(all, " "));
     if (!command.first_words.empty())
@@ -119,9 +122,11 @@ std::string zsh_option(const CompletedOption& option) {
   for (const std::string& name : option.names) {
     std::string value;
     if (option.takes_value)
-      value =
-          option.choices.empty() ? ":value:_files" : fmt::format(":value:({})", zsh_quoted(join(option.choices, " ")));
-    lines += fmt::format(" \\\n        '{}{}[{}]{}'", option.repeats ? "*" : "", name, zsh_quoted(option.about), value);
+      value = option.choices.empty()
+                  ? ":value:_files"
+                  : fmt::format(":value:({})", zsh_quoted(join(option.choices, " ")));
+    lines += fmt::format(" \\\n        '{}{}[{}]{}'", option.repeats ? "*" : "", name,
+                         zsh_quoted(option.about), value);
   }
   return lines;
 }
@@ -132,8 +137,9 @@ std::string zsh_script(const std::vector<CompletedCommand>& commands) {
     names += fmt::format("    '{}:{}'\n", command.name, zsh_quoted(command.about));
     std::string lines;
     for (const CompletedOption& option : command.options) lines += zsh_option(option);
-    const std::string rest =
-        command.first_words.empty() ? "*:file:_files" : fmt::format("1:word:({})", join(command.first_words, " "));
+    const std::string rest = command.first_words.empty()
+                                 ? "*:file:_files"
+                                 : fmt::format("1:word:({})", join(command.first_words, " "));
     cases += fmt::format("    {}) _arguments{} \\\n        '{}' ;;\n", command.name, lines, rest);
   }
   return fmt::format(R"(#compdef muster
@@ -155,7 +161,8 @@ compdef _muster muster
 
 }  // namespace
 
-std::string completion_script(const CLI::App& app, const std::string& shell, const std::vector<std::string>& settings) {
+std::string completion_script(const CLI::App& app, const std::string& shell,
+                              const std::vector<std::string>& settings) {
   const std::vector<CompletedCommand> commands = completed_commands(app, settings);
   if (shell == "bash") return bash_script(commands);
   if (shell == "zsh") return zsh_script(commands);

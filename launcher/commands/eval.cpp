@@ -17,11 +17,15 @@ struct EvalArguments {
   bool json = false;
 };
 
-constexpr const char* kMetrics[] = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
+constexpr const char* kMetrics[] = {"AP",  "AP50", "AP75",  "APs", "APm", "APl",
+                                    "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
 
 void print(const trainer::CocoMetrics& coco, bool json) {
   if (json) {
-    fmt::print("{}\n", nlohmann::json{{"metrics", coco.metrics}, {"AP_per_category", coco.ap_per_category}}.dump(1));
+    fmt::print(
+        "{}\n",
+        nlohmann::json{{"metrics", coco.metrics}, {"AP_per_category", coco.ap_per_category}}.dump(
+            1));
     return;
   }
   for (const char* name : kMetrics) fmt::print("{:<6} {:.4f}\n", name, coco.metrics.at(name));
@@ -31,23 +35,30 @@ void print(const trainer::CocoMetrics& coco, bool json) {
 void eval(const EvalArguments& a) {
   if (!a.detections.empty() || !a.ground_truth.empty()) {
     if (a.detections.empty() || a.ground_truth.empty() || !a.checkpoint.empty()) {
-      throw UsageError("eval: give CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json");
+      throw UsageError(
+          "eval: give CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json");
     }
-    print(trainer::evaluate_coco(trainer::read_ground_truth(a.ground_truth), trainer::read_detections(a.detections)), a.json);
+    print(trainer::evaluate_coco(trainer::read_ground_truth(a.ground_truth),
+                                 trainer::read_detections(a.detections)),
+          a.json);
     return;
   }
-  if (a.checkpoint.empty() || a.data.empty()) throw UsageError("eval: CHECKPOINT needs --data PACK");
+  if (a.checkpoint.empty() || a.data.empty())
+    throw UsageError("eval: CHECKPOINT needs --data PACK");
   OpenedCheckpoint opened(a.checkpoint, a.device);
   const data::Pack pack(a.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions options{a.max_samples, opened.config.batch.max_samples};
-  print(trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, options, *self).coco, a.json);
+  print(trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, options, *self)
+            .coco,
+        a.json);
 }
 
 }  // namespace
 
 void add_eval(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("eval", "COCO metrics of a checkpoint on a pack, or of a detections file");
+  CLI::App* command = cli.app.add_subcommand(
+      "eval", "COCO metrics of a checkpoint on a pack, or of a detections file");
   auto a = std::make_shared<EvalArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder");
   command->add_option("--data", a->data, "pack to evaluate on");

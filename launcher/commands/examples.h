@@ -1,4 +1,5 @@
-// What `muster COMMAND --help` ends with: one table, so that every command has examples and a test can walk them.
+// What `muster COMMAND --help` ends with: one table, so that every command has examples and a test
+// can walk them.
 #pragma once
 
 #include <map>

@@ -3,8 +3,8 @@
 
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/assembly/export_folder.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
@@ -25,9 +25,12 @@ void export_checkpoint(const ExportArguments& a) {
 void add_export(CommandLine& cli) {
   CLI::App* command = cli.app.add_subcommand("export", "A Hugging Face folder from a checkpoint");
   auto a = std::make_shared<ExportArguments>();
-  command->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")->required();
+  command
+      ->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")
+      ->required();
   command->add_option("-o,--out", a->out, "the folder to make")->required();
-  command->add_option("--shard-bytes", a->shard_bytes, "largest weight file; more than that is split")
+  command
+      ->add_option("--shard-bytes", a->shard_bytes, "largest weight file; more than that is split")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->callback([a] { export_checkpoint(*a); });

@@ -1,4 +1,5 @@
-// muster generate CHECKPOINT --prompt TEXT [--image I]: text from the language model. For boxes use `predict` (law 13).
+// muster generate CHECKPOINT --prompt TEXT [--image I]: text from the language model. For boxes use
+// `predict` (law 13).
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
@@ -15,8 +16,8 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
 #include "model/files/family.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
@@ -41,7 +42,8 @@ struct TextModel {
 at::ScalarType text_dtype(const GenerateArguments& a, const nlohmann::json& config) {
   std::string name = a.dtype.value_or("float32");
   for (const char* key : {"torch_dtype", "dtype"})
-    if (!a.dtype && config.contains(key) && config[key].is_string()) name = config[key].get<std::string>();
+    if (!a.dtype && config.contains(key) && config[key].is_string())
+      name = config[key].get<std::string>();
   if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
   return name == "float16" || name == "fp16" ? at::kHalf : at::kFloat;
 }
@@ -61,7 +63,8 @@ std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokeni
   return stop;
 }
 
-// How images and prompts enter: as the run that wrote the folder had it, or as the published files say.
+// How images and prompts enter: as the run that wrote the folder had it, or as the published files
+// say.
 data::EncodeOptions text_encoding(const fs::path& folder, const model::QwenConfig& model) {
   if (fs::exists(folder / "config.yaml")) {
     configs::Config config = configs::load(folder / "config.yaml");
@@ -84,14 +87,16 @@ TextModel open_text_model(const GenerateArguments& a) {
   const auto file = nlohmann::json::parse(read_text(folder / "config.json"));
   data::EncodeOptions encode = text_encoding(folder, config);
   if (!a.image.empty() && encode.patches.max_pixels == 0)
-    throw CheckpointError(folder.string() + ": no preprocessor_config.json, which says how an image enters the model");
+    throw CheckpointError(
+        folder.string() +
+        ": no preprocessor_config.json, which says how an image enters the model");
   encode.prompt = a.prompt;
   encode.answer = "none";
   if (a.system_prompt) encode.system_prompt = *a.system_prompt;
   data::Tokenizer tokenizer(folder);
   std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
-  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(a, file)}), std::move(encode),
-          std::move(stop)};
+  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(a, file)}),
+          std::move(encode), std::move(stop)};
 }
 
 // Prints text as it grows, never half a character: ids wait until their bytes decode.
@@ -115,10 +120,10 @@ class TextStream {
   std::vector<std::int64_t> pending_;
 };
 
-void print_json(const TextModel& opened, const MicroBatch& prompt, const std::vector<std::int64_t>& ids,
-                double seconds) {
-  const bool stopped =
-      !ids.empty() && std::find(opened.stop.begin(), opened.stop.end(), ids.back()) != opened.stop.end();
+void print_json(const TextModel& opened, const MicroBatch& prompt,
+                const std::vector<std::int64_t>& ids, double seconds) {
+  const bool stopped = !ids.empty() && std::find(opened.stop.begin(), opened.stop.end(),
+                                                 ids.back()) != opened.stop.end();
   const nlohmann::ordered_json result{{"text", opened.tokenizer.decode(ids)},
                                       {"ids", ids},
                                       {"prompt_tokens", prompt.input_ids.size(0)},
@@ -132,10 +137,12 @@ void generate(const GenerateArguments& a) {
   const TextModel opened = open_text_model(a);
   const data::SampleEncoder encoder(opened.tokenizer, opened.encode);
   const MicroBatch prompt =
-      a.image.empty() ? encoder.encode_prompt(a.prompt)
-                      : encoder.encode_image(data::decode_image(MappedFile(a.image).bytes(), a.image), a.image);
+      a.image.empty()
+          ? encoder.encode_prompt(a.prompt)
+          : encoder.encode_image(data::decode_image(MappedFile(a.image).bytes(), a.image), a.image);
   TextStream stream(opened.tokenizer);
-  model::GenerateOptions options{.max_new_tokens = a.max_tokens, .stop = opened.stop, .sampling = a.sampling};
+  model::GenerateOptions options{
+      .max_new_tokens = a.max_tokens, .stop = opened.stop, .sampling = a.sampling};
   if (!a.json) options.on_token = [&](std::int64_t id) { stream.add(id); };
   const auto start = std::chrono::steady_clock::now();
   const auto ids = opened.qwen.generate(prompt, options);
@@ -148,19 +155,25 @@ void generate(const GenerateArguments& a) {
 }  // namespace
 
 void add_generate(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("generate", "Text from the language model (boxes come from predict)");
+  CLI::App* command =
+      cli.app.add_subcommand("generate", "Text from the language model (boxes come from predict)");
   auto a = std::make_shared<GenerateArguments>();
-  command->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")->required();
+  command
+      ->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")
+      ->required();
   command->add_option("--image", a->image, "JPEG or PNG; text only when not given");
   command->add_option("--prompt", a->prompt, "the user's turn")->required();
-  command->add_option("--system", a->system_prompt, "the system turn, \"\" for none; else the run's, or the published");
+  command->add_option("--system", a->system_prompt,
+                      "the system turn, \"\" for none; else the run's, or the published");
   command->add_option("--max-tokens", a->max_tokens, "longest answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--temperature", a->sampling.temperature, "0: always the most probable token")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--top-p", a->sampling.top_p, "draw among the most probable tokens that sum to this")
+  command
+      ->add_option("--top-p", a->sampling.top_p,
+                   "draw among the most probable tokens that sum to this")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", a->sampling.seed, "of the draws")->capture_default_str();

@@ -10,19 +10,19 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/process_tree.h"
+#include "base/source_files.h"
 #include "configs/config.h"
-#include "launcher/supervise/command_builder.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
-#include "launcher/rank/console.h"
-#include "launcher/supervise/container.h"
 #include "launcher/commands/node_preflight.h"
-#include "base/process/process_tree.h"
+#include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
-#include "launcher/supervise/slurm_job.h"
-#include "base/source_files.h"
-#include "launcher/supervise/supervisor.h"
 #include "launcher/rank/world.h"
+#include "launcher/supervise/command_builder.h"
+#include "launcher/supervise/container.h"
+#include "launcher/supervise/slurm_job.h"
+#include "launcher/supervise/supervisor.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
@@ -40,14 +40,15 @@ std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
   NodeFacts facts = gather_facts();
   gather_run_facts(facts, config);
   std::vector<Finding> all;
-  for (auto findings :
-       {judge_machine(facts), judge_run(facts, config, ranks), examine_plan(config, facts, ranks, ranks)})
+  for (auto findings : {judge_machine(facts), judge_run(facts, config, ranks),
+                        examine_plan(config, facts, ranks, ranks)})
     std::ranges::move(findings, std::back_inserter(all));
   return all;
 }
 
 // Problems of the config are 64, of the data 65, of a machine 69.
-void preflight(const LaunchOptions& options, const configs::Config& config, const LaunchSpec& spec) {
+void preflight(const LaunchOptions& options, const configs::Config& config,
+               const LaunchSpec& spec) {
   check_world(spec.ranks, config.batch.micro_batches_per_step);
   const auto data = examine_data(config);
   if (any_failed(data)) throw DataError("preflight:\n" + findings_as_text(data, Level::kFail));
@@ -56,25 +57,30 @@ void preflight(const LaunchOptions& options, const configs::Config& config, cons
   if (nodes == 1) {
     findings = examine_here(config, spec.ranks);
   } else {
-    std::vector<std::string> doctor(spec.wrapper.begin(), spec.wrapper.end() - 1);  // into the container
+    std::vector<std::string> doctor(spec.wrapper.begin(),
+                                    spec.wrapper.end() - 1);  // into the container
     doctor.insert(doctor.end(), {spec.rank_program.front(), "doctor", options.config});
     for (const std::string& set : options.overrides) doctor.insert(doctor.end(), {"--set", set});
     log::info("preflight on {} nodes", nodes);
     findings = judge_nodes(ask_nodes(spec, nodes, doctor), spec, nodes, config);
   }
-  if (any_failed(findings)) throw PreflightError("preflight:\n" + findings_as_text(findings, Level::kFail));
+  if (any_failed(findings))
+    throw PreflightError("preflight:\n" + findings_as_text(findings, Level::kFail));
   for (const Finding& f : findings) {
     if (f.level == Level::kWarn)
       log::warn("preflight {}{}: {}. {}", f.host.empty() ? "" : f.host + " ", f.id, f.what, f.fix);
   }
 }
 
-// Inside an allocation srun knows the nodes; a step of its own would wait for resources the outer one holds.
+// Inside an allocation srun knows the nodes; a step of its own would wait for resources the outer
+// one holds.
 void choose_starter(const std::string& wanted, LaunchSpec& spec) {
-  const bool batch = std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
+  const bool batch =
+      std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
   const bool srun = wanted == "srun" || (wanted == "auto" && batch);
   spec.starter_program = srun ? "srun" : "mpirun";
-  const CapturedRun version = run_captured({spec.starter_program, "--version"}, std::chrono::seconds(20));
+  const CapturedRun version =
+      run_captured({spec.starter_program, "--version"}, std::chrono::seconds(20));
   spec.starter_version = version.output.substr(0, version.output.find('\n'));
   if (srun) {
     spec.starter = Starter::kSrun;
@@ -116,7 +122,8 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   const fs::path self = executable_path(), wrapper = self.parent_path() / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
     throw PreflightError(fmt::format(
-        "{} is missing: the two programs are installed together (`./run build` makes both)", wrapper.string()));
+        "{} is missing: the two programs are installed together (`./run build` makes both)",
+        wrapper.string()));
   }
   LaunchSpec spec;
   spec.run_dir = fs::absolute(config.run.dir);
@@ -141,19 +148,21 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.one_gpu = config.run.device == "cuda" && config.launch.gpu_binding == "local_rank";
   spec.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
   spec.as_root = ::geteuid() == 0;
-  spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s, config.launch.checkpoint_timeout_s};
+  spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s,
+                 config.launch.checkpoint_timeout_s};
   spec.max_restarts = config.launch.max_restarts;
   spec.micro_batches_per_step = config.batch.micro_batches_per_step;
   spec.min_ranks = config.launch.min_ranks;
   spec.ladder = usable_ladder(options, config);
   spec.colour = in_colour(options);
   if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
-  if (!options.container.empty()) enter_container(spec, options.container, config.run.device == "cuda");
+  if (!options.container.empty())
+    enter_container(spec, options.container, config.run.device == "cuda");
   return spec;
 }
 
-// one step after the newest checkpoint, every kernel launch waited for, everything logged, in run.dir/debug,
-// where the checkpoint is only a link: the run itself stays as it is.
+// one step after the newest checkpoint, every kernel launch waited for, everything logged,
+// in run.dir/debug, where the checkpoint is only a link: the run itself stays as it is.
 LaunchOptions debug_options(LaunchOptions options) {
   const fs::path run_dir = fs::absolute(configs::load(options.config, options.overrides).run.dir);
   const fs::path debug_dir = run_dir / "debug";
@@ -165,8 +174,10 @@ LaunchOptions debug_options(LaunchOptions options) {
     fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
   }
   for (const std::string& set :
-       {"run.dir=" + debug_dir.string(), fmt::format("schedule.max_steps={}", std::max<std::int64_t>(step, 0) + 1),
-        std::string("logging.level=debug"), std::string("launch.max_restarts=0"), std::string("eval.max_samples=1")})
+       {"run.dir=" + debug_dir.string(),
+        fmt::format("schedule.max_steps={}", std::max<std::int64_t>(step, 0) + 1),
+        std::string("logging.level=debug"), std::string("launch.max_restarts=0"),
+        std::string("eval.max_samples=1")})
     options.overrides.push_back(set);
   return options;
 }
@@ -196,8 +207,8 @@ int launch(const LaunchOptions& asked) {
 
 void add_launch(CommandLine& cli) {
   auto options = std::make_shared<LaunchOptions>();
-  CLI::App* command =
-      cli.app.add_subcommand("launch", "start N ranks, watch them, restart from the last checkpoint when one fails");
+  CLI::App* command = cli.app.add_subcommand(
+      "launch", "start N ranks, watch them, restart from the last checkpoint when one fails");
   command->add_option("config", options->config, "YAML file")->required();
   command->add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
       ->required()
@@ -205,19 +216,26 @@ void add_launch(CommandLine& cli) {
   command->add_option("--set", options->overrides, "key.path=value, over what the file says")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_flag("--fresh", options->fresh, "move an earlier run's checkpoints and metrics aside and start anew");
-  command->add_flag("--debug", options->debug,
-                    "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");
-  command->add_option("--starter", options->starter, "what starts the ranks; auto: srun in a batch job, else mpirun")
+  command->add_flag("--fresh", options->fresh,
+                    "move an earlier run's checkpoints and metrics aside and start anew");
+  command->add_flag(
+      "--debug", options->debug,
+      "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");
+  command
+      ->add_option("--starter", options->starter,
+                   "what starts the ranks; auto: srun in a batch job, else mpirun")
       ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
       ->capture_default_str();
-  command->add_option("--hostfile", options->hostfile, "Open MPI's format; instead of launch.hosts");
-  command->add_option("--color", options->colour, "of what is shown; auto: on a terminal without NO_COLOR")
+  command->add_option("--hostfile", options->hostfile,
+                      "Open MPI's format; instead of launch.hosts");
+  command
+      ->add_option("--color", options->colour,
+                   "of what is shown; auto: on a terminal without NO_COLOR")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
-  command->add_option(
-      "--container", options->container,
-      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what pyxis calls --container-image");
+  command->add_option("--container", options->container,
+                      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what "
+                      "pyxis calls --container-image");
   command->callback([&cli, options] { cli.exit_code = launch(*options); });
 }
 

@@ -1,4 +1,5 @@
-// muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slopes (diary quick command 3).
+// muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slopes
+// (diary quick command 3).
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
@@ -8,8 +9,8 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/plan/plan.h"
 #include "launcher/commands/run_context.h"
+#include "launcher/plan/plan.h"
 #include "trainer/assembly/from_config.h"
 #include "trainer/evaluate/memcheck.h"
 
@@ -28,9 +29,11 @@ void print_curve(const char* what, const trainer::MemoryCurve& curve) {
 }
 
 void print_engine(const sharding::EngineBytes& b) {
-  fmt::print("engine between steps, as promised: parameters {}  gradient shard {}  master {}  moments {}  staging {}\n",
-             human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master), human_bytes(b.moments),
-             human_bytes(b.staging));
+  fmt::print(
+      "engine between steps, as promised: parameters {}  gradient shard {}  master {}  moments {}  "
+      "staging {}\n",
+      human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master),
+      human_bytes(b.moments), human_bytes(b.staging));
 }
 
 double error_percent(std::int64_t planned, std::int64_t measured) {
@@ -41,13 +44,14 @@ double error_percent(std::int64_t planned, std::int64_t measured) {
 void print_plan(const configs::Config& config, const trainer::MemoryReport& report) {
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const RunPlan plan = make_plan(config, model, 1, largest_in_pack(config, model));
-  const std::int64_t total = plan.total() - plan.memory.transient.snapshot;  // no checkpoint is written here
+  const std::int64_t total =
+      plan.total() - plan.memory.transient.snapshot;  // no checkpoint is written here
   const std::int64_t tensors = total - plan.process_bytes;
   fmt::print("{:<22}{:>12}{:>12}{:>14}\n", "peak of a step", "planned", "measured", "error");
-  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "tensors", human_bytes(tensors), human_bytes(report.tensor_peak),
-             error_percent(tensors, report.tensor_peak));
-  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "resident set", human_bytes(total), human_bytes(report.resident_peak),
-             error_percent(total, report.resident_peak));
+  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "tensors", human_bytes(tensors),
+             human_bytes(report.tensor_peak), error_percent(tensors, report.tensor_peak));
+  fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "resident set", human_bytes(total),
+             human_bytes(report.resident_peak), error_percent(total, report.resident_peak));
 }
 
 configs::Config scratch_config(const MemcheckArguments& a, const fs::path& run_dir) {
@@ -68,11 +72,13 @@ int memcheck(const MemcheckArguments& a) {
   trainer::Trainer trainer(config, sharding::make_self());
   std::vector<at::Tensor> planted;
   Progress progress("training", a.steps);
-  const trainer::MemoryReport report = trainer::check_memory(trainer, meter, a.steps, [&](std::int64_t) {
-    if (a.planted_bytes > 0) planted.push_back(at::zeros({a.planted_bytes}, at::kByte));
-    progress.add();
-  });
-  fmt::print("{:<22}{:>12}{:>12}{:>14}      over {} steps\n", "after a step", "first", "last", "slope", report.steps);
+  const trainer::MemoryReport report =
+      trainer::check_memory(trainer, meter, a.steps, [&](std::int64_t) {
+        if (a.planted_bytes > 0) planted.push_back(at::zeros({a.planted_bytes}, at::kByte));
+        progress.add();
+      });
+  fmt::print("{:<22}{:>12}{:>12}{:>14}      over {} steps\n", "after a step", "first", "last",
+             "slope", report.steps);
   print_curve("tensors", report.tensors);
   print_curve("heap outside tensors", report.heap);
   print_curve("resident set", report.resident);
@@ -86,11 +92,14 @@ int memcheck(const MemcheckArguments& a) {
 }  // namespace
 
 void add_memcheck(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("memcheck", "Train a few steps and fit the memory slope: flat or leaking");
+  CLI::App* command = cli.app.add_subcommand(
+      "memcheck", "Train a few steps and fit the memory slope: flat or leaking");
   auto a = std::make_shared<MemcheckArguments>();
   a->config.add_to(*command);
   command->add_option("--steps", a->steps, "steps to train")->check(CLI::Range(6, 1000000));
-  command->add_option("--plant-leak", a->planted_bytes, "keep a tensor of so many bytes per step, to see it found")
+  command
+      ->add_option("--plant-leak", a->planted_bytes,
+                   "keep a tensor of so many bytes per step, to see it found")
       ->check(CLI::PositiveNumber);
   command->callback([&cli, a] { cli.exit_code = memcheck(*a); });
 }

@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/process_tree.h"
 #include "base/text.h"
 #include "launcher/supervise/command_builder.h"
-#include "base/process/process_tree.h"
 
 namespace muster::launcher {
 namespace {
@@ -29,7 +29,8 @@ LaunchSpec one_per_node(const LaunchSpec& spec, int nodes) {
 std::vector<NodeFacts> read_answers(const fs::path& folder) {
   std::vector<NodeFacts> nodes;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".json") nodes.push_back(facts_from_json(read_text(entry.path())));
+    if (entry.path().extension() == ".json")
+      nodes.push_back(facts_from_json(read_text(entry.path())));
   }
   std::ranges::sort(nodes, {}, &NodeFacts::host);
   return nodes;
@@ -38,18 +39,21 @@ std::vector<NodeFacts> read_answers(const fs::path& folder) {
 Finding missing_nodes(const NodeAnswers& answers, int nodes) {
   std::vector<std::string> names;
   for (const NodeFacts& node : answers.nodes) names.push_back(node.host);
-  const std::string tail = answers.output.substr(answers.output.size() - std::min(answers.output.size(), kShownOutput));
+  const std::string tail =
+      answers.output.substr(answers.output.size() - std::min(answers.output.size(), kShownOutput));
   return {"R-007", Level::kFail,
-          fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(), nodes,
-                      join(names, " "), tail),
-          "a node is down, unreachable (ssh without a password?), or does not see the run folder", ""};
+          fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(),
+                      nodes, join(names, " "), tail),
+          "a node is down, unreachable (ssh without a password?), or does not see the run folder",
+          ""};
 }
 
 }  // namespace
 
 int count_nodes(const LaunchSpec& spec, const char* slurm_job_num_nodes) {
   if (!spec.hosts.empty()) return static_cast<int>(spec.hosts.size());
-  const int nodes = spec.in_allocation && slurm_job_num_nodes != nullptr ? std::atoi(slurm_job_num_nodes) : 1;
+  const int nodes =
+      spec.in_allocation && slurm_job_num_nodes != nullptr ? std::atoi(slurm_job_num_nodes) : 1;
   return std::max(nodes, 1);
 }
 

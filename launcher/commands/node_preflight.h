@@ -1,13 +1,13 @@
-// Preflight on every node of a run before its ranks start: one `muster doctor --facts` per node, started as the ranks
-// will be, then one judgement of all.
+// Preflight on every node of a run before its ranks start: one `muster doctor --facts` per node,
+// started as the ranks will be, then one judgement of all.
 #pragma once
 
 #include <span>
 #include <string>
 #include <vector>
 
-#include "launcher/supervise/launch_spec.h"
 #include "launcher/doctor/judgements.h"
+#include "launcher/supervise/launch_spec.h"
 
 namespace muster::launcher {
 
@@ -18,12 +18,12 @@ struct NodeAnswers {
   std::vector<NodeFacts> nodes;  // by host name
   std::string output;            // what the starter and the processes said
 };
-// `program`: the doctor's command line up to its folder for facts, {"/path/muster", "doctor", "c.yaml", ...}. Waits at
-// most 180 s.
+// `program`: the doctor's command line up to its folder for facts, {"/path/muster", "doctor",
+// "c.yaml", ...}. Waits at most 180 s.
 NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string> program);
 
-// Every machine's own findings with its name, then what must be equal; R-007 when some did not answer. Pure but for the
-// plan, which reads the model's config.json.
+// Every machine's own findings with its name, then what must be equal; R-007 when some did not
+// answer. Pure but for the plan, which reads the model's config.json.
 std::vector<Finding> judge_nodes(const NodeAnswers& answers, const LaunchSpec& spec, int nodes,
                                  const configs::Config& config);
 

@@ -7,17 +7,19 @@
 #include <string_view>
 
 #include "base/flight_recorder.h"
+#include "base/tensors/process_memory.h"
 #include "base/text.h"
-#include "launcher/plan/plan.h"
 #include "launcher/doctor/judgements.h"
+#include "launcher/plan/plan.h"
 #include "launcher/rank/rank_status.h"
 #include "trainer/assembly/from_config.h"
-#include "base/tensors/process_memory.h"
 
 namespace muster::launcher {
 namespace {
 
-std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
+std::string first_line(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
 
 }  // namespace
 
@@ -30,9 +32,11 @@ bool is_out_of_memory(const std::exception& error) {
           what.find("not enough memory") != std::string_view::npos);
 }
 
-std::string out_of_memory_line(const std::exception& error, const std::filesystem::path& run_dir, int rank) {
+std::string out_of_memory_line(const std::exception& error, const std::filesystem::path& run_dir,
+                               int rank) {
   std::string line = "out of memory";
-  if (const auto box = read_flight_log(flight_file(run_dir, rank), 1); box && !box->events.empty()) {
+  if (const auto box = read_flight_log(flight_file(run_dir, rank), 1);
+      box && !box->events.empty()) {
     const FlightEvent& last = box->events.back();
     line += fmt::format(" in phase {}", phase_name(last.phase));
     if (last.step >= 0) line += fmt::format(" of step {}", last.step);
@@ -44,13 +48,15 @@ std::string out_of_memory_line(const std::exception& error, const std::filesyste
 std::string memory_report(const configs::Config& config, int ranks) {
   std::string table;
   try {
-    table = memory_table(make_plan(config, model::read_config(trainer::find_model(config.model)), ranks));
+    table = memory_table(
+        make_plan(config, model::read_config(trainer::find_model(config.model)), ranks));
   } catch (const std::exception& error) {
     table = fmt::format("  (not even the plan could be made: {})\n", first_line(error.what()));
   }
   return fmt::format(
       "who holds what:\n{}resident at the peak: {}; available on this machine now: {}\n"
-      "smaller: model.checkpoint_vision, model.checkpoint_language, batch.max_tokens {}, batch.max_samples {} with "
+      "smaller: model.checkpoint_vision, model.checkpoint_language, batch.max_tokens {}, "
+      "batch.max_samples {} with "
       "more "
       "batch.micro_batches_per_step, or more ranks. `muster launch` steps down by itself (T-005)",
       table, human_bytes(trainer::peak_resident_bytes()), human_bytes(this_machine().memory_bytes),

@@ -1,4 +1,5 @@
-// muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command 2).
+// muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command
+// 2).
 #include <fmt/core.h>
 
 #include <map>
@@ -8,8 +9,8 @@
 #include "launcher/commands/run_context.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/weights.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
@@ -24,12 +25,14 @@ struct GroupSum {
   std::int64_t tensors = 0, elements = 0;
 };
 
-void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums, std::vector<std::string>& stray) {
+void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums,
+               std::vector<std::string>& stray) {
   const model::SafetensorsReader reader(file);
   const auto rules = trainer::group_rules(configs::Config{});
   for (const std::string& raw : reader.names()) {
     const std::string name = model::published_name(raw);
-    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    const auto rule = std::find_if(rules.begin(), rules.end(),
+                                   [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
     const std::vector<std::int64_t> shape = reader.shape(raw);
     const std::string group = rule == rules.end() ? "(none)" : rule->name;
     if (rule == rules.end()) stray.push_back(raw);
@@ -50,19 +53,24 @@ void params(const std::string& named) {
   const auto head = folder / "detection_head.safetensors";
   if (std::filesystem::exists(head)) list_file(head, sums, stray);
   fmt::print("\n{:<15} {:>8} {:>16}\n", "group", "tensors", "elements");
-  for (const auto& [group, sum] : sums) fmt::print("{:<15} {:>8} {:>16}\n", group, sum.tensors, sum.elements);
+  for (const auto& [group, sum] : sums)
+    fmt::print("{:<15} {:>8} {:>16}\n", group, sum.tensors, sum.elements);
   if (!stray.empty()) {
-    throw ConfigError(fmt::format("{} parameters belong to no learning-rate group, the first is {}: training would refuse "
-                                  "to start", stray.size(), stray.front()));
+    throw ConfigError(fmt::format(
+        "{} parameters belong to no learning-rate group, the first is {}: training would refuse "
+        "to start",
+        stray.size(), stray.front()));
   }
 }
 
 }  // namespace
 
 void add_params(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("params", "Parameter -> learning-rate group table of a checkpoint");
+  CLI::App* command =
+      cli.app.add_subcommand("params", "Parameter -> learning-rate group table of a checkpoint");
   auto named = std::make_shared<std::string>();
-  command->add_option("CHECKPOINT", *named, "step-* folder, run folder or Hugging Face folder")->required();
+  command->add_option("CHECKPOINT", *named, "step-* folder, run folder or Hugging Face folder")
+      ->required();
   command->callback([named] { params(*named); });
 }
 

@@ -1,4 +1,5 @@
-// muster plan CONFIG [--ranks N]: bytes per rank and traffic per step; does it fit, and what to change if not. With
+// muster plan CONFIG [--ranks N]: bytes per rank and traffic per step; does it fit, and what to
+// change if not. With
 // --simulate: step time and exposed communication on clusters of 8 to 4096 GPUs.
 #include <fmt/core.h>
 #include <unistd.h>
@@ -7,9 +8,9 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/commands/run_context.h"
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
-#include "launcher/commands/run_context.h"
 #include "launcher/rank/world.h"
 #include "trainer/assembly/from_config.h"
 
@@ -23,8 +24,8 @@ struct PlanArguments {
   bool simulate = false;
   std::string picture;
   // Sustained figures of a node of eight H100 with one 400 Gbit/s port each.
-  double tflops = 400, memory_tbs = 2.5, node_gbs = 300, cluster_gbs = 40, node_us = 10, cluster_us = 20,
-         message_us = 1;
+  double tflops = 400, memory_tbs = 2.5, node_gbs = 300, cluster_gbs = 40, node_us = 10,
+         cluster_us = 20, message_us = 1;
   int ranks_per_node = 8;
 };
 
@@ -41,11 +42,13 @@ ClusterModel cluster_of(const PlanArguments& a) {
 
 // The pack says best what a micro-batch holds; a plan is wanted before there is one, too.
 MicroBatchShape shape_of(const configs::Config& config, const model::QwenConfig& model) {
-  if (!fs::exists(config.data.train) || !fs::exists(config.tokens.tokenizer)) return largest_allowed(config);
+  if (!fs::exists(config.data.train) || !fs::exists(config.tokens.tokenizer))
+    return largest_allowed(config);
   try {
     return largest_in_pack(config, model);
   } catch (const Error& error) {
-    log::warn("{} cannot be used for the plan ({}): the config's limits are", config.data.train, error.what());
+    log::warn("{} cannot be used for the plan ({}): the config's limits are", config.data.train,
+              error.what());
     return largest_allowed(config);
   }
 }
@@ -58,7 +61,8 @@ void simulate(const PlanArguments& a, const configs::Config& config, const model
   const std::vector<SimulatedRun> runs = simulate_run(config, model, shape, cluster, ranks);
   fmt::print("\n{}", format_simulation(runs, cluster));
   if (a.picture.empty()) return;
-  write_text(a.picture, draw_simulation(runs, cluster, fmt::format("muster plan: {}", a.config.file)));
+  write_text(a.picture,
+             draw_simulation(runs, cluster, fmt::format("muster plan: {}", a.config.file)));
   fmt::print(stderr, "picture: {}\n", a.picture);
 }
 
@@ -77,13 +81,17 @@ void plan_command(const PlanArguments& a) {
 }  // namespace
 
 void add_plan(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("plan", "Bytes per rank and traffic per step for N ranks; does it fit");
+  CLI::App* command = cli.app.add_subcommand(
+      "plan", "Bytes per rank and traffic per step for N ranks; does it fit");
   auto a = std::make_shared<PlanArguments>();
   a->config.add_to(*command);
   command->add_option("--ranks,-n", a->ranks, "world size")->check(CLI::PositiveNumber);
-  command->add_option("--memory", a->memory_gib, "GiB for one rank; else this machine's, or 80 on a GPU")
+  command
+      ->add_option("--memory", a->memory_gib,
+                   "GiB for one rank; else this machine's, or 80 on a GPU")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--simulate", a->simulate, "predict step time and exposed communication on 8 to 4096 GPUs");
+  command->add_flag("--simulate", a->simulate,
+                    "predict step time and exposed communication on 8 to 4096 GPUs");
   command->add_option("--picture", a->picture, "with the simulation: write it as an HTML page");
   const auto figure = [&](const char* name, double& value, const char* what) {
     command->add_option(name, value, what)

@@ -1,5 +1,5 @@
-// muster predict CHECKPOINT IMAGE|DIR|LIST... -o OUT_DIR: boxes and captions as JSON and overlay PNGs. Always the
-// detection pipeline, never text generation (law 13).
+// muster predict CHECKPOINT IMAGE|DIR|LIST... -o OUT_DIR: boxes and captions as JSON and overlay
+// PNGs. Always the detection pipeline, never text generation (law 13).
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -25,7 +25,8 @@ struct PredictArguments {
   bool skip_bad = false, no_overlay = false;
 };
 
-// Three stages overlap: while one batch is in the model, the next is decoded and the one before is drawn.
+// Three stages overlap: while one batch is in the model, the next is decoded and the one before is
+// drawn.
 class Prediction {
  public:
   explicit Prediction(const PredictArguments& arguments)
@@ -72,7 +73,8 @@ class Prediction {
   std::future<Loaded> load_from(std::size_t first) {
     return std::async(std::launch::async, [this, first] {
       Loaded loaded;
-      for (std::size_t i = first; i < std::min(first + step(), images_.size()); ++i) load(i, loaded);
+      for (std::size_t i = first; i < std::min(first + step(), images_.size()); ++i)
+        load(i, loaded);
       return loaded;
     });
   }
@@ -100,17 +102,21 @@ class Prediction {
     return found;
   }
 
-  std::future<void> draw_all(std::vector<trainer::Picture> pictures, std::vector<trainer::ImageDetections> found) {
-    return std::async(std::launch::async, [this, pictures = std::move(pictures), found = std::move(found)] {
-      for (std::size_t i = 0; i < found.size(); ++i)
-        trainer::draw(pictures[i].image, found[i], fs::path(a_.out) / found[i].overlay, font_);
-    });
+  std::future<void> draw_all(std::vector<trainer::Picture> pictures,
+                             std::vector<trainer::ImageDetections> found) {
+    return std::async(
+        std::launch::async, [this, pictures = std::move(pictures), found = std::move(found)] {
+          for (std::size_t i = 0; i < found.size(); ++i)
+            trainer::draw(pictures[i].image, found[i], fs::path(a_.out) / found[i].overlay, font_);
+        });
   }
 
   void report() const {
-    if (kept_ == 0) fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
+    if (kept_ == 0)
+      fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
     if (bad_ > 0) fmt::print(stderr, "{} images could not be read and were left out\n", bad_);
-    fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept_, images_.size() - bad_, a_.out);
+    fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept_,
+               images_.size() - bad_, a_.out);
   }
 
   const PredictArguments& a_;
@@ -127,17 +133,23 @@ class Prediction {
 }  // namespace
 
 void add_predict(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("predict", "Boxes and captions of images, as JSON and overlay PNG");
+  CLI::App* command =
+      cli.app.add_subcommand("predict", "Boxes and captions of images, as JSON and overlay PNG");
   auto a = std::make_shared<PredictArguments>();
   command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder")->required();
-  command->add_option("IMAGES", a->inputs, "image files, folders, or .txt lists with one path a line")->required();
+  command
+      ->add_option("IMAGES", a->inputs, "image files, folders, or .txt lists with one path a line")
+      ->required();
   command->add_option("-o,--out", a->out, "where detections.json and the PNGs go")->required();
-  command->add_option("--threshold", a->threshold, "least score shown; the config's when not given");
+  command->add_option("--threshold", a->threshold,
+                      "least score shown; the config's when not given");
   command->add_option("--device", a->device, "where it computes; as in training when not given")
       ->check(CLI::IsMember({"cpu", "cuda"}));
-  command->add_option("--batch", a->batch, "images in the model at a time")->check(CLI::PositiveNumber);
+  command->add_option("--batch", a->batch, "images in the model at a time")
+      ->check(CLI::PositiveNumber);
   command->add_option("--font", a->font, "TrueType font of the labels");
-  command->add_flag("--skip-bad", a->skip_bad, "leave out images that cannot be read, and list them");
+  command->add_flag("--skip-bad", a->skip_bad,
+                    "leave out images that cannot be read, and list them");
   command->add_flag("--no-overlay", a->no_overlay, "write detections.json alone");
   command->callback([a] { Prediction(*a).run(); });
 }

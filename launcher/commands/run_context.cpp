@@ -8,18 +8,18 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "sharding/cuda_library.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
 
 configs::Config config_of(const fs::path& folder, const std::string& device) {
   if (!fs::exists(folder / "config.yaml")) {
-    throw CheckpointError(
-        fmt::format("{}: no config.yaml; only a checkpoint written by muster knows how its images and "
-                    "prompts are prepared",
-                    folder.string()));
+    throw CheckpointError(fmt::format(
+        "{}: no config.yaml; only a checkpoint written by muster knows how its images and "
+        "prompts are prepared",
+        folder.string()));
   }
   configs::Config config = configs::load(folder / "config.yaml");
   config.model.path = {folder.string()};
@@ -37,15 +37,17 @@ fs::path verified(const fs::path& folder) {
 }
 
 data::ClassMap classes_of(const fs::path& folder) {
-  return fs::exists(folder / "class_map.json") ? data::ClassMap::from_json(read_text(folder / "class_map.json"))
-                                               : data::ClassMap();
+  return fs::exists(folder / "class_map.json")
+             ? data::ClassMap::from_json(read_text(folder / "class_map.json"))
+             : data::ClassMap();
 }
 
 }  // namespace
 
 void ConfigArguments::add_to(CLI::App& command) {
   command.add_option("CONFIG", file, "YAML file of the run")->required();
-  command.add_option("--set", overrides, "key.path=value, over the file's")->allow_extra_args(false);
+  command.add_option("--set", overrides, "key.path=value, over the file's")
+      ->allow_extra_args(false);
 }
 
 configs::Config ConfigArguments::load() const { return configs::load(file, overrides); }
@@ -54,29 +56,34 @@ void open_device(const configs::Run& run, int local_rank) {
   if (run.device == "cuda") sharding::load_cuda_library().use_device(local_rank, run.deterministic);
 }
 
-static std::unique_ptr<sharding::Collective> connect(const configs::Config& config, const RankInfo& info) {
+static std::unique_ptr<sharding::Collective> connect(const configs::Config& config,
+                                                     const RankInfo& info) {
   const std::string& backend = config.sharding.backend;
   const std::chrono::duration<double> timeout(config.sharding.timeout_s);
   if (backend == "nccl") {
-    return sharding::load_cuda_library().make_nccl(info.store_host, info.store_port, info.rank, info.world_size,
-                                                   timeout);
+    return sharding::load_cuda_library().make_nccl(info.store_host, info.store_port, info.rank,
+                                                   info.world_size, timeout);
   }
   if (info.world_size == 1) return sharding::make_self();
   if (config.run.device == "cuda") {
-    throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl",
-                                  backend, info.world_size));
+    throw ConfigError(fmt::format(
+        "sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl", backend,
+        info.world_size));
   }
   if (backend == "mpi") return sharding::make_node(sharding::make_mpi(timeout), timeout);
   if (backend == "gloo") {
-    return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size, timeout);
+    return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size,
+                               timeout);
   }
-  throw ConfigError(
-      fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl", backend, info.world_size));
+  throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl",
+                                backend, info.world_size));
 }
 
-std::shared_ptr<sharding::Collective> make_collective(const configs::Config& config, const RankInfo& info) {
+std::shared_ptr<sharding::Collective> make_collective(const configs::Config& config,
+                                                      const RankInfo& info) {
   auto collective = connect(config, info);
-  return config.sharding.checked ? sharding::make_checked(std::move(collective)) : std::move(collective);
+  return config.sharding.checked ? sharding::make_checked(std::move(collective))
+                                 : std::move(collective);
 }
 
 OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, const std::string& device)

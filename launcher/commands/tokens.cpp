@@ -61,18 +61,20 @@ class TokenTable {
     std::size_t warned = 0;
     for (const Row& row : rows_) {
       if (row.plan.grid.patches() <= kManyRows || ++warned > kMostWarnings) continue;
-      fmt::print(
-          stderr,
-          "warning: {}: {} rows of pixel_values, over {}: lower --max-pixels, or check the image and the merge size\n",
-          row.name, row.plan.grid.patches(), kManyRows);
+      fmt::print(stderr,
+                 "warning: {}: {} rows of pixel_values, over {}: lower --max-pixels, or check the "
+                 "image and the merge size\n",
+                 row.name, row.plan.grid.patches(), kManyRows);
     }
-    if (warned > kMostWarnings) fmt::print(stderr, "warning: ... and {} more\n", warned - kMostWarnings);
+    if (warned > kMostWarnings)
+      fmt::print(stderr, "warning: ... and {} more\n", warned - kMostWarnings);
   }
 
  private:
   static bool is_image(const fs::path& path) {
     const std::string extension = path.extension().string();
-    constexpr std::array<std::string_view, 6> kKnown{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
+    constexpr std::array<std::string_view, 6> kKnown{".jpg", ".jpeg", ".png",
+                                                     ".JPG", ".JPEG", ".PNG"};
     return std::find(kKnown.begin(), kKnown.end(), extension) != kKnown.end();
   }
 
@@ -89,7 +91,8 @@ class TokenTable {
     for (const auto& entry : fs::recursive_directory_iterator(folder))
       if (entry.is_regular_file() && is_image(entry.path())) images.push_back(entry.path());
     std::sort(images.begin(), images.end());
-    if (images.empty()) throw DataError(fmt::format("{}: no .jpg, .jpeg or .png in it", folder.string()));
+    if (images.empty())
+      throw DataError(fmt::format("{}: no .jpg, .jpeg or .png in it", folder.string()));
     for (const fs::path& image : images) add_image(image);
   }
   void add_pack(const fs::path& path) {
@@ -118,15 +121,17 @@ class TokenTable {
   }
 
   void print_text() const {
-    fmt::print("{:>11}  {:>11}  {:>9}  {:>6}  {:>4}  {}\n", "stored", "resized", "grid", "tokens", "over", "image");
+    fmt::print("{:>11}  {:>11}  {:>9}  {:>6}  {:>4}  {}\n", "stored", "resized", "grid", "tokens",
+               "over", "image");
     for (const auto& [name, width, height, plan] : rows_)
       fmt::print("{:>11}  {:>11}  {:>9}  {:>6}  {:>4}  {}\n", fmt::format("{}x{}", width, height),
                  fmt::format("{}x{}", plan.resized.width, plan.resized.height),
                  fmt::format("{}x{}x{}", plan.grid.t, plan.grid.h, plan.grid.w), plan.vision_tokens,
                  plan.dropped ? "over" : "", name);
     const Summary s = summary();
-    fmt::print(stderr, "{} images: vision tokens min {}, mean {:.1f}, max {}; {} over the budget of {}\n", rows_.size(),
-               s.least, s.mean, s.most, s.over, flags_.budget);
+    fmt::print(stderr,
+               "{} images: vision tokens min {}, mean {:.1f}, max {}; {} over the budget of {}\n",
+               rows_.size(), s.least, s.mean, s.most, s.over, flags_.budget);
   }
 
   void print_json() const {
@@ -140,8 +145,9 @@ class TokenTable {
                         {"vision_tokens", plan.vision_tokens},
                         {"over_budget", plan.dropped}});
     const Summary s = summary();
-    const nlohmann::ordered_json all{{"images", images}, {"min", s.least},        {"mean", s.mean},
-                                     {"max", s.most},    {"over_budget", s.over}, {"budget", flags_.budget}};
+    const nlohmann::ordered_json all{{"images", images},      {"min", s.least},
+                                     {"mean", s.mean},        {"max", s.most},
+                                     {"over_budget", s.over}, {"budget", flags_.budget}};
     fmt::print("{}\n", all.dump());
   }
 
@@ -153,7 +159,8 @@ class TokenTable {
 }  // namespace
 
 void add_tokens(CommandLine& cli) {
-  auto* command = cli.app.add_subcommand("tokens", "Vision tokens per image, and which are over budget");
+  auto* command =
+      cli.app.add_subcommand("tokens", "Vision tokens per image, and which are over budget");
   const auto flags = std::make_shared<TokensFlags>();
   command->add_option("INPUT", flags->inputs, "Images, folders of images, packs")->required();
   command->add_option("--min-pixels", flags->min_pixels, "data.min_pixels")

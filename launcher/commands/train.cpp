@@ -1,4 +1,5 @@
-// muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of one.
+// muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of
+// one.
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
 
@@ -7,8 +8,8 @@
 #include "base/log.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/out_of_memory.h"
-#include "launcher/rank/rank_status.h"
 #include "launcher/commands/run_context.h"
+#include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_loop.h"
@@ -41,15 +42,17 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
   trainer.train();
 }
 
-// An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by one; any other takes
-// the world down, since the peers wait in a collective that will never complete.
+// An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by
+// one; any other takes the world down, since the peers wait in a collective that will never
+// complete.
 bool all_ranks_agree(const Error& error) {
-  return dynamic_cast<const ConfigError*>(&error) != nullptr || dynamic_cast<const NumericError*>(&error) != nullptr ||
+  return dynamic_cast<const ConfigError*>(&error) != nullptr ||
+         dynamic_cast<const NumericError*>(&error) != nullptr ||
          dynamic_cast<const StopRequested*>(&error) != nullptr;
 }
 
-int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const std::string& what, bool alone,
-         bool peer_failed = false) {
+int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const std::string& what,
+         bool alone, bool peer_failed = false) {
   const RankInfo& info = session.info();
   log::flush_backtrace();
   if (!run_dir.empty()) report_rank_error(run_dir, info.rank, what, peer_failed);
@@ -62,11 +65,12 @@ int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const s
 }
 
 // The table goes to this rank's log and console; the one line to whoever asks what failed first.
-int fail_out_of_memory(MpiSession& session, const configs::Config& config, const std::exception& error) {
+int fail_out_of_memory(MpiSession& session, const configs::Config& config,
+                       const std::exception& error) {
   const RankInfo& info = session.info();
   log::error("{}", memory_report(config, info.world_size));
-  return fail(session, config.run.dir, ExitCode::kOutOfMemory, out_of_memory_line(error, config.run.dir, info.rank),
-              true);
+  return fail(session, config.run.dir, ExitCode::kOutOfMemory,
+              out_of_memory_line(error, config.run.dir, info.rank), true);
 }
 
 int train(const ConfigArguments& arguments) {
@@ -83,8 +87,9 @@ int train(const ConfigArguments& arguments) {
     if (is_out_of_memory(error)) return fail_out_of_memory(session, config, error);
     const auto* torch = dynamic_cast<const c10::Error*>(&error);
     if (torch != nullptr) log::debug("{}", error.what());
-    const std::string what =
-        torch != nullptr ? std::string("internal error: ") + torch->what_without_backtrace() : error.what();
+    const std::string what = torch != nullptr
+                                 ? std::string("internal error: ") + torch->what_without_backtrace()
+                                 : error.what();
     return fail(session, config.run.dir, ExitCode::kRankFailed, what, true);
   }
 }
@@ -92,7 +97,8 @@ int train(const ConfigArguments& arguments) {
 }  // namespace
 
 void add_train(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("train", "One rank of a training run; mpirun -n N muster train CONFIG");
+  CLI::App* command = cli.app.add_subcommand(
+      "train", "One rank of a training run; mpirun -n N muster train CONFIG");
   auto arguments = std::make_shared<ConfigArguments>();
   arguments->add_to(*command);
   command->callback([&cli, arguments] { cli.exit_code = train(*arguments); });

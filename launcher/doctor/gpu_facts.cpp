@@ -1,12 +1,13 @@
-// NVML through dlopen: a machine without a driver has no such library, and a build without CUDA must not need it.
+// NVML through dlopen: a machine without a driver has no such library, and a build without CUDA
+// must not need it.
 #include <dlfcn.h>
 
 #include <array>
 #include <cstdlib>
 
 #include "base/text.h"
-#include "launcher/doctor/node_facts.h"
 #include "launcher/doctor/judgements.h"
+#include "launcher/doctor/node_facts.h"
 
 namespace muster::launcher {
 namespace {
@@ -85,8 +86,8 @@ void add_gpu_facts(NodeFacts& facts) {
   const auto count = nvml.find<int(unsigned*)>("nvmlDeviceGetCount_v2");
   const auto driver = nvml.find<int(char*, unsigned)>("nvmlSystemGetDriverVersion");
   if (init == nullptr || count == nullptr || init() != 0) {
-    facts.gpus.resize(
-        static_cast<std::size_t>(this_machine().gpus));  // device files without the library: seen, unknown
+    facts.gpus.resize(static_cast<std::size_t>(
+        this_machine().gpus));  // device files without the library: seen, unknown
     return;
   }
   std::array<char, 96> text{};

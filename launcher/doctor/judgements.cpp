@@ -10,9 +10,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "launcher/supervise/command_builder.h"
 #include "launcher/plan/plan.h"
 #include "launcher/rank/world.h"
+#include "launcher/supervise/command_builder.h"
 #include "trainer/assembly/from_config.h"
 
 namespace muster::launcher {
@@ -24,22 +24,28 @@ constexpr std::int64_t kFiles = 4096;
 constexpr std::int64_t kBusyGpu = kGiB / 2;  // a CUDA context alone holds about this much
 constexpr int kDriver = 580;                 // the oldest that runs CUDA 13
 
-Finding ok(std::string id, std::string what) { return {std::move(id), Level::kOk, std::move(what), "", ""}; }
+Finding ok(std::string id, std::string what) {
+  return {std::move(id), Level::kOk, std::move(what), "", ""};
+}
 
 Finding check_mpirun(const NodeFacts& f) {
   if (f.mpirun.empty()) {
-    return {"R-011", Level::kFail, "mpirun was not found", "install Open MPI (`./run setup`), or `module load` it", ""};
+    return {"R-011", Level::kFail, "mpirun was not found",
+            "install Open MPI (`./run setup`), or `module load` it", ""};
   }
-  const auto program = parse_open_mpi_version(f.mpirun), library = parse_open_mpi_version(f.mpi_library);
+  const auto program = parse_open_mpi_version(f.mpirun),
+             library = parse_open_mpi_version(f.mpi_library);
   if (!program) {
-    return {"R-011", Level::kFail, "mpirun is not Open MPI's: " + f.mpirun, "put Open MPI's bin folder first in PATH",
-            ""};
+    return {"R-011", Level::kFail, "mpirun is not Open MPI's: " + f.mpirun,
+            "put Open MPI's bin folder first in PATH", ""};
   }
   if (!library || library->major != program->major || library->minor != program->minor) {
     return {"R-012", Level::kFail,
             fmt::format("mpirun is Open MPI {} but this program loads {}", program->text,
                         library ? "Open MPI " + library->text : f.mpi_library),
-            "make PATH and LD_LIBRARY_PATH name one installation, or build again with this mpirun's mpicxx", ""};
+            "make PATH and LD_LIBRARY_PATH name one installation, or build again with this "
+            "mpirun's mpicxx",
+            ""};
   }
   return ok("R-012", fmt::format("mpirun and library: Open MPI {}", program->text));
 }
@@ -47,19 +53,23 @@ Finding check_mpirun(const NodeFacts& f) {
 Finding check_not_nested(const NodeFacts& f) {
   if (!f.nested) return ok("R-011", "not inside another mpirun or srun --mpi");
   return {"R-011", Level::kFail, "this process was itself started by mpirun or srun --mpi",
-          "run `muster launch` once, it starts mpirun; or run `mpirun -n N muster train CONFIG`", ""};
+          "run `muster launch` once, it starts mpirun; or run `mpirun -n N muster train CONFIG`",
+          ""};
 }
 
 Finding check_shared_memory(const NodeFacts& f) {
   if (f.shm_bytes < 0) {
-    return {"D-010", Level::kWarn, "/dev/shm is missing", "mount a tmpfs there: NCCL and Open MPI use it", ""};
+    return {"D-010", Level::kWarn, "/dev/shm is missing",
+            "mount a tmpfs there: NCCL and Open MPI use it", ""};
   }
   const std::string what = fmt::format("/dev/shm holds {}", human_bytes(f.shm_bytes));
   if (f.shm_bytes >= kGiB) return ok("D-010", what);
   return {"D-010", Level::kWarn, what, "start the container with --ipc=host or --shm-size=16g", ""};
 }
 
-std::string limit_text(std::int64_t value) { return value < 0 ? "unlimited" : std::to_string(value); }
+std::string limit_text(std::int64_t value) {
+  return value < 0 ? "unlimited" : std::to_string(value);
+}
 
 Finding check_open_files(const NodeFacts& f) {
   const std::string what = "open files: " + limit_text(f.open_files);
@@ -70,19 +80,22 @@ Finding check_open_files(const NodeFacts& f) {
 Finding check_locked_memory(const NodeFacts& f) {
   const std::string what = "locked memory: " + limit_text(f.locked_bytes);
   if (f.locked_bytes < 0 || f.gpus.empty()) return ok("", what);
-  return {"", Level::kWarn, what + " bytes", "ulimit -l unlimited (containers: --ulimit memlock=-1), or RDMA may fail",
-          ""};
+  return {"", Level::kWarn, what + " bytes",
+          "ulimit -l unlimited (containers: --ulimit memlock=-1), or RDMA may fail", ""};
 }
 
 Finding check_host_name(const NodeFacts& f) {
   if (f.host_error.empty()) return ok("R-007", fmt::format("host name {} resolves", f.host));
-  return {"R-007", Level::kWarn, fmt::format("host name {} does not resolve: {}", f.host, f.host_error),
+  return {"R-007", Level::kWarn,
+          fmt::format("host name {} does not resolve: {}", f.host, f.host_error),
           fmt::format("add it to /etc/hosts: 127.0.1.1 {}", f.host), ""};
 }
 
 Finding check_run_dir(const NodeFacts& f, const std::string& run_dir) {
-  if (f.run_dir_error.empty()) return ok("D-006", fmt::format("run folder {} can be written", run_dir));
-  return {"D-006", Level::kFail, fmt::format("run folder {} cannot be written: {}", run_dir, f.run_dir_error),
+  if (f.run_dir_error.empty())
+    return ok("D-006", fmt::format("run folder {} can be written", run_dir));
+  return {"D-006", Level::kFail,
+          fmt::format("run folder {} cannot be written: {}", run_dir, f.run_dir_error),
           "choose another run.dir (`--set run.dir=...`) or fix its rights", ""};
 }
 
@@ -90,13 +103,16 @@ Finding check_disk(const NodeFacts& f, const std::string& run_dir) {
   const std::string what = fmt::format("{} free for {}", human_bytes(f.disk_free_bytes), run_dir);
   const std::string fix = "free some, lower checkpoint.keep, or choose another run.dir";
   if (f.disk_free_bytes < kDiskFail) return {"R-009", Level::kFail, what, fix, ""};
-  return f.disk_free_bytes < kDiskWarn ? Finding{"R-009", Level::kWarn, what, fix, ""} : ok("R-009", what);
+  return f.disk_free_bytes < kDiskWarn ? Finding{"R-009", Level::kWarn, what, fix, ""}
+                                       : ok("R-009", what);
 }
 
 Finding check_cores(const NodeFacts& f, int ranks, std::int64_t threads) {
-  const std::string what = fmt::format("{} ranks x {} threads on {} cores", ranks, threads, f.cores);
+  const std::string what =
+      fmt::format("{} ranks x {} threads on {} cores", ranks, threads, f.cores);
   if (ranks * threads <= f.cores) return ok("", what);
-  return {"", Level::kWarn, what, "lower run.threads_per_rank or -n, unless the ranks go to several machines", ""};
+  return {"", Level::kWarn, what,
+          "lower run.threads_per_rank or -n, unless the ranks go to several machines", ""};
 }
 
 Finding check_gpu_count(const NodeFacts& f, int ranks) {
@@ -107,27 +123,33 @@ Finding check_gpu_count(const NodeFacts& f, int ranks) {
   }
   const std::string what = fmt::format("{} GPUs here for {} ranks", gpus, ranks);
   if (ranks <= gpus) return ok("R-012", what);
-  return {"R-012", Level::kFail, what, fmt::format("one rank per GPU: at most {} on this machine", gpus), ""};
+  return {"R-012", Level::kFail, what,
+          fmt::format("one rank per GPU: at most {} on this machine", gpus), ""};
 }
 
 void check_busy_gpus(const NodeFacts& f, std::vector<Finding>& found) {
   for (std::size_t i = 0; i < f.gpus.size(); ++i) {
     if (f.gpus[i].used_bytes <= kBusyGpu) continue;
-    found.push_back({"R-001", Level::kWarn,
-                     fmt::format("GPU {} ({}) is not free: {} of {} are in use", i, f.gpus[i].name,
-                                 human_bytes(f.gpus[i].used_bytes), human_bytes(f.gpus[i].total_bytes)),
-                     "`nvidia-smi` names the processes; left-overs of an earlier run must end first", ""});
+    found.push_back(
+        {"R-001", Level::kWarn,
+         fmt::format("GPU {} ({}) is not free: {} of {} are in use", i, f.gpus[i].name,
+                     human_bytes(f.gpus[i].used_bytes), human_bytes(f.gpus[i].total_bytes)),
+         "`nvidia-smi` names the processes; left-overs of an earlier run must end first", ""});
   }
 }
 
 Finding check_driver(const NodeFacts& f) {
   if (f.driver.empty()) {
-    return {"R-012", Level::kWarn, "the NVIDIA driver does not say its version",
-            "libnvidia-ml.so.1 was not found: install the driver's libraries (containers: --gpus all)", ""};
+    return {
+        "R-012", Level::kWarn, "the NVIDIA driver does not say its version",
+        "libnvidia-ml.so.1 was not found: install the driver's libraries (containers: --gpus all)",
+        ""};
   }
-  const std::string what = fmt::format("NVIDIA driver {}, NCCL {}", f.driver, f.nccl.empty() ? "not loaded" : f.nccl);
+  const std::string what =
+      fmt::format("NVIDIA driver {}, NCCL {}", f.driver, f.nccl.empty() ? "not loaded" : f.nccl);
   if (std::atoi(f.driver.c_str()) >= kDriver) return ok("R-012", what);
-  return {"R-012", Level::kFail, what, fmt::format("CUDA 13 needs driver {} or newer", kDriver), ""};
+  return {"R-012", Level::kFail, what, fmt::format("CUDA 13 needs driver {} or newer", kDriver),
+          ""};
 }
 
 // One fact of all nodes; "" is unknown and fits anything.
@@ -135,13 +157,15 @@ Finding check_equal(std::span<const NodeFacts> nodes, const char* what, const ch
                     const std::function<std::string(const NodeFacts&)>& fact) {
   std::map<std::string, std::vector<std::string>> hosts_by_value;
   for (const NodeFacts& node : nodes) {
-    if (const std::string value = fact(node); !value.empty()) hosts_by_value[value].push_back(node.host);
+    if (const std::string value = fact(node); !value.empty())
+      hosts_by_value[value].push_back(node.host);
   }
   if (hosts_by_value.empty()) return ok("R-012", fmt::format("{} on all nodes: not known", what));
   if (hosts_by_value.size() == 1)
     return ok("R-012", fmt::format("{} on all nodes: {}", what, hosts_by_value.begin()->first));
-  const auto usual = std::ranges::max_element(
-      hosts_by_value, [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  const auto usual = std::ranges::max_element(hosts_by_value, [](const auto& a, const auto& b) {
+    return a.second.size() < b.second.size();
+  });
   std::string text, odd;
   for (const auto& [value, hosts] : hosts_by_value) {
     text += fmt::format("{}{} on {}", text.empty() ? "" : ", ", value, join(hosts, " "));
@@ -150,7 +174,9 @@ Finding check_equal(std::span<const NodeFacts> nodes, const char* what, const ch
   return {"R-012", Level::kFail, fmt::format("{} differs: {}", what, text), fix, odd};
 }
 
-const char* level_name(Level level) { return level == Level::kOk ? "ok" : level == Level::kWarn ? "warn" : "fail"; }
+const char* level_name(Level level) {
+  return level == Level::kOk ? "ok" : level == Level::kWarn ? "warn" : "fail";
+}
 
 }  // namespace
 
@@ -162,8 +188,8 @@ std::vector<Finding> judge_machine(const NodeFacts& f) {
           check_locked_memory(f),
           check_host_name(f),
           ok("", fmt::format("muster {}, LibTorch {}, glibc {}", f.muster, f.libtorch, f.libc)),
-          ok("", fmt::format("{} cores, {} of memory available, {} GPUs", f.cores, human_bytes(f.memory_bytes),
-                             f.gpus.size()))};
+          ok("", fmt::format("{} cores, {} of memory available, {} GPUs", f.cores,
+                             human_bytes(f.memory_bytes), f.gpus.size()))};
 }
 
 std::vector<Finding> judge_run(const NodeFacts& f, const configs::Config& config, int ranks_here) {
@@ -176,32 +202,40 @@ std::vector<Finding> judge_run(const NodeFacts& f, const configs::Config& config
   }
   for (const auto& [path, identity] : f.packs) {
     if (identity.starts_with("error: "))
-      found.push_back(
-          {"D-003", Level::kFail, identity.substr(7), fmt::format("make it: `muster pack SOURCE -o {}`", path), ""});
+      found.push_back({"D-003", Level::kFail, identity.substr(7),
+                       fmt::format("make it: `muster pack SOURCE -o {}`", path), ""});
   }
   return found;
 }
 
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes) {
-  const char* install = "install the same build everywhere, or put it on a file system all nodes share";
+  const char* install =
+      "install the same build everywhere, or put it on a file system all nodes share";
   std::vector<Finding> found;
-  const auto equal = [&](const char* what, const char* fix, const std::function<std::string(const NodeFacts&)>& fact) {
+  const auto equal = [&](const char* what, const char* fix,
+                         const std::function<std::string(const NodeFacts&)>& fact) {
     found.push_back(check_equal(nodes, what, fix, fact));
   };
   equal("the muster binary", install, [](const NodeFacts& f) { return f.binary_hash; });
   equal("LibTorch", install, [](const NodeFacts& f) { return f.libtorch; });
-  equal("Open MPI's library", "load the same module on all nodes", [](const NodeFacts& f) { return f.mpi_library; });
-  equal("glibc", "use nodes of one image, or a container", [](const NodeFacts& f) { return f.libc; });
-  equal("the NVIDIA driver", "keep the odd node out, or update it", [](const NodeFacts& f) { return f.driver; });
+  equal("Open MPI's library", "load the same module on all nodes",
+        [](const NodeFacts& f) { return f.mpi_library; });
+  equal("glibc", "use nodes of one image, or a container",
+        [](const NodeFacts& f) { return f.libc; });
+  equal("the NVIDIA driver", "keep the odd node out, or update it",
+        [](const NodeFacts& f) { return f.driver; });
   equal("NCCL", install, [](const NodeFacts& f) { return f.nccl; });
   equal("the number of GPUs", "keep the odd node out, or give each host its slots",
         [](const NodeFacts& f) { return std::to_string(f.gpus.size()); });
-  equal("the config", "its file must be the same on all nodes", [](const NodeFacts& f) { return f.config_hash; });
-  equal("the packs", "copy them again, or use a file system all nodes share", [](const NodeFacts& f) {
-    std::string all;
-    for (const auto& [path, identity] : f.packs) all += identity.starts_with("error: ") ? "" : identity.substr(0, 12);
-    return all;
-  });
+  equal("the config", "its file must be the same on all nodes",
+        [](const NodeFacts& f) { return f.config_hash; });
+  equal("the packs", "copy them again, or use a file system all nodes share",
+        [](const NodeFacts& f) {
+          std::string all;
+          for (const auto& [path, identity] : f.packs)
+            all += identity.starts_with("error: ") ? "" : identity.substr(0, 12);
+          return all;
+        });
   return found;
 }
 
@@ -216,13 +250,15 @@ std::vector<Finding> examine_run(const configs::Config& config, int ranks_here) 
 Finding check_division(int ranks, std::int64_t micro_batches_per_step) {
   try {
     check_world(ranks, micro_batches_per_step);
-    return ok("R-011", fmt::format("{} ranks share {} micro-batches per step", ranks, micro_batches_per_step));
+    return ok("R-011", fmt::format("{} ranks share {} micro-batches per step", ranks,
+                                   micro_batches_per_step));
   } catch (const UsageError& error) {
     return {"R-011", Level::kFail, error.what(), "see the message", ""};
   }
 }
 
-std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks, int ranks_here) {
+std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks,
+                                  int ranks_here) {
   RunPlan plan;
   try {
     plan = make_plan(config, model::read_config(trainer::find_model(config.model)), ranks);
@@ -236,9 +272,11 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
   }
   if (offered == 0) return {};  // GPUs of unknown size
   const int sharers = gpu ? 1 : std::max(ranks_here, 1);
-  const std::int64_t wanted = plan.total() * sharers, states = wanted - plan.activations.total() * sharers;
-  const std::string what = fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
-                                       human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");
+  const std::int64_t wanted = plan.total() * sharers,
+                     states = wanted - plan.activations.total() * sharers;
+  const std::string what =
+      fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
+                  human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");
   const std::string fix = "`muster plan CONFIG` shows who holds what and what to change";
   if (states > offered) return {{"R-001", Level::kFail, what, fix, facts.host}};
   if (wanted > offered) return {{"R-001", Level::kWarn, what, fix, facts.host}};
@@ -252,7 +290,11 @@ bool any_failed(std::span<const Finding> findings) {
 std::string findings_as_json(std::span<const Finding> findings) {
   nlohmann::json all = nlohmann::json::array();
   for (const Finding& f : findings) {
-    all.push_back({{"id", f.id}, {"level", level_name(f.level)}, {"what", f.what}, {"fix", f.fix}, {"host", f.host}});
+    all.push_back({{"id", f.id},
+                   {"level", level_name(f.level)},
+                   {"what", f.what},
+                   {"fix", f.fix},
+                   {"host", f.host}});
   }
   const nlohmann::json report{{"ok", !any_failed(findings)}, {"findings", all}};
   return report.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -262,7 +304,8 @@ std::string findings_as_text(std::span<const Finding> findings, Level least) {
   std::string text;
   for (const Finding& f : findings) {
     if (f.level < least) continue;
-    text += fmt::format("{:<4} {:<6} {}{}{}\n", level_name(f.level), f.id, f.host.empty() ? "" : f.host + ": ", f.what,
+    text += fmt::format("{:<4} {:<6} {}{}{}\n", level_name(f.level), f.id,
+                        f.host.empty() ? "" : f.host + ": ", f.what,
                         f.fix.empty() ? "" : ". Fix: " + f.fix);
   }
   return text;

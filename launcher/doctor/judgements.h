@@ -1,4 +1,5 @@
-// Are the machines fit, and does this config fit them? Each finding names a row of DEBUG_DIARY.md and says what to do.
+// Are the machines fit, and does this config fit them? Each finding names a row of DEBUG_DIARY.md
+// and says what to do.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,10 @@ struct Finding {
 // Judgements of facts; pure.
 std::vector<Finding> judge_machine(const NodeFacts& facts);
 // `ranks_here`: of the run on that machine; 0: unknown, checks that need it are left out.
-std::vector<Finding> judge_run(const NodeFacts& facts, const configs::Config& config, int ranks_here);
-// What must be equal on all nodes of a run: programs, libraries, driver, config, packs, GPUs. The odd ones out are
-// named.
+std::vector<Finding> judge_run(const NodeFacts& facts, const configs::Config& config,
+                               int ranks_here);
+// What must be equal on all nodes of a run: programs, libraries, driver, config, packs, GPUs. The
+// odd ones out are named.
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes);
 
 // Of this machine, by the judgements above.
@@ -34,9 +36,10 @@ std::vector<Finding> examine_run(const configs::Config& config, int ranks_here);
 Finding check_division(int ranks, std::int64_t micro_batches_per_step);
 // Opens the packs. In preflight_data.cpp, so that only commands that read packs link HDF5.
 std::vector<Finding> examine_data(const configs::Config& config);
-// Does what `ranks_here` ranks of `ranks` hold fit the machine? States are exact: too much of them fails. Activations
-// are an estimate: too much with them warns.
-std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks, int ranks_here);
+// Does what `ranks_here` ranks of `ranks` hold fit the machine? States are exact: too much of them
+// fails. Activations are an estimate: too much with them warns.
+std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks,
+                                  int ranks_here);
 
 bool any_failed(std::span<const Finding> findings);
 std::string findings_as_json(std::span<const Finding> findings);

@@ -14,10 +14,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "launcher/doctor/judgements.h"
 #include "base/process/process_tree.h"
-#include "launcher/rank/rank_status.h"
 #include "base/source_files.h"
+#include "launcher/doctor/judgements.h"
+#include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 
 namespace muster::launcher {
@@ -42,7 +42,9 @@ std::int64_t limit_of(__rlimit_resource which) {
 
 std::int64_t shared_memory_bytes() {
   struct statvfs info {};
-  return ::statvfs("/dev/shm", &info) == 0 ? static_cast<std::int64_t>(info.f_blocks * info.f_frsize) : -1;
+  return ::statvfs("/dev/shm", &info) == 0
+             ? static_cast<std::int64_t>(info.f_blocks * info.f_frsize)
+             : -1;
 }
 
 std::string why_unresolved(const std::string& host) {
@@ -53,7 +55,8 @@ std::string why_unresolved(const std::string& host) {
 }
 
 fs::path nearest_existing(fs::path path) {
-  while (!fs::exists(path) && path.has_parent_path() && path != path.parent_path()) path = path.parent_path();
+  while (!fs::exists(path) && path.has_parent_path() && path != path.parent_path())
+    path = path.parent_path();
   return path;
 }
 
@@ -106,7 +109,8 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
 std::string facts_as_json(const NodeFacts& f) {
   nlohmann::json gpus = nlohmann::json::array();
   for (const Gpu& gpu : f.gpus)
-    gpus.push_back({{"name", gpu.name}, {"total_bytes", gpu.total_bytes}, {"used_bytes", gpu.used_bytes}});
+    gpus.push_back(
+        {{"name", gpu.name}, {"total_bytes", gpu.total_bytes}, {"used_bytes", gpu.used_bytes}});
   const nlohmann::json value{{"host", f.host},
                              {"muster", f.muster},
                              {"binary_hash", f.binary_hash},
@@ -135,10 +139,13 @@ NodeFacts facts_from_json(const std::string& text) {
   try {
     const nlohmann::json value = nlohmann::json::parse(text);
     NodeFacts f;
-    f.host = value.at("host"), f.muster = value.at("muster"), f.binary_hash = value.at("binary_hash");
+    f.host = value.at("host"), f.muster = value.at("muster"),
+    f.binary_hash = value.at("binary_hash");
     f.libtorch = value.at("libtorch"), f.libc = value.at("libc"), f.mpirun = value.at("mpirun");
-    f.mpi_library = value.at("mpi_library"), f.driver = value.at("driver"), f.nccl = value.at("nccl");
-    f.nested = value.at("nested"), f.cores = value.at("cores"), f.memory_bytes = value.at("memory_bytes");
+    f.mpi_library = value.at("mpi_library"), f.driver = value.at("driver"),
+    f.nccl = value.at("nccl");
+    f.nested = value.at("nested"), f.cores = value.at("cores"),
+    f.memory_bytes = value.at("memory_bytes");
     f.shm_bytes = value.at("shm_bytes"), f.open_files = value.at("open_files");
     f.locked_bytes = value.at("locked_bytes"), f.host_error = value.at("host_error");
     for (const auto& gpu : value.at("gpus"))

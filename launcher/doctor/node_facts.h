@@ -1,5 +1,5 @@
-// What is so on one machine, measured; preflight.h judges it. Facts travel as JSON from every node of a run to the
-// launcher, and tests make them up.
+// What is so on one machine, measured; preflight.h judges it. Facts travel as JSON from every node
+// of a run to the launcher, and tests make them up.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ struct NodeFacts {
   std::string run_dir_error;         // why it cannot be written; "": it can
   std::int64_t disk_free_bytes = 0;  // for run.dir
   std::string config_hash;
-  std::map<std::string, std::string> packs;  // path -> fingerprint; "error: ..." when it does not open
+  std::map<std::string, std::string>
+      packs;  // path -> fingerprint; "error: ..." when it does not open
 };
 
 NodeFacts gather_facts();
@@ -47,8 +48,8 @@ std::map<std::string, std::string> pack_facts(const configs::Config& config);
 std::string facts_as_json(const NodeFacts& facts);
 NodeFacts facts_from_json(const std::string& text);  // throws DataError
 
-// From NVML, loaded when the driver has it; no GPUs otherwise. CUDA_VISIBLE_DEVICES narrows the list when it holds
-// numbers.
+// From NVML, loaded when the driver has it; no GPUs otherwise. CUDA_VISIBLE_DEVICES narrows the
+// list when it holds numbers.
 void add_gpu_facts(NodeFacts& facts);
 
 }  // namespace muster::launcher

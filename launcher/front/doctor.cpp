@@ -28,7 +28,8 @@ int write_facts(const DoctorOptions& options) {
   facts.nested = false;  // the launcher started it, on purpose
   gather_run_facts(facts, config);
   facts.packs = pack_facts(config);
-  write_text(fs::path(options.facts_folder) / fmt::format("{}-{}.json", facts.host, ::getpid()), facts_as_json(facts));
+  write_text(fs::path(options.facts_folder) / fmt::format("{}-{}.json", facts.host, ::getpid()),
+             facts_as_json(facts));
   return 0;
 }
 
@@ -48,7 +49,8 @@ int doctor(const DoctorOptions& options) {
       add(judge_run(facts, config, options.ranks), ExitCode::kPreflight);
       if (options.ranks > 0) {
         add({check_division(options.ranks, config.batch.micro_batches_per_step)}, ExitCode::kUsage);
-        if (!any_failed(findings)) add(examine_plan(config, facts, options.ranks, options.ranks), ExitCode::kPreflight);
+        if (!any_failed(findings))
+          add(examine_plan(config, facts, options.ranks, options.ranks), ExitCode::kPreflight);
       }
       add(examine_data(config), ExitCode::kData);
     } catch (const ConfigError& error) {
@@ -64,15 +66,20 @@ int doctor(const DoctorOptions& options) {
 
 void add_doctor(CommandLine& cli) {
   auto options = std::make_shared<DoctorOptions>();
-  CLI::App* command = cli.app.add_subcommand("doctor", "is this machine fit to train, and does a config fit it?");
-  command->add_option("config", options->config, "YAML file; without it only the machine is examined");
+  CLI::App* command =
+      cli.app.add_subcommand("doctor", "is this machine fit to train, and does a config fit it?");
+  command->add_option("config", options->config,
+                      "YAML file; without it only the machine is examined");
   command->add_option("--set", options->overrides, "key.path=value, over what the file says")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--facts", options->facts_folder, "only write what is so on this node to a file in this folder")
+  command
+      ->add_option("--facts", options->facts_folder,
+                   "only write what is so on this node to a file in this folder")
       ->group("")
       ->needs("config");
-  command->add_option("-n,--ranks", options->ranks, "how many ranks are meant")->check(CLI::PositiveNumber);
+  command->add_option("-n,--ranks", options->ranks, "how many ranks are meant")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "findings as one JSON object on stdout");
   command->callback([&cli, options] { cli.exit_code = doctor(*options); });
 }

@@ -11,8 +11,11 @@ namespace muster::launcher {
 
 void add_report(CommandLine& cli) {
   const auto run_dir = std::make_shared<std::string>();
-  CLI::App* command = cli.app.add_subcommand("report", "write RUN_DIR/report.html: curves, table, pictures with boxes");
-  command->add_option("RUN_DIR", *run_dir, "run.dir of the config")->required()->check(CLI::ExistingDirectory);
+  CLI::App* command = cli.app.add_subcommand(
+      "report", "write RUN_DIR/report.html: curves, table, pictures with boxes");
+  command->add_option("RUN_DIR", *run_dir, "run.dir of the config")
+      ->required()
+      ->check(CLI::ExistingDirectory);
   command->callback([run_dir] { fmt::print("{}\n", trainer::write_report(*run_dir).string()); });
 }
 

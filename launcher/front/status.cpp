@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "base/error.h"
-#include "launcher/commands/command_table.h"
 #include "base/process/process_tree.h"
+#include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
 namespace {
@@ -22,7 +22,8 @@ struct StatusOptions {
 JobStatus ask_slurm(const std::string& id) {
   const CapturedRun run = run_captured({"scontrol", "show", "job", id}, std::chrono::seconds(20));
   if (run.exit_code == -1)
-    throw UsageError(fmt::format("{} looks like a SLURM job, but there is no scontrol here; name the run folder", id));
+    throw UsageError(fmt::format(
+        "{} looks like a SLURM job, but there is no scontrol here; name the run folder", id));
   return parse_job_status(run.output);
 }
 
@@ -42,8 +43,10 @@ void show_status(const StatusOptions& options) {
 
 void add_status(CommandLine& cli) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* command = cli.app.add_subcommand("status", "step, loss, time to go, restarts and what each rank does");
-  command->add_option("RUN_DIR|JOB", options->target, "a run folder or the number of a SLURM job")->required();
+  CLI::App* command =
+      cli.app.add_subcommand("status", "step, loss, time to go, restarts and what each rank does");
+  command->add_option("RUN_DIR|JOB", options->target, "a run folder or the number of a SLURM job")
+      ->required();
   command->add_flag("--json", options->json, "one JSON object on stdout");
   command->callback([options] { show_status(*options); });
 }

@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/source_files.h"
 #include "configs/config.h"
 #include "launcher/commands/command_table.h"
-#include "base/source_files.h"
 
 namespace muster::launcher {
 namespace {
@@ -32,15 +32,18 @@ void run_sbatch(const fs::path& script) {
   std::string name = "sbatch", parsable = "--parsable", file = script.string();
   std::array<char*, 4> argv = {name.data(), parsable.data(), file.data(), nullptr};
   pid_t child = 0;
-  if (const int error = ::posix_spawnp(&child, "sbatch", nullptr, nullptr, argv.data(), environ); error != 0)
-    throw PreflightError(fmt::format("cannot start sbatch: {}. Submit from a login node, or by hand: sbatch {}",
-                                     std::strerror(error), file));
+  if (const int error = ::posix_spawnp(&child, "sbatch", nullptr, nullptr, argv.data(), environ);
+      error != 0)
+    throw PreflightError(
+        fmt::format("cannot start sbatch: {}. Submit from a login node, or by hand: sbatch {}",
+                    std::strerror(error), file));
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw PreflightError(
-        fmt::format("sbatch refused {}: see its message above; the script can be changed and submitted by hand", file));
+    throw PreflightError(fmt::format(
+        "sbatch refused {}: see its message above; the script can be changed and submitted by hand",
+        file));
 }
 
 void submit(SubmitOptions& options) {
@@ -52,18 +55,23 @@ void submit(SubmitOptions& options) {
   spec.muster = executable_path();
   if (config.run.device == "cpu" && spec.gpus_per_node > 0)
     fmt::print(stderr,
-               "muster: run.device is cpu: the GPUs asked for will idle; --gpus-per-node 0 --ranks-per-node {} asks "
+               "muster: run.device is cpu: the GPUs asked for will idle; --gpus-per-node 0 "
+               "--ranks-per-node {} asks "
                "for none\n",
                spec.gpus_per_node);
   if (config.run.device == "cuda" && spec.gpus_per_node == 0)
-    throw UsageError("submit: --gpus-per-node 0, but run.device is cuda; add --set run.device=cpu for a CPU run");
+    throw UsageError(
+        "submit: --gpus-per-node 0, but run.device is cuda; add --set run.device=cpu for a CPU "
+        "run");
   if (spec.job_name.empty()) spec.job_name = spec.config.stem().string();
-  const std::string script = render_sbatch(read_text(find_source_file("slurm/train.sbatch", "MUSTER_SBATCH")), spec);
+  const std::string script =
+      render_sbatch(read_text(find_source_file("slurm/train.sbatch", "MUSTER_SBATCH")), spec);
   if (options.dry_run) {
     fmt::print("{}", script);
     return;
   }
-  fs::create_directories(spec.run_dir / "logs");  // SLURM opens its log before anything of ours runs
+  fs::create_directories(spec.run_dir /
+                         "logs");  // SLURM opens its log before anything of ours runs
   write_text(spec.run_dir / "train.sbatch", script);
   run_sbatch(spec.run_dir / "train.sbatch");
 }
@@ -74,25 +82,35 @@ void add_submit(CommandLine& cli) {
   const auto options = std::make_shared<SubmitOptions>();
   SubmitSpec& spec = options->spec;
   spec.grace_s = 120;  // SLURM looks every 30 s: two looks, a step and a checkpoint
-  CLI::App* command = cli.app.add_subcommand("submit", "render slurm/train.sbatch for a config and submit it");
-  command->add_option("CONFIG", options->config, "YAML file of the run")->required()->check(CLI::ExistingFile);
+  CLI::App* command =
+      cli.app.add_subcommand("submit", "render slurm/train.sbatch for a config and submit it");
+  command->add_option("CONFIG", options->config, "YAML file of the run")
+      ->required()
+      ->check(CLI::ExistingFile);
   command->add_option("--nodes", spec.nodes, "how many nodes")->required();
-  command->add_option("--gpus-per-node", spec.gpus_per_node, "one rank each; 0 for a CPU run")->required();
+  command->add_option("--gpus-per-node", spec.gpus_per_node, "one rank each; 0 for a CPU run")
+      ->required();
   command->add_option("--ranks-per-node", spec.ranks_per_node, "without it one per GPU");
-  command->add_option("--min-nodes", spec.min_nodes, "a requeued job may start on as few nodes as this");
+  command->add_option("--min-nodes", spec.min_nodes,
+                      "a requeued job may start on as few nodes as this");
   command->add_option("--cpus-per-gpu", spec.cpus_per_gpu,
                       "share nodes with other jobs; without it whole nodes are taken");
   command->add_option("--time", spec.time, "HH:MM:SS; without it the partition's own limit holds");
-  command->add_option("--grace", spec.grace_s, "seconds before the time limit at which the checkpoint is asked for")
+  command
+      ->add_option("--grace", spec.grace_s,
+                   "seconds before the time limit at which the checkpoint is asked for")
       ->capture_default_str();
-  command->add_option("--chain", spec.chain,
-                      "instead of requeueing one job: so many jobs one after the other, each continuing the run");
+  command->add_option(
+      "--chain", spec.chain,
+      "instead of requeueing one job: so many jobs one after the other, each continuing the run");
   command->add_option("--partition", spec.partition, "without it the site's default");
   command->add_option("--account", spec.account, "who pays; without it the user's default");
   command->add_option("--job-name", spec.job_name, "without it the config's file name");
-  command->add_option("--container", spec.container,
-                      "image the ranks run in: an Apptainer file (.sif), or what pyxis calls --container-image");
-  command->add_option("--module", spec.modules, "environment module to load; may be repeated")->take_all();
+  command->add_option(
+      "--container", spec.container,
+      "image the ranks run in: an Apptainer file (.sif), or what pyxis calls --container-image");
+  command->add_option("--module", spec.modules, "environment module to load; may be repeated")
+      ->take_all();
   command->add_option("--set", spec.overrides, "key.path=value; may be repeated")->take_all();
   command->add_flag("--dry-run", options->dry_run, "print the script and submit nothing");
   command->callback([options] { submit(*options); });

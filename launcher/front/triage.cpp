@@ -22,14 +22,16 @@ int run_triage(const TriageOptions& options) {
   const Diary diary = load_diary(find_diary(options.diary));
   const Evidence evidence = gather(options.path);
   const Verdict verdict = triage(evidence, diary);
-  fmt::print("{}",
-             options.json ? verdict_as_json(verdict, options.path) + "\n" : verdict_as_text(verdict, options.path));
+  fmt::print("{}", options.json ? verdict_as_json(verdict, options.path) + "\n"
+                                : verdict_as_text(verdict, options.path));
   if (verdict.nothing_failed || !verdict.matches.empty()) return 0;
 
   const std::string row = draft_row(evidence, verdict, diary);
   if (options.append) append_row(diary.file, row);
   fmt::print(stderr, "\nNo row of {} explains this. {}:\n{}\n", diary.file.string(),
-             options.append ? "Added at its end; fill in cause, fix and guard" : "A draft (--append adds it)", row);
+             options.append ? "Added at its end; fill in cause, fix and guard"
+                            : "A draft (--append adds it)",
+             row);
   return 1;
 }
 
@@ -37,12 +39,14 @@ int run_triage(const TriageOptions& options) {
 
 void add_triage(CommandLine& cli) {
   const auto options = std::make_shared<TriageOptions>();
-  CLI::App* command = cli.app.add_subcommand("triage", "explain a failed run from what it left behind");
+  CLI::App* command =
+      cli.app.add_subcommand("triage", "explain a failed run from what it left behind");
   command->add_option("RUN_DIR|LOG", options->path, "a run folder, or one log file")
       ->required()
       ->check(CLI::ExistingPath);
   command->add_flag("--json", options->json, "machine-readable, on stdout");
-  command->add_flag("--append", options->append, "add a drafted row for an unknown failure to the diary");
+  command->add_flag("--append", options->append,
+                    "add a drafted row for an unknown failure to the diary");
   command->add_option("--diary", options->diary, "instead of the DEBUG_DIARY.md that is found");
   command->callback([options, &cli] { cli.exit_code = run_triage(*options); });
 }

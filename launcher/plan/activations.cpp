@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::int64_t kCaptionLogitsRows = 512;  // CaptionDecoder's chunk
 
-std::int64_t element_bytes(const configs::Config& config) { return config.model.dtype == "fp32" ? 4 : 2; }
+std::int64_t element_bytes(const configs::Config& config) {
+  return config.model.dtype == "fp32" ? 4 : 2;
+}
 std::int64_t head_memory_tokens(const configs::Config& c, const MicroBatchShape& s) {
   return s.vision_tokens * (c.detection.memory == "vision+language" ? 2 : 1);
 }
@@ -26,13 +28,14 @@ std::int64_t queries(const configs::Config& c, const MicroBatchShape& s) {
 // Of the gated MLP: gate, its silu, up and their product; on a GPU silu and product are one kernel.
 std::int64_t mlp_tensors(const configs::Config& c) { return c.run.device == "cuda" ? 3 : 4; }
 
-// Elements kept per token of one decoder layer: both norms' inputs and outputs (4 hidden), the rotated query, keys and
-// values repeated for its heads, the mixture (4), and the MLP's. Flash attention, for 16 bits on a GPU, repeats
-// nothing.
+// Elements kept per token of one decoder layer: both norms' inputs and outputs (4 hidden), the
+// rotated query, keys and values repeated for its heads, the mixture (4), and the MLP's. Flash
+// attention, for 16 bits on a GPU, repeats nothing.
 std::int64_t decoder_elements(const configs::Config& c, const model::TextConfig& t) {
   const bool flash = c.run.device == "cuda" && c.model.dtype != "fp32";
   const std::int64_t keys = flash ? t.num_kv_heads : t.num_heads;
-  return 4 * t.hidden_size + 2 * (t.num_heads + keys) * t.head_dim + mlp_tensors(c) * t.intermediate_size;
+  return 4 * t.hidden_size + 2 * (t.num_heads + keys) * t.head_dim +
+         mlp_tensors(c) * t.intermediate_size;
 }
 // A vision block keeps the unrotated qkv, too: the values are a view of it.
 std::int64_t vision_elements(const configs::Config& c, const model::VisionConfig& v) {
@@ -46,43 +49,54 @@ std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig&
   return 3 * v.hidden_size * width;
 }
 
-std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v, const MicroBatchShape& s) {
-  if (c.groups.visual.lr == 0 && c.groups.merger.lr == 0) return 0;  // a frozen tower keeps no activations
+std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v,
+                          const MicroBatchShape& s) {
+  if (c.groups.visual.lr == 0 && c.groups.merger.lr == 0)
+    return 0;  // a frozen tower keeps no activations
   const std::int64_t patches = s.vision_tokens * v.merge_unit(), block = vision_elements(c, v);
-  const std::int64_t blocks = c.model.checkpoint_vision ? v.depth * v.hidden_size + block : v.depth * block;
+  const std::int64_t blocks =
+      c.model.checkpoint_vision ? v.depth * v.hidden_size + block : v.depth * block;
   const std::int64_t merger = 5 * v.hidden_size;  // norm in and out, the MLP's two middles
   const std::int64_t weights = padded_weights(c, v) * (c.model.checkpoint_vision ? 1 : v.depth);
   return (patches * (blocks + merger + v.hidden_size) + weights) * element_bytes(c);
 }
 
-std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t, const MicroBatchShape& s) {
+std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t,
+                            const MicroBatchShape& s) {
   const std::int64_t layer = decoder_elements(c, t);
-  const std::int64_t layers = c.model.checkpoint_language ? t.num_layers * t.hidden_size + layer : t.num_layers * layer;
+  const std::int64_t layers =
+      c.model.checkpoint_language ? t.num_layers * t.hidden_size + layer : t.num_layers * layer;
   return s.tokens * (layers + 4 * t.hidden_size) * element_bytes(c);
 }
 
-// Per query and layer: three norms, two attentions (query, mixture, their copies), positions, MLP. Per memory token:
-// two norms, projections, and keys and values in every layer.
+// Per query and layer: three norms, two attentions (query, mixture, their copies), positions, MLP.
+// Per memory token: two norms, projections, and keys and values in every layer.
 std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;
   if (!d.enabled) return 0;
   const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size);
   const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size;
-  const std::int64_t per_caption_token = d.caption_layers * (10 * d.hidden_size + 2 * d.mlp_size) + 4 * d.hidden_size;
-  return (queries(c, s) * per_query + head_memory_tokens(c, s) * per_memory + s.caption_tokens * per_caption_token) *
+  const std::int64_t per_caption_token =
+      d.caption_layers * (10 * d.hidden_size + 2 * d.mlp_size) + 4 * d.hidden_size;
+  return (queries(c, s) * per_query + head_memory_tokens(c, s) * per_memory +
+          s.caption_tokens * per_caption_token) *
          element_bytes(c);
 }
 
-// Each cross-entropy leaves a gradient of the vocabulary's matrix until backward, and needs a chunk of logits while
-// it runs.
-std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t, const MicroBatchShape& s) {
+// Each cross-entropy leaves a gradient of the vocabulary's matrix until backward, and needs a chunk
+// of logits while it runs.
+std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
+                          const MicroBatchShape& s) {
   const std::int64_t matrix = t.vocab_size * t.hidden_size * element_bytes(c);
-  const std::int64_t per_logit = element_bytes(c) + (c.run.device == "cpu" ? 0 : 8);  // in place, or twice more in fp32
+  const std::int64_t per_logit =
+      element_bytes(c) + (c.run.device == "cpu" ? 0 : 8);  // in place, or twice more in fp32
   std::int64_t kept = 0, peak = 0;
   const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, bool matrix_trained) {
     if (rows == 0) return;
-    const bool summed = matrix_trained && rows > chunk && element_bytes(c) == 2;  // over chunks, in fp32
-    peak = std::max(peak, kept + (summed ? 2 * matrix : 0) + std::min(rows, chunk) * t.vocab_size * per_logit);
+    const bool summed =
+        matrix_trained && rows > chunk && element_bytes(c) == 2;  // over chunks, in fp32
+    peak = std::max(
+        peak, kept + (summed ? 2 * matrix : 0) + std::min(rows, chunk) * t.vocab_size * per_logit);
     kept += matrix_trained ? matrix : 0;
     peak = std::max(peak, kept);
   };
@@ -90,16 +104,20 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t, 
   cross_entropy(s.labels, c.model.logits_chunk_tokens,
                 t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0);
   if (c.detection.enabled) cross_entropy(s.caption_tokens, kCaptionLogitsRows, embedding_trained);
-  return std::max(peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
+  return std::max(
+      peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
 }
 
-std::int64_t input_bytes(const configs::Config& c, const model::VisionConfig& v, const MicroBatchShape& s) {
+std::int64_t input_bytes(const configs::Config& c, const model::VisionConfig& v,
+                         const MicroBatchShape& s) {
   const std::int64_t pixels = s.vision_tokens * v.merge_unit() * v.patch_dim();
-  const std::int64_t waiting = c.run.device == "cuda" ? 0 : c.data.prefetch_micro_batches;  // they wait on the host
+  const std::int64_t waiting =
+      c.run.device == "cuda" ? 0 : c.data.prefetch_micro_batches;  // they wait on the host
   return pixels * (waiting + 1) * 4 + (element_bytes(c) == 4 ? 0 : pixels * element_bytes(c));
 }
 
-std::int64_t activation_total(const configs::Config& c, const model::QwenConfig& m, const MicroBatchShape& s) {
+std::int64_t activation_total(const configs::Config& c, const model::QwenConfig& m,
+                              const MicroBatchShape& s) {
   return estimate_activations(c, m, s).total();
 }
 
@@ -109,8 +127,10 @@ MicroBatchShape largest_allowed(const configs::Config& c) {
   MicroBatchShape shape;
   shape.samples = c.batch.max_samples;
   shape.tokens = c.batch.max_tokens;
-  shape.vision_tokens = std::min(c.batch.max_vision_tokens, c.batch.max_samples * c.data.max_vision_tokens);
-  shape.labels = c.data.answer == "none" ? 0 : shape.tokens - std::min(shape.tokens, shape.vision_tokens);
+  shape.vision_tokens =
+      std::min(c.batch.max_vision_tokens, c.batch.max_samples * c.data.max_vision_tokens);
+  shape.labels =
+      c.data.answer == "none" ? 0 : shape.tokens - std::min(shape.tokens, shape.vision_tokens);
   constexpr std::int64_t kQueriesPerObject = 4;  // "several times the objects of a crowded image"
   shape.objects = c.detection.num_queries / kQueriesPerObject * shape.samples;
   shape.caption_tokens = shape.objects * (c.detection.caption_max_tokens + 1);
@@ -121,8 +141,9 @@ MicroBatchShape largest_in_pack(const configs::Config& config, const model::Qwen
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   const data::Pack pack(config.data.train);
-  const data::Sampler sampler(data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads)),
-                              trainer::sampler_options(config));
+  const data::Sampler sampler(
+      data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads)),
+      trainer::sampler_options(config));
   MicroBatchShape largest;
   for (const data::MicroBatchPlan& plan : sampler.epoch(0)) {
     const MicroBatchShape shape{static_cast<std::int64_t>(plan.samples.size()),
@@ -132,7 +153,8 @@ MicroBatchShape largest_in_pack(const configs::Config& config, const model::Qwen
                                 plan.denominators.boxes,
                                 plan.denominators.caption_tokens,
                                 true};
-    if (activation_total(config, model, shape) > activation_total(config, model, largest)) largest = shape;
+    if (activation_total(config, model, shape) > activation_total(config, model, largest))
+      largest = shape;
   }
   return largest;
 }
@@ -142,9 +164,10 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config) {
   const auto part = [](std::int64_t limit, std::int64_t now) {
     return now > limit ? static_cast<double>(limit) / static_cast<double>(now) : 1.0;
   };
-  const double kept = std::min(part(most.tokens, shape.tokens), part(most.vision_tokens, shape.vision_tokens));
-  for (std::int64_t* n :
-       {&shape.samples, &shape.tokens, &shape.vision_tokens, &shape.labels, &shape.objects, &shape.caption_tokens}) {
+  const double kept =
+      std::min(part(most.tokens, shape.tokens), part(most.vision_tokens, shape.vision_tokens));
+  for (std::int64_t* n : {&shape.samples, &shape.tokens, &shape.vision_tokens, &shape.labels,
+                          &shape.objects, &shape.caption_tokens}) {
     *n = static_cast<std::int64_t>(std::ceil(kept * static_cast<double>(*n)));
   }
   return shape;
@@ -159,12 +182,16 @@ ActivationBytes estimate_activations(const configs::Config& config, const model:
           .input = input_bytes(config, model.vision, shape)};
 }
 
-ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m, const MicroBatchShape& s) {
+ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
+                           const MicroBatchShape& s) {
   const model::TextConfig& t = m.text;
   const model::VisionConfig& v = m.vision;
-  const auto twice = [](std::int64_t multiply_adds) { return 2.0 * static_cast<double>(multiply_adds); };
+  const auto twice = [](std::int64_t multiply_adds) {
+    return 2.0 * static_cast<double>(multiply_adds);
+  };
   const std::int64_t heads = t.num_heads * t.head_dim;
-  const std::int64_t layer = t.hidden_size * (2 * heads + 2 * t.num_kv_heads * t.head_dim + 3 * t.intermediate_size);
+  const std::int64_t layer =
+      t.hidden_size * (2 * heads + 2 * t.num_kv_heads * t.head_dim + 3 * t.intermediate_size);
   const std::int64_t scores =
       heads * (s.tokens / std::max<std::int64_t>(s.samples, 1));  // causal: half of both products
   const std::int64_t block = v.hidden_size * (4 * v.hidden_size + 3 * v.intermediate_size);
@@ -175,11 +202,12 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   ForwardFlops flops;
   flops.vision = twice(patches * (v.depth * block + v.patch_dim() * v.hidden_size) +
                        s.vision_tokens * merged * (merged + v.out_hidden_size));
-  flops.language = twice(s.tokens * t.num_layers * (layer + scores) + s.labels * t.vocab_size * t.hidden_size);
+  flops.language =
+      twice(s.tokens * t.num_layers * (layer + scores) + s.labels * t.vocab_size * t.hidden_size);
   if (d.enabled) {
-    flops.head =
-        twice(queries(c, s) * query + head_memory_tokens(c, s) * d.num_layers * 2 * d.hidden_size * d.hidden_size +
-              s.caption_tokens * t.vocab_size * t.hidden_size);
+    flops.head = twice(queries(c, s) * query +
+                       head_memory_tokens(c, s) * d.num_layers * 2 * d.hidden_size * d.hidden_size +
+                       s.caption_tokens * t.vocab_size * t.hidden_size);
   }
   return flops;
 }

@@ -1,4 +1,5 @@
-// What autograd keeps between forward and backward, estimated from the shapes of the network and of one micro-batch.
+// What autograd keeps between forward and backward, estimated from the shapes of the network and of
+// one micro-batch.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,9 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config);
 
 struct ActivationBytes {
   std::int64_t vision = 0, language = 0, head = 0;  // kept for backward
-  std::int64_t logits = 0;  // one chunk and its softmax, and the gradients of the vocabulary's matrix
-  std::int64_t input = 0;   // pixels, and the loader's micro-batches in waiting
+  std::int64_t logits =
+      0;  // one chunk and its softmax, and the gradients of the vocabulary's matrix
+  std::int64_t input = 0;  // pixels, and the loader's micro-batches in waiting
   std::int64_t total() const { return vision + language + head + logits + input; }
 };
 ActivationBytes estimate_activations(const configs::Config& config, const model::QwenConfig& model,
@@ -36,6 +38,7 @@ ActivationBytes estimate_activations(const configs::Config& config, const model:
 struct ForwardFlops {
   double vision = 0, language = 0, head = 0;
 };
-ForwardFlops forward_flops(const configs::Config& config, const model::QwenConfig& model, const MicroBatchShape& shape);
+ForwardFlops forward_flops(const configs::Config& config, const model::QwenConfig& model,
+                           const MicroBatchShape& shape);
 
 }  // namespace muster::launcher

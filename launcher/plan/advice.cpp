@@ -1,5 +1,5 @@
-// What to change when a run does not fit: changes that keep the mathematics first, then those that cost precision, then
-// more machines. Each is planned again before it is named.
+// What to change when a run does not fit: changes that keep the mathematics first, then those that
+// cost precision, then more machines. Each is planned again before it is named.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,17 +14,20 @@ namespace {
 // Changes a config (or the number of ranks), or says that it cannot. May be tried repeatedly.
 struct Candidate {
   const char* why;
-  std::function<std::string(configs::Config&, int& ranks)> apply;  // returns what was set, "" when it does not apply
+  std::function<std::string(configs::Config&, int& ranks)>
+      apply;  // returns what was set, "" when it does not apply
 };
 
 std::string halve_batch(configs::Config& c, int&) {
   const std::int64_t tokens = c.batch.max_tokens / 2, vision = c.batch.max_vision_tokens / 2;
-  if (c.batch.max_samples == 1 || vision < c.data.max_vision_tokens || tokens < 2 * vision) return "";
+  if (c.batch.max_samples == 1 || vision < c.data.max_vision_tokens || tokens < 2 * vision)
+    return "";
   c.batch.max_tokens = tokens;
   c.batch.max_vision_tokens = vision;
   c.batch.micro_batches_per_step *= 2;
-  return fmt::format("batch.max_tokens={} --set batch.max_vision_tokens={} --set batch.micro_batches_per_step={}",
-                     tokens, vision, c.batch.micro_batches_per_step);
+  return fmt::format(
+      "batch.max_tokens={} --set batch.max_vision_tokens={} --set batch.micro_batches_per_step={}",
+      tokens, vision, c.batch.micro_batches_per_step);
 }
 
 std::string more_ranks(configs::Config& c, int& ranks) {
@@ -41,7 +44,8 @@ std::vector<Candidate> candidates() {
   };
   return {{"recompute the language model's activations: a third more time in it",
            turn_on("checkpoint_language", &configs::Model::checkpoint_language)},
-          {"recompute the vision tower's", turn_on("checkpoint_vision", &configs::Model::checkpoint_vision)},
+          {"recompute the vision tower's",
+           turn_on("checkpoint_vision", &configs::Model::checkpoint_vision)},
           {"smaller chunks of logits, same result",
            [](configs::Config& c, int&) -> std::string {
              if (c.model.logits_chunk_tokens <= 256) return "";
@@ -77,8 +81,9 @@ struct Outcome {
   bool applicable = true;
 };
 
-Outcome apply_all(const Sequence& sequence, const std::vector<Candidate>& all, const configs::Config& config,
-                  const model::QwenConfig& model, const RunPlan& start) {
+Outcome apply_all(const Sequence& sequence, const std::vector<Candidate>& all,
+                  const configs::Config& config, const model::QwenConfig& model,
+                  const RunPlan& start) {
   configs::Config now = config;
   Outcome outcome{{}, start, true};
   int ranks = start.ranks;
@@ -94,8 +99,8 @@ Outcome apply_all(const Sequence& sequence, const std::vector<Candidate>& all, c
 }
 
 // Takes what helps by at least a hundredth until it fits.
-Sequence take_helpful(const std::vector<Candidate>& all, const configs::Config& config, const model::QwenConfig& model,
-                      const RunPlan& start) {
+Sequence take_helpful(const std::vector<Candidate>& all, const configs::Config& config,
+                      const model::QwenConfig& model, const RunPlan& start) {
   Sequence taken;
   std::int64_t best = start.total();
   for (std::size_t index = 0; index < all.size(); ++index) {

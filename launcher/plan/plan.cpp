@@ -15,16 +15,18 @@ namespace {
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
 constexpr std::int64_t kMiB = 1 << 20, kGiB = 1 << 30;
-constexpr std::int64_t kCpuProcess = 170 * kMiB;  // LibTorch and MPI in a rank before its first tensor, measured
-constexpr std::int64_t kGpuProcess = kGiB;        // CUDA context and NCCL's buffers
+constexpr std::int64_t kCpuProcess =
+    170 * kMiB;  // LibTorch and MPI in a rank before its first tensor, measured
+constexpr std::int64_t kGpuProcess = kGiB;  // CUDA context and NCCL's buffers
 constexpr std::int64_t kGpuMemory = 80 * kGiB;
 
 // The head is small enough to be made for its shapes.
 Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
   Shapes shapes;
   model::DetectionHead(config, model.text.hidden_size, 0, 0, at::kFloat, at::kCPU)
-      .visit("detection_head.",
-             [&](const std::string& name, at::Tensor& t) { shapes.emplace_back(name, t.sizes().vec()); });
+      .visit("detection_head.", [&](const std::string& name, at::Tensor& t) {
+        shapes.emplace_back(name, t.sizes().vec());
+      });
   return shapes;
 }
 
@@ -58,9 +60,10 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
   }
   for (const auto& [name, shape] : all_shapes(config, model)) {
-    const auto rule =
-        std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
-    if (rule == rules.end()) throw ConfigError("parameter " + name + " belongs to no learning-rate group");
+    const auto rule = std::find_if(rules.begin(), rules.end(),
+                                   [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    if (rule == rules.end())
+      throw ConfigError("parameter " + name + " belongs to no learning-rate group");
     GroupCount& group = counted.groups[static_cast<std::size_t>(rule - rules.begin())];
     ++group.tensors;
     group.elements += product(shape);
@@ -68,7 +71,8 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
       counted.frozen += product(shape);
       continue;
     }
-    if (name == "model.embed_tokens.weight") counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
+    if (name == "model.embed_tokens.weight")
+      counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
     counted.trainable.push_back(product(shape));
   }
   return counted;
@@ -85,7 +89,8 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   input.largest_parameter = counted.trainable.empty() ? 0 : std::ranges::max(counted.trainable);
   input.num_parameters = static_cast<std::int64_t>(counted.trainable.size());
   input.num_groups = static_cast<std::int64_t>(counted.groups.size());
-  input.micro_batches_per_rank = std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
+  input.micro_batches_per_rank =
+      std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.native_reduce = config.sharding.reduce == "native";
   const sharding::EngineOptions options = trainer::engine_options(config);
@@ -107,11 +112,15 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   plan.activations = estimate_activations(config, model, shape);
   if (gpu) plan.memory.transient.snapshot = 0;  // on the host
   plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
-  plan.available_bytes = available_bytes > 0 ? available_bytes : gpu ? kGpuMemory : this_machine().memory_bytes / ranks;
+  plan.available_bytes = available_bytes > 0 ? available_bytes
+                         : gpu               ? kGpuMemory
+                                             : this_machine().memory_bytes / ranks;
   plan.trainable_elements = sharding::flat_elements(counted.trainable);
   plan.trainable_tensors = static_cast<std::int64_t>(counted.trainable.size());
-  if (model.text.tie_word_embeddings && counted.embedding >= 0) {  // later registered ones lie before it
-    plan.tied_offset = sharding::flat_elements(std::span(counted.trainable).subspan(counted.embedding + 1));
+  if (model.text.tie_word_embeddings &&
+      counted.embedding >= 0) {  // later registered ones lie before it
+    plan.tied_offset =
+        sharding::flat_elements(std::span(counted.trainable).subspan(counted.embedding + 1));
   }
   plan.groups = std::move(counted.groups);
   return plan;

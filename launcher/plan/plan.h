@@ -29,16 +29,19 @@ struct RunPlan {
   std::int64_t trainable_elements = 0, trainable_tensors = 0;
   std::int64_t tied_offset = -1;  // flat position of a tied embedding, -1: none is trained
 
-  std::int64_t states() const { return memory.bytes.total() + memory.transient.total() + memory.frozen_parameters; }
+  std::int64_t states() const {
+    return memory.bytes.total() + memory.transient.total() + memory.frozen_parameters;
+  }
   std::int64_t total() const { return states() + activations.total() + process_bytes; }
   bool fits() const { return total() <= available_bytes; }
 };
 
-// `available_bytes` 0: this machine's memory shared by the ranks, or 80 GiB on a GPU. Throws ConfigError naming a
-// parameter that belongs to no group.
+// `available_bytes` 0: this machine's memory shared by the ranks, or 80 GiB on a GPU. Throws
+// ConfigError naming a parameter that belongs to no group.
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
                   const MicroBatchShape& shape, std::int64_t available_bytes = 0);
-RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks);  // for the largest allowed
+RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
+                  int ranks);  // for the largest allowed
 
 // Who holds what on one rank, one line and bar each. `colour`: with terminal escapes.
 std::string memory_table(const RunPlan& plan, bool colour = false);
@@ -56,7 +59,8 @@ struct Advice {
   std::vector<PlannedChange> changes;
   bool fits = false;  // with all of them
 };
-// What to change until it fits; each change was planned again and helps. Nothing for a plan that fits.
+// What to change until it fits; each change was planned again and helps. Nothing for a plan that
+// fits.
 Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan);
 std::string format_advice(const Advice& advice, const RunPlan& plan);
 

@@ -11,28 +11,31 @@ namespace {
 
 double stored_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
 
-// Passes over memory of the engine's kernels, per element: gradient to wire; wire and accumulator; norm, then gradient,
-// moments, master and the parameter out.
+// Passes over memory of the engine's kernels, per element: gradient to wire; wire and accumulator;
+// norm, then gradient, moments, master and the parameter out.
 struct EnginePasses {
   double copy, add, update;
 };
 EnginePasses engine_passes(const configs::Config& config) {
-  const double param = stored_bytes(config.model.dtype), wire = stored_bytes(config.sharding.wire_dtype);
+  const double param = stored_bytes(config.model.dtype),
+               wire = stored_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
 }
 
 std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
-  constexpr std::int64_t kLimbs = 19, kTerms = 12, kCounts = 6;  // per group; per micro-batch; see docs/sharding.md
-  return 8 * (3 * plan.ranks + 1 + plan.trainable_tensors + kLimbs * static_cast<std::int64_t>(plan.groups.size()) +
-              kCounts + kTerms * micro_batches);
+  constexpr std::int64_t kLimbs = 19, kTerms = 12,
+                         kCounts = 6;  // per group; per micro-batch; see docs/sharding.md
+  return 8 * (3 * plan.ranks + 1 + plan.trainable_tensors +
+              kLimbs * static_cast<std::int64_t>(plan.groups.size()) + kCounts +
+              kTerms * micro_batches);
 }
 
-sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan,
-                                   const ClusterModel& cluster) {
+sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model,
+                                   const RunPlan& plan, const ClusterModel& cluster) {
   const ForwardFlops flops = forward_flops(config, model, plan.shape);
   const double forward = flops.vision + flops.language + flops.head;
-  const double again =
-      (config.model.checkpoint_vision ? flops.vision : 0) + (config.model.checkpoint_language ? flops.language : 0);
+  const double again = (config.model.checkpoint_vision ? flops.vision : 0) +
+                       (config.model.checkpoint_language ? flops.language : 0);
   const EnginePasses passes = engine_passes(config);
   const auto elements = static_cast<double>(plan.trainable_elements);
   sharding::SimulationInput input;
@@ -58,10 +61,11 @@ double percent(double part, double whole) { return whole > 0 ? 100 * part / whol
 
 }  // namespace
 
-std::vector<SimulatedRun> simulate_run(const configs::Config& config, const model::QwenConfig& model,
-                                       const MicroBatchShape& shape, const ClusterModel& cluster,
-                                       const std::vector<int>& ranks) {
-  const std::int64_t per_rank = std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks.front());
+std::vector<SimulatedRun> simulate_run(const configs::Config& config,
+                                       const model::QwenConfig& model, const MicroBatchShape& shape,
+                                       const ClusterModel& cluster, const std::vector<int>& ranks) {
+  const std::int64_t per_rank =
+      std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks.front());
   std::vector<SimulatedRun> runs;
   for (const int n : ranks) {
     configs::Config scaled = config;
@@ -81,21 +85,25 @@ std::vector<SimulatedRun> simulate_run(const configs::Config& config, const mode
 std::string format_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster) {
   const sharding::Network& n = cluster.network;
   std::string text = fmt::format(
-      "simulated: {} ranks a node; each sustains {:.0f} TFLOP/s and {:.1f} TB/s of memory; {:.0f} GB/s and {:.0f} us "
+      "simulated: {} ranks a node; each sustains {:.0f} TFLOP/s and {:.1f} TB/s of memory; {:.0f} "
+      "GB/s and {:.0f} us "
       "in a node, "
-      "{:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n{} micro-batches per rank and step, whatever "
+      "{:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n{} micro-batches per rank and "
+      "step, whatever "
       "their number\n",
-      n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12, n.node.bytes_per_s / 1e9,
-      n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9, n.cluster.latency_s * 1e6, n.message_s * 1e6,
-      runs.front().micro_batches_per_rank);
-  text += fmt::format("{:>6}{:>12}{:>12}{:>12}{:>18}{:>13}{:>12}{:>20}\n", "ranks", "a rank", "step", "compute",
-                      "exposed comm.", "efficiency", "sent", "native: exposed");
+      n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12,
+      n.node.bytes_per_s / 1e9, n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9,
+      n.cluster.latency_s * 1e6, n.message_s * 1e6, runs.front().micro_batches_per_rank);
+  text += fmt::format("{:>6}{:>12}{:>12}{:>12}{:>18}{:>13}{:>12}{:>20}\n", "ranks", "a rank",
+                      "step", "compute", "exposed comm.", "efficiency", "sent", "native: exposed");
   for (const SimulatedRun& run : runs) {
     text += fmt::format(
-        "{:>6}{:>12}{:>10.3f} s{:>10.3f} s{:>10.3f} s{:>4.0f} %{:>11.1f} %{:>12}{:>12.3f} s{:>4.0f} %\n", run.ranks,
-        human_bytes(run.bytes_per_rank), run.step.step_s, run.step.compute_s, run.step.exposed_s,
-        percent(run.step.exposed_s, run.step.step_s), percent(run.step.compute_s, run.step.step_s),
-        human_bytes(run.step.sent_bytes), run.native.exposed_s, percent(run.native.exposed_s, run.native.step_s));
+        "{:>6}{:>12}{:>10.3f} s{:>10.3f} s{:>10.3f} s{:>4.0f} %{:>11.1f} %{:>12}{:>12.3f} "
+        "s{:>4.0f} %\n",
+        run.ranks, human_bytes(run.bytes_per_rank), run.step.step_s, run.step.compute_s,
+        run.step.exposed_s, percent(run.step.exposed_s, run.step.step_s),
+        percent(run.step.compute_s, run.step.step_s), human_bytes(run.step.sent_bytes),
+        run.native.exposed_s, percent(run.native.exposed_s, run.native.step_s));
   }
   return text;
 }

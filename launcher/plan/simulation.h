@@ -1,5 +1,5 @@
-// The run on machines nobody has at hand: step time and exposed communication per number of GPUs, as a table and as a
-// picture.
+// The run on machines nobody has at hand: step time and exposed communication per number of GPUs,
+// as a table and as a picture.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,9 @@ struct SimulatedRun {
 };
 
 // Weak scaling: every rank keeps the micro-batches it has on `ranks.front()` of them.
-std::vector<SimulatedRun> simulate_run(const configs::Config& config, const model::QwenConfig& model,
-                                       const MicroBatchShape& shape, const ClusterModel& cluster,
-                                       const std::vector<int>& ranks);
+std::vector<SimulatedRun> simulate_run(const configs::Config& config,
+                                       const model::QwenConfig& model, const MicroBatchShape& shape,
+                                       const ClusterModel& cluster, const std::vector<int>& ranks);
 
 std::string format_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster);
 

@@ -13,7 +13,8 @@ constexpr int kBarWidth = 40;
 
 // A bar of `share` of the full width: blocks of colour on a terminal, else hashes.
 std::string bar(double share, int colour_code, bool colour) {
-  const int cells = std::clamp(static_cast<int>(share * kBarWidth + 0.5), share > 0 ? 1 : 0, kBarWidth);
+  const int cells =
+      std::clamp(static_cast<int>(share * kBarWidth + 0.5), share > 0 ? 1 : 0, kBarWidth);
   if (!colour) return std::string(static_cast<std::size_t>(cells), '#');
   return fmt::format("\033[{}m{:{}}\033[0m", colour_code, "", cells);
 }
@@ -47,19 +48,21 @@ std::vector<PlanRow> rows_of(const RunPlan& plan) {
 }
 
 std::string groups_text(const RunPlan& plan) {
-  std::string text =
-      fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements", "lr", "weight decay");
+  std::string text = fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements",
+                                 "lr", "weight decay");
   for (const GroupCount& g : plan.groups) {
-    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr, g.weight_decay,
-                        g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
+    text +=
+        fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr,
+                    g.weight_decay, g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
   }
   return text;
 }
 
 std::string micro_batch_text(const MicroBatchShape& s) {
-  return fmt::format("{} samples, {} tokens, {} of vision, {} labels, {} objects ({})", s.samples, s.tokens,
-                     s.vision_tokens, s.labels, s.objects,
-                     s.from_pack ? "the largest of the pack's first epoch" : "the most the config's limits allow");
+  return fmt::format(
+      "{} samples, {} tokens, {} of vision, {} labels, {} objects ({})", s.samples, s.tokens,
+      s.vision_tokens, s.labels, s.objects,
+      s.from_pack ? "the largest of the pack's first epoch" : "the most the config's limits allow");
 }
 
 }  // namespace
@@ -69,26 +72,27 @@ std::string memory_table(const RunPlan& plan, bool colour) {
   for (const PlanRow& row : rows_of(plan)) {
     if (row.bytes == 0) continue;
     const double share = static_cast<double>(row.bytes) / static_cast<double>(plan.total());
-    text += fmt::format("  {:<26}{:>12} {:>5.1f} %  {}\n", row.what, human_bytes(row.bytes), 100 * share,
-                        bar(share, row.colour, colour));
+    text += fmt::format("  {:<26}{:>12} {:>5.1f} %  {}\n", row.what, human_bytes(row.bytes),
+                        100 * share, bar(share, row.colour, colour));
   }
   return text + fmt::format("  {:<26}{:>12}\n", "total", human_bytes(plan.total()));
 }
 
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour) {
   std::string text = groups_text(plan);
-  text += fmt::format("\none of {} ranks, {} weights, gradients on the wire in {}:\n", plan.ranks, config.model.dtype,
-                      config.sharding.wire_dtype);
+  text += fmt::format("\none of {} ranks, {} weights, gradients on the wire in {}:\n", plan.ranks,
+                      config.model.dtype, config.sharding.wire_dtype);
   text += memory_table(plan, colour);
   text += fmt::format("largest micro-batch: {}\n", micro_batch_text(plan.shape));
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
-                      human_bytes(plan.memory.reduce_bytes_per_step), human_bytes(plan.memory.gather_bytes_per_step));
-  const double used =
-      static_cast<double>(plan.total()) / static_cast<double>(std::max<std::int64_t>(plan.available_bytes, 1));
+                      human_bytes(plan.memory.reduce_bytes_per_step),
+                      human_bytes(plan.memory.gather_bytes_per_step));
+  const double used = static_cast<double>(plan.total()) /
+                      static_cast<double>(std::max<std::int64_t>(plan.available_bytes, 1));
   constexpr int kGreen = 42, kRed = 41;
-  text +=
-      fmt::format("{}: a rank wants {} of {}  {}\n", plan.fits() ? "fits" : "does NOT fit", human_bytes(plan.total()),
-                  human_bytes(plan.available_bytes), bar(std::min(used, 1.0), plan.fits() ? kGreen : kRed, colour));
+  text += fmt::format("{}: a rank wants {} of {}  {}\n", plan.fits() ? "fits" : "does NOT fit",
+                      human_bytes(plan.total()), human_bytes(plan.available_bytes),
+                      bar(std::min(used, 1.0), plan.fits() ? kGreen : kRed, colour));
   return text;
 }
 
@@ -96,12 +100,14 @@ std::string format_advice(const Advice& advice, const RunPlan& plan) {
   if (plan.fits()) return "";
   std::string text = "to make it fit, in this order (each was planned again):\n", command;
   for (const PlannedChange& change : advice.changes) {
-    text += fmt::format("  {:<42}{:>12}  {}\n", change.set, human_bytes(change.total_after), change.why);
+    text += fmt::format("  {:<42}{:>12}  {}\n", change.set, human_bytes(change.total_after),
+                        change.why);
     command += (change.set.starts_with('-') ? " " : " --set ") + change.set;
   }
   if (advice.fits) return text + fmt::format("all together: muster plan CONFIG{}\n", command);
   return text + (advice.changes.empty() ? "  nothing left to change\n" : "") +
-         "that is not enough: freeze a group (groups.NAME.lr=0), take a smaller model, or more memory per rank\n";
+         "that is not enough: freeze a group (groups.NAME.lr=0), take a smaller model, or more "
+         "memory per rank\n";
 }
 
 }  // namespace muster::launcher

@@ -31,7 +31,8 @@ std::optional<Tag> find_tag(std::string_view line) {
   return tag;
 }
 
-// Calls `take` for every whole line (without its end) of `partial` + `bytes`; the rest stays in `partial`.
+// Calls `take` for every whole line (without its end) of `partial` + `bytes`; the rest stays in
+// `partial`.
 template <typename Take>
 void for_lines(std::string& partial, std::string_view bytes, Take take) {
   partial += bytes;
@@ -53,11 +54,13 @@ void last_line(std::string& partial, Take take) {
 // muster's own log: "2026-11-25 10:00:00.123 W [rank ...". The level letter, or 0.
 char level_letter(std::string_view line) {
   constexpr std::size_t kLetter = 24;
-  const bool dated = line.size() > kLetter + 1 && line[4] == '-' && line[10] == ' ' && line[kLetter + 1] == ' ';
+  const bool dated =
+      line.size() > kLetter + 1 && line[4] == '-' && line[10] == ' ' && line[kLetter + 1] == ' ';
   return dated ? line[kLetter] : '\0';
 }
 
-constexpr std::string_view kRed = "\x1b[31m", kYellow = "\x1b[33m", kDim = "\x1b[2m", kPlain = "\x1b[0m";
+constexpr std::string_view kRed = "\x1b[31m", kYellow = "\x1b[33m", kDim = "\x1b[2m",
+                           kPlain = "\x1b[0m";
 constexpr std::array<std::string_view, 6> kRankColours{"\x1b[36m", "\x1b[32m", "\x1b[35m",
                                                        "\x1b[34m", "\x1b[96m", "\x1b[92m"};
 
@@ -80,11 +83,13 @@ std::string RankTagger::finish() {
 void RankTagger::take(std::string_view line, std::string& out) {
   if (lines_++ > max_lines_) return;
   if (lines_ > max_lines_) {
-    out += fmt::format("[rank {}] more than {} lines: the rest is in logs/rank-{}.out\n", rank_, max_lines_, rank_);
+    out += fmt::format("[rank {}] more than {} lines: the rest is in logs/rank-{}.out\n", rank_,
+                       max_lines_, rank_);
     return;
   }
   const auto tag = find_tag(line);
-  out += tag && tag->rank == rank_ ? fmt::format("{}\n", line) : fmt::format("[rank {}] {}\n", rank_, line);
+  out += tag && tag->rank == rank_ ? fmt::format("{}\n", line)
+                                   : fmt::format("[rank {}] {}\n", rank_, line);
 }
 
 std::string ConsoleView::feed(std::string_view bytes) {
@@ -109,9 +114,10 @@ std::string ConsoleView::show(std::string_view line) const {
   const char level = level_letter(line);
   if (level == 'E') return fmt::format("{}{}{}\n", kRed, line, kPlain);
   if (level == 'W') return fmt::format("{}{}{}\n", kYellow, line, kPlain);
-  const std::string_view colour = kRankColours[static_cast<std::size_t>(tag->rank) % kRankColours.size()];
-  return fmt::format("{}{}{}{}{}\n", line.substr(0, tag->begin), colour, line.substr(tag->begin, tag->end - tag->begin),
-                     kPlain, line.substr(tag->end));
+  const std::string_view colour =
+      kRankColours[static_cast<std::size_t>(tag->rank) % kRankColours.size()];
+  return fmt::format("{}{}{}{}{}\n", line.substr(0, tag->begin), colour,
+                     line.substr(tag->begin, tag->end - tag->begin), kPlain, line.substr(tag->end));
 }
 
 bool wants_colour(std::string_view choice, bool terminal, const char* no_color) {

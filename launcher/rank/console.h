@@ -1,5 +1,5 @@
-// The ranks' words on one terminal: every line carries its rank, and a colour where somebody looks. Pure: bytes in,
-// bytes out.
+// The ranks' words on one terminal: every line carries its rank, and a colour where somebody looks.
+// Pure: bytes in, bytes out.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,9 @@
 
 namespace muster::launcher {
 
-// In the wrapper: whole lines of the rank's stderr, each with "[rank N] " in front unless the rank's own log tag says
-// it already. After `max_lines` one line says where the rest is. An endless line is cut at 8 KiB.
+// In the wrapper: whole lines of the rank's stderr, each with "[rank N] " in front unless the
+// rank's own log tag says it already. After `max_lines` one line says where the rest is. An endless
+// line is cut at 8 KiB.
 class RankTagger {
  public:
   RankTagger(int rank, std::size_t max_lines);
@@ -24,8 +25,8 @@ class RankTagger {
   std::string partial_;
 };
 
-// In the launcher: what comes out of mpirun. Lines of a rank are coloured by rank at the tag; warnings and errors
-// whole; lines of nobody are mpirun's and get "[mpirun] ".
+// In the launcher: what comes out of mpirun. Lines of a rank are coloured by rank at the tag;
+// warnings and errors whole; lines of nobody are mpirun's and get "[mpirun] ".
 class ConsoleView {
  public:
   ConsoleView(std::string starter, bool colour) : starter_(std::move(starter)), colour_(colour) {}

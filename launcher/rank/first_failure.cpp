@@ -13,14 +13,18 @@ namespace {
 
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
-bool left_early(const RankEvidence& r) { return r.status.exit_code == 0 && r.last && r.last->phase != Phase::kDone; }
+bool left_early(const RankEvidence& r) {
+  return r.status.exit_code == 0 && r.last && r.last->phase != Phase::kDone;
+}
 
 bool failed(const RankEvidence& r) {
   if (!r.status.ended()) return false;
   return left_early(r) || (r.status.exit_code != 0 && r.status.exit_code != kStopped);
 }
 
-double failure_time(const RankStatus& s) { return s.error_unix > 0 ? std::min(s.error_unix, s.end_unix) : s.end_unix; }
+double failure_time(const RankStatus& s) {
+  return s.error_unix > 0 ? std::min(s.error_unix, s.end_unix) : s.end_unix;
+}
 
 auto blame(const RankEvidence& r) {  // the smallest is to blame
   return std::tuple(r.status.torn_down, r.status.consequence, failure_time(r.status));
@@ -31,7 +35,8 @@ auto blame(const RankEvidence& r) {  // the smallest is to blame
 std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks) {
   const RankEvidence* first = nullptr;
   for (const RankEvidence& rank : ranks) {
-    if (failed(rank) && !rank.status.torn_down && (first == nullptr || blame(rank) < blame(*first))) first = &rank;
+    if (failed(rank) && !rank.status.torn_down && (first == nullptr || blame(rank) < blame(*first)))
+      first = &rank;
   }
   if (first == nullptr) return std::nullopt;
   return FirstFailure{*first, failure_time(first->status), describe_end(*first)};

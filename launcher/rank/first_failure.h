@@ -1,4 +1,5 @@
-// Which rank failed first, and therefore why the world ended. Pure: statuses and black boxes in, one rank out.
+// Which rank failed first, and therefore why the world ended. Pure: statuses and black boxes in,
+// one rank out.
 #pragma once
 
 #include <optional>
@@ -21,8 +22,8 @@ struct FirstFailure {
   std::string what;      // one sentence
 };
 
-// Ranks that were torn down, or that say a peer failed first, are blamed only when nobody else can be. Code 75 is no
-// failure; code 0 is one only when the rank never reached its end.
+// Ranks that were torn down, or that say a peer failed first, are blamed only when nobody else can
+// be. Code 75 is no failure; code 0 is one only when the rank never reached its end.
 std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks);
 
 // "rank 1 on node17 was killed by SIGKILL in phase reduce of step 12, collective 96"

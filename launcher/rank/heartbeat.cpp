@@ -13,8 +13,8 @@ namespace {
 constexpr double kOwnPause_s = 10;
 
 auto progress(const RankBeat& b) {
-  return std::tuple(b.present, b.last.step, b.last.collective, b.last.micro_step, b.last.phase, b.state != 'T',
-                    b.last.time_ns);
+  return std::tuple(b.present, b.last.step, b.last.collective, b.last.micro_step, b.last.phase,
+                    b.state != 'T', b.last.time_ns);
 }
 
 }  // namespace
@@ -36,14 +36,17 @@ int compare_progress(const RankBeat& a, const RankBeat& b) {
 }
 
 HeartbeatMonitor::HeartbeatMonitor(int world_size, const PhaseLimits& limits, double now_s)
-    : limits_(limits), seen_(static_cast<std::size_t>(world_size), Seen{0, now_s, false}), observed_s_(now_s) {}
+    : limits_(limits),
+      seen_(static_cast<std::size_t>(world_size), Seen{0, now_s, false}),
+      observed_s_(now_s) {}
 
 void HeartbeatMonitor::update(Seen& seen, const RankBeat& beat, double now_s) {
   if (!beat.present || beat.written == seen.written) return;
   seen.written = beat.written;
   seen.at_s = now_s;
   if (beat.last.step < 0) return;
-  seen.started = seen.started || beat.last.step > beat.first_step || beat.last.phase > Phase::kOptimizer;
+  seen.started =
+      seen.started || beat.last.step > beat.first_step || beat.last.phase > Phase::kOptimizer;
 }
 
 std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, double now_s) {
@@ -54,7 +57,8 @@ std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, d
   const RankBeat* slowest = nullptr;
   for (const RankBeat& beat : beats) {
     update(seen_[static_cast<std::size_t>(beat.rank)], beat, now_s);
-    if (!beat.ended && (slowest == nullptr || compare_progress(beat, *slowest) < 0)) slowest = &beat;
+    if (!beat.ended && (slowest == nullptr || compare_progress(beat, *slowest) < 0))
+      slowest = &beat;
   }
   if (slowest == nullptr) return std::nullopt;
   const Seen& seen = seen_[static_cast<std::size_t>(slowest->rank)];
@@ -63,13 +67,15 @@ std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, d
   return Hang{*slowest, now_s - seen.at_s, limit};
 }
 
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size, std::int64_t since_ns) {
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size,
+                                 std::int64_t since_ns) {
   static const std::string host = own_host();
   std::vector<RankBeat> beats;
   for (int rank = 0; rank < world_size; ++rank) {
     RankBeat beat;
     beat.rank = rank;
-    if (const auto log = read_flight_log(flight_file(run_dir, rank), 1); log && log->start_ns >= since_ns) {
+    if (const auto log = read_flight_log(flight_file(run_dir, rank), 1);
+        log && log->start_ns >= since_ns) {
       beat.present = true;
       beat.written = log->written;
       if (!log->events.empty()) beat.last = log->events.back();

@@ -1,5 +1,5 @@
-// Is the world still moving? Read from the ranks' black boxes, judged by the rank with the least progress: peers that
-// wait for it in a collective are silent too, but they are not the cause.
+// Is the world still moving? Read from the ranks' black boxes, judged by the rank with the least
+// progress: peers that wait for it in a collective are silent too, but they are not the cause.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ struct RankBeat {
   std::int64_t first_step = -1;
   std::int64_t pid = 0;
   std::string host;
-  char state = 0;  // of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk
+  char state =
+      0;  // of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk
 };
 
 struct Hang {
@@ -39,11 +40,12 @@ struct Hang {
 
 double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limits);
 
-// Negative, zero, positive: has `a` done less than, as much as, more than `b`? By step, collective, micro step, phase;
-// a stopped process, then the one silent for longer, loses a tie.
+// Negative, zero, positive: has `a` done less than, as much as, more than `b`? By step, collective,
+// micro step, phase; a stopped process, then the one silent for longer, loses a tie.
 int compare_progress(const RankBeat& a, const RankBeat& b);
 
-// Silence is measured on this machine's monotonic clock, so clocks of other machines need not agree.
+// Silence is measured on this machine's monotonic clock, so clocks of other machines need not
+// agree.
 class HeartbeatMonitor {
  public:
   HeartbeatMonitor(int world_size, const PhaseLimits& limits, double now_s);
@@ -63,6 +65,7 @@ class HeartbeatMonitor {
 };
 
 // `since_ns`: black boxes made before (an earlier attempt's) count as absent.
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size, std::int64_t since_ns);
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size,
+                                 std::int64_t since_ns);
 
 }  // namespace muster::launcher

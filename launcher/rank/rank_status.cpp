@@ -19,7 +19,8 @@ fs::path rank_file(const fs::path& run_dir, int rank, const char* suffix) {
   return run_dir / "black_box" / fmt::format("rank-{}.{}", rank, suffix);
 }
 
-// Nothing when the file is absent or is not JSON: a reader must not fail on what a dying machine left.
+// Nothing when the file is absent or is not JSON: a reader must not fail on what a dying machine
+// left.
 json read_json(const fs::path& file) {
   std::error_code absent;
   if (!fs::exists(file, absent)) return {};
@@ -32,12 +33,16 @@ json read_json(const fs::path& file) {
 }
 
 // Bytes that are not UTF-8 (a file name, say) are replaced, not a reason to lose the report.
-std::string dump(const json& value) { return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n"; }
+std::string dump(const json& value) {
+  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace
 
 fs::path flight_file(const fs::path& run_dir, int rank) { return rank_file(run_dir, rank, "bin"); }
-fs::path status_file(const fs::path& run_dir, int rank) { return rank_file(run_dir, rank, "status"); }
+fs::path status_file(const fs::path& run_dir, int rank) {
+  return rank_file(run_dir, rank, "status");
+}
 fs::path error_file(const fs::path& run_dir, int rank) { return rank_file(run_dir, rank, "error"); }
 
 void write_rank_status(const fs::path& run_dir, const RankStatus& s) {
@@ -83,10 +88,12 @@ std::optional<RankStatus> read_rank_status(const fs::path& run_dir, int rank) {
   return s;
 }
 
-void report_rank_error(const fs::path& run_dir, int rank, const std::string& what, bool consequence) noexcept {
+void report_rank_error(const fs::path& run_dir, int rank, const std::string& what,
+                       bool consequence) noexcept {
   try {
     fs::create_directories(run_dir / "black_box");
-    const json value{{"rank", rank}, {"time_unix", unix_now()}, {"what", what}, {"consequence", consequence}};
+    const json value{
+        {"rank", rank}, {"time_unix", unix_now()}, {"what", what}, {"consequence", consequence}};
     write_text(error_file(run_dir, rank), dump(value));
   } catch (...) {
     return;  // the rank is leaving with a better reason than this one
@@ -105,7 +112,9 @@ void merge_rank_error(const fs::path& run_dir, RankStatus& status) {
   }
 }
 
-double unix_now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double unix_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::string own_host() {
   std::array<char, 256> name{};

@@ -1,5 +1,6 @@
-// What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written whole by the wrapper,
-// and rank-<r>.error, written by the rank itself. Formats in docs/black_box.md.
+// What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written
+// whole by the wrapper, and rank-<r>.error, written by the rank itself. Formats in
+// docs/black_box.md.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +30,13 @@ std::filesystem::path flight_file(const std::filesystem::path& run_dir, int rank
 std::filesystem::path status_file(const std::filesystem::path& run_dir, int rank);
 std::filesystem::path error_file(const std::filesystem::path& run_dir, int rank);
 
-void write_rank_status(const std::filesystem::path& run_dir, const RankStatus& status);  // throws IoError
+void write_rank_status(const std::filesystem::path& run_dir,
+                       const RankStatus& status);  // throws IoError
 std::optional<RankStatus> read_rank_status(const std::filesystem::path& run_dir, int rank);
 
-// Called by a rank that leaves because of an exception, before it aborts the world. `consequence`: the exception only
-// says that a peer is gone (CollectiveError). Never throws: the disk may be what failed.
+// Called by a rank that leaves because of an exception, before it aborts the world. `consequence`:
+// the exception only says that a peer is gone (CollectiveError). Never throws: the disk may be what
+// failed.
 void report_rank_error(const std::filesystem::path& run_dir, int rank, const std::string& what,
                        bool consequence = false) noexcept;
 // Fills error, error_unix and consequence from the rank's error file, when there is one.

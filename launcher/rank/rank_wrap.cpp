@@ -17,23 +17,25 @@
 
 #include "base/error.h"
 #include "base/flight_recorder.h"
-#include "base/text.h"
 #include "base/process/bounded_file.h"
+#include "base/process/signal_hub.h"
+#include "base/text.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/rank_status.h"
-#include "base/process/signal_hub.h"
 #include "launcher/rank/world.h"
 
 namespace muster::launcher {
 namespace {
 
-// Of each rank but the first on the terminal: enough to see what happens, too few to drown the others.
+// Of each rank but the first on the terminal: enough to see what happens, too few to drown the
+// others.
 constexpr std::size_t kShownLines = 200;
 
 struct Pipe {
   std::array<int, 2> fds{-1, -1};
   Pipe() {
-    if (::pipe2(fds.data(), O_CLOEXEC) != 0) throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
+    if (::pipe2(fds.data(), O_CLOEXEC) != 0)
+      throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
     ::fcntl(fds[0], F_SETFL, O_NONBLOCK);
   }
   ~Pipe() {
@@ -54,12 +56,14 @@ class Wrapper {
         world_(world),
         signals_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
         log_(spec.run_dir / "logs" / fmt::format("rank-{}.out", world.rank), spec.max_output_bytes),
-        tagger_(world.rank, world.rank == 0 ? std::numeric_limits<std::size_t>::max() : kShownLines) {
+        tagger_(world.rank,
+                world.rank == 0 ? std::numeric_limits<std::size_t>::max() : kShownLines) {
     ::signal(SIGPIPE, SIG_IGN);  // mpirun may go before us
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
     std::error_code ignored;
-    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);  // of an earlier attempt
+    std::filesystem::remove(error_file(spec.run_dir, world.rank),
+                            ignored);  // of an earlier attempt
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
   }
@@ -88,7 +92,8 @@ class Wrapper {
     for (const std::string& word : spec_.program) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     if (spec_.one_gpu) {
-      const std::string gpu = one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
+      const std::string gpu =
+          one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
       ::setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
     }
     const pid_t wrapper = ::getpid();
@@ -96,11 +101,14 @@ class Wrapper {
     if (child_ == 0) exec_rank(argv, wrapper);
     out_.close_write();
     err_.close_write();
-    if (child_ < 0) throw PreflightError(fmt::format("rank {}: cannot fork: {}", world_.rank, std::strerror(errno)));
+    if (child_ < 0)
+      throw PreflightError(
+          fmt::format("rank {}: cannot fork: {}", world_.rank, std::strerror(errno)));
     status_.pid = child_;
   }
 
-  // In the child. A group of its own: mpirun's KILL to the wrapper's group must not outrun the wrapper's report.
+  // In the child. A group of its own: mpirun's KILL to the wrapper's group must not outrun the
+  // wrapper's report.
   [[noreturn]] void exec_rank(const std::vector<char*>& argv, pid_t wrapper) {
     ::setpgid(0, 0);
     reset_signals_for_exec();
@@ -109,14 +117,16 @@ class Wrapper {
     ::dup2(err_.fds[1], STDERR_FILENO);
     if (die_with_parent(SIGKILL, wrapper)) ::execvp(argv[0], argv.data());
     const char* why = std::strerror(errno);
-    for (const char* part : {"muster-rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
+    for (const char* part :
+         {"muster-rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
       if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
     }
     ::_exit(127);
   }
 
   void wait_for_something() {
-    std::array<pollfd, 3> fds{{{signals_.fd(), POLLIN, 0}, {out_.fds[0], POLLIN, 0}, {err_.fds[0], POLLIN, 0}}};
+    std::array<pollfd, 3> fds{
+        {{signals_.fd(), POLLIN, 0}, {out_.fds[0], POLLIN, 0}, {err_.fds[0], POLLIN, 0}}};
     if (out_closed_) fds[1].fd = -1;  // poll() ignores it
     if (err_closed_) fds[2].fd = -1;
     if (::poll(fds.data(), fds.size(), -1) < 0) return;
@@ -129,8 +139,10 @@ class Wrapper {
     reap();
     const auto number = static_cast<int>(signal.ssi_signo);
     if (ended_ || number == SIGCHLD) return;
-    const bool from_parent = static_cast<pid_t>(signal.ssi_pid) == parent_ || ::getppid() != parent_;
-    const bool world_ends = number == SIGTERM && from_parent && (world_.by == "mpirun" || ::getppid() != parent_);
+    const bool from_parent =
+        static_cast<pid_t>(signal.ssi_pid) == parent_ || ::getppid() != parent_;
+    const bool world_ends =
+        number == SIGTERM && from_parent && (world_.by == "mpirun" || ::getppid() != parent_);
     if (!world_ends) {
       ::kill(child_, SIGUSR2);
       return;
@@ -175,7 +187,8 @@ class Wrapper {
     if (ended_) {
       merge_rank_error(spec_.run_dir, status_);
       const auto box = read_flight_log(flight_file(spec_.run_dir, world_.rank), 1);
-      if (box && box->pid == child_ && !box->events.empty()) status_.last_step = box->events.back().step;
+      if (box && box->pid == child_ && !box->events.empty())
+        status_.last_step = box->events.back().step;
     }
     try {
       write_rank_status(spec_.run_dir, status_);
@@ -201,11 +214,12 @@ std::string one_visible_gpu(const char* visible, int local_rank) {
   if (visible == nullptr || *visible == '\0') return std::to_string(local_rank);
   const std::vector<std::string> gpus = split(visible, ',');
   if (gpus.size() == 1) return gpus.front();
-  if (static_cast<std::size_t>(local_rank) < gpus.size()) return gpus[static_cast<std::size_t>(local_rank)];
-  throw PreflightError(
-      fmt::format("local rank {} has no GPU of its own: CUDA_VISIBLE_DEVICES={} names {} (R-012). Start "
-                  "fewer ranks per node",
-                  local_rank, visible, gpus.size()));
+  if (static_cast<std::size_t>(local_rank) < gpus.size())
+    return gpus[static_cast<std::size_t>(local_rank)];
+  throw PreflightError(fmt::format(
+      "local rank {} has no GPU of its own: CUDA_VISIBLE_DEVICES={} names {} (R-012). Start "
+      "fewer ranks per node",
+      local_rank, visible, gpus.size()));
 }
 
 int run_wrapped(const WrapSpec& spec) { return Wrapper(spec, world_from_environment()).run(); }

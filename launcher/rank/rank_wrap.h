@@ -1,5 +1,6 @@
-// What mpirun or srun starts in place of a rank: runs the rank as its child and keeps its true end. MPI launchers
-// report 137 for everybody once one rank died; the wrapper's status file still says who died of what, and when.
+// What mpirun or srun starts in place of a rank: runs the rank as its child and keeps its true end.
+// MPI launchers report 137 for everybody once one rank died; the wrapper's status file still says
+// who died of what, and when.
 #pragma once
 
 #include <cstddef>
@@ -12,20 +13,22 @@ namespace muster::launcher {
 struct WrapSpec {
   std::filesystem::path run_dir;
   int attempt = 0;
-  std::vector<std::string> program;          // and its arguments
-  std::size_t max_output_bytes = 16u << 20;  // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
-  bool one_gpu = false;                      // show the rank the GPU of its local rank alone
+  std::vector<std::string> program;  // and its arguments
+  std::size_t max_output_bytes =
+      16u << 20;         // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
+  bool one_gpu = false;  // show the rank the GPU of its local rank alone
 };
 
-// CUDA_VISIBLE_DEVICES for a rank that is to see one GPU: of the list it was given ("" or absent: all GPUs, by number)
-// the entry of its local rank; a list of one stays (srun --gpus-per-task). Throws PreflightError when there is
-// none.
+// CUDA_VISIBLE_DEVICES for a rank that is to see one GPU: of the list it was given ("" or absent:
+// all GPUs, by number) the entry of its local rank; a list of one stays (srun --gpus-per-task).
+// Throws PreflightError when there is none.
 std::string one_visible_gpu(const char* visible, int local_rank);
 
 // Returns the rank's exit code, 128 + signal after a signal.
 //  - USR2, INT, HUP and a scheduler's TERM reach the rank as USR2: checkpoint at the step boundary.
 //  - mpirun's own TERM (the world is ending) and the death of the parent kill the rank at once.
-//  - the rank dies with the wrapper. Its stderr is also shown on the wrapper's, each line with the rank (console.h).
+//  - the rank dies with the wrapper. Its stderr is also shown on the wrapper's, each line with the
+//  rank (console.h).
 int run_wrapped(const WrapSpec& spec);
 
 }  // namespace muster::launcher

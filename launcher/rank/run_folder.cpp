@@ -29,7 +29,8 @@ std::int64_t numbered(const fs::path& path, std::string_view prefix) {
 std::int64_t highest(const fs::path& folder, std::string_view prefix) {
   std::int64_t found = -1;
   std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(folder, absent)) found = std::max(found, numbered(entry, prefix));
+  for (const auto& entry : fs::directory_iterator(folder, absent))
+    found = std::max(found, numbered(entry, prefix));
   return found;
 }
 
@@ -37,11 +38,12 @@ std::int64_t highest(const fs::path& folder, std::string_view prefix) {
 
 void make_run_folder(const fs::path& run_dir) {
   try {
-    for (const char* part : {"logs", "black_box", "checkpoints"}) fs::create_directories(run_dir / part);
+    for (const char* part : {"logs", "black_box", "checkpoints"})
+      fs::create_directories(run_dir / part);
   } catch (const fs::filesystem_error& error) {
-    throw PreflightError(
-        fmt::format("cannot write the run folder {} (D-006): {}. Choose another run.dir or fix its rights",
-                    run_dir.string(), error.code().message()));
+    throw PreflightError(fmt::format(
+        "cannot write the run folder {} (D-006): {}. Choose another run.dir or fix its rights",
+        run_dir.string(), error.code().message()));
   }
 }
 
@@ -50,7 +52,8 @@ std::int64_t newest_checkpoint(const fs::path& run_dir) {
   std::error_code absent;
   for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", absent)) {
     std::error_code ignored;
-    if (fs::exists(entry.path() / "manifest.json", ignored)) newest = std::max(newest, numbered(entry, "step-"));
+    if (fs::exists(entry.path() / "manifest.json", ignored))
+      newest = std::max(newest, numbered(entry, "step-"));
   }
   return newest;
 }

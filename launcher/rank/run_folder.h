@@ -1,4 +1,5 @@
-// What launch does to a run folder around the ranks. Nothing is ever deleted but old black boxes beyond the newest few.
+// What launch does to a run folder around the ranks. Nothing is ever deleted but old black boxes
+// beyond the newest few.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +8,18 @@
 namespace muster::launcher {
 
 void make_run_folder(
-    const std::filesystem::path& run_dir);  // and its logs/, black_box/, checkpoints/; throws PreflightError (D-006)
+    const std::filesystem::path&
+        run_dir);  // and its logs/, black_box/, checkpoints/; throws PreflightError (D-006)
 
 // The newest step that counts: checkpoints/step-*/manifest.json exists. -1 when there is none.
 std::int64_t newest_checkpoint(const std::filesystem::path& run_dir);
 
-// --fresh: moves checkpoints, metrics, TensorBoard files and the report into run_dir/before-<n>/. Returns that folder,
-// or "" when there was nothing.
+// --fresh: moves checkpoints, metrics, TensorBoard files and the report into run_dir/before-<n>/.
+// Returns that folder, or "" when there was nothing.
 std::filesystem::path set_aside(const std::filesystem::path& run_dir);
 
-// Moves the ranks' files of the last attempt into black_box/older-<n>/, so that what lies in black_box/ is of one
-// attempt.
+// Moves the ranks' files of the last attempt into black_box/older-<n>/, so that what lies in
+// black_box/ is of one attempt.
 void archive_black_boxes(const std::filesystem::path& run_dir);
 
 }  // namespace muster::launcher

@@ -23,8 +23,8 @@ int number(const GetEnv& env, const char* name, int otherwise) {
 
 WorldEnvironment world_from_environment(const GetEnv& env) {
   if (env("OMPI_COMM_WORLD_SIZE") != nullptr) {
-    return {"mpirun", number(env, "OMPI_COMM_WORLD_RANK", 0), number(env, "OMPI_COMM_WORLD_SIZE", 1),
-            number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0)};
+    return {"mpirun", number(env, "OMPI_COMM_WORLD_RANK", 0),
+            number(env, "OMPI_COMM_WORLD_SIZE", 1), number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0)};
   }
   // A batch script also sees SLURM_PROCID; only a step's task has SLURM_STEP_NUM_TASKS.
   const int tasks = number(env, "SLURM_STEP_NUM_TASKS", number(env, "SLURM_NTASKS", 1));
@@ -32,20 +32,24 @@ WorldEnvironment world_from_environment(const GetEnv& env) {
     return {"srun", number(env, "PMIX_RANK", 0), tasks, number(env, "SLURM_LOCALID", 0)};
   }
   if (env("SLURM_STEP_NUM_TASKS") != nullptr && tasks > 1) {
-    throw PreflightError(fmt::format(
-        "srun started {} tasks without PMIx, so they cannot find each other (R-011). Use: srun --mpi=pmix ...", tasks));
+    throw PreflightError(
+        fmt::format("srun started {} tasks without PMIx, so they cannot find each other (R-011). "
+                    "Use: srun --mpi=pmix ...",
+                    tasks));
   }
   if (const int size = number(env, "PMI_SIZE", 1); size > 1) {
-    throw PreflightError(fmt::format(
-        "{} processes were started by the mpirun of another MPI than the Open MPI this program is linked with (R-011). "
-        "Use Open MPI's mpirun: `muster doctor` shows which one is found.",
-        size));
+    throw PreflightError(
+        fmt::format("{} processes were started by the mpirun of another MPI than the Open MPI this "
+                    "program is linked with (R-011). "
+                    "Use Open MPI's mpirun: `muster doctor` shows which one is found.",
+                    size));
   }
   return {};
 }
 
 WorldEnvironment world_from_environment() {
-  return world_from_environment([](const char* name) { return static_cast<const char*>(std::getenv(name)); });
+  return world_from_environment(
+      [](const char* name) { return static_cast<const char*>(std::getenv(name)); });
 }
 
 void check_world(int world_size, std::int64_t micro_batches_per_step) {
@@ -58,9 +62,11 @@ void check_world(int world_size, std::int64_t micro_batches_per_step) {
   for (const std::int64_t n : divisors) {
     if (n <= world_size) best = n;
   }
-  const std::int64_t rounded = (micro_batches_per_step / std::max(world_size, 1) + 1) * std::max(world_size, 1);
+  const std::int64_t rounded =
+      (micro_batches_per_step / std::max(world_size, 1) + 1) * std::max(world_size, 1);
   throw UsageError(fmt::format(
-      "{} ranks cannot share batch.micro_batches_per_step = {} evenly (R-011). Ranks that work: {}. Either start {}: "
+      "{} ranks cannot share batch.micro_batches_per_step = {} evenly (R-011). Ranks that work: "
+      "{}. Either start {}: "
       "`muster launch CONFIG -n {}` (or `mpirun -n {} muster train CONFIG`), or change the step: "
       "`--set batch.micro_batches_per_step={}`",
       world_size, micro_batches_per_step, fmt::join(divisors, ", "), best, best, best, rounded));

@@ -15,12 +15,13 @@ struct WorldEnvironment {
 
 using GetEnv = std::function<const char*(const char* name)>;
 
-// Throws PreflightError when several processes were started in a way that Open MPI cannot join into one world.
+// Throws PreflightError when several processes were started in a way that Open MPI cannot
+// join into one world.
 WorldEnvironment world_from_environment(const GetEnv& env);
 WorldEnvironment world_from_environment();  // of this process
 
-// Every rank takes the same number of a step's G micro-batches. Throws UsageError that names the counts that
-// work.
+// Every rank takes the same number of a step's G micro-batches. Throws UsageError that
+// names the counts that work.
 void check_world(int world_size, std::int64_t micro_batches_per_step);
 
 }  // namespace muster::launcher

@@ -40,11 +40,13 @@ std::string reachable_address() {
   for (const ifaddrs* it = list; it != nullptr && found.empty(); it = it->ifa_next) {
     if (it->ifa_addr == nullptr || it->ifa_addr->sa_family != AF_INET) continue;
     if ((it->ifa_flags & IFF_UP) == 0 || (it->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    const bool fits = wanted != nullptr ? starts_with_any(it->ifa_name, {wanted})
-                                        : !starts_with_any(it->ifa_name, {"docker", "virbr", "veth", "br-"});
+    const bool fits = wanted != nullptr
+                          ? starts_with_any(it->ifa_name, {wanted})
+                          : !starts_with_any(it->ifa_name, {"docker", "virbr", "veth", "br-"});
     if (!fits) continue;
     std::array<char, INET_ADDRSTRLEN> text{};
-    ::inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(it->ifa_addr)->sin_addr, text.data(), text.size());
+    ::inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(it->ifa_addr)->sin_addr, text.data(),
+                text.size());
     found = text.data();
   }
   ::freeifaddrs(list);
@@ -61,7 +63,8 @@ int free_port() {
   const bool bound = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
                      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
   if (fd >= 0) ::close(fd);
-  if (!bound) throw PreflightError("rendezvous: no free TCP port on this machine for the ranks' store");
+  if (!bound)
+    throw PreflightError("rendezvous: no free TCP port on this machine for the ranks' store");
   return ntohs(address.sin_port);
 }
 
@@ -79,7 +82,8 @@ void start_mpi() {
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
   if (provided < MPI_THREAD_MULTIPLE) {
-    throw PreflightError("rendezvous: this MPI was built without MPI_THREAD_MULTIPLE (R-012); use another Open MPI");
+    throw PreflightError(
+        "rendezvous: this MPI was built without MPI_THREAD_MULTIPLE (R-012); use another Open MPI");
   }
 }
 
@@ -114,10 +118,11 @@ MpiSession::MpiSession() {
   MPI_Comm_rank(MPI_COMM_WORLD, &info_.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &info_.world_size);
   if (info_.world_size != started.world_size) {
-    throw PreflightError(fmt::format(
-        "{} started {} ranks but MPI sees {} (R-011): the mpirun and the library this program loads are not of one "
-        "installation; `muster doctor` shows both",
-        started.by, started.world_size, info_.world_size));
+    throw PreflightError(
+        fmt::format("{} started {} ranks but MPI sees {} (R-011): the mpirun and the library this "
+                    "program loads are not of one "
+                    "installation; `muster doctor` shows both",
+                    started.by, started.world_size, info_.world_size));
   }
   int local_size = 1;
   info_.local_rank = local_rank(&local_size);

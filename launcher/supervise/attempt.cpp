@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process/bounded_file.h"
-#include "launcher/supervise/command_builder.h"
 #include "launcher/rank/console.h"
+#include "launcher/supervise/command_builder.h"
 
 namespace muster::launcher {
 namespace {
@@ -26,12 +26,15 @@ using Clock = std::chrono::steady_clock;
 constexpr int kTick_ms = 100;
 constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
 constexpr double kResendStop_s = 2;  // a rank may not have had its handler yet
-constexpr double kPatience_s = 15;   // for mpirun to end the world by itself after a failure, or after TERM
+constexpr double kPatience_s =
+    15;  // for mpirun to end the world by itself after a failure, or after TERM
 constexpr double kCascade_s = 2;
 constexpr auto kSweepGrace = 1000ms;
 constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
 
-double seconds_now() { return std::chrono::duration<double>(Clock::now().time_since_epoch()).count(); }
+double seconds_now() {
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
 std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
 
 class Attempt {
@@ -113,7 +116,8 @@ class Attempt {
       if (!status || status->attempt != attempt_) continue;
       RankEvidence one{*status, std::nullopt};
       const auto box = read_flight_log(flight_file(spec_.run_dir, rank), 1);
-      if (box && box->start_ns >= start_unix_ns_ && !box->events.empty()) one.last = box->events.back();
+      if (box && box->start_ns >= start_unix_ns_ && !box->events.empty())
+        one.last = box->events.back();
       all.push_back(std::move(one));
     }
     return all;
@@ -147,12 +151,13 @@ class Attempt {
   void declare_hang(Hang hang, double now) {
     const RankBeat& b = hang.culprit;
     const std::string state = b.state != 0 ? fmt::format(", process state {}", b.state) : "";
-    const std::string where = b.present ? fmt::format("in phase {} of step {}, collective {}{}",
-                                                      phase_name(b.last.phase), b.last.step, b.last.collective, state)
-                                        : std::string("it never opened its black box");
-    notice(now, fmt::format(
-                    "hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the furthest behind, {} (R-005)",
-                    b.rank, hang.silent_s, hang.limit_s, where));
+    const std::string where =
+        b.present ? fmt::format("in phase {} of step {}, collective {}{}", phase_name(b.last.phase),
+                                b.last.step, b.last.collective, state)
+                  : std::string("it never opened its black box");
+    notice(now, fmt::format("hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the "
+                            "furthest behind, {} (R-005)",
+                            b.rank, hang.silent_s, hang.limit_s, where));
     result_.what = fmt::format("rank {} hung {}", b.rank, where);
     log_last_events(b.rank);
     hang_ = std::move(hang);
@@ -164,15 +169,17 @@ class Attempt {
     if (!box) return;
     for (const FlightEvent& e : box->events) {
       log::info("  rank {} {:9.3f} s: step {} micro {} {} bucket {} collective {}", rank,
-                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step, phase_name(e.phase),
-                e.bucket, e.collective);
+                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step,
+                phase_name(e.phase), e.bucket, e.collective);
     }
   }
 
-  // USR2 only: Open MPI and srun answer TERM by killing the ranks. Not before every wrapper is ready to take it.
+  // USR2 only: Open MPI and srun answer TERM by killing the ranks. Not before every wrapper is
+  // ready to take it.
   void forward_stop(double now) {
     if (!all_started_ || ending_since_s_ > 0 || now - stop_sent_s_ < kResendStop_s) return;
-    if (stop_sent_s_ == 0) log::info("asking the ranks to checkpoint at the next step boundary and leave");
+    if (stop_sent_s_ == 0)
+      log::info("asking the ranks to checkpoint at the next step boundary and leave");
     stop_sent_s_ = now;
     tree_.signal(SIGUSR2);
   }
@@ -184,7 +191,8 @@ class Attempt {
 
   void enforce_end(double now) {
     if (failed_since_s_ > 0 && ending_since_s_ == 0 && now - failed_since_s_ > kPatience_s) {
-      log::warn("{} did not end the world within {:.0f} s of the failure", spec_.starter_program, kPatience_s);
+      log::warn("{} did not end the world within {:.0f} s of the failure", spec_.starter_program,
+                kPatience_s);
       end_world(now);
     }
     if (ending_since_s_ > 0 && now - ending_since_s_ > kPatience_s) tree_.signal(SIGKILL);
@@ -195,8 +203,9 @@ class Attempt {
     for (const RankEvidence& rank : ranks) result_.rank_host[rank.status.rank] = rank.status.host;
     const auto failure = first_failure(ranks);
     const auto left_with = [&](ExitCode code) {
-      return std::ranges::any_of(ranks,
-                                 [&](const RankEvidence& r) { return r.status.exit_code == static_cast<int>(code); });
+      return std::ranges::any_of(ranks, [&](const RankEvidence& r) {
+        return r.status.exit_code == static_cast<int>(code);
+      });
     };
     if (request_.kill) {
       finish(Ending::kKilled, 128 + SIGINT, "killed on request");
@@ -208,20 +217,26 @@ class Attempt {
       finish(Ending::kFailed, exit_code_for(failure->rank.status), failure->what);
       result_.failure = failure;
     } else if (left_with(ExitCode::kStoppedOnRequest)) {
-      finish(Ending::kStopped, static_cast<int>(ExitCode::kStoppedOnRequest), "stopped at a step boundary");
+      finish(Ending::kStopped, static_cast<int>(ExitCode::kStoppedOnRequest),
+             "stopped at a step boundary");
     } else if (result_.starter_code == 0) {
       finish(Ending::kDone, 0, "done");
     } else if (tree_.killed()) {
       finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
-             fmt::format("{} itself was killed by signal {}", spec_.starter_program, result_.starter_code - 128));
+             fmt::format("{} itself was killed by signal {}", spec_.starter_program,
+                         result_.starter_code - 128));
     } else if (ranks.empty()) {
-      finish(Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
-             fmt::format("{} ended with {} before any rank started; its words are in logs/mpirun.out (R-011)",
-                         spec_.starter_program, result_.starter_code));
+      finish(
+          Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
+          fmt::format(
+              "{} ended with {} before any rank started; its words are in logs/mpirun.out (R-011)",
+              spec_.starter_program, result_.starter_code));
     } else {
-      finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
-             fmt::format("{} ended with {} but no rank failed by itself: a node or a link may be lost (R-007)",
-                         spec_.starter_program, result_.starter_code));
+      finish(
+          Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
+          fmt::format(
+              "{} ended with {} but no rank failed by itself: a node or a link may be lost (R-007)",
+              spec_.starter_program, result_.starter_code));
     }
     if (result_.failure) list_cascade(ranks);
   }
@@ -241,8 +256,10 @@ class Attempt {
     std::string list;
     constexpr std::size_t kNamed = 8;
     for (std::size_t i = 0; i < result_.cascade.size() && i < kNamed; ++i)
-      list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank, result_.cascade[i].why);
-    if (result_.cascade.size() > kNamed) list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
+      list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank,
+                          result_.cascade[i].why);
+    if (result_.cascade.size() > kNamed)
+      list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
     log::info("cascade of rank {}, not causes: ranks {}", result_.failure->rank.status.rank, list);
   }
 
@@ -288,14 +305,15 @@ void take_signals(SignalHub& hub, StopRequest& request) {
     if (number == SIGCHLD) continue;
     if (number == SIGINT && request.stop) request.kill = true;
     if (!request.stop) {
-      log::info("got {}: the run stops at the next step boundary, with a checkpoint{}", ::sigabbrev_np(number),
-                number == SIGINT ? "; once more to kill it now" : "");
+      log::info("got {}: the run stops at the next step boundary, with a checkpoint{}",
+                ::sigabbrev_np(number), number == SIGINT ? "; once more to kill it now" : "");
     }
     request.stop = true;
   }
 }
 
-AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request) {
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
+                          StopRequest& request) {
   return Attempt(spec, attempt, hub, request).run();
 }
 

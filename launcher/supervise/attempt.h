@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "launcher/rank/first_failure.h"
-#include "launcher/supervise/launch_spec.h"
 #include "base/process/process_tree.h"
 #include "base/process/signal_hub.h"
+#include "launcher/rank/first_failure.h"
+#include "launcher/supervise/launch_spec.h"
 
 namespace muster::launcher {
 
@@ -40,9 +40,11 @@ struct AttemptResult {
   std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
 };
 
-// Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop, a second INT kills.
+// Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop,
+// a second INT kills.
 void take_signals(SignalHub& hub, StopRequest& request);
 
-AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request);
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
+                          StopRequest& request);
 
 }  // namespace muster::launcher

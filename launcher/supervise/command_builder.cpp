@@ -20,7 +20,8 @@ std::map<std::string, std::string> rank_environment(const LaunchSpec& spec, int 
   return all;
 }
 
-// Where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4", "slot:PE=4", "". Version 4 takes
+// Where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4", "slot:PE=4",
+// "". Version 4 takes
 // --oversubscribe beside it, version 5 as one more modifier.
 std::string mapping(const LaunchSpec& spec) {
   std::string map;
@@ -32,8 +33,8 @@ std::string mapping(const LaunchSpec& spec) {
   return map;
 }
 
-// Outside an allocation and without hosts Open MPI counts physical cores and refuses more ranks than that; allowing
-// more changes nothing while they fit.
+// Outside an allocation and without hosts Open MPI counts physical cores and refuses more ranks
+// than that; allowing more changes nothing while they fit.
 Words mpirun_words(const LaunchSpec& spec) {
   const bool oversubscribe = !spec.in_allocation && spec.hosts.empty();
   Words words{spec.starter_program, "-n", std::to_string(spec.ranks)};
@@ -52,11 +53,14 @@ std::string srun_binding(const LaunchSpec& spec) {
   return spec.cpu_binding == "numa" ? "ldoms" : "none";
 }
 
-// srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task run on.
+// srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task
+// run on.
 Words srun_words(const LaunchSpec& spec) {
   Words words{spec.starter_program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks)};
-  if (spec.ranks_per_node > 0) words.push_back("--ntasks-per-node=" + std::to_string(spec.ranks_per_node));
-  if (spec.cpu_binding == "core") words.push_back("--cpus-per-task=" + std::to_string(spec.threads_per_rank));
+  if (spec.ranks_per_node > 0)
+    words.push_back("--ntasks-per-node=" + std::to_string(spec.ranks_per_node));
+  if (spec.cpu_binding == "core")
+    words.push_back("--cpus-per-task=" + std::to_string(spec.threads_per_rank));
   Words names;
   for (const Host& host : spec.hosts) names.push_back(host.name);
   if (!names.empty()) words.push_back("--nodelist=" + join(names, ","));
@@ -96,7 +100,8 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   append(command.argv, {"--"});
   append(command.argv, spec.rank_program);
   if (spec.ladder_rung > 0) {
-    for (const std::string& setting : spec.ladder[static_cast<std::size_t>(spec.ladder_rung - 1)].overrides)
+    for (const std::string& setting :
+         spec.ladder[static_cast<std::size_t>(spec.ladder_rung - 1)].overrides)
       append(command.argv, {"--set", setting});
   }
   return command;

@@ -20,16 +20,19 @@ void enter_container(LaunchSpec& spec, const std::string& image, bool gpu) {
   use_path_of_container(spec.rank_program);
   const std::string here = fs::current_path().string(), run_dir = spec.run_dir.string();
   if (fs::path(image).extension() == ".sif") {
-    std::vector<std::string> enter = {"apptainer", "exec", "--bind", here + "," + run_dir, "--pwd", here};
+    std::vector<std::string> enter = {"apptainer",          "exec",  "--bind",
+                                      here + "," + run_dir, "--pwd", here};
     if (gpu) enter.push_back("--nv");
     enter.push_back(image);
     spec.wrapper.insert(spec.wrapper.begin(), enter.begin(), enter.end());
     return;
   }
   if (spec.starter != Starter::kSrun)
-    throw UsageError(fmt::format("--container {}: without srun only an Apptainer image (.sif) can be used", image));
+    throw UsageError(fmt::format(
+        "--container {}: without srun only an Apptainer image (.sif) can be used", image));
   for (const std::string& option :
-       {"--container-image=" + image, fmt::format("--container-mounts={0}:{0},{1}:{1}", here, run_dir),
+       {"--container-image=" + image,
+        fmt::format("--container-mounts={0}:{0},{1}:{1}", here, run_dir),
         "--container-workdir=" + here})
     spec.starter_options.push_back(option);
 }

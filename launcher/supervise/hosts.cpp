@@ -18,13 +18,15 @@ int parse_slots(std::string_view text, std::string_view whole) {
   int slots = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), slots);
   if (error != std::errc() || end != text.data() + text.size() || slots < 1) {
-    throw UsageError(fmt::format("host \"{}\": the number of slots must be a whole number above 0", whole));
+    throw UsageError(
+        fmt::format("host \"{}\": the number of slots must be a whole number above 0", whole));
   }
   return slots;
 }
 
 void check_name(std::string_view name, std::string_view whole) {
-  if (name.empty() || name.starts_with('-') || name.find_first_of(", \t/") != std::string_view::npos) {
+  if (name.empty() || name.starts_with('-') ||
+      name.find_first_of(", \t/") != std::string_view::npos) {
     throw UsageError(fmt::format("\"{}\" is no host: wanted NAME or NAME:SLOTS", whole));
   }
 }
@@ -56,7 +58,8 @@ Host parse_host(std::string_view text) {
 }
 
 std::vector<Host> read_hostfile(const std::filesystem::path& file) {
-  if (!std::filesystem::exists(file)) throw UsageError(fmt::format("--hostfile {}: no such file", file.string()));
+  if (!std::filesystem::exists(file))
+    throw UsageError(fmt::format("--hostfile {}: no such file", file.string()));
   std::vector<Host> hosts;
   int number = 0;
   for (std::string line : split(read_text(file), '\n')) {
@@ -78,7 +81,8 @@ std::vector<Host> read_hostfile(const std::filesystem::path& file) {
 std::vector<Host> usable_hosts(std::vector<Host> hosts, int ranks_per_node, int ranks) {
   std::set<std::string> names;
   for (Host& host : hosts) {
-    if (!names.insert(host.name).second) throw UsageError(fmt::format("host {} is named twice", host.name));
+    if (!names.insert(host.name).second)
+      throw UsageError(fmt::format("host {} is named twice", host.name));
     if (host.slots == 0) host.slots = std::max(ranks_per_node, 1);
     if (ranks_per_node > 0) host.slots = std::min(host.slots, ranks_per_node);
   }
@@ -93,12 +97,14 @@ std::vector<Host> usable_hosts(std::vector<Host> hosts, int ranks_per_node, int 
 
 std::string host_list(std::span<const Host> hosts) {
   std::string list;
-  for (const Host& host : hosts) list += fmt::format("{}{}:{}", list.empty() ? "" : ",", host.name, host.slots);
+  for (const Host& host : hosts)
+    list += fmt::format("{}{}:{}", list.empty() ? "" : ",", host.name, host.slots);
   return list;
 }
 
 int total_slots(std::span<const Host> hosts) {
-  return std::accumulate(hosts.begin(), hosts.end(), 0, [](int sum, const Host& host) { return sum + host.slots; });
+  return std::accumulate(hosts.begin(), hosts.end(), 0,
+                         [](int sum, const Host& host) { return sum + host.slots; });
 }
 
 int fewer_ranks(int slots, std::int64_t micro_batches_per_step, std::int64_t min_ranks) {

@@ -1,4 +1,5 @@
-// Everything launch needs to know, resolved: no config, no environment, no side effects. Tests build one by hand.
+// Everything launch needs to know, resolved: no config, no environment, no side effects. Tests
+// build one by hand.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "launcher/plan/oom_ladder.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/supervise/hosts.h"
-#include "launcher/plan/oom_ladder.h"
 
 namespace muster::launcher {
 
@@ -36,11 +37,12 @@ struct LaunchSpec {
   bool as_root = false;
   PhaseLimits limits;
   std::int64_t max_restarts = 0;
-  std::int64_t micro_batches_per_step = 1;   // G: what fewer ranks must divide
-  std::int64_t min_ranks = 0;                // a restart may use fewer hosts down to this many ranks; 0: never fewer
-  std::vector<Rung> ladder;                  // after running out of memory
-  int ladder_rung = 0;                       // how many of them are taken
-  double backoff_s = 1;                      // before the n-th restart without progress: n times this
+  std::int64_t micro_batches_per_step = 1;  // G: what fewer ranks must divide
+  std::int64_t min_ranks =
+      0;  // a restart may use fewer hosts down to this many ranks; 0: never fewer
+  std::vector<Rung> ladder;  // after running out of memory
+  int ladder_rung = 0;       // how many of them are taken
+  double backoff_s = 1;      // before the n-th restart without progress: n times this
   std::size_t max_output_bytes = 16u << 20;  // of each raw output file
   bool colour = false;                       // of what the ranks say on the terminal
 };

@@ -12,8 +12,9 @@ namespace {
 
 // Ends that another attempt on this machine cannot change.
 bool is_final(int code) {
-  constexpr std::array kFinal{ExitCode::kDone,        ExitCode::kUsage,   ExitCode::kData,
-                              ExitCode::kPreflight,   ExitCode::kNumeric, ExitCode::kStoppedOnRequest,
+  constexpr std::array kFinal{ExitCode::kDone,        ExitCode::kUsage,
+                              ExitCode::kData,        ExitCode::kPreflight,
+                              ExitCode::kNumeric,     ExitCode::kStoppedOnRequest,
                               ExitCode::kDoNotRestart};
   return std::ranges::find(kFinal, static_cast<ExitCode>(code)) != kFinal.end();
 }
@@ -48,7 +49,9 @@ Decision RestartPolicy::decide(const AttemptOutcome& outcome) {
             fmt::format("the restart budget is spent (launch.max_restarts = {})", max_restarts_)};
   }
   --left_;
-  return {true, 0, fmt::format("restart from the last checkpoint, {} of {} restarts left", left_, max_restarts_)};
+  return {true, 0,
+          fmt::format("restart from the last checkpoint, {} of {} restarts left", left_,
+                      max_restarts_)};
 }
 
 }  // namespace muster::launcher

@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "base/process/process_tree.h"
+#include "base/text.h"
 
 namespace muster::launcher {
 namespace {
@@ -23,15 +23,17 @@ constexpr auto kProbeLimit = 20s;
 
 // Failures that another node may not have; the others would only come again.
 bool may_be_the_nodes_fault(int exit_code) {
-  constexpr std::array kCodes{ExitCode::kPreflight, ExitCode::kRankFailed, ExitCode::kHang, ExitCode::kIo,
-                              ExitCode::kDoNotRestart};
+  constexpr std::array kCodes{ExitCode::kPreflight, ExitCode::kRankFailed, ExitCode::kHang,
+                              ExitCode::kIo, ExitCode::kDoNotRestart};
   return std::ranges::find(kCodes, static_cast<ExitCode>(exit_code)) != kCodes.end();
 }
 
 std::optional<SlurmJob> ask_for_job(const char* id) {
-  const CapturedRun answer = run_captured({"scontrol", "show", "job", "--oneliner", id}, kControlLimit);
+  const CapturedRun answer =
+      run_captured({"scontrol", "show", "job", "--oneliner", id}, kControlLimit);
   if (answer.exit_code == 0) return parse_job(answer.output);
-  log::warn("scontrol show job {}: {}", id, answer.output.empty() ? "cannot be started" : answer.output);
+  log::warn("scontrol show job {}: {}", id,
+            answer.output.empty() ? "cannot be started" : answer.output);
   return std::nullopt;
 }
 
@@ -43,20 +45,23 @@ std::optional<SlurmJob> parse_job(const std::string& oneliner) {
     if (const std::size_t equals = word.find('='); equals != std::string::npos)
       fields.emplace(word.substr(0, equals), word.substr(equals + 1));
   if (!fields.contains("JobId") || !fields.contains("JobState")) return std::nullopt;
-  return SlurmJob{fields["JobId"], fields["JobState"], fields["NodeList"], fields["BatchFlag"] == "1",
-                  fields["Requeue"] == "1"};
+  return SlurmJob{fields["JobId"], fields["JobState"], fields["NodeList"],
+                  fields["BatchFlag"] == "1", fields["Requeue"] == "1"};
 }
 
 void spread_over_nodes(LaunchSpec& spec) {
   const char* text = std::getenv("SLURM_JOB_NUM_NODES");
   const int nodes = text == nullptr ? 0 : std::atoi(text);
-  if (spec.ranks_per_node == 0 && nodes > 0 && spec.ranks % nodes == 0) spec.ranks_per_node = spec.ranks / nodes;
+  if (spec.ranks_per_node == 0 && nodes > 0 && spec.ranks % nodes == 0)
+    spec.ranks_per_node = spec.ranks / nodes;
 }
 
-Requeue decide_requeue(const SlurmJob& job, int exit_code, const std::vector<std::string>& lost_nodes) {
+Requeue decide_requeue(const SlurmJob& job, int exit_code,
+                       const std::vector<std::string>& lost_nodes) {
   const bool stopped = exit_code == static_cast<int>(ExitCode::kStoppedOnRequest);
   if (!job.batch) return {false, "not a batch job"};
-  if (!stopped && (lost_nodes.empty() || !may_be_the_nodes_fault(exit_code))) return {false, "nothing to wait for"};
+  if (!stopped && (lost_nodes.empty() || !may_be_the_nodes_fault(exit_code)))
+    return {false, "nothing to wait for"};
   if (job.state != "RUNNING") return {false, "the job is " + job.state};
   if (!job.may_requeue) return {false, "the job was submitted without --requeue"};
   if (stopped) return {true, "stopped on request with its checkpoint committed"};
@@ -65,12 +70,14 @@ Requeue decide_requeue(const SlurmJob& job, int exit_code, const std::vector<std
 
 std::vector<std::string> lost_nodes(const SlurmJob& job) {
   std::vector<std::string> lost;
-  const CapturedRun names = run_captured({"scontrol", "show", "hostnames", job.nodes}, kControlLimit);
+  const CapturedRun names =
+      run_captured({"scontrol", "show", "hostnames", job.nodes}, kControlLimit);
   for (const std::string& node : split(names.output, '\n')) {
     if (node.empty()) continue;
-    const CapturedRun probe = run_captured({"srun", "--overlap", "--nodes=1", "--ntasks=1", "--mpi=none",
-                                            "--nodelist=" + node, "--jobid=" + job.id, "true"},
-                                           kProbeLimit);
+    const CapturedRun probe =
+        run_captured({"srun", "--overlap", "--nodes=1", "--ntasks=1", "--mpi=none",
+                      "--nodelist=" + node, "--jobid=" + job.id, "true"},
+                     kProbeLimit);
     if (probe.exit_code != 0) lost.push_back(node);
   }
   return lost;
@@ -83,7 +90,8 @@ void requeue_if_wanted(int exit_code) {
   if (!stopped && !may_be_the_nodes_fault(exit_code)) return;
   const std::optional<SlurmJob> job = ask_for_job(id);
   if (!job || !job->batch) return;
-  const Requeue requeue = decide_requeue(*job, exit_code, stopped ? std::vector<std::string>{} : lost_nodes(*job));
+  const Requeue requeue =
+      decide_requeue(*job, exit_code, stopped ? std::vector<std::string>{} : lost_nodes(*job));
   log::info("job {} {}: {}", id, requeue.wanted ? "goes back to the queue" : "ends", requeue.why);
   if (!requeue.wanted) return;
   const CapturedRun answer = run_captured({"scontrol", "requeue", id}, kControlLimit);

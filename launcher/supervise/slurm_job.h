@@ -1,4 +1,5 @@
-// The launcher as the batch process of a SLURM job: when it is over, does the job go back to the queue?
+// The launcher as the batch process of a SLURM job: when it is over, does the job go back to the
+// queue?
 #pragma once
 
 #include <functional>
@@ -20,8 +21,9 @@ struct SlurmJob {
 // From one line of `scontrol show job --oneliner ID`. Nothing when it is not about a job.
 std::optional<SlurmJob> parse_job(const std::string& oneliner);
 
-// Left alone, srun may fill one node and leave one rank for the next: the same number on each, when that is possible
-// and launch.ranks_per_node does not say otherwise. REQUIRES: the starter is srun. Reads SLURM_JOB_NUM_NODES.
+// Left alone, srun may fill one node and leave one rank for the next: the same number on each, when
+// that is possible and launch.ranks_per_node does not say otherwise. REQUIRES: the starter is srun.
+// Reads SLURM_JOB_NUM_NODES.
 void spread_over_nodes(LaunchSpec& spec);
 
 struct Requeue {
@@ -29,18 +31,21 @@ struct Requeue {
   std::string why;
 };
 
-// Pure. A checkpoint that was asked for (75) is continued later, and a failure on a node that no longer answers is
-// tried on others. A job that is being cancelled is left alone: requeueing would bring it back to life.
-Requeue decide_requeue(const SlurmJob& job, int exit_code, const std::vector<std::string>& lost_nodes);
+// Pure. A checkpoint that was asked for (75) is continued later, and a failure on a node that no
+// longer answers is tried on others. A job that is being cancelled is left alone: requeueing would
+// bring it back to life.
+Requeue decide_requeue(const SlurmJob& job, int exit_code,
+                       const std::vector<std::string>& lost_nodes);
 
 // Nodes of the job that do not start a process within 20 s.
 std::vector<std::string> lost_nodes(const SlurmJob& job);
 
-// To be called last by the batch process of a job: SLURM ends this process while it requeues the job. Does nothing
-// outside a batch job.
+// To be called last by the batch process of a job: SLURM ends this process while it requeues the
+// job. Does nothing outside a batch job.
 void requeue_if_wanted(int exit_code);
 
-// Of a chain of jobs (`submit --chain`): cancels those that wait, unless the run is to be continued (75).
+// Of a chain of jobs (`submit --chain`): cancels those that wait, unless the run is to be continued
+// (75).
 void end_chain_if_over(int exit_code);
 
 }  // namespace muster::launcher

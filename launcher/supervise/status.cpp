@@ -35,7 +35,8 @@ json launch_record(const fs::path& run_dir) {
   return record.is_object() ? record : json();
 }
 
-// The newest optimizer steps, oldest first. A line that is being written, or the cut one at the start, does not parse.
+// The newest optimizer steps, oldest first. A line that is being written, or the cut one at the
+// start, does not parse.
 std::vector<json> newest_steps(const fs::path& run_dir) {
   std::ifstream in(run_dir / "metrics.jsonl", std::ios::ate);
   if (!in) return {};
@@ -43,7 +44,8 @@ std::vector<json> newest_steps(const fs::path& run_dir) {
   std::vector<json> rows;
   for (std::string line; std::getline(in, line);) {
     json row = parse_or_null(line);
-    if (row.is_object() && row.contains("step") && row.contains("loss")) rows.push_back(std::move(row));
+    if (row.is_object() && row.contains("step") && row.contains("loss"))
+      rows.push_back(std::move(row));
   }
   if (rows.size() > kStepsForEta) rows.erase(rows.begin(), rows.end() - kStepsForEta);
   return rows;
@@ -67,7 +69,8 @@ void add_progress(RunStatus& status) {
   double seconds = 0;
   for (const json& row : rows) seconds += row.value("seconds", 0.0);
   if (status.max_steps > status.step && seconds > 0)
-    status.eta_s = seconds / static_cast<double>(rows.size()) * static_cast<double>(status.max_steps - status.step);
+    status.eta_s = seconds / static_cast<double>(rows.size()) *
+                   static_cast<double>(status.max_steps - status.step);
 }
 
 std::string end_of(const RankStatus& s) {
@@ -86,7 +89,8 @@ void add_ranks(RunStatus& status) {
       now.step = beat.last.step, now.collective = beat.last.collective;
       now.silent_s = std::max(0.0, unix_now() - static_cast<double>(beat.last.time_ns) * 1e-9);
     }
-    if (const auto rank = read_rank_status(status.run_dir, beat.rank)) now.host = rank->host, now.end = end_of(*rank);
+    if (const auto rank = read_rank_status(status.run_dir, beat.rank))
+      now.host = rank->host, now.end = end_of(*rank);
     status.ranks_now.push_back(std::move(now));
   }
 }
@@ -102,7 +106,8 @@ void add_attempts(RunStatus& status, const json& record) {
   status.ranks = record.value("ranks", 0);
   status.attempt = record.value("attempt", 0);
   status.restarts = status.attempt;
-  for (const json& change : record.value("changes", json::array())) status.changes.push_back(change.value("what", ""));
+  for (const json& change : record.value("changes", json::array()))
+    status.changes.push_back(change.value("what", ""));
   if (!attempts.empty()) status.what = attempts.back().value("what", "");
   if (attempts.size() > static_cast<std::size_t>(status.attempt)) {
     status.state = attempts.back().value("ending", "");
@@ -139,7 +144,8 @@ RunStatus read_status(const fs::path& run_dir) {
   }
   if (!record.is_object() && status.ranks == 0 && !fs::exists(run_dir / "metrics.jsonl") &&
       !fs::exists(run_dir / "logs"))
-    throw UsageError(fmt::format("{} is no run folder: no launch.json, no metrics.jsonl, no logs", run_dir.string()));
+    throw UsageError(fmt::format("{} is no run folder: no launch.json, no metrics.jsonl, no logs",
+                                 run_dir.string()));
   add_progress(status);
   add_ranks(status);
   return status;
@@ -148,15 +154,17 @@ RunStatus read_status(const fs::path& run_dir) {
 std::string status_as_text(const RunStatus& s) {
   std::string text = fmt::format("run      {}\n", s.run_dir.string());
   if (s.job) {
-    text += fmt::format("job      {} {}{}, requeued {} times\n", s.job->id, s.job->state,
-                        s.job->reason.empty() || s.job->reason == "None" ? "" : " (" + s.job->reason + ")",
-                        s.job->restarts);
+    text += fmt::format(
+        "job      {} {}{}, requeued {} times\n", s.job->id, s.job->state,
+        s.job->reason.empty() || s.job->reason == "None" ? "" : " (" + s.job->reason + ")",
+        s.job->restarts);
   }
   text += fmt::format("state    {}{}, {} restarts\n", s.state,
                       s.exit_code ? fmt::format(" (code {})", *s.exit_code) : "", s.restarts);
   if (!s.what.empty()) text += fmt::format("last     {}\n", s.what);
   for (const std::string& change : s.changes) text += fmt::format("changed  {}\n", change);
-  text += fmt::format("step     {}{}", s.step, s.max_steps > 0 ? fmt::format(" of {}", s.max_steps) : "");
+  text += fmt::format("step     {}{}", s.step,
+                      s.max_steps > 0 ? fmt::format(" of {}", s.max_steps) : "");
   if (s.loss) text += fmt::format(", loss {:.4g}", *s.loss);
   if (s.eta_s && !s.exit_code) text += fmt::format(", {} to go", human_seconds(*s.eta_s));
   text += "\n";

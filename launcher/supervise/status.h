@@ -25,7 +25,8 @@ struct JobStatus {
 
 struct RunStatus {
   std::filesystem::path run_dir;
-  std::string state;  // "not started", "running", "lost" (the launcher is gone), or how the last attempt ended
+  std::string state;  // "not started", "running", "lost" (the launcher is gone), or how the last
+                      // attempt ended
   int ranks = 0, attempt = 0, restarts = 0;
   std::int64_t step = 0, max_steps = 0;  // 0: not known
   std::optional<double> loss, eta_s;
@@ -42,8 +43,8 @@ RunStatus read_status(const std::filesystem::path& run_dir);
 std::string status_as_text(const RunStatus& status);
 std::string status_as_json(const RunStatus& status);
 
-// From `scontrol show job`. The run folder is two above the job's log, as slurm/train.sbatch says. Throws UsageError
-// when the text is of no job.
+// From `scontrol show job`. The run folder is two above the job's log, as slurm/train.sbatch says.
+// Throws UsageError when the text is of no job.
 JobStatus parse_job_status(std::string_view text);
 bool is_job_id(std::string_view text);  // digits, "_" and digits for a member of an array
 

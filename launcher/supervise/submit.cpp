@@ -14,26 +14,35 @@ namespace muster::launcher {
 namespace {
 
 void refuse_line_breaks(const SubmitSpec& spec) {
-  std::vector<std::string> words = {
-      spec.config.string(), spec.run_dir.string(), spec.work_dir.string(), spec.muster.string(), spec.time,
-      spec.partition,       spec.account,          spec.job_name,          spec.container};
+  std::vector<std::string> words = {spec.config.string(),
+                                    spec.run_dir.string(),
+                                    spec.work_dir.string(),
+                                    spec.muster.string(),
+                                    spec.time,
+                                    spec.partition,
+                                    spec.account,
+                                    spec.job_name,
+                                    spec.container};
   words.insert(words.end(), spec.modules.begin(), spec.modules.end());
   words.insert(words.end(), spec.overrides.begin(), spec.overrides.end());
   for (const std::string& word : words)
-    if (word.find_first_of("\r\n") != std::string::npos) throw UsageError("submit: line break in \"" + word + "\"");
+    if (word.find_first_of("\r\n") != std::string::npos)
+      throw UsageError("submit: line break in \"" + word + "\"");
 }
 
 // #SBATCH lines are not read by a shell: SLURM splits them at blanks and knows quotes.
 std::string directive(const std::string& option, const std::string& value) {
   if (value.empty()) return "";
   const bool plain = value.find_first_of(" \t\"'#") == std::string::npos;
-  return plain ? fmt::format("#SBATCH --{}={}\n", option, value) : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
+  return plain ? fmt::format("#SBATCH --{}={}\n", option, value)
+               : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
 }
 
 std::string resources(const SubmitSpec& spec) {
-  std::string lines =
-      directive("time", spec.time) + directive("partition", spec.partition) + directive("account", spec.account);
-  if (spec.gpus_per_node > 0) lines += directive("gpus-per-node", std::to_string(spec.gpus_per_node));
+  std::string lines = directive("time", spec.time) + directive("partition", spec.partition) +
+                      directive("account", spec.account);
+  if (spec.gpus_per_node > 0)
+    lines += directive("gpus-per-node", std::to_string(spec.gpus_per_node));
   if (spec.cpus_per_gpu > 0)
     lines += directive("cpus-per-gpu", std::to_string(spec.cpus_per_gpu));
   else
@@ -41,16 +50,19 @@ std::string resources(const SubmitSpec& spec) {
   return lines;
 }
 
-// A chain is a job array that runs one element at a time; the launcher cancels the rest when the run is over.
+// A chain is a job array that runs one element at a time; the launcher cancels the rest when the
+// run is over.
 std::string again(const SubmitSpec& spec) {
-  return spec.chain == 0 ? "#SBATCH --requeue\n"
-                         : fmt::format("#SBATCH --no-requeue\n#SBATCH --array=1-{}%1\n", spec.chain);
+  return spec.chain == 0
+             ? "#SBATCH --requeue\n"
+             : fmt::format("#SBATCH --no-requeue\n#SBATCH --array=1-{}%1\n", spec.chain);
 }
 
 std::string environment(const SubmitSpec& spec) {
   std::string lines;
   if (spec.chain > 0) lines += "export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n";
-  for (const std::string& module : spec.modules) lines += "module load " + shell_quote(module) + "\n";
+  for (const std::string& module : spec.modules)
+    lines += "module load " + shell_quote(module) + "\n";
   return lines;
 }
 
@@ -66,13 +78,16 @@ int ranks_per_node(const SubmitSpec& spec) {
 }
 
 void check_time(const SubmitSpec& spec) {
-  if (spec.grace_s < 1) throw UsageError(fmt::format("submit: --grace {}: at least 1 second", spec.grace_s));
+  if (spec.grace_s < 1)
+    throw UsageError(fmt::format("submit: --grace {}: at least 1 second", spec.grace_s));
   if (spec.time.empty()) return;
   const std::optional<long> seconds = seconds_of_time(spec.time);
-  if (!seconds) throw UsageError(fmt::format("submit: --time {}: wanted HH:MM:SS or D-HH:MM:SS", spec.time));
+  if (!seconds)
+    throw UsageError(fmt::format("submit: --time {}: wanted HH:MM:SS or D-HH:MM:SS", spec.time));
   if (*seconds <= spec.grace_s)
-    throw UsageError(fmt::format("submit: --time {} is over before the checkpoint is asked for, {} s earlier (--grace)",
-                                 spec.time, spec.grace_s));
+    throw UsageError(fmt::format(
+        "submit: --time {} is over before the checkpoint is asked for, {} s earlier (--grace)",
+        spec.time, spec.grace_s));
 }
 
 }  // namespace
@@ -82,7 +97,9 @@ std::optional<long> seconds_of_time(const std::string& time) {
       R"((?:(\d+)-(\d{1,2})(?::([0-5]?\d))?(?::([0-5]?\d))?)|(?:(?:(\d+):)?(\d+):([0-5]\d))|(\d+))");
   std::smatch part;
   if (!std::regex_match(time, part, kForms)) return std::nullopt;
-  const auto number = [&](int group) { return part[group].matched ? std::stol(part[group].str()) : 0L; };
+  const auto number = [&](int group) {
+    return part[group].matched ? std::stol(part[group].str()) : 0L;
+  };
   if (part[8].matched) return 60 * number(8);
   if (part[1].matched) return 86400 * number(1) + 3600 * number(2) + 60 * number(3) + number(4);
   if (part[5].matched && number(6) > 59) return std::nullopt;
@@ -91,7 +108,8 @@ std::optional<long> seconds_of_time(const std::string& time) {
 
 std::string shell_quote(std::string_view word) {
   const auto safe = [](unsigned char c) {
-    return std::isalnum(c) != 0 || std::string_view("_-./=:,+@%").find(static_cast<char>(c)) != std::string_view::npos;
+    return std::isalnum(c) != 0 ||
+           std::string_view("_-./=:,+@%").find(static_cast<char>(c)) != std::string_view::npos;
   };
   if (!word.empty() && std::ranges::all_of(word, safe)) return std::string(word);
   std::string quoted = "'";
@@ -103,12 +121,13 @@ void check_submit(const SubmitSpec& spec) {
   refuse_line_breaks(spec);
   if (spec.nodes < 1) throw UsageError(fmt::format("submit: --nodes {}: at least 1", spec.nodes));
   if (spec.gpus_per_node < 0 || spec.ranks_per_node < 0 || ranks_per_node(spec) < 1)
-    throw UsageError(
-        fmt::format("submit: --gpus-per-node {} --ranks-per-node {}: wanted GPUs, one rank each, or no GPUs "
-                    "and --ranks-per-node of at least 1",
-                    spec.gpus_per_node, spec.ranks_per_node));
+    throw UsageError(fmt::format(
+        "submit: --gpus-per-node {} --ranks-per-node {}: wanted GPUs, one rank each, or no GPUs "
+        "and --ranks-per-node of at least 1",
+        spec.gpus_per_node, spec.ranks_per_node));
   if (spec.min_nodes < 0 || spec.min_nodes > spec.nodes)
-    throw UsageError(fmt::format("submit: --min-nodes {} is not within 1..{}", spec.min_nodes, spec.nodes));
+    throw UsageError(
+        fmt::format("submit: --min-nodes {} is not within 1..{}", spec.min_nodes, spec.nodes));
   if (spec.cpus_per_gpu > 0 && spec.gpus_per_node == 0)
     throw UsageError("submit: --cpus-per-gpu without GPUs; leave it out to get whole nodes");
   if (spec.chain < 0) throw UsageError(fmt::format("submit: --chain {}: at least 1", spec.chain));
@@ -120,11 +139,13 @@ std::string fill_template(std::string_view text, const std::map<std::string, std
   std::set<std::string> used;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t open = text.find('@', at);
-    const std::size_t close =
-        open == std::string_view::npos ? open : text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", open + 1);
+    const std::size_t close = open == std::string_view::npos
+                                  ? open
+                                  : text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", open + 1);
     filled += text.substr(at, std::min(open, text.size()) - at);
     if (open == std::string_view::npos) break;
-    const bool placeholder = close != std::string_view::npos && text[close] == '@' && close > open + 1;
+    const bool placeholder =
+        close != std::string_view::npos && text[close] == '@' && close > open + 1;
     if (!placeholder) {  // an ordinary @
       filled += '@';
       at = open + 1;
@@ -132,7 +153,8 @@ std::string fill_template(std::string_view text, const std::map<std::string, std
     }
     const std::string name(text.substr(open + 1, close - open - 1));
     const auto value = values.find(name);
-    if (value == values.end()) throw UsageError(fmt::format("sbatch template: nothing to put in place of @{}@", name));
+    if (value == values.end())
+      throw UsageError(fmt::format("sbatch template: nothing to put in place of @{}@", name));
     filled += value->second;
     used.insert(name);
     at = close + 1;
@@ -147,19 +169,20 @@ std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& sp
   const std::string nodes = spec.min_nodes == 0 || spec.min_nodes == spec.nodes
                                 ? std::to_string(spec.nodes)
                                 : fmt::format("{}-{}", spec.min_nodes, spec.nodes);
-  return fill_template(sbatch_template, {{"JOB_NAME", spec.job_name},
-                                         {"NODES", nodes},
-                                         {"RESOURCES", resources(spec)},
-                                         {"AGAIN", again(spec)},
-                                         {"LOG_NAME", spec.chain == 0 ? "slurm-%j.out" : "slurm-%A_%a.out"},
-                                         {"WORK_DIR", spec.work_dir.string()},
-                                         {"LOG_DIR", (spec.run_dir / "logs").string()},
-                                         {"ENVIRONMENT", environment(spec)},
-                                         {"MUSTER", shell_quote(spec.muster.string())},
-                                         {"CONFIG", shell_quote(spec.config.string())},
-                                         {"RANKS_PER_NODE", std::to_string(ranks_per_node(spec))},
-                                         {"GRACE", std::to_string(spec.grace_s)},
-                                         {"LAUNCH_OPTIONS", launch_options(spec)}});
+  return fill_template(sbatch_template,
+                       {{"JOB_NAME", spec.job_name},
+                        {"NODES", nodes},
+                        {"RESOURCES", resources(spec)},
+                        {"AGAIN", again(spec)},
+                        {"LOG_NAME", spec.chain == 0 ? "slurm-%j.out" : "slurm-%A_%a.out"},
+                        {"WORK_DIR", spec.work_dir.string()},
+                        {"LOG_DIR", (spec.run_dir / "logs").string()},
+                        {"ENVIRONMENT", environment(spec)},
+                        {"MUSTER", shell_quote(spec.muster.string())},
+                        {"CONFIG", shell_quote(spec.config.string())},
+                        {"RANKS_PER_NODE", std::to_string(ranks_per_node(spec))},
+                        {"GRACE", std::to_string(spec.grace_s)},
+                        {"LAUNCH_OPTIONS", launch_options(spec)}});
 }
 
 }  // namespace muster::launcher

@@ -1,5 +1,5 @@
-// The sbatch script of a run: slurm/train.sbatch with its @PLACEHOLDERS@ filled in. Pure; the command writes and
-// submits it.
+// The sbatch script of a run: slurm/train.sbatch with its @PLACEHOLDERS@ filled in. Pure; the
+// command writes and submits it.
 #pragma once
 
 #include <filesystem>
@@ -13,26 +13,32 @@ namespace muster::launcher {
 
 struct SubmitSpec {
   std::filesystem::path config, run_dir, work_dir, muster;  // absolute
-  int nodes = 0, min_nodes = 0;  // min_nodes 0: exactly `nodes`; fewer lets a requeued job start while a node is down
-  int gpus_per_node = 0;         // 0: a CPU run, no GPUs are asked for
-  int ranks_per_node = 0;        // 0: one per GPU
-  int cpus_per_gpu = 0;          // 0: whole nodes
-  int chain = 0;    // 0: one job that is requeued; N: N jobs one after the other, where requeueing is forbidden
+  int nodes = 0,
+      min_nodes =
+          0;  // min_nodes 0: exactly `nodes`; fewer lets a requeued job start while a node is down
+  int gpus_per_node = 0;   // 0: a CPU run, no GPUs are asked for
+  int ranks_per_node = 0;  // 0: one per GPU
+  int cpus_per_gpu = 0;    // 0: whole nodes
+  int chain = 0;  // 0: one job that is requeued; N: N jobs one after the other, where requeueing is
+                  // forbidden
   int grace_s = 0;  // the checkpoint is asked for this long before the time limit
-  std::string time, partition, account, job_name, container;  // "": left to the site; job_name must be set
+  std::string time, partition, account, job_name,
+      container;  // "": left to the site; job_name must be set
   std::vector<std::string> modules, overrides;
 };
 
-// Throws UsageError for impossible counts, a time SLURM would refuse or that ends before grace_s, and any line break.
+// Throws UsageError for impossible counts, a time SLURM would refuse or that ends before grace_s,
+// and any line break.
 void check_submit(const SubmitSpec& spec);
 
-// Replaces every @NAME@ by its value. A placeholder without a value, and a value without a placeholder, are
-// UsageErrors.
+// Replaces every @NAME@ by its value. A placeholder without a value, and a value without a
+// placeholder, are UsageErrors.
 std::string fill_template(std::string_view text, const std::map<std::string, std::string>& values);
 
 std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& spec);
 
-// "90", "HH:MM:SS", "MM:SS", "D-HH[:MM[:SS]]", as sbatch reads --time; nothing when it is none of them.
+// "90", "HH:MM:SS", "MM:SS", "D-HH[:MM[:SS]]", as sbatch reads --time; nothing when it is none of
+// them.
 std::optional<long> seconds_of_time(const std::string& time);
 
 std::string shell_quote(std::string_view word);  // only when it needs to be

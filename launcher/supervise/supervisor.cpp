@@ -13,9 +13,9 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/restart_policy.h"
-#include "launcher/rank/run_folder.h"
 #include "launcher/supervise/survivors.h"
 
 namespace muster::launcher {
@@ -44,7 +44,8 @@ json to_json(const AttemptResult& a) {
              {"noticed_unix", a.noticed_unix},
              {"orphans", a.orphans}};
   if (a.hang) value["hang"] = {{"silent_s", a.hang->silent_s}, {"limit_s", a.hang->limit_s}};
-  for (const CascadeRank& rank : a.cascade) value["cascade"].push_back({{"rank", rank.rank}, {"why", rank.why}});
+  for (const CascadeRank& rank : a.cascade)
+    value["cascade"].push_back({{"rank", rank.rank}, {"why", rank.why}});
   if (a.failure) {
     value["first"] = {{"rank", a.failure->rank.status.rank},
                       {"host", a.failure->rank.status.host},
@@ -63,7 +64,9 @@ json to_json(const AttemptResult& a) {
 class Supervisor {
  public:
   explicit Supervisor(const LaunchSpec& spec)
-      : spec_(spec), hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}, policy_(spec.max_restarts) {
+      : spec_(spec),
+        hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
+        policy_(spec.max_restarts) {
     ::signal(SIGPIPE, SIG_IGN);  // the terminal may close; the ranks go on
   }
 
@@ -76,8 +79,8 @@ class Supervisor {
   }
 
  private:
-  // An earlier launch of the same config may have stepped down its ladder: continuing from its checkpoint at the top
-  // would only run out of memory again.
+  // An earlier launch of the same config may have stepped down its ladder: continuing from its
+  // checkpoint at the top would only run out of memory again.
   void find_rung() {
     if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
     const json record = json::parse(read_text(spec_.run_dir / "launch.json"), nullptr, false);
@@ -85,8 +88,9 @@ class Supervisor {
     for (std::size_t i = 0; i < spec_.ladder.size(); ++i) {
       if (record["ladder_overrides"] != json(spec_.ladder[i].overrides)) continue;
       spec_.ladder_rung = static_cast<int>(i) + 1;
-      log::warn("memory ladder: continuing on rung {} of {}, as the earlier launch left it: {} (T-005)",
-                spec_.ladder_rung, spec_.ladder.size(), spec_.ladder[i].what);
+      log::warn(
+          "memory ladder: continuing on rung {} of {}, as the earlier launch left it: {} (T-005)",
+          spec_.ladder_rung, spec_.ladder.size(), spec_.ladder[i].what);
     }
   }
 
@@ -94,20 +98,24 @@ class Supervisor {
   bool start_again(int attempt) {
     const std::int64_t before = newest_checkpoint(spec_.run_dir);
     save_record(attempt);
-    log::info("attempt {}: {} ranks{}", attempt, spec_.ranks, before >= 0 ? fmt::format(", from step {}", before) : "");
+    log::info("attempt {}: {} ranks{}", attempt, spec_.ranks,
+              before >= 0 ? fmt::format(", from step {}", before) : "");
     result_.attempts.push_back(run_attempt(spec_, attempt, hub_, request_));
     AttemptResult& ended = result_.attempts.back();
     const std::int64_t after = newest_checkpoint(spec_.run_dir);
     const bool progressed = after > before;
     stalled_ = progressed ? 0 : stalled_ + 1;
-    log::info("attempt {} {} after {}: {}; newest checkpoint: {}", attempt, ending_name(ended.ending),
-              human_seconds(ended.seconds), ended.what, after >= 0 ? fmt::format("step {}", after) : "none");
+    log::info("attempt {} {} after {}: {}; newest checkpoint: {}", attempt,
+              ending_name(ended.ending), human_seconds(ended.seconds), ended.what,
+              after >= 0 ? fmt::format("step {}", after) : "none");
     judge_rung(ended, progressed);
     const std::string remedy = request_.stop || spec_.max_restarts == 0 ? "" : find_remedy(ended);
-    const Decision next = policy_.decide({ended.exit_code, progressed, request_.stop, !remedy.empty()});
+    const Decision next =
+        policy_.decide({ended.exit_code, progressed, request_.stop, !remedy.empty()});
     result_.exit_code = next.exit_code;
     if (next.restart) log::warn("{}{}{}", next.why, remedy.empty() ? "" : ": ", remedy);
-    if (!next.restart && next.exit_code != 0) log::info("no restart: {}; exit code {}", next.why, next.exit_code);
+    if (!next.restart && next.exit_code != 0)
+      log::info("no restart: {}; exit code {}", next.why, next.exit_code);
     if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
     save_record(attempt);
     if (!next.restart || !pause(ended.exit_code)) return false;
@@ -115,17 +123,20 @@ class Supervisor {
     return true;
   }
 
-  // A rung on which a sample no longer fits is refused by the ranks at once as a config or data error; the error is
-  // ours.
+  // A rung on which a sample no longer fits is refused by the ranks at once as a config or data
+  // error; the error is ours.
   void judge_rung(AttemptResult& ended, bool progressed) const {
     const auto code = static_cast<ExitCode>(ended.exit_code);
-    if (spec_.ladder_rung == 0 || progressed || (code != ExitCode::kUsage && code != ExitCode::kData)) return;
+    if (spec_.ladder_rung == 0 || progressed ||
+        (code != ExitCode::kUsage && code != ExitCode::kData))
+      return;
     ended.what = "out of memory, and one rung lower the data does not fit: " + ended.what;
     ended.exit_code = static_cast<int>(ExitCode::kOutOfMemory);
     log::error("{} (R-001)", ended.what);
   }
 
-  // Changes the spec so that the next attempt is not the same again; says how, "" when there is nothing to change.
+  // Changes the spec so that the next attempt is not the same again; says how, "" when there is
+  // nothing to change.
   std::string find_remedy(const AttemptResult& ended) {
     switch (static_cast<ExitCode>(ended.exit_code)) {
       case ExitCode::kOutOfMemory: return step_down();
@@ -140,16 +151,19 @@ class Supervisor {
   std::string step_down() {
     if (static_cast<std::size_t>(spec_.ladder_rung) >= spec_.ladder.size()) return "";
     const Rung& rung = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung++)];
-    return fmt::format("memory ladder, rung {} of {}: {} (T-005). Bits differ from an undisturbed run's from here on",
-                       spec_.ladder_rung, spec_.ladder.size(), rung.what);
+    return fmt::format(
+        "memory ladder, rung {} of {}: {} (T-005). Bits differ from an undisturbed run's from here "
+        "on",
+        spec_.ladder_rung, spec_.ladder.size(), rung.what);
   }
 
-  // After a failure that may be a machine's: the hosts that no longer answer, and one on which a rank failed twice
-  // running.
+  // After a failure that may be a machine's: the hosts that no longer answer, and one on which a
+  // rank failed twice running.
   std::string leave_hosts_out(const AttemptResult& ended) {
     const std::vector<Host> used = hosts_in_use(spec_, ended);
     const std::string failed_on = ended.failure ? ended.failure->rank.status.host : "";
-    const bool named = std::ranges::find(used, failed_on, &Host::name) != used.end();  // as it calls itself
+    const bool named =
+        std::ranges::find(used, failed_on, &Host::name) != used.end();  // as it calls itself
     const bool twice = named && failed_on == last_failed_host_ && stalled_ >= 2;
     last_failed_host_ = failed_on;
     if (spec_.min_ranks == 0 || used.size() < 2) return "";
@@ -159,8 +173,9 @@ class Supervisor {
     if (lost.empty()) return "";
     const auto left = shrink(spec_, used, lost);
     if (!left) {
-      log::warn("{} lost ({}), but what is left cannot run {} ranks or more that divide G = {} (R-007)",
-                join(lost, ", "), why, spec_.min_ranks, spec_.micro_batches_per_step);
+      log::warn(
+          "{} lost ({}), but what is left cannot run {} ranks or more that divide G = {} (R-007)",
+          join(lost, ", "), why, spec_.min_ranks, spec_.micro_batches_per_step);
       return "";
     }
     spec_ = *left;
@@ -168,13 +183,15 @@ class Supervisor {
     return fmt::format("without {} ({}), on {} ranks (R-007)", join(lost, ", "), why, spec_.ranks);
   }
 
-  // A failure that repeats at once gets a little more time each round. False when a stop was asked for meanwhile.
+  // A failure that repeats at once gets a little more time each round. False when a stop was asked
+  // for meanwhile.
   bool pause(int exit_code) {
     using Clock = std::chrono::steady_clock;
     const auto until = Clock::now() + std::chrono::duration<double>(spec_.backoff_s * stalled_);
     for (;;) {
       take_signals(hub_, request_);
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
       if (request_.stop || left <= 0) break;
       pollfd fd{hub_.fd(), POLLIN, 0};
       ::poll(&fd, 1, static_cast<int>(left));
@@ -186,9 +203,11 @@ class Supervisor {
   void save_record(int attempt) const {
     const Command command = build_command(spec_, attempt);
     json attempts = json::array(), changes = json::array(), overrides = json::array();
-    if (spec_.ladder_rung > 0) overrides = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung - 1)].overrides;
+    if (spec_.ladder_rung > 0)
+      overrides = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung - 1)].overrides;
     for (const AttemptResult& a : result_.attempts) attempts.push_back(to_json(a));
-    for (const Change& c : result_.changes) changes.push_back({{"attempt", c.attempt}, {"what", c.what}});
+    for (const Change& c : result_.changes)
+      changes.push_back({{"attempt", c.attempt}, {"what", c.what}});
     const json record{{"command", command.argv},
                       {"environment", command.environment},
                       {"starter", spec_.starter_version},
@@ -202,7 +221,8 @@ class Supervisor {
                       {"exit_code", result_.exit_code},
                       {"host", own_host()},
                       {"pid", ::getpid()}};
-    write_text(spec_.run_dir / "launch.json", record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    write_text(spec_.run_dir / "launch.json",
+               record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   }
 
   LaunchSpec spec_;  // changes as the ladder is stepped down and hosts are left out

@@ -1,5 +1,5 @@
-// Starts the world, watches it, starts it again from the last checkpoint while that makes sense, and answers for all of
-// it with one exit code: that of the rank that failed first.
+// Starts the world, watches it, starts it again from the last checkpoint while that makes sense,
+// and answers for all of it with one exit code: that of the rank that failed first.
 #pragma once
 
 #include <string>
@@ -21,8 +21,9 @@ struct LaunchResult {
   std::vector<Change> changes;
 };
 
-// REQUIRES: the run folder exists; the calling thread is the only one that takes INT, TERM, HUP, USR1, USR2 and CHLD.
-// Writes run_dir/launch.json (docs/launching.md) before and after every attempt.
+// REQUIRES: the run folder exists; the calling thread is the only one that takes INT, TERM, HUP,
+// USR1, USR2 and CHLD. Writes run_dir/launch.json (docs/launching.md) before and after every
+// attempt.
 LaunchResult supervise(const LaunchSpec& spec);
 
 }  // namespace muster::launcher

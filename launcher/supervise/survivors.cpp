@@ -4,8 +4,8 @@
 #include <chrono>
 #include <future>
 
-#include "launcher/supervise/command_builder.h"
 #include "base/process/process_tree.h"
+#include "launcher/supervise/command_builder.h"
 
 namespace muster::launcher {
 namespace {
@@ -40,9 +40,10 @@ std::vector<Host> hosts_in_use(const LaunchSpec& spec, const AttemptResult& ende
 std::vector<std::string> silent_hosts(const LaunchSpec& spec, std::span<const Host> hosts) {
   std::vector<std::future<bool>> answers;
   for (const Host& host : hosts) {
-    answers.push_back(std::async(std::launch::async, [command = probe_command(probe_of(spec, host), {"true"})] {
-      return run_captured(command.argv, kAnswerWithin, command.environment).exit_code == 0;
-    }));
+    answers.push_back(
+        std::async(std::launch::async, [command = probe_command(probe_of(spec, host), {"true"})] {
+          return run_captured(command.argv, kAnswerWithin, command.environment).exit_code == 0;
+        }));
   }
   std::vector<std::string> silent;
   for (std::size_t i = 0; i < hosts.size(); ++i) {
@@ -62,7 +63,8 @@ std::optional<LaunchSpec> shrink(const LaunchSpec& spec, std::span<const Host> h
   const int slots = std::min(total_slots(smaller.hosts), spec.ranks);
   smaller.ranks = fewer_ranks(slots, spec.micro_batches_per_step, spec.min_ranks);
   if (smaller.ranks == 0) return std::nullopt;
-  if (spec.starter == Starter::kSrun) smaller.avoid.insert(smaller.avoid.end(), lost.begin(), lost.end());
+  if (spec.starter == Starter::kSrun)
+    smaller.avoid.insert(smaller.avoid.end(), lost.begin(), lost.end());
   return smaller;
 }
 

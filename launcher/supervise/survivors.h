@@ -11,15 +11,16 @@
 
 namespace muster::launcher {
 
-// With the slots a restart may fill: launch.hosts, else what the ranks of the attempt said about where they were.
+// With the slots a restart may fill: launch.hosts, else what the ranks of the attempt said about
+// where they were.
 std::vector<Host> hosts_in_use(const LaunchSpec& spec, const AttemptResult& ended);
 
-// Starts `true` on each host through mpirun or srun, all at once, and waits at most 20 s: the names of those where that
-// failed. When it failed everywhere the fault is not a host's: none.
+// Starts `true` on each host through mpirun or srun, all at once, and waits at most 20 s: the names
+// of those where that failed. When it failed everywhere the fault is not a host's: none.
 std::vector<std::string> silent_hosts(const LaunchSpec& spec, std::span<const Host> hosts);
 
-// The spec without `lost`, on fewer ranks when they do not fit otherwise. Nothing when fewer than min_ranks would be
-// left or no count divides G. Pure.
+// The spec without `lost`, on fewer ranks when they do not fit otherwise. Nothing when fewer than
+// min_ranks would be left or no count divides G. Pure.
 std::optional<LaunchSpec> shrink(const LaunchSpec& spec, std::span<const Host> hosts,
                                  std::span<const std::string> lost);
 

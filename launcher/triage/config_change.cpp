@@ -49,8 +49,10 @@ std::string reckon(const std::string& old_value, const std::string& wanted) {
   if (!relative || end == old_value.c_str() || *end != '\0') return relative ? "" : wanted;
   const double factor = std::atof(wanted.c_str() + 1);
   const bool whole = old_value.find_first_of(".eE") == std::string::npos;
-  if (!whole) return fmt::format("{}", wanted[0] == '/' ? old_number / factor : old_number * factor);
-  const double value = wanted[0] == '/' ? std::max(1.0, std::floor(old_number / factor)) : old_number * factor;
+  if (!whole)
+    return fmt::format("{}", wanted[0] == '/' ? old_number / factor : old_number * factor);
+  const double value =
+      wanted[0] == '/' ? std::max(1.0, std::floor(old_number / factor)) : old_number * factor;
   return fmt::format("{:.0f}", value);
 }
 
@@ -61,7 +63,8 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
   if (!fs::is_directory(run_dir)) return changes;
   const StartedWith run = started_with(run_dir);
   static const std::regex kSpan("`([a-z_0-9]+(?:\\.[a-z_0-9]+)+)(?:: ([^`]+))?`");
-  for (auto span = std::sregex_iterator(fix.begin(), fix.end(), kSpan); span != std::sregex_iterator(); ++span) {
+  for (auto span = std::sregex_iterator(fix.begin(), fix.end(), kSpan);
+       span != std::sregex_iterator(); ++span) {
     ConfigChange change{(*span)[1].str(), "", "", "", 0, run.config.string()};
     if (const auto by_hand = set_by_hand(run, change.key)) {
       change.old_value = *by_hand;
@@ -77,12 +80,15 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
 }
 
 std::string to_text(const ConfigChange& change) {
-  const std::string values = change.new_value.empty()
-                                 ? fmt::format("{}: {} (now)", change.key, change.old_value)
-                                 : fmt::format("{}: {} -> {}", change.key, change.old_value, change.new_value);
+  const std::string values =
+      change.new_value.empty()
+          ? fmt::format("{}: {} (now)", change.key, change.old_value)
+          : fmt::format("{}: {} -> {}", change.key, change.old_value, change.new_value);
   if (change.file.empty()) return fmt::format("--set {}", values);
-  if (change.file == change.config) return fmt::format("{}:{}: {}", change.file, change.line, values);
-  return fmt::format("{}: {}   (add it; inherited from {}:{})", change.config, values, change.file, change.line);
+  if (change.file == change.config)
+    return fmt::format("{}:{}: {}", change.file, change.line, values);
+  return fmt::format("{}: {}   (add it; inherited from {}:{})", change.config, values, change.file,
+                     change.line);
 }
 
 }  // namespace muster::launcher

@@ -8,13 +8,14 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/text.h"
 #include "base/source_files.h"
+#include "base/text.h"
 
 namespace muster::launcher {
 namespace {
 
-constexpr std::string_view kHeader = "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |";
+constexpr std::string_view kHeader =
+    "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |";
 constexpr std::size_t kColumns = 8;
 
 std::string trim(std::string_view text) {
@@ -34,7 +35,8 @@ std::vector<std::string> cells(std::string_view line) {
       parts.back() += line[i];
   }
   for (std::string& part : parts) part = trim(part);
-  return parts.size() < 2 ? std::vector<std::string>{} : std::vector<std::string>(parts.begin() + 1, parts.end() - 1);
+  return parts.size() < 2 ? std::vector<std::string>{}
+                          : std::vector<std::string>(parts.begin() + 1, parts.end() - 1);
 }
 
 // What stands between backticks.
@@ -46,11 +48,12 @@ std::vector<std::string> code_spans(std::string_view cell) {
 }
 
 Source parse_source(const std::string& name, const std::string& clause) {
-  for (const Source source :
-       {Source::kRank, Source::kLauncher, Source::kStatus, Source::kSlurm, Source::kKernel, Source::kBox})
+  for (const Source source : {Source::kRank, Source::kLauncher, Source::kStatus, Source::kSlurm,
+                              Source::kKernel, Source::kBox})
     if (name == source_name(source)) return source;
-  throw UsageError(fmt::format("clause `{}`: unknown source \"{}\"; one of rank, launcher, status, slurm, kernel, box",
-                               clause, name));
+  throw UsageError(fmt::format(
+      "clause `{}`: unknown source \"{}\"; one of rank, launcher, status, slurm, kernel, box",
+      clause, name));
 }
 
 Clause parse_clause(const std::string& text) {
@@ -94,20 +97,32 @@ std::vector<Clause> parse_match(const std::string& cell) {
 
 DiaryRow parse_row(const std::vector<std::string>& cell) {
   if (cell.size() != kColumns)
-    throw UsageError(fmt::format("{} cells, wanted {}; write \\| for a bar inside a cell", cell.size(), kColumns));
-  DiaryRow row{
-      cell[0], cell[1], parse_match(cell[2]), parse_role(cell[3]), cell[4], cell[5], cell[6], code_spans(cell[7]), 0};
+    throw UsageError(fmt::format("{} cells, wanted {}; write \\| for a bar inside a cell",
+                                 cell.size(), kColumns));
+  DiaryRow row{cell[0],
+               cell[1],
+               parse_match(cell[2]),
+               parse_role(cell[3]),
+               cell[4],
+               cell[5],
+               cell[6],
+               code_spans(cell[7]),
+               0};
   constexpr std::array<std::string_view, 4> kRetries = {"here", "requeue", "other-node", "never"};
   if (std::ranges::find(kRetries, row.retry) == kRetries.end())
-    throw UsageError(fmt::format("retry \"{}\" is none of here, requeue, other-node, never", row.retry));
+    throw UsageError(
+        fmt::format("retry \"{}\" is none of here, requeue, other-node, never", row.retry));
   for (const std::string& guard : row.guards)
     if (!guard.starts_with("test:") && !guard.starts_with("check:"))
       throw UsageError(fmt::format("guard `{}`: wanted test:PATH or check:PATH", guard));
-  if (row.guards.empty() && !row.id.starts_with("N-")) throw UsageError("no guard: only drafted N- rows may lack one");
+  if (row.guards.empty() && !row.id.starts_with("N-"))
+    throw UsageError("no guard: only drafted N- rows may lack one");
   return row;
 }
 
-bool is_ours(std::string_view text, std::string_view needle) { return text.find(needle) != std::string_view::npos; }
+bool is_ours(std::string_view text, std::string_view needle) {
+  return text.find(needle) != std::string_view::npos;
+}
 
 }  // namespace
 
@@ -147,8 +162,8 @@ Diary parse_diary(const fs::path& file, std::string_view markdown) {
         if (!ids.insert(row.id).second) throw UsageError("this ID is taken");
         diary.rows.push_back(std::move(row));
       } catch (const UsageError& mistake) {
-        mistakes.push_back(
-            fmt::format("{}:{}: {}: {}", file.string(), number, trim(line.substr(0, 9)), mistake.what()));
+        mistakes.push_back(fmt::format("{}:{}: {}: {}", file.string(), number,
+                                       trim(line.substr(0, 9)), mistake.what()));
       }
     }
   }
@@ -162,7 +177,8 @@ Diary load_diary(const fs::path& file) { return parse_diary(file, read_text(file
 
 fs::path find_diary(const fs::path& given) {
   if (given.empty()) return find_source_file("DEBUG_DIARY.md", "MUSTER_DIARY");
-  if (!fs::is_regular_file(given)) throw UsageError(fmt::format("--diary {}: no such file", given.string()));
+  if (!fs::is_regular_file(given))
+    throw UsageError(fmt::format("--diary {}: no such file", given.string()));
   return given;
 }
 
@@ -175,7 +191,8 @@ std::vector<std::string> missing_guards(const Diary& diary, const fs::path& sour
       const std::size_t hash = target.find('#');
       const fs::path path = source_dir / target.substr(0, hash);
       const bool exists =
-          fs::exists(path) && (hash == std::string::npos || is_ours(read_text(path), "\"" + target.substr(hash + 1)));
+          fs::exists(path) &&
+          (hash == std::string::npos || is_ours(read_text(path), "\"" + target.substr(hash + 1)));
       if (!exists) missing.push_back(fmt::format("{}: {} does not exist", row.id, guard));
     }
   }
@@ -185,8 +202,10 @@ std::vector<std::string> missing_guards(const Diary& diary, const fs::path& sour
 void append_row(const fs::path& file, const std::string& row) {
   const std::string markdown = read_text(file);
   std::size_t at = markdown.find(kHeader);
-  if (at == std::string::npos) throw UsageError(fmt::format("{}: no table to append to", file.string()));
-  while (at < markdown.size() && markdown[at] == '|') at = std::min(markdown.find('\n', at), markdown.size() - 1) + 1;
+  if (at == std::string::npos)
+    throw UsageError(fmt::format("{}: no table to append to", file.string()));
+  while (at < markdown.size() && markdown[at] == '|')
+    at = std::min(markdown.find('\n', at), markdown.size() - 1) + 1;
   write_text(file, markdown.substr(0, at) + row + "\n" + markdown.substr(at));
 }
 

@@ -1,5 +1,5 @@
-// DEBUG_DIARY.md, section 1: a Markdown table that people read and muster executes. Its first lines explain the
-// columns.
+// DEBUG_DIARY.md, section 1: a Markdown table that people read and muster executes. Its first lines
+// explain the columns.
 #pragma once
 
 #include <filesystem>
@@ -8,20 +8,20 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/triage/evidence.h"
 #include "base/pattern.h"
+#include "launcher/triage/evidence.h"
 
 namespace muster::launcher {
 
 enum class Role { kRoot, kCascade, kConfirm, kAdvice };
 std::string_view role_name(Role role);
 
-// `source: /regex/` or `source: key=value`, with a leading `!` (must not hold) or `?` (need not hold, strengthens if it
-// does).
+// `source: /regex/` or `source: key=value`, with a leading `!` (must not hold) or `?` (need not
+// hold, strengthens if it does).
 struct Clause {
   std::vector<Source> sources;
   bool negated = false, optional = false;
-  std::string text;                // as written, for messages and as a measure of how specific it is
+  std::string text;  // as written, for messages and as a measure of how specific it is
   std::optional<Pattern> pattern;  // or
   std::string key, value;
 
@@ -32,8 +32,9 @@ struct DiaryRow {
   std::string id, symptom;
   std::vector<Clause> clauses;
   Role role = Role::kRoot;
-  std::string cause, fix, retry;    // retry: here, requeue, other-node, never
-  std::vector<std::string> guards;  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row
+  std::string cause, fix, retry;  // retry: here, requeue, other-node, never
+  std::vector<std::string>
+      guards;  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row
   int line = 0;
 };
 
@@ -42,16 +43,18 @@ struct Diary {
   std::vector<DiaryRow> rows;
 };
 
-// Throws UsageError that lists every mistake with its line: cells missing, ids twice, clauses that do not parse or
-// compile, unknown roles and retries.
+// Throws UsageError that lists every mistake with its line: cells missing, ids twice, clauses that
+// do not parse or compile, unknown roles and retries.
 Diary parse_diary(const std::filesystem::path& file, std::string_view markdown);
 Diary load_diary(const std::filesystem::path& file);
 
-// --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or the executable's parents.
+// --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or the
+// executable's parents.
 std::filesystem::path find_diary(const std::filesystem::path& given);
 
 // Guards that do not exist under `source_dir`, as messages.
-std::vector<std::string> missing_guards(const Diary& diary, const std::filesystem::path& source_dir);
+std::vector<std::string> missing_guards(const Diary& diary,
+                                        const std::filesystem::path& source_dir);
 
 // Writes a drafted row (one line of Markdown) below the table's last row.
 void append_row(const std::filesystem::path& file, const std::string& row);

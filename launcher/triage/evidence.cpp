@@ -12,9 +12,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/pattern.h"
 #include "base/text.h"
 #include "launcher/triage/kernel_log.h"
-#include "base/pattern.h"
 
 namespace muster::launcher {
 namespace {
@@ -26,8 +26,8 @@ double time_stamp(std::string_view line) {
   std::tm tm{};
   int milliseconds = 0;
   const std::string head(line.substr(0, 24));
-  if (std::sscanf(head.c_str(), "%4d-%2d-%2d%*1[ T]%2d:%2d:%2d.%3d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-                  &tm.tm_min, &tm.tm_sec, &milliseconds) < 6)
+  if (std::sscanf(head.c_str(), "%4d-%2d-%2d%*1[ T]%2d:%2d:%2d.%3d", &tm.tm_year, &tm.tm_mon,
+                  &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &milliseconds) < 6)
     return kNoTime;
   tm.tm_year -= 1900;
   tm.tm_mon -= 1;
@@ -39,7 +39,8 @@ double time_stamp(std::string_view line) {
 int tagged_rank(std::string_view line) {
   const std::size_t at = line.find("[rank ");
   int rank = -1;
-  if (at != std::string_view::npos) std::from_chars(line.data() + at + 6, line.data() + line.size(), rank);
+  if (at != std::string_view::npos)
+    std::from_chars(line.data() + at + 6, line.data() + line.size(), rank);
   return rank;
 }
 
@@ -51,14 +52,18 @@ int rank_in_name(const fs::path& file) {
   return rank;
 }
 
-std::string scalar(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string scalar(const nlohmann::json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
-std::vector<fs::path> files_in(const fs::path& folder, std::string_view prefix, std::string_view suffix) {
+std::vector<fs::path> files_in(const fs::path& folder, std::string_view prefix,
+                               std::string_view suffix) {
   std::vector<fs::path> files;
   if (!fs::is_directory(folder)) return files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_regular_file() && name.starts_with(prefix) && name.ends_with(suffix)) files.push_back(entry.path());
+    if (entry.is_regular_file() && name.starts_with(prefix) && name.ends_with(suffix))
+      files.push_back(entry.path());
   }
   std::ranges::sort(files);
   return files;
@@ -88,7 +93,8 @@ Record box_record(const std::string& name, const FlightLog& log) {
   return record;
 }
 
-// The culprit of a hang is the rank with the least progress, not the one that complains: exactly one rank lags.
+// The culprit of a hang is the rank with the least progress, not the one that complains: exactly
+// one rank lags.
 void mark_lagging(std::vector<Record>& boxes) {
   const auto progress = [](const Record& r) {
     const auto number = [&](const char* key) { return std::stoll(r.fields.at(key)); };
@@ -112,7 +118,8 @@ void drop_earlier_attempts(std::vector<Record>& records) {
       if (const auto start = r.fields.find("start_unix"); start != r.fields.end())
         begin = std::min(begin, std::atof(start->second.c_str()));
   constexpr double kRankSlack = 5,
-                   kLauncherSlack = 120;  // seconds: clocks differ, the launcher starts before its ranks
+                   kLauncherSlack =
+                       120;  // seconds: clocks differ, the launcher starts before its ranks
   std::erase_if(records, [&](const Record& r) {
     if (begin == kNoTime || r.time == kNoTime) return false;
     return (r.source == Source::kRank && r.time < begin - kRankSlack) ||
@@ -126,23 +133,29 @@ class Gatherer {
 
   Evidence gather() {
     for (const char* suffix : {".log", ".out"})
-      for (const fs::path& file : files_in(run_dir_ / "logs", "rank-", suffix)) add_log(Source::kRank, file);
+      for (const fs::path& file : files_in(run_dir_ / "logs", "rank-", suffix))
+        add_log(Source::kRank, file);
     for (const char* name : {"launcher.log", "mpirun.out"})
-      if (fs::exists(run_dir_ / "logs" / name)) add_log(Source::kLauncher, run_dir_ / "logs" / name);
+      if (fs::exists(run_dir_ / "logs" / name))
+        add_log(Source::kLauncher, run_dir_ / "logs" / name);
     for (const fs::path& folder : {run_dir_, run_dir_ / "logs"})
       for (const fs::path& file : files_in(folder, "slurm-", ".out")) add_log(Source::kSlurm, file);
-    for (const fs::path& file : files_in(run_dir_ / "logs", "kernel", ".log")) add_log(Source::kKernel, file);
+    for (const fs::path& file : files_in(run_dir_ / "logs", "kernel", ".log"))
+      add_log(Source::kKernel, file);
     for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status"))
       evidence_.records.push_back(status_record(name_of(file), read_text(file)));
     add_boxes();
-    for (Record& line : read_kernel_log(evidence_.records)) evidence_.records.push_back(std::move(line));
+    for (Record& line : read_kernel_log(evidence_.records))
+      evidence_.records.push_back(std::move(line));
     drop_earlier_attempts(evidence_.records);
     evidence_.whole_run = true;
     return std::move(evidence_);
   }
 
  private:
-  std::string name_of(const fs::path& file) const { return file.lexically_relative(run_dir_).string(); }
+  std::string name_of(const fs::path& file) const {
+    return file.lexically_relative(run_dir_).string();
+  }
 
   void add_log(Source source, const fs::path& file) {
     for (Record& line : read_lines(source, rank_in_name(file), name_of(file), read_text(file)))
@@ -164,7 +177,8 @@ class Gatherer {
 }  // namespace
 
 std::string_view source_name(Source source) {
-  constexpr std::string_view kNames[] = {"rank", "launcher", "status", "slurm", "kernel", "box", "text"};
+  constexpr std::string_view kNames[] = {"rank",   "launcher", "status", "slurm",
+                                         "kernel", "box",      "text"};
   return kNames[static_cast<int>(source)];
 }
 
@@ -174,7 +188,8 @@ bool looks_like_error(std::string_view line) {
   return kError.found_in(line);
 }
 
-std::vector<Record> read_lines(Source source, int rank, const std::string& name, std::string_view text) {
+std::vector<Record> read_lines(Source source, int rank, const std::string& name,
+                               std::string_view text) {
   std::vector<Record> records;
   const auto total = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
   double time = kNoTime;
@@ -186,14 +201,21 @@ std::vector<Record> read_lines(Source source, int rank, const std::string& name,
     const bool late = static_cast<std::size_t>(number) + kLastLines >= total;
     if (line.empty() || (!late && !looks_like_error(line))) continue;
     const int tagged = tagged_rank(line);
-    records.push_back({source, tagged >= 0 && (rank < 0) ? tagged : rank, name, number, time, std::string(line), {}});
+    records.push_back({source,
+                       tagged >= 0 && (rank < 0) ? tagged : rank,
+                       name,
+                       number,
+                       time,
+                       std::string(line),
+                       {}});
   }
   return records;
 }
 
 Record status_record(const std::string& name, std::string_view text) {
   const nlohmann::json status = nlohmann::json::parse(text, nullptr, false);
-  if (!status.is_object()) throw DataError(fmt::format("{}: not a JSON object: {}", name, text.substr(0, 80)));
+  if (!status.is_object())
+    throw DataError(fmt::format("{}: not a JSON object: {}", name, text.substr(0, 80)));
   Record record{Source::kStatus, status.value("rank", -1), name, 0, kNoTime, "", {}};
   std::vector<std::string> parts;
   for (const auto& [key, value] : status.items())

@@ -23,7 +23,9 @@ double now(clockid_t clock) {
 // Whether `text` holds the number `pid` on its own.
 bool names_pid(const std::string& text, const std::string& pid) {
   for (std::size_t at = text.find(pid); at != std::string::npos; at = text.find(pid, at + 1)) {
-    const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+    const auto digit = [&](std::size_t i) {
+      return i < text.size() && text[i] >= '0' && text[i] <= '9';
+    };
     if (!(at > 0 && digit(at - 1)) && !digit(at + pid.size())) return true;
   }
   return false;
@@ -53,9 +55,11 @@ std::vector<Record> read_kernel_log(const std::vector<Record>& records) {
     double microseconds = 0;
     if (std::sscanf(message.c_str(), "%*d,%*d,%lf", &microseconds) != 1) continue;
     const std::size_t semicolon = std::min(message.find(';'), message.size() - 1);
-    const std::string text = message.substr(semicolon + 1, message.find('\n', semicolon) - semicolon - 1);
+    const std::string text =
+        message.substr(semicolon + 1, message.find('\n', semicolon) - semicolon - 1);
     const double time = boot + microseconds * 1e-6;
-    const bool ours = std::ranges::any_of(pids, [&](const std::string& pid) { return names_pid(text, pid); });
+    const bool ours =
+        std::ranges::any_of(pids, [&](const std::string& pid) { return names_pid(text, pid); });
     if (time >= begin - 1 && (ours || text.find("NVRM: Xid") != std::string::npos))
       lines.push_back({Source::kKernel, -1, "kernel log", 0, time, text, {}});
   }

@@ -50,7 +50,8 @@ class RowMatcher {
     double order = kNoTime;
     for (std::size_t i = 0; i < row_.clauses.size(); ++i) {
       const Clause& clause = row_.clauses[i];
-      const auto found = std::ranges::find_if(holding_[i], [&](const Record* r) { return concerns(*r, rank); });
+      const auto found =
+          std::ranges::find_if(holding_[i], [&](const Record* r) { return concerns(*r, rank); });
       const bool holds = found != holding_[i].end();
       if (!clause.optional && holds == clause.negated) return;
       if (holds) match.evidence.push_back(*found);
@@ -78,7 +79,8 @@ std::string field(const Record& record, const std::string& key) {
 
 bool failed(const Record& status) {
   const std::string code = field(status, "exit_code"), signal = field(status, "signal");
-  return (!signal.empty() && signal != "0") || (code != "" && code != "0" && code != "75" && code != "-1");
+  return (!signal.empty() && signal != "0") ||
+         (code != "" && code != "0" && code != "75" && code != "-1");
 }
 
 // A rank's own words come before its end: tearing down takes time.
@@ -89,11 +91,13 @@ double failure_time(const Record& status) {
 
 // Ended by others, or only reporting that a peer is gone.
 bool is_reaction(const Record& status, const std::vector<RowMatch>& matches) {
-  if (field(status, "torn_down") == "true" || field(status, "consequence") == "true" || field(status, "signal") == "15")
+  if (field(status, "torn_down") == "true" || field(status, "consequence") == "true" ||
+      field(status, "signal") == "15")
     return true;
   bool cascade = false, root = false;
   for (const RowMatch& match : matches) {
-    const bool speaks = std::ranges::any_of(match.evidence, [&](const Record* r) { return r->rank == status.rank; });
+    const bool speaks = std::ranges::any_of(
+        match.evidence, [&](const Record* r) { return r->rank == status.rank; });
     cascade = cascade || (speaks && match.row->role == Role::kCascade);
     root = root || (speaks && match.row->role == Role::kRoot);
   }
@@ -102,9 +106,12 @@ bool is_reaction(const Record& status, const std::vector<RowMatch>& matches) {
 
 const Record* first_failed_status(const Evidence& evidence, const std::vector<RowMatch>& matches) {
   const Record* first = nullptr;
-  const auto key = [&](const Record& r) { return std::tuple(is_reaction(r, matches), failure_time(r), r.rank); };
+  const auto key = [&](const Record& r) {
+    return std::tuple(is_reaction(r, matches), failure_time(r), r.rank);
+  };
   for (const Record& r : evidence.records)
-    if (r.source == Source::kStatus && failed(r) && (first == nullptr || key(r) < key(*first))) first = &r;
+    if (r.source == Source::kStatus && failed(r) && (first == nullptr || key(r) < key(*first)))
+      first = &r;
   return first;
 }
 
@@ -113,7 +120,8 @@ const Record* earliest_error(const Evidence& evidence) {
   for (const Record& r : evidence.records)
     if (of_one_rank(r.source) || r.source == Source::kLauncher || r.source == Source::kText ||
         r.source == Source::kSlurm)
-      if (r.fields.empty() && looks_like_error(r.text) && (first == nullptr || order_of(r) < order_of(*first)))
+      if (r.fields.empty() && looks_like_error(r.text) &&
+          (first == nullptr || order_of(r) < order_of(*first)))
         first = &r;
   return first;
 }
@@ -122,7 +130,8 @@ void fill(FirstFailed& first, const std::string& key, const std::string& value) 
   if (!value.empty() && value != "-1") first.emplace(key, value);
 }
 
-// What the launcher's sentences and the tags of rank lines say, for logs that come without a run folder.
+// What the launcher's sentences and the tags of rank lines say, for logs that come without a run
+// folder.
 void fill_from_text(FirstFailed& first, const std::string& text) {
   static const std::array<std::pair<const char*, std::regex>, 7> kPatterns = {{
       {"rank", std::regex(R"(\brank (\d+))")},
@@ -158,14 +167,18 @@ FirstFailed find_first(const Evidence& evidence, const std::vector<RowMatch>& ma
   for (const Record& r : evidence.records) {
     if (rank < 0 || r.rank != rank) continue;
     if (r.source == Source::kStatus)
-      for (const char* key : {"host", "signal", "exit_code", "error"}) fill(first, key, field(r, key));
-    if (r.source == Source::kStatus && failed(r)) fill(first, "time_unix", fmt::format("{:.3f}", failure_time(r)));
+      for (const char* key : {"host", "signal", "exit_code", "error"})
+        fill(first, key, field(r, key));
+    if (r.source == Source::kStatus && failed(r))
+      fill(first, "time_unix", fmt::format("{:.3f}", failure_time(r)));
     if (r.source == Source::kBox)
-      for (const char* key : {"host", "phase", "step", "micro_step", "collective", "bucket", "samples"})
+      for (const char* key :
+           {"host", "phase", "step", "micro_step", "collective", "bucket", "samples"})
         fill(first, key, field(r, key));
   }
   for (const Record& r : evidence.records)  // without a black box: the last step the wrapper saw
-    if (r.source == Source::kStatus && rank >= 0 && r.rank == rank) fill(first, "step", field(r, "last_step"));
+    if (r.source == Source::kStatus && rank >= 0 && r.rank == rank)
+      fill(first, "step", field(r, "last_step"));
   if (status == nullptr && !matches.empty())
     for (const Record* r : matches.front().evidence) fill_from_text(first, r->text);
   if (error != nullptr && (error->rank == rank || error->rank < 0)) {
@@ -196,9 +209,12 @@ Verdict triage(const Evidence& evidence, const Diary& diary) {
   });
   verdict.nothing_failed = all_done(evidence);
   if (!verdict.nothing_failed) verdict.first = find_first(evidence, verdict.matches);
-  // Advice explains a log without an error in it (a slow run, an empty picture), but never a failure.
-  const bool failure = first_failed_status(evidence, verdict.matches) != nullptr || earliest_error(evidence) != nullptr;
-  const bool explained = !verdict.matches.empty() && (!failure || verdict.matches.front().row->role <= Role::kCascade);
+  // Advice explains a log without an error in it (a slow run, an empty picture), but never a
+  // failure.
+  const bool failure = first_failed_status(evidence, verdict.matches) != nullptr ||
+                       earliest_error(evidence) != nullptr;
+  const bool explained =
+      !verdict.matches.empty() && (!failure || verdict.matches.front().row->role <= Role::kCascade);
   if (!explained || verdict.nothing_failed) verdict.notes.swap(verdict.matches);
   return verdict;
 }

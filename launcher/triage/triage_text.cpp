@@ -22,7 +22,8 @@ std::string place(const Record& record) {
 
 std::string quote(const std::vector<const Record*>& evidence, const std::string& separator) {
   std::vector<std::string> lines;
-  for (const Record* record : evidence) lines.push_back(place(*record) + ": " + record->text.substr(0, 400));
+  for (const Record* record : evidence)
+    lines.push_back(place(*record) + ": " + record->text.substr(0, 400));
   return join(lines, separator);
 }
 
@@ -39,11 +40,13 @@ std::string first_as_text(const FirstFailed& first) {
     return first.contains(key) ? fmt::format(fmt::runtime(format), get(first, key)) : std::string();
   };
   std::string text = "Rank " + get(first, "rank") + part(" on {}", "host") + " failed first";
-  text += get(first, "signal") != "0" && first.contains("signal") ? part(": signal {}", "signal")
-                                                                  : part(": exit code {}", "exit_code");
-  text += part(", in phase {}", "phase") + part(", step {}", "step") + part(", micro-step {}", "micro_step");
-  text +=
-      part(", collective {}", "collective") + part(", bucket {}", "bucket") + part(", samples {}", "samples") + ".\n";
+  text += get(first, "signal") != "0" && first.contains("signal")
+              ? part(": signal {}", "signal")
+              : part(": exit code {}", "exit_code");
+  text += part(", in phase {}", "phase") + part(", step {}", "step") +
+          part(", micro-step {}", "micro_step");
+  text += part(", collective {}", "collective") + part(", bucket {}", "bucket") +
+          part(", samples {}", "samples") + ".\n";
   return text + part("  It said: {}\n", "error");
 }
 
@@ -52,7 +55,8 @@ std::string match_as_text(const RowMatch& match, const fs::path& run_dir) {
   std::string text = fmt::format("\n{} ({}): {}\n", row.id, role_name(row.role), row.symptom);
   text += fmt::format("  evidence  {}\n", quote(match.evidence, "\n            "));
   text += fmt::format("  cause     {}\n  fix       {}\n", row.cause, row.fix);
-  for (const ConfigChange& change : config_changes(row.fix, run_dir)) text += "  config    " + to_text(change) + "\n";
+  for (const ConfigChange& change : config_changes(row.fix, run_dir))
+    text += "  config    " + to_text(change) + "\n";
   return text + fmt::format("  retry     {}\n", row.retry);
 }
 
@@ -80,11 +84,11 @@ json match_as_json(const RowMatch& match, const fs::path& run_dir) {
 
 json first_as_json(const FirstFailed& first) {
   json object;
-  for (const char* key : {"rank", "host", "phase", "step", "micro_step", "collective", "bucket", "signal", "exit_code",
-                          "error", "time_unix"}) {
+  for (const char* key : {"rank", "host", "phase", "step", "micro_step", "collective", "bucket",
+                          "signal", "exit_code", "error", "time_unix"}) {
     const std::string value = get(first, key);
-    const bool text =
-        std::string_view(key) == "host" || std::string_view(key) == "phase" || std::string_view(key) == "error";
+    const bool text = std::string_view(key) == "host" || std::string_view(key) == "phase" ||
+                      std::string_view(key) == "error";
     if (value.empty())
       object[key] = nullptr;
     else if (text)
@@ -102,7 +106,8 @@ json first_as_json(const FirstFailed& first) {
 
 // "2026-11-21 01:02:03.456 E [rank 1/4 node17] what happened" -> "what happened"
 std::string without_head(const std::string& line) {
-  static const std::regex kHead(R"(^(\d{4}-\d\d-\d\d[ T][\d:.]+ )?([DIWE] )?(\[[^\]]*\] )?(muster: )?)");
+  static const std::regex kHead(
+      R"(^(\d{4}-\d\d-\d\d[ T][\d:.]+ )?([DIWE] )?(\[[^\]]*\] )?(muster: )?)");
   return std::regex_replace(line, kHead, "", std::regex_constants::format_first_only);
 }
 
@@ -114,7 +119,8 @@ std::string generalised(const std::string& line) {
     const char c = line[i];
     if (c >= '0' && c <= '9') {
       if (!pattern.ends_with("\\d+")) pattern += "\\d+";
-    } else if (c == '|' || c == '`' || static_cast<unsigned char>(c) < 32 || static_cast<unsigned char>(c) > 126)
+    } else if (c == '|' || c == '`' || static_cast<unsigned char>(c) < 32 ||
+               static_cast<unsigned char>(c) > 126)
       pattern += '.';
     else if (std::string_view("\\^$.[]()?*+{}").find(c) != std::string_view::npos)
       pattern += std::string("\\") + c;
@@ -140,8 +146,8 @@ std::string cell(std::string text) {
 }  // namespace
 
 std::string draft_row(const Evidence& evidence, const Verdict& verdict, const Diary& diary) {
-  const std::string said = without_head(get(verdict.first, "error")), signal = get(verdict.first, "signal"),
-                    code = get(verdict.first, "exit_code");
+  const std::string said = without_head(get(verdict.first, "error")),
+                    signal = get(verdict.first, "signal"), code = get(verdict.first, "exit_code");
   std::string clause = "rank: /" + generalised(said) + "/";
   if (said.empty() && !signal.empty() && signal != "0")
     clause = "status: signal=" + signal;
@@ -153,25 +159,28 @@ std::string draft_row(const Evidence& evidence, const Verdict& verdict, const Di
     for (const Record& r : evidence.records)
       if (r.text == get(verdict.first, "error") && r.source != Source::kText)
         clause = fmt::format("{}: /{}/", source_name(r.source), generalised(said));
-  const std::string symptom = said.empty() ? fmt::format("rank {} ended, signal {}, exit code {}, without a word",
-                                                         get(verdict.first, "rank"), signal, code)
-                                           : said;
-  return fmt::format("| {} | {} | `{}` | root | not known yet | not known yet | never | - |", next_id(diary),
-                     cell(symptom), clause);
+  const std::string symptom =
+      said.empty() ? fmt::format("rank {} ended, signal {}, exit code {}, without a word",
+                                 get(verdict.first, "rank"), signal, code)
+                   : said;
+  return fmt::format("| {} | {} | `{}` | root | not known yet | not known yet | never | - |",
+                     next_id(diary), cell(symptom), clause);
 }
 
 std::string verdict_as_json(const Verdict& verdict, const fs::path& run_dir) {
   json object{{"first", verdict.nothing_failed ? json(nullptr) : first_as_json(verdict.first)},
               {"matches", json::array()},
               {"notes", json::array()}};
-  for (const RowMatch& match : verdict.matches) object["matches"].push_back(match_as_json(match, run_dir));
-  for (const RowMatch& match : verdict.notes) object["notes"].push_back(match_as_json(match, run_dir));
+  for (const RowMatch& match : verdict.matches)
+    object["matches"].push_back(match_as_json(match, run_dir));
+  for (const RowMatch& match : verdict.notes)
+    object["notes"].push_back(match_as_json(match, run_dir));
   return object.dump(2, ' ', false, json::error_handler_t::replace);
 }
 
 std::string verdict_as_text(const Verdict& verdict, const fs::path& run_dir) {
-  std::string text =
-      verdict.nothing_failed ? "Nothing failed: every rank ended with code 0.\n" : first_as_text(verdict.first);
+  std::string text = verdict.nothing_failed ? "Nothing failed: every rank ended with code 0.\n"
+                                            : first_as_text(verdict.first);
   for (const RowMatch& match : verdict.matches) text += match_as_text(match, run_dir);
   for (const RowMatch& match : verdict.notes) text += match_as_text(match, run_dir);
   return text;

@@ -11,8 +11,10 @@ template <typename T, typename Angle, int N>
 __global__ void turn_kernel(Turn t) {
   const std::int64_t packs = t.half / N, all = t.tokens * t.heads * packs;
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < all; i += threads) {
-    const std::int64_t row = i / packs, place = i % packs * N, token = row / t.heads, head = row % t.heads;
+  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < all;
+       i += threads) {
+    const std::int64_t row = i / packs, place = i % packs * N, token = row / t.heads,
+                       head = row % t.heads;
     const T* const x = static_cast<const T*>(t.x) + token * t.token_stride + head * t.head_stride;
     T* const out = static_cast<T*>(t.out) + row * 2 * t.half;
     const Pack<T, N> x1 = read<N>(x, place), x2 = read<N>(x, t.half + place);
@@ -33,9 +35,11 @@ __global__ void turn_kernel(Turn t) {
 
 template <typename T, typename Angle>
 void turn_of(const Turn& t, cudaStream_t stream) {
-  const bool packs = pack_aligned(static_cast<const T*>(t.x)) && pack_aligned(static_cast<T*>(t.out)) &&
-                     pack_aligned(static_cast<const Angle*>(t.cos)) && pack_aligned(static_cast<const Angle*>(t.sin)) &&
-                     t.half % kPack == 0 && t.token_stride % kPack == 0 && t.head_stride % kPack == 0;
+  const bool packs = pack_aligned(static_cast<const T*>(t.x)) &&
+                     pack_aligned(static_cast<T*>(t.out)) &&
+                     pack_aligned(static_cast<const Angle*>(t.cos)) &&
+                     pack_aligned(static_cast<const Angle*>(t.sin)) && t.half % kPack == 0 &&
+                     t.token_stride % kPack == 0 && t.head_stride % kPack == 0;
   const std::int64_t pairs = t.tokens * t.heads * t.half;
   if (packs) {
     turn_kernel<T, Angle, kPack><<<blocks_for(pairs / kPack), kThreads, 0, stream>>>(t);
@@ -114,12 +118,13 @@ void silu_mul_of(const void* a, const void* b, void* out, std::int64_t n, cudaSt
 }
 
 template <typename T>
-void silu_mul_backward_of(const void* g, const void* a, const void* b, void* d_a, void* d_b, std::int64_t n,
-                          cudaStream_t stream) {
-  const SiluMulBackward<T> body{static_cast<const T*>(g), static_cast<const T*>(a), static_cast<const T*>(b),
-                                static_cast<T*>(d_a), static_cast<T*>(d_b)};
-  const bool packs = pack_aligned(body.g) && pack_aligned(body.a) && pack_aligned(body.b) && pack_aligned(body.d_a) &&
-                     pack_aligned(body.d_b);
+void silu_mul_backward_of(const void* g, const void* a, const void* b, void* d_a, void* d_b,
+                          std::int64_t n, cudaStream_t stream) {
+  const SiluMulBackward<T> body{static_cast<const T*>(g), static_cast<const T*>(a),
+                                static_cast<const T*>(b), static_cast<T*>(d_a),
+                                static_cast<T*>(d_b)};
+  const bool packs = pack_aligned(body.g) && pack_aligned(body.a) && pack_aligned(body.b) &&
+                     pack_aligned(body.d_a) && pack_aligned(body.d_b);
   launch(body, packs, n, stream);
 }
 
@@ -135,7 +140,8 @@ void turn(const Turn& t, cudaStream_t stream) {
   }
 }
 
-void silu_mul(const void* a, const void* b, void* out, Element type, std::int64_t n, cudaStream_t stream) {
+void silu_mul(const void* a, const void* b, void* out, Element type, std::int64_t n,
+              cudaStream_t stream) {
   if (type == Element::kFloat32) {
     silu_mul_of<float>(a, b, out, n, stream);
   } else if (type == Element::kBFloat16) {
@@ -145,8 +151,8 @@ void silu_mul(const void* a, const void* b, void* out, Element type, std::int64_
   }
 }
 
-void silu_mul_backward(const void* g, const void* a, const void* b, void* d_a, void* d_b, Element type, std::int64_t n,
-                       cudaStream_t stream) {
+void silu_mul_backward(const void* g, const void* a, const void* b, void* d_a, void* d_b,
+                       Element type, std::int64_t n, cudaStream_t stream) {
   if (type == Element::kFloat32) {
     silu_mul_backward_of<float>(g, a, b, d_a, d_b, n, stream);
   } else if (type == Element::kBFloat16) {

@@ -1,4 +1,5 @@
-// The operators that model/qwen/fused.cpp looks up in LibTorch's dispatcher, so that the model's room needs no CUDA.
+// The operators that model/qwen/fused.cpp looks up in LibTorch's dispatcher, so that the model's
+// room needs no CUDA.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -12,14 +13,16 @@ namespace {
 
 Element type_of(const at::Tensor& t) {
   if (t.scalar_type() == at::kFloat) return Element::kFloat32;
-  TORCH_CHECK(t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf, "muster: no kernel for ",
-              t.scalar_type());
+  TORCH_CHECK(t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf,
+              "muster: no kernel for ", t.scalar_type());
   return t.scalar_type() == at::kHalf ? Element::kFloat16 : Element::kBFloat16;
 }
 
-at::Tensor turn_op(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, double direction) {
+at::Tensor turn_op(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                   double direction) {
   const c10::cuda::CUDAGuard guard(x.device());
-  const at::Tensor in = x.stride(2) == 1 ? x : x.contiguous(), c = cos.contiguous(), s = sin.contiguous();
+  const at::Tensor in = x.stride(2) == 1 ? x : x.contiguous(), c = cos.contiguous(),
+                   s = sin.contiguous();
   at::Tensor out = at::empty(x.sizes(), x.options());
   if (out.numel() == 0) return out;
   turn({.x = in.const_data_ptr(),
@@ -54,8 +57,9 @@ std::tuple<at::Tensor, at::Tensor> silu_mul_backward_op(const at::Tensor& grad, 
   const c10::cuda::CUDAGuard guard(a.device());
   const at::Tensor g = grad.contiguous(), x = a.contiguous(), y = b.contiguous();
   at::Tensor d_a = at::empty_like(x), d_b = at::empty_like(y);
-  silu_mul_backward(g.const_data_ptr(), x.const_data_ptr(), y.const_data_ptr(), d_a.mutable_data_ptr(),
-                    d_b.mutable_data_ptr(), type_of(x), x.numel(), c10::cuda::getCurrentCUDAStream());
+  silu_mul_backward(g.const_data_ptr(), x.const_data_ptr(), y.const_data_ptr(),
+                    d_a.mutable_data_ptr(), d_b.mutable_data_ptr(), type_of(x), x.numel(),
+                    c10::cuda::getCurrentCUDAStream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return {d_a, d_b};
 }

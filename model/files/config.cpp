@@ -22,8 +22,8 @@ struct Problems {
   std::vector<std::string> unsupported;  // read, but this program computes something else
 };
 
-// One JSON object being read; what is missing or of the wrong type is noted, not thrown, so that all is reported at
-// once.
+// One JSON object being read; what is missing or of the wrong type is noted, not thrown, so that
+// all is reported at once.
 class Section {
  public:
   Section(const Json& json, std::string path, Problems& problems)
@@ -49,7 +49,8 @@ class Section {
   std::int64_t size(const std::vector<std::string>& keys) {
     const auto value = get<std::int64_t>(keys, 1);
     if (value < 1)
-      problems_.unread.push_back(path_ + keys.front() + ": must be at least 1, is " + std::to_string(value));
+      problems_.unread.push_back(path_ + keys.front() + ": must be at least 1, is " +
+                                 std::to_string(value));
     return std::max<std::int64_t>(value, 1);
   }
   // What this program computes, where the file says anything about it.
@@ -57,8 +58,8 @@ class Section {
   void expect_if_given(const std::string& key, const T& value) {
     if (!has(key)) return;
     if (get<T>({key}, value) != value)
-      problems_.unsupported.push_back(path_ + key + ": " + json_[key].dump() + " is not supported, only " +
-                                      Json(value).dump());
+      problems_.unsupported.push_back(path_ + key + ": " + json_[key].dump() +
+                                      " is not supported, only " + Json(value).dump());
   }
   Section child(const std::vector<std::string>& keys) {
     static const Json kEmpty = Json::object();
@@ -74,14 +75,15 @@ class Section {
   Problems& problems_;
 };
 
-// Qwen2-VL calls the tower's width embed_dim and its output's hidden_size, and gives the MLP's width as a multiple.
+// Qwen2-VL calls the tower's width embed_dim and its output's hidden_size, and gives the MLP's
+// width as a multiple.
 void read_vision_widths(Section& s, VisionConfig& v) {
   const bool ratio = s.has("mlp_ratio");
   v.hidden_size = s.size({ratio ? "embed_dim" : "hidden_size"});
   v.out_hidden_size = s.size({ratio ? "hidden_size" : "out_hidden_size"});
-  v.intermediate_size =
-      ratio ? static_cast<std::int64_t>(static_cast<double>(v.hidden_size) * s.get<double>({"mlp_ratio"}))
-            : s.size({"intermediate_size"});
+  v.intermediate_size = ratio ? static_cast<std::int64_t>(static_cast<double>(v.hidden_size) *
+                                                          s.get<double>({"mlp_ratio"}))
+                              : s.size({"intermediate_size"});
 }
 
 const char* activation_name(Activation activation) {
@@ -107,15 +109,18 @@ VisionConfig read_vision(Section s, const VisionFamily& family) {
     v.full_attention_blocks = s.get<std::vector<std::int64_t>>({"fullatt_block_indexes"});
   }
   if (family.learned_positions) v.num_positions = s.size({"num_position_embeddings"});
-  if (family.deepstack) v.deepstack_blocks = s.get<std::vector<std::int64_t>>({"deepstack_visual_indexes"});
+  if (family.deepstack)
+    v.deepstack_blocks = s.get<std::vector<std::int64_t>>({"deepstack_visual_indexes"});
   s.expect_if_given<std::string>("hidden_act", activation_name(family.activation));
   return v;
 }
 
-// The rope section is rope_scaling (with rope_theta beside it) in published files, rope_parameters in transformers 5.
+// The rope section is rope_scaling (with rope_theta beside it) in published files, rope_parameters
+// in transformers 5.
 void read_rope(Section& text, TextConfig& t, const TextFamily& family) {
   Section rope = text.child({"rope_parameters", "rope_scaling"});
-  t.rope_theta = rope.has("rope_theta") ? rope.get<double>({"rope_theta"}) : text.get<double>({"rope_theta"});
+  t.rope_theta =
+      rope.has("rope_theta") ? rope.get<double>({"rope_theta"}) : text.get<double>({"rope_theta"});
   t.mrope_section = rope.get<std::vector<std::int64_t>>({"mrope_section"});
   rope.expect_if_given("mrope_interleaved", family.interleaved_mrope);
 }
@@ -130,7 +135,8 @@ TextConfig read_text_config(Section& root, Section s, const TextFamily& family) 
   t.num_kv_heads = s.size({"num_key_value_heads"});
   t.head_dim = s.has("head_dim") ? s.size({"head_dim"}) : t.hidden_size / t.num_heads;
   t.rms_norm_eps = s.get<double>({"rms_norm_eps"});
-  t.tie_word_embeddings = (root.has("tie_word_embeddings") ? root : s).get<bool>({"tie_word_embeddings"});
+  t.tie_word_embeddings =
+      (root.has("tie_word_embeddings") ? root : s).get<bool>({"tie_word_embeddings"});
   read_rope(s, t, family);
   s.expect_if_given<std::string>("hidden_act", "silu");
   s.expect_if_given("attention_bias", family.qkv_bias);
@@ -143,17 +149,21 @@ void check_vision_sizes(const VisionConfig& v, std::vector<std::string>& problem
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) problems.push_back("vision_config." + what);
   };
-  require(v.hidden_size % (4 * v.num_heads) == 0, "hidden_size: must be a multiple of 4 * num_heads");
+  require(v.hidden_size % (4 * v.num_heads) == 0,
+          "hidden_size: must be a multiple of 4 * num_heads");
   require(v.window_size % (v.patch_size * v.spatial_merge_size) == 0,
           "window_size: must be a multiple of patch_size * spatial_merge_size");
-  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(v.num_positions))));
+  const auto side =
+      static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(v.num_positions))));
   require(side * side == v.num_positions, "num_position_embeddings: must be a square number");
   for (const std::int64_t block : v.full_attention_blocks)
-    require(block >= 0 && block < v.depth, "fullatt_block_indexes: no block " + std::to_string(block));
+    require(block >= 0 && block < v.depth,
+            "fullatt_block_indexes: no block " + std::to_string(block));
   for (const std::int64_t block : v.deepstack_blocks)
-    require(block >= 0 && block < v.depth, "deepstack_visual_indexes: no block " + std::to_string(block));
-  require(std::adjacent_find(v.deepstack_blocks.begin(), v.deepstack_blocks.end(), std::greater_equal<>()) ==
-              v.deepstack_blocks.end(),
+    require(block >= 0 && block < v.depth,
+            "deepstack_visual_indexes: no block " + std::to_string(block));
+  require(std::adjacent_find(v.deepstack_blocks.begin(), v.deepstack_blocks.end(),
+                             std::greater_equal<>()) == v.deepstack_blocks.end(),
           "deepstack_visual_indexes: must grow");
 }
 
@@ -163,17 +173,22 @@ void check_sizes(const QwenConfig& c, std::vector<std::string>& problems) {
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) problems.push_back(what);
   };
-  const auto sections = std::accumulate(t.mrope_section.begin(), t.mrope_section.end(), std::int64_t{0});
+  const auto sections =
+      std::accumulate(t.mrope_section.begin(), t.mrope_section.end(), std::int64_t{0});
   require(t.mrope_section.size() == 3 && 2 * sections == t.head_dim,
-          "mrope_section: must be three numbers with sum head_dim / 2 = " + std::to_string(t.head_dim / 2));
-  require(t.num_heads % t.num_kv_heads == 0, "num_attention_heads: must be a multiple of num_key_value_heads");
-  require(v.out_hidden_size == t.hidden_size, "vision_config.out_hidden_size: " + std::to_string(v.out_hidden_size) +
-                                                  " must equal the text hidden_size " + std::to_string(t.hidden_size));
+          "mrope_section: must be three numbers with sum head_dim / 2 = " +
+              std::to_string(t.head_dim / 2));
+  require(t.num_heads % t.num_kv_heads == 0,
+          "num_attention_heads: must be a multiple of num_key_value_heads");
+  require(v.out_hidden_size == t.hidden_size,
+          "vision_config.out_hidden_size: " + std::to_string(v.out_hidden_size) +
+              " must equal the text hidden_size " + std::to_string(t.hidden_size));
   check_vision_sizes(v, problems);
   require(static_cast<std::int64_t>(v.deepstack_blocks.size()) <= t.num_layers,
           "vision_config.deepstack_visual_indexes: more entries than the decoder has layers");
   for (const std::int64_t id : {c.image_token_id, c.vision_start_token_id})
-    require(id >= 0 && id < t.vocab_size, "special token id " + std::to_string(id) + " is outside the vocabulary");
+    require(id >= 0 && id < t.vocab_size,
+            "special token id " + std::to_string(id) + " is outside the vocabulary");
 }
 
 Json parse(const fs::path& file) {
@@ -196,7 +211,8 @@ const Family& find_family(const fs::path& file, const std::string& model_type) {
 
 QwenConfig read_config(const fs::path& path) {
   const fs::path file = fs::is_directory(path) ? path / "config.json" : path;
-  if (!fs::exists(file)) throw ConfigError(file.string() + ": no such file; a model folder holds a config.json");
+  if (!fs::exists(file))
+    throw ConfigError(file.string() + ": no such file; a model folder holds a config.json");
   const Json json = parse(file);
   if (!json.is_object()) throw ConfigError(file.string() + ": must be a JSON object");
   Problems problems;

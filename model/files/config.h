@@ -1,6 +1,6 @@
-// Sizes of the network, from Hugging Face's config.json (flat layout of the published checkpoints, or nested
-// text_config of transformers 5). What is no size is a column of model/files/family.h. Nothing is hard-coded: what the file
-// lacks and the reference needs is an error.
+// Sizes of the network, from Hugging Face's config.json (flat layout of the published checkpoints,
+// or nested text_config of transformers 5). What is no size is a column of model/files/family.h.
+// Nothing is hard-coded: what the file lacks and the reference needs is an error.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +13,21 @@ namespace muster::model {
 struct VisionConfig {
   std::int64_t depth, hidden_size, intermediate_size, num_heads, out_hidden_size;
   std::int64_t in_channels, patch_size, temporal_patch_size, spatial_merge_size;
-  std::int64_t window_size;                         // in pixels; 0: every block attends over whole frames
+  std::int64_t window_size;  // in pixels; 0: every block attends over whole frames
   std::vector<std::int64_t> full_attention_blocks;  // without windows: none
   std::int64_t num_positions = 0;                   // rows of the learned table; 0: no table
-  std::vector<std::int64_t> deepstack_blocks = {};  // after which states are merged for the decoder, in order
+  std::vector<std::int64_t> deepstack_blocks =
+      {};  // after which states are merged for the decoder, in order
   std::int64_t head_dim() const { return hidden_size / num_heads; }
   std::int64_t merge_unit() const { return spatial_merge_size * spatial_merge_size; }
-  std::int64_t patch_dim() const { return in_channels * temporal_patch_size * patch_size * patch_size; }
+  std::int64_t patch_dim() const {
+    return in_channels * temporal_patch_size * patch_size * patch_size;
+  }
 };
 
 struct TextConfig {
-  std::int64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim;
+  std::int64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads,
+      head_dim;
   double rms_norm_eps, rope_theta;
   std::vector<std::int64_t> mrope_section;
   bool tie_word_embeddings;
@@ -37,7 +41,8 @@ struct QwenConfig {
   double initializer_range;
 };
 
-// `path`: config.json or the folder that holds it. Throws ConfigError listing everything missing or unsupported.
+// `path`: config.json or the folder that holds it. Throws ConfigError listing everything missing or
+// unsupported.
 QwenConfig read_config(const std::filesystem::path& path);
 
 }  // namespace muster::model

@@ -67,7 +67,8 @@ const Family& family_of(std::string_view model_type) {
     if (family.model_type == model_type) return family;
     known.emplace_back(family.model_type);
   }
-  throw ConfigError("model_type \"" + std::string(model_type) + "\" is not supported, only " + join(known, ", "));
+  throw ConfigError("model_type \"" + std::string(model_type) + "\" is not supported, only " +
+                    join(known, ", "));
 }
 
 }  // namespace muster::model

@@ -12,8 +12,9 @@ struct VisionFamily {
   bool gated_mlp;          // act(gate_proj x) * up_proj x; else act(mlp_in x)
   Activation activation;   // of the blocks' MLP; mergers use the exact GELU
   bool windows;            // most blocks attend inside windows; else all attend over whole frames
-  bool learned_positions;  // a table, interpolated to the grid, is added to the patches, whose embedding has a bias
-  bool deepstack;          // states of some blocks, merged, are added after the first decoder layers
+  bool learned_positions;  // a table, interpolated to the grid, is added to the patches, whose
+                           // embedding has a bias
+  bool deepstack;  // states of some blocks, merged, are added after the first decoder layers
   std::string_view mlp_in, mlp_out, merger_norm, merger_in, merger_out;  // parameter names
 };
 
@@ -27,8 +28,9 @@ struct Family {
   std::string_view model_type;  // of config.json
   VisionFamily vision;
   TextFamily text;
-  bool nested_names;               // files say model.visual.*, model.language_model.*; else visual.*, model.*
-  std::string_view system_prompt;  // what the published chat template puts first when the chat has no system turn
+  bool nested_names;  // files say model.visual.*, model.language_model.*; else visual.*, model.*
+  std::string_view system_prompt;  // what the published chat template puts first when the chat has
+                                   // no system turn
 };
 
 // Throws ConfigError listing what is known.

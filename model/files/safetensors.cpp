@@ -61,32 +61,40 @@ std::string dtype_name(at::ScalarType dtype) {
 }
 
 bool is_unsigned_list(const Json& json) {
-  return json.is_array() && std::all_of(json.begin(), json.end(), [](const Json& j) { return j.is_number_unsigned(); });
+  return json.is_array() && std::all_of(json.begin(), json.end(),
+                                        [](const Json& j) { return j.is_number_unsigned(); });
 }
 
 // Bytes of a tensor, or fail when the product does not fit 63 bits.
 std::uint64_t byte_size(const fs::path& file, const std::string& name, const Entry& entry) {
   std::uint64_t bytes = c10::elementSize(entry.dtype);
   for (const std::int64_t n : entry.shape)
-    if (n < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(n), &bytes) || bytes > INT64_MAX)
+    if (n < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(n), &bytes) ||
+        bytes > INT64_MAX)
       fail(file, name, "its shape overflows");
   return bytes;
 }
 
-Entry parse_entry(const fs::path& file, const std::string& name, const Json& json, std::uint64_t data_bytes) {
-  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
+Entry parse_entry(const fs::path& file, const std::string& name, const Json& json,
+                  std::uint64_t data_bytes) {
+  if (!json.is_object() || !json.contains("dtype") || !json.contains("shape") ||
+      !json.contains("data_offsets"))
     fail(file, name, "its header entry needs dtype, shape and data_offsets");
   if (!is_unsigned_list(json["shape"])) fail(file, name, "bad shape " + json["shape"].dump());
   const Json& offsets = json["data_offsets"];
-  if (!is_unsigned_list(offsets) || offsets.size() != 2) fail(file, name, "bad data_offsets " + offsets.dump());
-  Entry entry{parse_dtype(file, name, json["dtype"]), json["shape"].get<std::vector<std::int64_t>>(),
-              offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
+  if (!is_unsigned_list(offsets) || offsets.size() != 2)
+    fail(file, name, "bad data_offsets " + offsets.dump());
+  Entry entry{parse_dtype(file, name, json["dtype"]),
+              json["shape"].get<std::vector<std::int64_t>>(), offsets[0].get<std::uint64_t>(),
+              offsets[1].get<std::uint64_t>()};
   if (entry.begin > entry.end || entry.end > data_bytes)
     fail(file, name,
-         fmt::format("its bytes {}..{} lie outside the file's {} data bytes", entry.begin, entry.end, data_bytes));
+         fmt::format("its bytes {}..{} lie outside the file's {} data bytes", entry.begin,
+                     entry.end, data_bytes));
   if (const auto bytes = byte_size(file, name, entry); bytes != entry.end - entry.begin)
     fail(file, name,
-         fmt::format("its shape and dtype need {} bytes, its range holds {}", bytes, entry.end - entry.begin));
+         fmt::format("its shape and dtype need {} bytes, its range holds {}", bytes,
+                     entry.end - entry.begin));
   return entry;
 }
 
@@ -94,7 +102,8 @@ Entry parse_entry(const fs::path& file, const std::string& name, const Json& jso
 Json parse_header(const fs::path& file, std::string_view text) {
   std::set<std::string> seen;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key && !seen.insert(parsed.get<std::string>()).second)
+    if (depth == 1 && event == Json::parse_event_t::key &&
+        !seen.insert(parsed.get<std::string>()).second)
       fail(file, parsed.get<std::string>(), "given twice in the header");
     return true;
   };
@@ -108,7 +117,8 @@ Json parse_header(const fs::path& file, std::string_view text) {
 }
 
 // The data section must be covered exactly once.
-void check_cover(const fs::path& file, const std::map<std::string, Entry>& entries, std::uint64_t data_bytes) {
+void check_cover(const fs::path& file, const std::map<std::string, Entry>& entries,
+                 std::uint64_t data_bytes) {
   std::vector<std::pair<std::uint64_t, std::string>> order;
   for (const auto& [name, entry] : entries)
     if (entry.begin != entry.end) order.emplace_back(entry.begin, name);
@@ -116,10 +126,12 @@ void check_cover(const fs::path& file, const std::map<std::string, Entry>& entri
   std::uint64_t covered = 0;
   for (const auto& [begin, name] : order) {
     if (begin < covered) fail(file, name, "overlaps the tensor before it");
-    if (begin > covered) fail(file, name, fmt::format("{} bytes before it belong to no tensor", begin - covered));
+    if (begin > covered)
+      fail(file, name, fmt::format("{} bytes before it belong to no tensor", begin - covered));
     covered = entries.at(name).end;
   }
-  if (covered != data_bytes) fail(file, "", fmt::format("its last {} bytes belong to no tensor", data_bytes - covered));
+  if (covered != data_bytes)
+    fail(file, "", fmt::format("its last {} bytes belong to no tensor", data_bytes - covered));
 }
 
 struct File {
@@ -136,11 +148,12 @@ std::span<std::byte> whole_pages(std::span<const std::byte> data) {
   return {reinterpret_cast<std::byte*>(begin), end - begin};
 }
 
-// A private mapping may be written although its file was opened for reading; false where the kernel will not promise
-// the memory that this could take.
+// A private mapping may be written although its file was opened for reading; false where the kernel
+// will not promise the memory that this could take.
 bool make_writable(const MappedFile& mapping) {
   const auto bytes = mapping.bytes();
-  return ::mprotect(const_cast<std::byte*>(bytes.data()), bytes.size(), PROT_READ | PROT_WRITE) == 0;
+  return ::mprotect(const_cast<std::byte*>(bytes.data()), bytes.size(), PROT_READ | PROT_WRITE) ==
+         0;
 }
 
 }  // namespace
@@ -155,12 +168,15 @@ struct SafetensorsReader::Impl {
     const auto mapping = std::make_shared<const MappedFile>(file);
     const auto bytes = mapping->bytes();
     std::uint64_t header = 0;
-    if (bytes.size() < sizeof header) fail(file, "", fmt::format("only {} bytes long", bytes.size()));
+    if (bytes.size() < sizeof header)
+      fail(file, "", fmt::format("only {} bytes long", bytes.size()));
     std::memcpy(&header, bytes.data(), sizeof header);
     if (header > bytes.size() - sizeof header)
-      fail(file, "", fmt::format("header length {} exceeds the file's {} bytes", header, bytes.size()));
+      fail(file, "",
+           fmt::format("header length {} exceeds the file's {} bytes", header, bytes.size()));
     const auto data = bytes.subspan(sizeof header + header);
-    const Json json = parse_header(file, {reinterpret_cast<const char*>(bytes.data()) + sizeof header, header});
+    const Json json =
+        parse_header(file, {reinterpret_cast<const char*>(bytes.data()) + sizeof header, header});
     std::map<std::string, Entry> found;
     for (const auto& [name, value] : json.items()) {
       if (name == "__metadata__") {
@@ -185,14 +201,16 @@ struct SafetensorsReader::Impl {
 
   void open_index(const fs::path& index) {
     const Json json = parse_header(index, read_text(index));
-    if (!json.contains("weight_map") || !json["weight_map"].is_object()) fail(index, "", "it has no weight_map");
+    if (!json.contains("weight_map") || !json["weight_map"].is_object())
+      fail(index, "", "it has no weight_map");
     std::map<std::string, std::map<std::string, Entry>> shards;
     for (const auto& [name, value] : json["weight_map"].items()) {
       const auto file = value.is_string() ? value.get<std::string>() : value.dump();
       if (!fs::exists(index.parent_path() / file))
         fail(index, name, "is said to be in " + file + ", which is not there");
       if (!shards.contains(file)) shards[file] = open(index.parent_path() / file);
-      if (!shards[file].contains(name)) fail(index, name, "is not in " + file + ", where the index says");
+      if (!shards[file].contains(name))
+        fail(index, name, "is not in " + file + ", where the index says");
       entries[name] = shards[file].at(name);
     }
     for (const auto& [file, found] : shards)
@@ -220,14 +238,16 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_uni
   }
   const fs::path file = fs::is_directory(path) ? path / "model.safetensors" : path;
   if (!fs::exists(file))
-    throw CheckpointError(path.string() + ": neither model.safetensors nor model.safetensors.index.json is there");
+    throw CheckpointError(path.string() +
+                          ": neither model.safetensors nor model.safetensors.index.json is there");
   impl_->entries = impl_->open(file);
 }
 
 namespace {
 
 bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
-  return !data.empty() && reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
+  return !data.empty() &&
+         reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
 }
 
 }  // namespace
@@ -241,15 +261,20 @@ std::vector<std::string> SafetensorsReader::names() const {
   return names;
 }
 
-bool SafetensorsReader::contains(const std::string& name) const { return impl_->entries.contains(name); }
+bool SafetensorsReader::contains(const std::string& name) const {
+  return impl_->entries.contains(name);
+}
 
-std::vector<std::int64_t> SafetensorsReader::shape(const std::string& name) const { return impl_->entry(name).shape; }
+std::vector<std::int64_t> SafetensorsReader::shape(const std::string& name) const {
+  return impl_->entry(name).shape;
+}
 
 at::Tensor SafetensorsReader::view(const std::string& name) const {
   const Entry& entry = impl_->entry(name);
   const auto data = impl_->bytes(entry);
   const auto options = at::TensorOptions().dtype(entry.dtype);
-  if (is_aligned(data, entry.dtype)) return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, options);
+  if (is_aligned(data, entry.dtype))
+    return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, options);
   at::Tensor tensor = at::empty(entry.shape, options);
   if (!data.empty()) std::memcpy(tensor.data_ptr(), data.data(), data.size());
   return tensor;
@@ -257,7 +282,9 @@ at::Tensor SafetensorsReader::view(const std::string& name) const {
 
 at::Tensor SafetensorsReader::copy(const std::string& name) const { return view(name).clone(); }
 
-at::ScalarType SafetensorsReader::dtype(const std::string& name) const { return impl_->entry(name).dtype; }
+at::ScalarType SafetensorsReader::dtype(const std::string& name) const {
+  return impl_->entry(name).dtype;
+}
 
 at::Tensor SafetensorsReader::take(const std::string& name) const {
   const Entry& entry = impl_->entry(name);
@@ -279,11 +306,14 @@ void SafetensorsReader::forget(const std::string& name) const {
   if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
 }
 
-const std::map<std::string, std::string>& SafetensorsReader::metadata() const { return impl_->metadata; }
+const std::map<std::string, std::string>& SafetensorsReader::metadata() const {
+  return impl_->metadata;
+}
 
 namespace {
 
-// The JSON header with its length in front, padded with spaces so that the data starts 8-byte aligned.
+// The JSON header with its length in front, padded with spaces so that the data starts 8-byte
+// aligned.
 std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
@@ -292,8 +322,9 @@ std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& t
   for (const auto& [name, tensor] : tensors) {
     TORCH_CHECK(!json.contains(name), "tensor ", name, " is given twice");
     const std::uint64_t end = offset + tensor.nbytes();
-    json[name] = {
-        {"dtype", dtype_name(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    json[name] = {{"dtype", dtype_name(tensor.scalar_type())},
+                  {"shape", tensor.sizes().vec()},
+                  {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = json.dump();
@@ -306,7 +337,8 @@ std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& t
 class TempFile {
  public:
   explicit TempFile(fs::path path)
-      : path_(std::move(path)), fd_(::open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644)) {
+      : path_(std::move(path)),
+        fd_(::open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644)) {
     if (fd_ < 0) fail_io("cannot create");
   }
   ~TempFile() {
@@ -336,8 +368,8 @@ class TempFile {
 
  private:
   [[noreturn]] void fail_io(const char* what) {
-    throw CheckpointError(
-        fmt::format("{}: {}: {}; check space and permissions", path_.string(), what, std::strerror(errno)));
+    throw CheckpointError(fmt::format("{}: {}: {}; check space and permissions", path_.string(),
+                                      what, std::strerror(errno)));
   }
   fs::path path_;
   int fd_;
@@ -345,7 +377,8 @@ class TempFile {
 
 }  // namespace
 
-void write_safetensors(const fs::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+void write_safetensors(const fs::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
   fs::path temporary = path;
   temporary += ".tmp";
@@ -359,7 +392,8 @@ void write_safetensors(const fs::path& path, const std::vector<std::pair<std::st
   file.keep_as(path);
 }
 
-void write_safetensors_folder(const fs::path& folder, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+void write_safetensors_folder(const fs::path& folder,
+                              const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                               std::int64_t shard_bytes) {
   std::vector<std::vector<std::pair<std::string, at::Tensor>>> shards(1);
   std::int64_t held = 0, total = 0;  // bytes of the last shard, of all
@@ -373,7 +407,8 @@ void write_safetensors_folder(const fs::path& folder, const std::vector<std::pai
   if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
   nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}};
   for (std::size_t i = 0; i < shards.size(); ++i) {
-    const std::string file = fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
+    const std::string file =
+        fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
     for (const auto& [name, tensor] : shards[i]) index["weight_map"][name] = file;
     write_safetensors(folder / file, shards[i], metadata);
   }

@@ -14,7 +14,9 @@ at::Tensor area(const at::Tensor& corners) {  // [n, 4] -> [n]
   return size.select(-1, 0) * size.select(-1, 1);
 }
 
-float area(const Box& box) { return std::max(0.0f, box[2] - box[0]) * std::max(0.0f, box[3] - box[1]); }
+float area(const Box& box) {
+  return std::max(0.0f, box[2] - box[0]) * std::max(0.0f, box[3] - box[1]);
+}
 
 }  // namespace
 
@@ -40,11 +42,11 @@ at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b) {
 }
 
 float giou(const Box& a, const Box& b) {
-  const float common =
-      area(Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
-  const float hull =
-      std::max(area(Box{std::min(a[0], b[0]), std::min(a[1], b[1]), std::max(a[2], b[2]), std::max(a[3], b[3])}),
-               float{kSmallestArea});
+  const float common = area(
+      Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
+  const float hull = std::max(area(Box{std::min(a[0], b[0]), std::min(a[1], b[1]),
+                                       std::max(a[2], b[2]), std::max(a[3], b[3])}),
+                              float{kSmallestArea});
   const float both = area(a) + area(b) - common;
   return common / std::max(both, float{kSmallestArea}) - std::max(hull - both, 0.0f) / hull;
 }
@@ -61,8 +63,10 @@ at::Tensor sine_features(const at::Tensor& coordinates, std::int64_t dim) {
   TORCH_CHECK(dim % 2 == 0, "sine_features: ", dim, " features per coordinate, must be even");
   constexpr double kFinest = 32;  // periods across the image
   const at::Tensor step = at::arange(dim / 2, coordinates.options().dtype(at::kFloat));
-  const at::Tensor frequency = at::pow(kFinest, step / std::max<double>(1, dim / 2 - 1)) * std::numbers::pi;
-  const at::Tensor phase = coordinates.to(at::kFloat).unsqueeze(-1) * frequency;  // [..., n, dim / 2]
+  const at::Tensor frequency =
+      at::pow(kFinest, step / std::max<double>(1, dim / 2 - 1)) * std::numbers::pi;
+  const at::Tensor phase =
+      coordinates.to(at::kFloat).unsqueeze(-1) * frequency;  // [..., n, dim / 2]
   return at::cat({phase.sin(), phase.cos()}, -1).flatten(-2);
 }
 

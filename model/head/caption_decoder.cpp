@@ -15,24 +15,27 @@ namespace {
 
 constexpr std::int64_t kLogitsRows = 512;  // per chunk: [512, 151936] f32 is 311 MB
 
-at::Tensor logits_of(const at::Tensor& states, const at::Tensor& embedding) {  // [n, text hidden] -> [n, vocab] f32
+at::Tensor logits_of(const at::Tensor& states,
+                     const at::Tensor& embedding) {  // [n, text hidden] -> [n, vocab] f32
   return at::linear(states, embedding).to(at::kFloat);
 }
 
-// Ids before each position (the end token pads), and for each caption position its row in [captions, length + 1] and
-// its id.
+// Ids before each position (the end token pads), and for each caption position its row in
+// [captions, length + 1] and its id.
 struct Teacher {
   at::Tensor inputs;     // [captions, length]
   at::Tensor positions;  // [predictions]
   at::Tensor labels;     // [predictions]
 };
 
-Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token, std::int64_t max_tokens) {
+Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token,
+              std::int64_t max_tokens) {
   std::size_t longest = 0;
   for (const CaptionIds* caption : captions) longest = std::max(longest, caption->size());
   if (static_cast<std::int64_t>(longest) > max_tokens) {
     throw DataError(
-        fmt::format("a caption of {} tokens is longer than detection.caption_max_tokens = {}: raise it, or shorten "
+        fmt::format("a caption of {} tokens is longer than detection.caption_max_tokens = {}: "
+                    "raise it, or shorten "
                     "the label",
                     longest, max_tokens));
   }
@@ -47,7 +50,8 @@ Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_toke
   }
   const std::array<std::int64_t, 2> shape{static_cast<std::int64_t>(captions.size()),
                                           static_cast<std::int64_t>(longest)};
-  return {at::tensor(inputs, at::kLong).view(shape), at::tensor(positions, at::kLong), at::tensor(labels, at::kLong)};
+  return {at::tensor(inputs, at::kLong).view(shape), at::tensor(positions, at::kLong),
+          at::tensor(labels, at::kLong)};
 }
 
 }  // namespace
@@ -58,7 +62,8 @@ struct CaptionDecoder::Choice {
   std::vector<float> log_probs;
 };
 
-CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token)
+CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden,
+                               std::int64_t end_token)
     : end_token_(end_token),
       max_tokens_(config.caption_max_tokens),
       input_(text_hidden, config.hidden_size, true),
@@ -70,22 +75,26 @@ CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidde
   }
 }
 
-at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids, const at::Tensor& embedding) const {
+at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids,
+                                  const at::Tensor& embedding) const {
   const std::int64_t length = ids.size(1) + 1;
-  at::Tensor x = queries.unsqueeze(1) + position_.narrow(0, 0, length);  // [n, length, hidden]: the query is everywhere
+  at::Tensor x = queries.unsqueeze(1) +
+                 position_.narrow(0, 0, length);  // [n, length, hidden]: the query is everywhere
   if (length > 1) x = x + at::pad(input_(lookup(embedding, ids)), {0, 0, 1, 0});
   for (const CausalLayer& layer : layers_) x = layer(x);
   return output_(norm_(x));
 }
 
-at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries, std::span<const CaptionIds* const> captions,
+at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries,
+                                    std::span<const CaptionIds* const> captions,
                                     const at::Tensor& embedding) const {
   if (captions.empty()) return queries.to(at::kFloat).sum() * 0;
   const Teacher teacher = teach(captions, end_token_, max_tokens_);
   const at::Tensor predicted = states(queries, upload(teacher.inputs, queries.device()), embedding)
                                    .flatten(0, 1)
                                    .index_select(0, upload(teacher.positions, queries.device()));
-  return cross_entropy_sum(predicted, embedding, upload(teacher.labels, queries.device()), kLogitsRows);
+  return cross_entropy_sum(predicted, embedding, upload(teacher.labels, queries.device()),
+                           kLogitsRows);
 }
 
 at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
@@ -99,7 +108,8 @@ at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::
   return at::cat(parts);
 }
 
-CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states, const at::Tensor& embedding) {
+CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
+                                                 const at::Tensor& embedding) {
   Choice choice;
   for (const at::Tensor& chunk : states.split(kLogitsRows)) {
     const at::Tensor logits = logits_of(chunk, embedding);
@@ -113,7 +123,8 @@ CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states, const
   return choice;
 }
 
-std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, const at::Tensor& embedding) const {
+std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries,
+                                                   const at::Tensor& embedding) const {
   std::vector<DecodedCaption> captions(queries.size(0));
   std::vector<std::int64_t> active(
       queries.size(0));  // captions still growing: row i of the batch is captions[active[i]]
@@ -141,8 +152,8 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries, co
 
 // Appends each row's choice to its caption; returns the rows that go on.
 std::vector<std::int64_t> CaptionDecoder::extend(std::vector<DecodedCaption>& captions,
-                                                 const std::vector<std::int64_t>& active, const Choice& choice,
-                                                 bool full) const {
+                                                 const std::vector<std::int64_t>& active,
+                                                 const Choice& choice, bool full) const {
   std::vector<std::int64_t> going;
   for (std::size_t row = 0; row < active.size(); ++row) {
     DecodedCaption& caption = captions[active[row]];

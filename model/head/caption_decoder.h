@@ -1,5 +1,5 @@
-// Captions of queries: a small causal transformer that starts from the query's state and shares the language model's
-// token embedding, for its inputs and (transposed) for its logits.
+// Captions of queries: a small causal transformer that starts from the query's state and shares the
+// language model's token embedding, for its inputs and (transposed) for its logits.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,27 +26,33 @@ class CaptionDecoder {
   CaptionDecoder() = default;
   CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token);
 
-  // Sum of -log p over all ids of all captions and one end token each; f32 scalar. queries [captions, hidden]. A
-  // caption longer than caption_max_tokens is a DataError.
+  // Sum of -log p over all ids of all captions and one end token each; f32 scalar. queries
+  // [captions, hidden]. A caption longer than caption_max_tokens is a DataError.
   at::Tensor loss_sum(const at::Tensor& queries, std::span<const CaptionIds* const> captions,
                       const at::Tensor& embedding) const;
 
-  // Greedy, all queries at once with a key/value cache; finished ones leave the batch. queries [n, hidden].
+  // Greedy, all queries at once with a key/value cache; finished ones leave the batch. queries [n,
+  // hidden].
   std::vector<DecodedCaption> decode(const at::Tensor& queries, const at::Tensor& embedding) const;
 
   // log p(first id = tokens[j]) of each query: [n, tokens] f32.
-  at::Tensor first_log_probs(const at::Tensor& queries, const at::Tensor& tokens, const at::Tensor& embedding) const;
+  at::Tensor first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
+                             const at::Tensor& embedding) const;
 
   std::int64_t end_token() const { return end_token_; }
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
   struct Choice;
-  static Choice likeliest(const at::Tensor& states, const at::Tensor& embedding);  // states [n, text hidden]
-  std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions, const std::vector<std::int64_t>& active,
-                                   const Choice& choice, bool full) const;
-  // queries [n, hidden], ids [n, length] before the position predicted last: [n, length + 1, text hidden].
-  at::Tensor states(const at::Tensor& queries, const at::Tensor& ids, const at::Tensor& embedding) const;
+  static Choice likeliest(const at::Tensor& states,
+                          const at::Tensor& embedding);  // states [n, text hidden]
+  std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions,
+                                   const std::vector<std::int64_t>& active, const Choice& choice,
+                                   bool full) const;
+  // queries [n, hidden], ids [n, length] before the position predicted last: [n, length + 1, text
+  // hidden].
+  at::Tensor states(const at::Tensor& queries, const at::Tensor& ids,
+                    const at::Tensor& embedding) const;
 
   std::int64_t end_token_ = 0, max_tokens_ = 0;
   Linear input_, output_;

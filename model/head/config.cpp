@@ -46,7 +46,8 @@ HeadConfig head_from_json(const nlohmann::json& json) {
     throw CheckpointError(fmt::format("detection head settings: {}", error.what()));
   }
   if (json.size() != known)
-    throw CheckpointError("detection head settings hold a key this version does not know: " + json.dump());
+    throw CheckpointError("detection head settings hold a key this version does not know: " +
+                          json.dump());
   return config;
 }
 
@@ -60,11 +61,15 @@ void check_head(const HeadConfig& config) {
   need(config.mlp_size > 0, fmt::format("mlp_size {} must be positive", config.mlp_size));
   need(config.hidden_size > 0 && config.hidden_size % 4 == 0,
        fmt::format("hidden_size {} must be a positive multiple of 4", config.hidden_size));
-  need(config.num_heads > 0 && config.hidden_size % std::max<std::int64_t>(1, config.num_heads) == 0,
-       fmt::format("num_heads {} must divide hidden_size {}", config.num_heads, config.hidden_size));
-  need(config.caption_layers >= 0, fmt::format("caption_layers {} must not be negative", config.caption_layers));
-  need(config.caption_max_tokens > 0, fmt::format("caption_max_tokens {} must be positive", config.caption_max_tokens));
-  need(config.denoising_groups >= 0, fmt::format("denoising_groups {} must not be negative", config.denoising_groups));
+  need(
+      config.num_heads > 0 && config.hidden_size % std::max<std::int64_t>(1, config.num_heads) == 0,
+      fmt::format("num_heads {} must divide hidden_size {}", config.num_heads, config.hidden_size));
+  need(config.caption_layers >= 0,
+       fmt::format("caption_layers {} must not be negative", config.caption_layers));
+  need(config.caption_max_tokens > 0,
+       fmt::format("caption_max_tokens {} must be positive", config.caption_max_tokens));
+  need(config.denoising_groups >= 0,
+       fmt::format("denoising_groups {} must not be negative", config.denoising_groups));
   need(config.denoising_box_noise >= 0,
        fmt::format("denoising_box_noise {} must not be negative", config.denoising_box_noise));
   if (!problems.empty()) throw ConfigError("detection: " + join(problems, "; "));

@@ -24,13 +24,14 @@ std::int64_t most_objects(std::span<const ImageTargets> targets) {
 
 }  // namespace
 
-Box noised_box(const Box& box, double noise, std::uint64_t seed, std::int64_t image, std::int64_t object,
-               std::int64_t group) {
+Box noised_box(const Box& box, double noise, std::uint64_t seed, std::int64_t image,
+               std::int64_t object, std::int64_t group) {
   Rng rng(seed, stream_of(image, object, group));
   Box corners = cxcywh_to_xyxy(box);
   for (std::size_t edge = 0; edge < 4; ++edge) {
     const float half = 0.5f * box[2 + edge % 2];
-    corners[edge] = std::clamp(corners[edge] + static_cast<float>(rng.uniform(-noise, noise)) * half, 0.0f, 1.0f);
+    corners[edge] = std::clamp(
+        corners[edge] + static_cast<float>(rng.uniform(-noise, noise)) * half, 0.0f, 1.0f);
   }
   const auto [low_x, high_x] = std::minmax(corners[0], corners[2]);
   const auto [low_y, high_y] = std::minmax(corners[1], corners[3]);
@@ -38,8 +39,8 @@ Box noised_box(const Box& box, double noise, std::uint64_t seed, std::int64_t im
           std::max(high_y - low_y, kSmallestSide)};
 }
 
-DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int64_t groups, double noise,
-                                std::uint64_t seed) {
+DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int64_t groups,
+                                double noise, std::uint64_t seed) {
   const auto images = static_cast<std::int64_t>(targets.size());
   DenoisingQueries result{groups, most_objects(targets), {}, {}, {}};
   const std::int64_t slots = result.slots();
@@ -52,7 +53,8 @@ DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int6
       for (std::int64_t object = 0; object < targets[image].boxes.size(0); ++object) {
         const std::int64_t row = image * slots + group * result.objects_per_group + object;
         const float* truth = truths + 4 * object;
-        const Box box = noised_box({truth[0], truth[1], truth[2], truth[3]}, noise, seed, image, object, group);
+        const Box box =
+            noised_box({truth[0], truth[1], truth[2], truth[3]}, noise, seed, image, object, group);
         std::copy(box.begin(), box.end(), out + 4 * row);
         result.padding[row] = 0;
         result.matches.push_back({row, image, object});
@@ -66,7 +68,8 @@ at::Tensor self_attention_mask(std::int64_t queries, std::span<const std::int64_
                                const DenoisingQueries& denoising) {
   const std::int64_t slots = denoising.slots(), total = queries + slots,
                      images = static_cast<std::int64_t>(counts.size());
-  const bool padded = std::any_of(counts.begin(), counts.end(), [&](std::int64_t count) { return count < queries; });
+  const bool padded = std::any_of(counts.begin(), counts.end(),
+                                  [&](std::int64_t count) { return count < queries; });
   if (slots == 0 && !padded) return {};
   const auto group_of = [&](std::int64_t query) {
     return query < queries ? -1 : (query - queries) / denoising.objects_per_group;
@@ -77,7 +80,8 @@ at::Tensor self_attention_mask(std::int64_t queries, std::span<const std::int64_
     for (std::int64_t from = 0; from < total; ++from, out += total) {
       std::fill(out, out + counts[image], 0.0f);
       for (std::int64_t to = queries; to < total; ++to) {
-        if (group_of(from) == group_of(to) && !denoising.padding[image * slots + to - queries]) out[to] = 0;
+        if (group_of(from) == group_of(to) && !denoising.padding[image * slots + to - queries])
+          out[to] = 0;
       }
     }
   }

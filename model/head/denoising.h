@@ -1,5 +1,5 @@
-// Denoising queries (DN-DETR, Li et al., CVPR 2022): true boxes with noise, whose right answer is known without
-// matching, so the decoder learns to refine boxes from the first step.
+// Denoising queries (DN-DETR, Li et al., CVPR 2022): true boxes with noise, whose right answer is
+// known without matching, so the decoder learns to refine boxes from the first step.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,8 +14,8 @@
 
 namespace muster::model {
 
-// `groups` copies of every object's box. Slot g * objects_per_group + o of an image holds object o of group g; slots of
-// objects an image lacks are padding.
+// `groups` copies of every object's box. Slot g * objects_per_group + o of an image holds object o
+// of group g; slots of objects an image lacks are padding.
 struct DenoisingQueries {
   std::int64_t groups = 0, objects_per_group = 0;
   at::Tensor boxes;            // [images, slots, 4] f32, CPU, cx,cy,w,h inside the image
@@ -24,16 +24,18 @@ struct DenoisingQueries {
   std::int64_t slots() const { return groups * objects_per_group; }
 };
 
-// Every edge of a box moves by up to `noise` of half its size; a pure function of (seed, image, object, group).
-Box noised_box(const Box& box, double noise, std::uint64_t seed, std::int64_t image, std::int64_t object,
-               std::int64_t group);
+// Every edge of a box moves by up to `noise` of half its size; a pure function of (seed, image,
+// object, group).
+Box noised_box(const Box& box, double noise, std::uint64_t seed, std::int64_t image,
+               std::int64_t object, std::int64_t group);
 
-DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int64_t groups, double noise,
-                                std::uint64_t seed);
+DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int64_t groups,
+                                double noise, std::uint64_t seed);
 
-// Which query may look at which, for `queries` matching queries (of which counts[image] are real) and then the
-// denoising slots: matching queries never see slots, a group never sees another, nobody sees padding. Additive, 0 or
-// -inf, [images, 1, queries + slots, queries + slots] f32 on the CPU; undefined when everybody may see everybody.
+// Which query may look at which, for `queries` matching queries (of which counts[image] are real)
+// and then the denoising slots: matching queries never see slots, a group never sees another,
+// nobody sees padding. Additive, 0 or -inf, [images, 1, queries + slots, queries + slots] f32 on
+// the CPU; undefined when everybody may see everybody.
 at::Tensor self_attention_mask(std::int64_t queries, std::span<const std::int64_t> counts,
                                const DenoisingQueries& denoising);
 

@@ -9,9 +9,9 @@
 namespace muster::model {
 namespace {
 
-constexpr float kRareObject =
-    -4.595f;  // log(0.01 / 0.99): at the start every query calls itself empty (focal loss, section 4.1)
-constexpr float kLearnedSide = 0.3f;  // of the image: side of a learned query's first box
+constexpr float kRareObject = -4.595f;  // log(0.01 / 0.99): at the start every query calls itself
+                                        // empty (focal loss, section 4.1)
+constexpr float kLearnedSide = 0.3f;    // of the image: side of a learned query's first box
 
 std::uint64_t stream_of(std::string_view name) {  // FNV-1a
   std::uint64_t hash = 0xcbf29ce484222325ULL;
@@ -19,18 +19,21 @@ std::uint64_t stream_of(std::string_view name) {  // FNV-1a
   return hash;
 }
 
-void fill_xavier(at::Tensor& weight, std::uint64_t seed, std::string_view name) {  // [out, in] f32, CPU
+void fill_xavier(at::Tensor& weight, std::uint64_t seed,
+                 std::string_view name) {  // [out, in] f32, CPU
   Rng rng(seed, stream_of(name));
   const double bound = std::sqrt(6.0 / static_cast<double>(weight.size(0) + weight.size(1)));
   float* data = weight.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < weight.numel(); ++i) data[i] = static_cast<float>(rng.uniform(-bound, bound));
+  for (std::int64_t i = 0; i < weight.numel(); ++i)
+    data[i] = static_cast<float>(rng.uniform(-bound, bound));
 }
 
 float logit(float p) { return std::log(p / (1 - p)); }
 
 // Boxes on a grid over the image, as logits: [queries, 4].
 at::Tensor spread_boxes(std::int64_t queries) {
-  const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(queries))));
+  const auto columns =
+      static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(queries))));
   at::Tensor boxes = at::empty({queries, 4});
   float* out = boxes.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < queries; ++i, out += 4) {
@@ -50,11 +53,13 @@ at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
 // What enters the decoder, denoising slots last.
 struct DetectionHead::Queries {
   at::Tensor states;     // [images, queries + slots, hidden]
-  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned
+  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits; with a graph only where
+                         // they are learned
 };
 
-DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token,
-                             std::uint64_t seed, at::ScalarType dtype, at::Device device)
+DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
+                             std::int64_t end_token, std::uint64_t seed, at::ScalarType dtype,
+                             at::Device device)
     : config_(config),
       vision_(text_hidden, config.hidden_size, true),
       vision_norm_(config.hidden_size),
@@ -79,12 +84,13 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
     learned_box_ = spread_boxes(config.num_queries);
     if (config.denoising_groups > 0) denoising_query_ = at::zeros({1, hidden});
   }
-  for (std::int64_t i = 0; i < config.num_layers; ++i) layers_.emplace_back(hidden, config.num_heads, config.mlp_size);
+  for (std::int64_t i = 0; i < config.num_layers; ++i)
+    layers_.emplace_back(hidden, config.num_heads, config.mlp_size);
   initialise(seed, dtype, device);
 }
 
-// Xavier for every matrix but the learned boxes, zero biases; final box layers zero, so that boxes start at their
-// reference.
+// Xavier for every matrix but the learned boxes, zero biases; final box layers zero, so that boxes
+// start at their reference.
 void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device) {
   visit("detection_head.", [&](const std::string& name, at::Tensor& tensor) {
     if (name == "detection_head.learned_box") return;
@@ -100,12 +106,15 @@ void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Dev
   visit("", [&](const std::string&, at::Tensor& tensor) { tensor = tensor.to(device, dtype); });
 }
 
-HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& language, const TokenLayout& layout,
+HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& language,
+                                  const TokenLayout& layout,
                                   const DenoisingQueries& denoising) const {
   const at::Tensor seen = vision_(layout.pad(vision));  // [images, width, hidden]
   at::Tensor position =
-      sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2).to(seen.scalar_type());
-  at::Tensor fused = seen, memory = vision_norm_(seen), memory_mask = on_device(layout.key_mask(), seen);
+      sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2)
+          .to(seen.scalar_type());
+  at::Tensor fused = seen, memory = vision_norm_(seen),
+             memory_mask = on_device(layout.key_mask(), seen);
   if (config_.use_language) {
     const at::Tensor read = language_(layout.pad(language));
     fused = seen + read;
@@ -120,9 +129,11 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
   if (config_.proposals) fused = fused_norm_(fused);
   Queries queries = make_queries(fused, layout, output);
   if (denoising.slots() > 0) add_denoising(queries, fused, layout, denoising);
-  const at::Tensor self_mask = on_device(self_attention_mask(output.queries, output.counts, denoising), seen);
+  const at::Tensor self_mask =
+      on_device(self_attention_mask(output.queries, output.counts, denoising), seen);
   for (const QueryLayer& layer : layers_) {
-    const at::Tensor near = sine_features(queries.reference.sigmoid(), config_.hidden_size / 2).to(seen.scalar_type());
+    const at::Tensor near =
+        sine_features(queries.reference.sigmoid(), config_.hidden_size / 2).to(seen.scalar_type());
     queries.states = layer(queries.states, position_(near), self_mask, memory, memory_mask);
     const at::Tensor states = norm_(queries.states);
     const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
@@ -132,37 +143,45 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
   return output;
 }
 
-DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused, const TokenLayout& layout,
+DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
+                                                   const TokenLayout& layout,
                                                    HeadOutput& output) const {
   const std::int64_t images = layout.images();
   if (!config_.proposals) {
     output.queries = config_.num_queries;
     output.counts.assign(images, config_.num_queries);
-    return {learned_query_.expand({images, -1, -1}), learned_box_.to(at::kFloat).expand({images, -1, -1})};
+    return {learned_query_.expand({images, -1, -1}),
+            learned_box_.to(at::kFloat).expand({images, -1, -1})};
   }
   const at::Tensor anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
-  const at::Tensor boxes = anchors + proposal_box_(fused).to(at::kFloat);  // [images, width, 4] logits
+  const at::Tensor boxes =
+      anchors + proposal_box_(fused).to(at::kFloat);  // [images, width, 4] logits
   output.proposal_boxes = boxes.sigmoid();
   output.proposal_logits = proposal_score_(fused).squeeze(-1).to(at::kFloat);
   output.queries = std::min(config_.num_queries, layout.width);
-  for (const std::int64_t count : layout.counts) output.counts.push_back(std::min(config_.num_queries, count));
+  for (const std::int64_t count : layout.counts)
+    output.counts.push_back(std::min(config_.num_queries, count));
   const at::Tensor states = query_(fused);
   if (output.queries == layout.width) return {states, boxes.detach()};
 
   at::Tensor scores = output.proposal_logits.detach();
   if (const at::Tensor mask = layout.key_mask(); mask.defined())
     scores = scores + upload(mask.flatten(1), scores.device());
-  const at::Tensor order = std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+  const at::Tensor order =
+      std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
   const at::Tensor first = at::arange(images, order.options()).unsqueeze(1) * layout.width;
-  const at::Tensor rows = (order.narrow(1, 0, output.queries) + first).flatten();  // of [images * width]
+  const at::Tensor rows =
+      (order.narrow(1, 0, output.queries) + first).flatten();  // of [images * width]
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };
   return {pick(states), pick(boxes.detach())};
 }
 
-// A slot starts as the token its noised centre falls on would, so refinement learns on what it will meet.
-void DetectionHead::add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
+// A slot starts as the token its noised centre falls on would, so refinement learns on what it will
+// meet.
+void DetectionHead::add_denoising(Queries& queries, const at::Tensor& fused,
+                                  const TokenLayout& layout,
                                   const DenoisingQueries& denoising) const {
   const std::int64_t images = layout.images(), slots = denoising.slots();
   at::Tensor states;
@@ -178,7 +197,8 @@ void DetectionHead::add_denoising(Queries& queries, const at::Tensor& fused, con
     states = denoising_query_.expand({images, slots, -1});
   }
   queries.states = at::cat({queries.states, states}, 1);
-  queries.reference = at::cat({queries.reference, upload(inverse_sigmoid(denoising.boxes), fused.device())}, 1);
+  queries.reference =
+      at::cat({queries.reference, upload(inverse_sigmoid(denoising.boxes), fused.device())}, 1);
 }
 
 void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor) {

@@ -1,6 +1,6 @@
-// The detection head: vision tokens and language states of an image become a memory; queries (the best-scored tokens,
-// or learned ones) read it in a few decoder layers and each end as a box, an objectness and a state that a caption
-// comes from.
+// The detection head: vision tokens and language states of an image become a memory; queries (the
+// best-scored tokens, or learned ones) read it in a few decoder layers and each end as a box, an
+// objectness and a state that a caption comes from.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,17 +12,19 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
+#include "model/detector.h"
 #include "model/head/caption_decoder.h"
 #include "model/head/denoising.h"
 #include "model/head/detection_losses.h"
-#include "model/detector.h"
 #include "model/head/layers.h"
 
 namespace muster::model {
 
 nlohmann::json head_to_json(const HeadConfig& config);
-HeadConfig head_from_json(const nlohmann::json& json);  // strict; throws CheckpointError naming the key
-void check_head(const HeadConfig& config);              // throws ConfigError naming every setting that cannot work
+HeadConfig head_from_json(
+    const nlohmann::json& json);  // strict; throws CheckpointError naming the key
+void check_head(
+    const HeadConfig& config);  // throws ConfigError naming every setting that cannot work
 
 // Where merged tokens lie: image i has counts[i] of them, in rows of columns[i] per frame.
 struct TokenLayout {
@@ -30,11 +32,13 @@ struct TokenLayout {
   std::int64_t width = 0;  // the largest count: images are padded to it
 
   std::int64_t images() const { return static_cast<std::int64_t>(counts.size()); }
-  std::int64_t token_at(std::int64_t image, float x, float y) const;  // of the first frame, for a point in [0,1]^2
-  at::Tensor pad(const at::Tensor& tokens) const;                     // [merged tokens, dim] -> [images, width, dim]
-  at::Tensor centres() const;                                         // [images, width, 2] f32, CPU
-  at::Tensor anchors() const;   // [images, width, 4] f32, CPU: boxes a token starts from
-  at::Tensor key_mask() const;  // additive [images, 1, 1, width] f32, CPU; undefined when nothing is padded
+  std::int64_t token_at(std::int64_t image, float x,
+                        float y) const;            // of the first frame, for a point in [0,1]^2
+  at::Tensor pad(const at::Tensor& tokens) const;  // [merged tokens, dim] -> [images, width, dim]
+  at::Tensor centres() const;                      // [images, width, 2] f32, CPU
+  at::Tensor anchors() const;  // [images, width, 4] f32, CPU: boxes a token starts from
+  at::Tensor key_mask()
+      const;  // additive [images, 1, 1, width] f32, CPU; undefined when nothing is padded
 };
 TokenLayout token_layout(const at::Tensor& grid_thw, std::int64_t merge_size);
 
@@ -49,21 +53,23 @@ struct HeadOutput {
   std::int64_t queries = 0;          // per image, padded
   std::vector<std::int64_t> counts;  // real ones per image, the first
   std::vector<std::int64_t> token_counts;
-  at::Tensor proposal_boxes, proposal_logits;  // [images, width, 4], [images, width] f32; undefined for learned queries
+  at::Tensor proposal_boxes,
+      proposal_logits;  // [images, width, 4], [images, width] f32; undefined for learned queries
   std::vector<LayerOutput> layers;
 };
 
 class DetectionHead {
  public:
   DetectionHead() = default;
-  // vision_hidden and text_hidden: sizes of the merged tokens and of the language states. Parameters are drawn on the
-  // CPU, each from its own stream of (seed, name), then cast to `dtype` on `device`.
-  DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token, std::uint64_t seed,
-                at::ScalarType dtype, at::Device device);
+  // vision_hidden and text_hidden: sizes of the merged tokens and of the language states.
+  // Parameters are drawn on the CPU, each from its own stream of (seed, name), then cast to `dtype`
+  // on `device`.
+  DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token,
+                std::uint64_t seed, at::ScalarType dtype, at::Device device);
 
   // vision, language: [merged tokens, text hidden]; language is undefined without use_language.
-  HeadOutput forward(const at::Tensor& vision, const at::Tensor& language, const TokenLayout& layout,
-                     const DenoisingQueries& denoising) const;
+  HeadOutput forward(const at::Tensor& vision, const at::Tensor& language,
+                     const TokenLayout& layout, const DenoisingQueries& denoising) const;
   std::vector<LossTerm> loss(const HeadOutput& output, std::span<const ImageTargets> targets,
                              const DenoisingQueries& denoising, const HeadLossOptions& options,
                              const at::Tensor& embedding) const;
@@ -73,13 +79,15 @@ class DetectionHead {
  private:
   struct Queries;
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
-  Queries make_queries(const at::Tensor& fused, const TokenLayout& layout, HeadOutput& output) const;
+  Queries make_queries(const at::Tensor& fused, const TokenLayout& layout,
+                       HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
                      const DenoisingQueries& denoising) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
                           const at::Tensor& embedding) const;
-  LossTerm caption_term(const std::string& name, const at::Tensor& states, std::span<const Match> matches,
-                        std::span<const ImageTargets> targets, const at::Tensor& embedding) const;
+  LossTerm caption_term(const std::string& name, const at::Tensor& states,
+                        std::span<const Match> matches, std::span<const ImageTargets> targets,
+                        const at::Tensor& embedding) const;
 
   HeadConfig config_;
   Linear vision_, language_;  // to the head's size

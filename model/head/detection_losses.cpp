@@ -9,11 +9,14 @@
 namespace muster::model {
 namespace {
 
-// What focal loss charges for a missed object less what it charges for a false one; the 1e-8 is DINO's.
+// What focal loss charges for a missed object less what it charges for a false one; the 1e-8 is
+// DINO's.
 float objectness_cost(float logit, const HeadLossOptions& options) {
   const double p = 1 / (1 + std::exp(-static_cast<double>(logit)));
-  const double miss = options.focal_alpha * std::pow(1 - p, options.focal_gamma) * -std::log(p + 1e-8);
-  const double alarm = (1 - options.focal_alpha) * std::pow(p, options.focal_gamma) * -std::log(1 - p + 1e-8);
+  const double miss =
+      options.focal_alpha * std::pow(1 - p, options.focal_gamma) * -std::log(p + 1e-8);
+  const double alarm =
+      (1 - options.focal_alpha) * std::pow(p, options.focal_gamma) * -std::log(1 - p + 1e-8);
   return static_cast<float>(miss - alarm);
 }
 
@@ -39,7 +42,8 @@ std::vector<float> cost_matrix(const Predictions& cpu, const PredictionSet& set,
       float entry = match_cost(box_at(boxes, row), logits[row], box_at(truths, object), options);
       if (caption_cost.defined()) {
         entry += static_cast<float>(options.match_caption) *
-                 caption_cost.const_data_ptr<float>()[(image * set.width + query) * caption_cost.size(2) + object];
+                 caption_cost.const_data_ptr<
+                     float>()[(image * set.width + query) * caption_cost.size(2) + object];
       }
       cost.push_back(entry);
     }
@@ -47,7 +51,8 @@ std::vector<float> cost_matrix(const Predictions& cpu, const PredictionSet& set,
   return cost;
 }
 
-std::vector<float> transposed(const std::vector<float>& cost, std::int64_t rows, std::int64_t columns) {
+std::vector<float> transposed(const std::vector<float>& cost, std::int64_t rows,
+                              std::int64_t columns) {
   std::vector<float> result(cost.size());
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) result[c * rows + r] = cost[r * columns + c];
@@ -56,17 +61,21 @@ std::vector<float> transposed(const std::vector<float>& cost, std::int64_t rows,
 }
 
 // Pairs of object and query, in order of the objects.
-std::vector<std::pair<std::int64_t, std::int64_t>> best_pairs(const std::vector<float>& cost, std::int64_t objects,
+std::vector<std::pair<std::int64_t, std::int64_t>> best_pairs(const std::vector<float>& cost,
+                                                              std::int64_t objects,
                                                               std::int64_t queries) {
   std::vector<std::pair<std::int64_t, std::int64_t>> pairs;
   if (!all_finite(cost)) {
     for (std::int64_t i = 0; i < std::min(objects, queries); ++i) pairs.emplace_back(i, i);
   } else if (objects <= queries) {
     const std::vector<std::int64_t> query_of = assign(cost, objects, queries);
-    for (std::int64_t object = 0; object < objects; ++object) pairs.emplace_back(object, query_of[object]);
+    for (std::int64_t object = 0; object < objects; ++object)
+      pairs.emplace_back(object, query_of[object]);
   } else {
-    const std::vector<std::int64_t> object_of = assign(transposed(cost, objects, queries), queries, objects);
-    for (std::int64_t query = 0; query < queries; ++query) pairs.emplace_back(object_of[query], query);
+    const std::vector<std::int64_t> object_of =
+        assign(transposed(cost, objects, queries), queries, objects);
+    for (std::int64_t query = 0; query < queries; ++query)
+      pairs.emplace_back(object_of[query], query);
     std::sort(pairs.begin(), pairs.end());
   }
   return pairs;
@@ -78,7 +87,8 @@ at::Tensor row_weights(std::span<const PredictionSet> sets, std::int64_t rows) {
   for (const PredictionSet& set : sets) {
     for (std::size_t image = 0; image < set.counts.size(); ++image) {
       const std::int64_t first = set.first + static_cast<std::int64_t>(image) * set.width;
-      std::fill(weights.begin() + first + set.counts[image], weights.begin() + first + set.width, 0.0f);
+      std::fill(weights.begin() + first + set.counts[image], weights.begin() + first + set.width,
+                0.0f);
     }
     for (std::size_t row = 0; row < set.padding.size(); ++row) {
       if (set.padding[row]) weights[set.first + row] = 0;
@@ -106,19 +116,23 @@ Matched gather_matches(std::span<const PredictionSet> sets, std::span<const Imag
     }
   }
   const auto count = static_cast<std::int64_t>(rows.size());
-  return {upload(rows, like.device()), upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device())};
+  return {upload(rows, like.device()),
+          upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device())};
 }
 
 }  // namespace
 
-float match_cost(const Box& predicted, float logit, const Box& truth, const HeadLossOptions& options) {
+float match_cost(const Box& predicted, float logit, const Box& truth,
+                 const HeadLossOptions& options) {
   return static_cast<float>(options.match_l1) * l1_distance(predicted, truth) -
-         static_cast<float>(options.match_giou) * giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth)) +
+         static_cast<float>(options.match_giou) *
+             giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth)) +
          static_cast<float>(options.match_objectness) * objectness_cost(logit, options);
 }
 
-std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set, std::span<const ImageTargets> targets,
-                             const HeadLossOptions& options, const at::Tensor& caption_cost) {
+std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set,
+                             std::span<const ImageTargets> targets, const HeadLossOptions& options,
+                             const at::Tensor& caption_cost) {
   std::vector<Match> matches;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const auto image = static_cast<std::int64_t>(i);
@@ -130,7 +144,8 @@ std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set, s
   return matches;
 }
 
-at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha, double gamma) {
+at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha,
+                      double gamma) {
   const at::Tensor sign = 2 * targets - 1;                  // of the right answer
   const at::Tensor log_p = at::log_sigmoid(logits * sign);  // log of the right answer's probability
   const at::Tensor wrong = at::sigmoid(logits * -sign);
@@ -139,13 +154,16 @@ at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, doubl
 }
 
 std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
-                                std::span<const ImageTargets> targets, const HeadLossOptions& options) {
+                                std::span<const ImageTargets> targets,
+                                const HeadLossOptions& options) {
   const Matched matched = gather_matches(sets, targets, predictions.boxes);
   const at::Tensor boxes = predictions.boxes.index_select(0, matched.rows);
-  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1);                                    // [matches]
-  const at::Tensor gap = 1 - paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(matched.truths));  // [matches]
+  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1);  // [matches]
+  const at::Tensor gap =
+      1 - paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(matched.truths));  // [matches]
   const at::Tensor found = at::zeros_like(predictions.logits).index_fill(0, matched.rows, 1);
-  at::Tensor focal = focal_loss(predictions.logits, found, options.focal_alpha, options.focal_gamma);  // [rows]
+  at::Tensor focal =
+      focal_loss(predictions.logits, found, options.focal_alpha, options.focal_gamma);  // [rows]
   const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
   if (weights.defined()) focal = focal * upload(weights, focal.device());
 

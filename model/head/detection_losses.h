@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
-#include "model/head/boxes.h"
 #include "model/detector.h"
+#include "model/head/boxes.h"
 
 namespace muster::model {
 
-// Predictions of all sets one after another. A set (a decoder layer's queries, the proposals) holds `width` rows per
-// image.
+// Predictions of all sets one after another. A set (a decoder layer's queries, the proposals) holds
+// `width` rows per image.
 struct Predictions {
   at::Tensor boxes;   // [rows, 4] cx,cy,w,h in [0,1]
   at::Tensor logits;  // [rows] objectness
@@ -26,30 +26,38 @@ struct Match {
   bool operator==(const Match&) const = default;
 };
 
-// A set and what it is compared with. Sets of one prefix stand together and become one group of terms.
+// A set and what it is compared with. Sets of one prefix stand together and become one group of
+// terms.
 struct PredictionSet {
   std::string prefix;                 // "aux_", "" or "dn_"
   std::int64_t first = 0, width = 0;  // first row, rows per image
   std::vector<std::int64_t> counts;   // rows per image that are not padding: the first ones
-  std::vector<char> padding;          // per row, instead of counts, where padding lies between; empty otherwise
+  std::vector<char>
+      padding;  // per row, instead of counts, where padding lies between; empty otherwise
   std::vector<Match> matches;
 };
 
-// Cost of giving an object to a prediction, as DETR and DINO: L1, -GIoU, and what focal loss would save.
-float match_cost(const Box& predicted, float logit, const Box& truth, const HeadLossOptions& options);
+// Cost of giving an object to a prediction, as DETR and DINO: L1, -GIoU, and what focal loss would
+// save.
+float match_cost(const Box& predicted, float logit, const Box& truth,
+                 const HeadLossOptions& options);
 
-// The optimal matches of one set. `boxes` and `logits` are the flat predictions on the CPU; `caption_cost`, when
-// defined, is [images, width, >= objects] and is weighed by options.match_caption. Objects beyond the number of
-// predictions stay unmatched. Where a prediction is not finite, objects are matched in order: the loss then is not
-// finite either, and the step's consensus finds the culprit (law 10).
-std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set, std::span<const ImageTargets> targets,
-                             const HeadLossOptions& options, const at::Tensor& caption_cost);
+// The optimal matches of one set. `boxes` and `logits` are the flat predictions on the CPU;
+// `caption_cost`, when defined, is [images, width, >= objects] and is weighed by
+// options.match_caption. Objects beyond the number of predictions stay unmatched. Where a
+// prediction is not finite, objects are matched in order: the loss then is not finite either, and
+// the step's consensus finds the culprit (law 10).
+std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set,
+                             std::span<const ImageTargets> targets, const HeadLossOptions& options,
+                             const at::Tensor& caption_cost);
 
 // Sigmoid focal loss (Lin et al., ICCV 2017) per element; targets in {0, 1}.
-at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha, double gamma);
+at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha,
+                      double gamma);
 
 // <prefix>box_l1, <prefix>giou, <prefix>objectness for each prefix.
 std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
-                                std::span<const ImageTargets> targets, const HeadLossOptions& options);
+                                std::span<const ImageTargets> targets,
+                                const HeadLossOptions& options);
 
 }  // namespace muster::model

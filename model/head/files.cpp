@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "model/head/detection_head.h"
 #include "model/files/safetensors.h"
+#include "model/head/detection_head.h"
 
 namespace muster::model {
 namespace {
@@ -18,17 +18,21 @@ nlohmann::json saved_config(const SafetensorsReader& reader, const std::filesyst
   const auto entry = reader.metadata().find("config");
   if (entry == reader.metadata().end())
     throw CheckpointError(file.string() + ": no \"config\" in the metadata: not a detection head");
-  const nlohmann::json json = nlohmann::json::parse(entry->second, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw CheckpointError(file.string() + ": the \"config\" in the metadata is not json");
+  const nlohmann::json json =
+      nlohmann::json::parse(entry->second, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded())
+    throw CheckpointError(file.string() + ": the \"config\" in the metadata is not json");
   return json;
 }
 
 // Settings that shape no tensor may differ: they belong to training.
-void compare_configs(const nlohmann::json& saved, const nlohmann::json& wanted, std::vector<std::string>& problems) {
+void compare_configs(const nlohmann::json& saved, const nlohmann::json& wanted,
+                     std::vector<std::string>& problems) {
   static const std::set<std::string> kFree{"denoising_groups", "denoising_box_noise"};
   for (const auto& [key, value] : wanted.items()) {
     if (!kFree.contains(key) && saved.at(key) != value) {
-      problems.push_back(fmt::format("{} is {} in the file, {} here", key, saved.at(key).dump(), value.dump()));
+      problems.push_back(
+          fmt::format("{} is {} in the file, {} here", key, saved.at(key).dump(), value.dump()));
     }
   }
 }
@@ -41,27 +45,32 @@ HeadConfig read_head_config(const std::filesystem::path& file) {
 
 void Detector::save_head(const std::filesystem::path& file) const {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const NamedParam& param : head_parameters()) tensors.emplace_back(param.name, param.tensor.detach().cpu());
+  for (const NamedParam& param : head_parameters())
+    tensors.emplace_back(param.name, param.tensor.detach().cpu());
   write_safetensors(file, tensors, {{"config", head_to_json(head_config()).dump()}});
 }
 
 void Detector::load_head(const std::filesystem::path& file) {
   const SafetensorsReader reader(file);
   std::vector<std::string> problems;
-  compare_configs(head_to_json(head_from_json(saved_config(reader, file))), head_to_json(head_config()), problems);
+  compare_configs(head_to_json(head_from_json(saved_config(reader, file))),
+                  head_to_json(head_config()), problems);
   const std::vector<std::string> names = reader.names();
   std::set<std::string> unexpected(names.begin(), names.end());
   const std::vector<NamedParam> params = head_parameters();
   for (const NamedParam& param : params) {
     if (unexpected.erase(param.name) == 0) {
       problems.push_back("missing " + param.name);
-    } else if (const std::vector<std::int64_t> shape = reader.shape(param.name); param.tensor.sizes() != shape) {
-      problems.push_back(fmt::format("{} is [{}] in the file, [{}] here", param.name, fmt::join(shape, ", "),
+    } else if (const std::vector<std::int64_t> shape = reader.shape(param.name);
+               param.tensor.sizes() != shape) {
+      problems.push_back(fmt::format("{} is [{}] in the file, [{}] here", param.name,
+                                     fmt::join(shape, ", "),
                                      fmt::join(param.tensor.sizes().vec(), ", ")));
     }
   }
   for (const std::string& name : unexpected) problems.push_back("unexpected " + name);
-  if (!problems.empty()) throw CheckpointError(fmt::format("{}: {}", file.string(), join(problems, "; ")));
+  if (!problems.empty())
+    throw CheckpointError(fmt::format("{}: {}", file.string(), join(problems, "; ")));
   const at::NoGradGuard no_grad;
   for (const NamedParam& param : params) at::Tensor(param.tensor).copy_(reader.view(param.name));
 }

@@ -1,4 +1,5 @@
-// The detection head's own layers: dense batches [images, queries, hidden] with additive masks, pre-norm.
+// The detection head's own layers: dense batches [images, queries, hidden] with additive masks,
+// pre-norm.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,8 +21,10 @@ struct HeadAttention {
   // mask: additive, broadcastable to [batch, heads, n, m], or undefined.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& memory, const at::Tensor& mask,
                         bool causal = false) const;
-  // The same with the memory projected already: key_values = key_value(memory), [batch, m, 2 * hidden].
-  at::Tensor read(const at::Tensor& x, const at::Tensor& key_values, const at::Tensor& mask, bool causal) const;
+  // The same with the memory projected already: key_values = key_value(memory), [batch, m, 2 *
+  // hidden].
+  at::Tensor read(const at::Tensor& x, const at::Tensor& key_values, const at::Tensor& mask,
+                  bool causal) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
@@ -41,9 +44,10 @@ struct QueryLayer {
   Mlp mlp;
   QueryLayer() = default;
   QueryLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size);
-  // x, position [images, queries, hidden]; memory [images, tokens, hidden] with its positions added.
-  at::Tensor operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& self_mask, const at::Tensor& memory,
-                        const at::Tensor& memory_mask) const;
+  // x, position [images, queries, hidden]; memory [images, tokens, hidden] with its positions
+  // added.
+  at::Tensor operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& self_mask,
+                        const at::Tensor& memory, const at::Tensor& memory_mask) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
@@ -55,7 +59,8 @@ struct CausalLayer {
   CausalLayer() = default;
   CausalLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size);
   at::Tensor operator()(at::Tensor x) const;  // [captions, length, hidden]
-  // The position after those in `cache` [captions, length, 2 * hidden] (undefined: the first), which grows by it.
+  // The position after those in `cache` [captions, length, 2 * hidden] (undefined: the first),
+  // which grows by it.
   at::Tensor next(at::Tensor x, at::Tensor& cache) const;  // [captions, 1, hidden]
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };

@@ -11,8 +11,8 @@ namespace {
 constexpr const char* kAux = "aux_";
 constexpr const char* kDenoising = "dn_";
 
-// Sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the last layer, dn_ (all
-// layers).
+// Sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the last
+// layer, dn_ (all layers).
 class FlatSets {
  public:
   explicit FlatSets(std::int64_t images) : images_(images) {}
@@ -43,9 +43,9 @@ class FlatSets {
 void add_denoising_set(FlatSets& flat, const LayerOutput& layer, std::int64_t queries,
                        const DenoisingQueries& denoising) {
   const std::int64_t slots = denoising.slots();
-  PredictionSet& set =
-      flat.add(kDenoising, layer.boxes.narrow(1, queries, slots), layer.logits.narrow(1, queries, slots),
-               std::vector<std::int64_t>(layer.boxes.size(0), slots));
+  PredictionSet& set = flat.add(kDenoising, layer.boxes.narrow(1, queries, slots),
+                                layer.logits.narrow(1, queries, slots),
+                                std::vector<std::int64_t>(layer.boxes.size(0), slots));
   set.padding = denoising.padding;
   set.matches = denoising.matches;
   for (Match& match : set.matches) match.row += set.first;
@@ -53,8 +53,10 @@ void add_denoising_set(FlatSets& flat, const LayerOutput& layer, std::int64_t qu
 
 }  // namespace
 
-std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output, std::span<const ImageTargets> targets,
-                                          const DenoisingQueries& denoising, const HeadLossOptions& options,
+std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
+                                          std::span<const ImageTargets> targets,
+                                          const DenoisingQueries& denoising,
+                                          const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
   FlatSets flat(static_cast<std::int64_t>(targets.size()));
   if (output.proposal_boxes.defined())
@@ -65,14 +67,17 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output, std::span<co
   }
   const std::size_t last = flat.sets().size() - 1;
   if (denoising.slots() > 0) {
-    for (const LayerOutput& layer : output.layers) add_denoising_set(flat, layer, output.queries, denoising);
+    for (const LayerOutput& layer : output.layers)
+      add_denoising_set(flat, layer, output.queries, denoising);
   }
 
   const Predictions predictions = flat.predictions();
-  const Predictions cpu{predictions.boxes.detach().cpu(), predictions.logits.detach().cpu()};  // one copy a micro-batch
+  const Predictions cpu{predictions.boxes.detach().cpu(),
+                        predictions.logits.detach().cpu()};  // one copy a micro-batch
   for (std::size_t i = 0; i <= last; ++i) {
-    const at::Tensor captions =
-        i == last && options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
+    const at::Tensor captions = i == last && options.match_caption > 0
+                                    ? caption_cost(output, targets, embedding)
+                                    : at::Tensor();
     flat.sets()[i].matches = match_set(cpu, flat.sets()[i], targets, options, captions);
   }
 
@@ -81,19 +86,24 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output, std::span<co
   const PredictionSet& main = flat.sets()[last];
   std::vector<Match> matches = main.matches;
   for (Match& match : matches) match.row -= main.first;
-  terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries), matches, targets, embedding));
+  terms.push_back(
+      caption_term("caption", states.narrow(1, 0, output.queries), matches, targets, embedding));
   if (denoising.slots() > 0) {
-    terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()), denoising.matches,
-                                 targets, embedding));
+    terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()),
+                                 denoising.matches, targets, embedding));
   }
-  for (LossTerm& term : terms) {  // a mean over groups, so that its weight does not depend on their number
-    if (term.name.starts_with(kDenoising)) term.sum = term.sum / static_cast<double>(denoising.groups);
+  for (LossTerm& term :
+       terms) {  // a mean over groups, so that its weight does not depend on their number
+    if (term.name.starts_with(kDenoising))
+      term.sum = term.sum / static_cast<double>(denoising.groups);
   }
   return terms;
 }
 
-// -p(first id of the object's caption), of every query and object: [images, queries, most objects] f32, CPU.
-at::Tensor DetectionHead::caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
+// -p(first id of the object's caption), of every query and object: [images, queries, most objects]
+// f32, CPU.
+at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
+                                       std::span<const ImageTargets> targets,
                                        const at::Tensor& embedding) const {
   const at::NoGradGuard no_grad;
   std::vector<std::int64_t> firsts;
@@ -106,10 +116,11 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output, std::span<const
   if (firsts.empty()) return {};
   const auto images = static_cast<std::int64_t>(targets.size());
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
-  const at::Tensor probability = captions_.first_log_probs(states, upload(firsts, states.device()), embedding)
-                                     .exp()
-                                     .cpu()
-                                     .view({images, output.queries, -1});  // [images, queries, all objects]
+  const at::Tensor probability =
+      captions_.first_log_probs(states, upload(firsts, states.device()), embedding)
+          .exp()
+          .cpu()
+          .view({images, output.queries, -1});  // [images, queries, all objects]
   at::Tensor cost = at::zeros({images, output.queries, most});
   for (std::int64_t image = 0, object = 0; image < images; ++image) {
     const auto count = static_cast<std::int64_t>(targets[image].captions.size());
@@ -120,8 +131,10 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output, std::span<const
 }
 
 // states [images, width, hidden]; rows of the matches count from 0.
-LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& states, std::span<const Match> matches,
-                                     std::span<const ImageTargets> targets, const at::Tensor& embedding) const {
+LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& states,
+                                     std::span<const Match> matches,
+                                     std::span<const ImageTargets> targets,
+                                     const at::Tensor& embedding) const {
   std::vector<std::int64_t> rows;
   std::vector<const CaptionIds*> captions;
   for (const Match& match : matches) {
@@ -129,7 +142,8 @@ LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& 
     captions.push_back(&targets[match.image].captions[match.object]);
   }
   const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
-  return {name, captions_.loss_sum(chosen, captions, embedding), LossTerm::Denominator::kCaptionTokens};
+  return {name, captions_.loss_sum(chosen, captions, embedding),
+          LossTerm::Denominator::kCaptionTokens};
 }
 
 }  // namespace muster::model

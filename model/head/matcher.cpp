@@ -1,4 +1,5 @@
-// The assignment problem by shortest augmenting paths with dual variables (Jonker and Volgenant, Computing 38, 1987).
+// The assignment problem by shortest augmenting paths with dual variables (Jonker and Volgenant,
+// Computing 38, 1987).
 #include <fmt/core.h>
 
 #include <cmath>
@@ -13,15 +14,16 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 void check_costs(const std::vector<float>& cost, std::int64_t rows, std::int64_t columns) {
-  TORCH_CHECK(rows >= 0 && rows <= columns, "assign: ", rows, " rows do not fit ", columns, " columns");
-  TORCH_CHECK(static_cast<std::int64_t>(cost.size()) == rows * columns, "assign: ", cost.size(), " costs for ", rows,
-              " x ", columns);
+  TORCH_CHECK(rows >= 0 && rows <= columns, "assign: ", rows, " rows do not fit ", columns,
+              " columns");
+  TORCH_CHECK(static_cast<std::int64_t>(cost.size()) == rows * columns, "assign: ", cost.size(),
+              " costs for ", rows, " x ", columns);
   for (std::size_t i = 0; i < cost.size(); ++i) {
     if (std::isfinite(cost[i])) continue;
     const auto entry = static_cast<std::int64_t>(i);
-    throw NumericError(
-        fmt::format("matching cost of row {} and column {} is {}: the network's boxes or scores are not finite",
-                    entry / columns, entry % columns, cost[i]));
+    throw NumericError(fmt::format(
+        "matching cost of row {} and column {} is {}: the network's boxes or scores are not finite",
+        entry / columns, entry % columns, cost[i]));
   }
 }
 
@@ -46,7 +48,8 @@ class Assignment {
   const std::vector<std::int64_t>& row_of() const { return row_of_; }
 
  private:
-  // Grows a tree of tight edges from column 0 until it meets a free column; strict comparisons keep the smaller index.
+  // Grows a tree of tight edges from column 0 until it meets a free column; strict comparisons keep
+  // the smaller index.
   std::int64_t shortest_path() {
     std::vector<double> distance(columns_ + 1, kInfinity);
     std::vector<char> in_tree(columns_ + 1, 0);
@@ -60,12 +63,14 @@ class Assignment {
     return column;
   }
 
-  std::int64_t relax(std::int64_t from, const std::vector<char>& in_tree, std::vector<double>& distance) {
+  std::int64_t relax(std::int64_t from, const std::vector<char>& in_tree,
+                     std::vector<double>& distance) {
     const std::int64_t row = row_of_[from];
     std::int64_t nearest = 0;
     for (std::int64_t column = 1; column <= columns_; ++column) {
       if (in_tree[column]) continue;
-      const double reduced = cost_[(row - 1) * columns_ + column - 1] - row_dual_[row] - column_dual_[column];
+      const double reduced =
+          cost_[(row - 1) * columns_ + column - 1] - row_dual_[row] - column_dual_[column];
       if (reduced < distance[column]) distance[column] = reduced, previous_[column] = from;
       if (nearest == 0 || distance[column] < distance[nearest]) nearest = column;
     }
@@ -92,13 +97,15 @@ class Assignment {
 
 }  // namespace
 
-std::vector<std::int64_t> assign(const std::vector<float>& cost, std::int64_t rows, std::int64_t columns) {
+std::vector<std::int64_t> assign(const std::vector<float>& cost, std::int64_t rows,
+                                 std::int64_t columns) {
   check_costs(cost, rows, columns);
   Assignment assignment(cost, rows, columns);
   for (std::int64_t row = 1; row <= rows; ++row) assignment.add_row(row);
   std::vector<std::int64_t> column_of(rows);
   for (std::int64_t column = 1; column <= columns; ++column) {
-    if (const std::int64_t row = assignment.row_of()[column]; row != 0) column_of[row - 1] = column - 1;
+    if (const std::int64_t row = assignment.row_of()[column]; row != 0)
+      column_of[row - 1] = column - 1;
   }
   return column_of;
 }

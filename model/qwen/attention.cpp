@@ -34,23 +34,25 @@ at::Tensor batched(const at::Tensor& x, const Run& run) {
   return x.narrow(0, run.start, run.tokens()).unflatten(0, {run.count, run.length}).transpose(1, 2);
 }
 
-// Repeats each key/value head for its group of query heads. The CPU's flash kernel wants equal head counts; sdpa's own
-// enable_gqa would leave it for the kernel that holds all scores.
+// Repeats each key/value head for its group of query heads. The CPU's flash kernel wants equal head
+// counts; sdpa's own enable_gqa would leave it for the kernel that holds all scores.
 at::Tensor repeat_heads(const at::Tensor& x, std::int64_t heads) {
   const std::int64_t groups = heads / x.size(1);
   if (groups == 1) return x;
   return x.unsqueeze(2).expand({-1, -1, groups, -1, -1}).flatten(1, 2);
 }
 
-at::Tensor run_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Run& run, bool causal) {
+at::Tensor run_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Run& run,
+                    bool causal) {
   const std::int64_t heads = q.size(1);
-  const at::Tensor out = at::scaled_dot_product_attention(batched(q, run), repeat_heads(batched(k, run), heads),
-                                                          repeat_heads(batched(v, run), heads), {}, 0.0, causal);
+  const at::Tensor out =
+      at::scaled_dot_product_attention(batched(q, run), repeat_heads(batched(k, run), heads),
+                                       repeat_heads(batched(v, run), heads), {}, 0.0, causal);
   return out.transpose(1, 2).flatten(0, 1);  // [tokens of the run, heads, dim]
 }
 
-// cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last ones are kept: a fresh upload
-// per layer would stall the stream.
+// cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last ones are
+// kept: a fresh upload per layer would stall the stream.
 at::Tensor device_offsets(std::span<const std::int64_t> cu_seqlens, at::Device device) {
   struct Cached {
     std::vector<std::int64_t> key;
@@ -58,12 +60,14 @@ at::Tensor device_offsets(std::span<const std::int64_t> cu_seqlens, at::Device d
   };
   thread_local std::deque<Cached> cache;
   for (const Cached& c : cache)
-    if (c.tensor.device() == device && std::equal(c.key.begin(), c.key.end(), cu_seqlens.begin(), cu_seqlens.end()))
+    if (c.tensor.device() == device &&
+        std::equal(c.key.begin(), c.key.end(), cu_seqlens.begin(), cu_seqlens.end()))
       return c.tensor;
   const std::vector<int> narrow(cu_seqlens.begin(), cu_seqlens.end());
   constexpr std::size_t kKept = 4;
   if (cache.size() == kKept) cache.pop_back();
-  cache.push_front({{cu_seqlens.begin(), cu_seqlens.end()}, upload(at::tensor(narrow, at::kInt), device)});
+  cache.push_front(
+      {{cu_seqlens.begin(), cu_seqlens.end()}, upload(at::tensor(narrow, at::kInt), device)});
   return cache.front().tensor;
 }
 
@@ -77,7 +81,8 @@ at::Tensor varlen_flash(const at::Tensor& q, const at::Tensor& k, const at::Tens
   std::int64_t longest = 0;
   for (const Run& run : equal_runs(cu_seqlens)) longest = std::max(longest, run.length);
   const at::Tensor offsets = device_offsets(cu_seqlens, q.device());
-  return std::get<0>(at::_flash_attention_forward(q, k, v, offsets, offsets, longest, longest, 0.0, causal, false,
+  return std::get<0>(at::_flash_attention_forward(q, k, v, offsets, offsets, longest, longest, 0.0,
+                                                  causal, false,
                                                   1.0 / std::sqrt(static_cast<double>(q.size(2)))));
 }
 
@@ -96,8 +101,11 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 
 at::Tensor attend_cached(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   TORCH_CHECK(q.size(0) == 1, "attend_cached: one new token at a time");
-  // The query heads that share a key head stand in for query tokens: nothing of the cache is copied.
-  const auto one = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };  // [1, kv_heads, tokens, dim]
+  // The query heads that share a key head stand in for query tokens: nothing of the cache is
+  // copied.
+  const auto one = [](const at::Tensor& x) {
+    return x.unsqueeze(0).transpose(1, 2);
+  };  // [1, kv_heads, tokens, dim]
   const at::Tensor groups = q.view({1, k.size(1), q.size(1) / k.size(1), q.size(2)});
   return at::scaled_dot_product_attention(groups, one(k), one(v)).reshape(q.sizes());
 }

@@ -14,8 +14,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Gradients waiting for the scale. Not saved as variables: backward moves them out, so that the engine can keep the
-// [vocab, dim] one without a copy.
+// Gradients waiting for the scale. Not saved as variables: backward moves them out, so that the
+// engine can keep the [vocab, dim] one without a copy.
 struct Pending : torch::CustomClassHolder {
   at::Tensor d_hidden, d_weight;
 };
@@ -25,8 +25,8 @@ struct Chunk {
   at::Tensor d_logits;  // [rows, vocab], the logits' dtype; undefined when not wanted
 };
 
-// Any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that gives the log of the
-// sum with one exp per logit.
+// Any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that
+// gives the log of the sum with one exp per logit.
 Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool want_grad) {
   const at::Tensor wide = logits.to(wide_dtype(logits.scalar_type()));
   const at::Tensor index = labels.unsqueeze(1);
@@ -46,19 +46,22 @@ Chunk chunk_loss(at::Tensor logits, const at::Tensor& labels, bool want_grad) {
 
 class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFunction> {
  public:
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& weight,
-                            const at::Tensor& labels, std::int64_t chunk_rows, bool want_hidden, bool want_weight) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
+                            const at::Tensor& weight, const at::Tensor& labels,
+                            std::int64_t chunk_rows, bool want_hidden, bool want_weight) {
     const auto pending = c10::make_intrusive<Pending>();
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
-    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)}, hidden.options());  // of every chunk
+    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)},
+                                  hidden.options());  // of every chunk
     at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
       const std::int64_t count = std::min(chunk_rows, rows - start);
       const at::Tensor part = hidden.narrow(0, start, count);
       at::Tensor rows_now = logits.narrow(0, 0, count);
       at::mm_out(rows_now, part, weight.t());
-      const Chunk chunk = chunk_loss(rows_now, labels.narrow(0, start, count), want_hidden || want_weight);
+      const Chunk chunk =
+          chunk_loss(rows_now, labels.narrow(0, start, count), want_hidden || want_weight);
       total += chunk.loss;
       if (want_hidden) {
         at::Tensor slot = pending->d_hidden.narrow(0, start, count);
@@ -72,12 +75,16 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto pending = c10::static_intrusive_pointer_cast<Pending>(ctx->saved_data["pending"].toCapsule());
+    const auto pending =
+        c10::static_intrusive_pointer_cast<Pending>(ctx->saved_data["pending"].toCapsule());
     const at::Tensor& scale = grads[0];
     // A pass over [vocab, dim] is worth a look; on a GPU the look would cost a synchronisation.
     const bool one = scale.is_cpu() && scale.item<double>() == 1;
-    const auto scaled = [&](at::Tensor& grad) { return grad.defined() && !one ? grad.mul_(scale) : grad; };
-    TORCH_CHECK(pending->d_hidden.defined() || pending->d_weight.defined(), "cross_entropy_sum: backward ran already");
+    const auto scaled = [&](at::Tensor& grad) {
+      return grad.defined() && !one ? grad.mul_(scale) : grad;
+    };
+    TORCH_CHECK(pending->d_hidden.defined() || pending->d_weight.defined(),
+                "cross_entropy_sum: backward ran already");
     const at::Tensor d_hidden = scaled(pending->d_hidden);
     pending->d_hidden.reset();
     at::Tensor d_weight = scaled(pending->d_weight);
@@ -87,12 +94,14 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 
  private:
   // Chunks are summed in fp32: in bf16 the small late ones would be lost in the sum.
-  static void add_weight_grad(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden, bool many) {
+  static void add_weight_grad(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden,
+                              bool many) {
     if (!many) {
       sum = at::mm(d_logits.t(), hidden);
     } else if (hidden.scalar_type() != wide_dtype(hidden.scalar_type())) {
       if (!sum.defined())
-        sum = at::zeros({d_logits.size(1), hidden.size(1)}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
+        sum = at::zeros({d_logits.size(1), hidden.size(1)},
+                        hidden.options().dtype(wide_dtype(hidden.scalar_type())));
       add_blocks(sum, d_logits, hidden);
     } else if (!sum.defined()) {
       sum = at::mm(d_logits.t(), hidden);
@@ -101,8 +110,8 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     }
   }
 
-  // The product in its own dtype a block of rows at a time: all of [vocab, dim] again and again would cost its bytes
-  // and the memory's time.
+  // The product in its own dtype a block of rows at a time: all of [vocab, dim] again and again
+  // would cost its bytes and the memory's time.
   static void add_blocks(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden) {
     constexpr std::int64_t kRows = 8192;
     const std::int64_t vocab = d_logits.size(1);
@@ -118,11 +127,13 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 
 }  // namespace
 
-at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& labels,
-                             std::int64_t chunk_rows) {
-  TORCH_CHECK(chunk_rows > 0 && hidden.size(0) > 0 && labels.size(0) == hidden.size(0), "cross_entropy_sum: bad sizes");
+at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& weight,
+                             const at::Tensor& labels, std::int64_t chunk_rows) {
+  TORCH_CHECK(chunk_rows > 0 && hidden.size(0) > 0 && labels.size(0) == hidden.size(0),
+              "cross_entropy_sum: bad sizes");
   const bool graph = at::GradMode::is_enabled();
-  return CrossEntropyFunction::apply(hidden, weight, labels, chunk_rows, graph && hidden.requires_grad(),
+  return CrossEntropyFunction::apply(hidden, weight, labels, chunk_rows,
+                                     graph && hidden.requires_grad(),
                                      graph && weight.requires_grad());
 }
 

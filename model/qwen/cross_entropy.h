@@ -7,11 +7,11 @@
 
 namespace muster::model {
 
-// Sum over rows of -log softmax(hidden weight^T)[label], an fp32 scalar. hidden [rows, dim], weight [vocab, dim],
-// labels [rows] i64, all in 0..vocab-1. At most `chunk_rows` rows of logits exist at a time,
-// on the CPU once (their gradient replaces them). Gradients of both are
-// computed in forward, from the logits while they are there; backward only scales them, and can run once.
-at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& labels,
-                             std::int64_t chunk_rows);
+// Sum over rows of -log softmax(hidden weight^T)[label], an fp32 scalar. hidden [rows, dim], weight
+// [vocab, dim], labels [rows] i64, all in 0..vocab-1. At most `chunk_rows` rows of logits exist at
+// a time, on the CPU once (their gradient replaces them). Gradients of both are computed in
+// forward, from the logits while they are there; backward only scales them, and can run once.
+at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& weight,
+                             const at::Tensor& labels, std::int64_t chunk_rows);
 
 }  // namespace muster::model

@@ -10,11 +10,14 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Zeros that cost memory only where they are written: the system maps one page of zeros for what is read.
+// Zeros that cost memory only where they are written: the system maps one page of zeros for what is
+// read.
 at::Tensor untouched_zeros(at::IntArrayRef sizes, const at::TensorOptions& options) {
-  const std::size_t bytes = static_cast<std::size_t>(c10::multiply_integers(sizes)) * options.dtype().itemsize();
-  void* memory =
-      bytes == 0 ? MAP_FAILED : ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::size_t bytes =
+      static_cast<std::size_t>(c10::multiply_integers(sizes)) * options.dtype().itemsize();
+  void* memory = bytes == 0 ? MAP_FAILED
+                            : ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return at::zeros(sizes, options);
   return at::from_blob(
       memory, sizes, [bytes](void* p) { ::munmap(p, bytes); }, options);

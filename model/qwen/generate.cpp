@@ -23,17 +23,20 @@ std::vector<std::int64_t> QwenVL::generate(const MicroBatch& prompt, const Gener
   check_batch(prompt);
   if (prompt.cu_seqlens.size() != 2) throw DataError("generate: takes one prompt at a time");
   const std::int64_t prompt_tokens = prompt.input_ids.size(0);
-  const RopeIndex rope = rope_index(prompt.input_ids, prompt.cu_seqlens, prompt.grid_thw, impl_->config);
+  const RopeIndex rope =
+      rope_index(prompt.input_ids, prompt.cu_seqlens, prompt.grid_thw, impl_->config);
   KvCache cache(impl_->config.text, prompt_tokens + options.max_new_tokens,
                 token_embedding().options().requires_grad(false));
   // Vision enters here and nowhere else (law 4).
-  at::Tensor last = impl_->forward(prompt, rope, &cache).hidden.narrow(0, prompt_tokens - 1, 1);  // [1, hidden]
+  at::Tensor last =
+      impl_->forward(prompt, rope, &cache).hidden.narrow(0, prompt_tokens - 1, 1);  // [1, hidden]
   std::vector<std::int64_t> generated;
   std::vector<at::Tensor> all_logits;
   while (static_cast<std::int64_t>(generated.size()) < options.max_new_tokens) {
     const at::Tensor step = logits(last).to(wide_dtype(last.scalar_type()));
     if (step_logits != nullptr) all_logits.push_back(step);
-    const std::int64_t id = choose_token(step[0], options.sampling, static_cast<std::int64_t>(generated.size()));
+    const std::int64_t id =
+        choose_token(step[0], options.sampling, static_cast<std::int64_t>(generated.size()));
     generated.push_back(id);
     if (options.on_token) options.on_token(id);
     if (std::find(options.stop.begin(), options.stop.end(), id) != options.stop.end()) break;

@@ -6,7 +6,8 @@
 
 namespace muster::model {
 
-KvCache::KvCache(const TextConfig& config, std::int64_t capacity, const at::TensorOptions& options) {
+KvCache::KvCache(const TextConfig& config, std::int64_t capacity,
+                 const at::TensorOptions& options) {
   for (std::int64_t i = 0; i < config.num_layers; ++i) {
     keys.push_back(at::empty({capacity, config.num_kv_heads, config.head_dim}, options));
     values.push_back(at::empty({capacity, config.num_kv_heads, config.head_dim}, options));
@@ -30,13 +31,17 @@ DecoderLayer::DecoderLayer(const TextConfig& c, const TextFamily& family)
 }
 
 at::Tensor DecoderLayer::attention(const at::Tensor& x, const Context& context) const {
-  const auto heads = [&](const Linear& projection) { return projection(x).unflatten(1, {-1, head_dim}); };
+  const auto heads = [&](const Linear& projection) {
+    return projection(x).unflatten(1, {-1, head_dim});
+  };
   const auto turned = [&](const at::Tensor& part, const std::optional<RmsNorm>& head_norm) {
     return rotate(head_norm ? (*head_norm)(part) : part, context.rotary);
   };
-  const at::Tensor q = turned(heads(q_proj), q_norm), k = turned(heads(k_proj), k_norm), v = heads(v_proj);
+  const at::Tensor q = turned(heads(q_proj), q_norm), k = turned(heads(k_proj), k_norm),
+                   v = heads(v_proj);
   if (context.cache == nullptr) return o_proj(attend(q, k, v, context.cu_seqlens, true).flatten(1));
-  at::Tensor &keys = context.cache->keys[context.layer], &values = context.cache->values[context.layer];
+  at::Tensor &keys = context.cache->keys[context.layer],
+             &values = context.cache->values[context.layer];
   const std::int64_t held = context.cache->length, all = held + x.size(0);
   keys.narrow(0, held, x.size(0)).copy_(k);
   values.narrow(0, held, x.size(0)).copy_(v);
@@ -67,17 +72,20 @@ void DecoderLayer::visit(const std::string& prefix, const ParamVisitor& visitor)
 LanguageModel::LanguageModel(const TextConfig& c, const TextFamily& f)
     : config(c),
       family(f),
-      embed_tokens(at::empty({c.vocab_size, c.hidden_size}, at::device(at::kMeta).dtype(at::kFloat))),
+      embed_tokens(
+          at::empty({c.vocab_size, c.hidden_size}, at::device(at::kMeta).dtype(at::kFloat))),
       norm(c.hidden_size, c.rms_norm_eps, at::kMeta) {
   for (std::int64_t i = 0; i < c.num_layers; ++i) layers.emplace_back(c, f);
 }
 
 at::Tensor LanguageModel::operator()(const at::Tensor& embeds, const DeepStack& deepstack,
-                                     const at::Tensor& position_ids, const std::vector<std::int64_t>& cu_seqlens,
-                                     bool recompute_layers, const ForwardGate& gate, KvCache* cache) const {
-  DecoderLayer::Context context{
-      text_rotary(position_ids, config, family.interleaved_mrope, embeds.scalar_type(), embeds.device()), cu_seqlens,
-      cache};
+                                     const at::Tensor& position_ids,
+                                     const std::vector<std::int64_t>& cu_seqlens,
+                                     bool recompute_layers, const ForwardGate& gate,
+                                     KvCache* cache) const {
+  DecoderLayer::Context context{text_rotary(position_ids, config, family.interleaved_mrope,
+                                            embeds.scalar_type(), embeds.device()),
+                                cu_seqlens, cache};
   at::Tensor x = embeds;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (gate) gate("model.layers." + std::to_string(i) + ".");

@@ -1,4 +1,5 @@
-// The decoder of Qwen2 and Qwen3: token embedding, pre-norm layers with grouped-query attention and M-RoPE, final norm.
+// The decoder of Qwen2 and Qwen3: token embedding, pre-norm layers with grouped-query attention and
+// M-RoPE, final norm.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +15,8 @@
 
 namespace muster::model {
 
-// Keys and values of one sequence, for generation: room for `capacity` tokens, filled front to back.
+// Keys and values of one sequence, for generation: room for `capacity` tokens, filled front to
+// back.
 struct KvCache {
   KvCache(const TextConfig& config, std::int64_t capacity, const at::TensorOptions& options);
   std::vector<at::Tensor> keys, values;  // per layer [capacity, kv_heads, head_dim]
@@ -41,7 +43,8 @@ struct DecoderLayer {
   std::int64_t head_dim = 1;
 
   DecoderLayer(const TextConfig& config, const TextFamily& family);
-  at::Tensor operator()(const at::Tensor& x, const Context& context) const;  // [tokens, hidden] -> same
+  at::Tensor operator()(const at::Tensor& x,
+                        const Context& context) const;  // [tokens, hidden] -> same
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
@@ -56,10 +59,11 @@ struct LanguageModel {
   RmsNorm norm;
 
   LanguageModel(const TextConfig& config, const TextFamily& family);
-  // From embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed samples. With a cache, the
-  // tokens continue the one sequence it holds.
-  at::Tensor operator()(const at::Tensor& embeds, const DeepStack& deepstack, const at::Tensor& position_ids,
-                        const std::vector<std::int64_t>& cu_seqlens, bool recompute_layers, const ForwardGate& gate,
+  // From embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed samples.
+  // With a cache, the tokens continue the one sequence it holds.
+  at::Tensor operator()(const at::Tensor& embeds, const DeepStack& deepstack,
+                        const at::Tensor& position_ids, const std::vector<std::int64_t>& cu_seqlens,
+                        bool recompute_layers, const ForwardGate& gate,
                         KvCache* cache = nullptr) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };

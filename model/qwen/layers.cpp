@@ -8,10 +8,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Keeps x and one number per row for backward, where the composite would keep three tensors of x's size.
+// Keeps x and one number per row for backward, where the composite would keep three tensors of x's
+// size.
 class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
  public:
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            double eps) {
     const at::Tensor wide = x.to(wide_dtype(x.scalar_type()));
     const at::Tensor rstd = wide.square().mean(-1, true).add_(eps).rsqrt_();  // [..., 1] f32
     ctx->save_for_backward({x, weight, rstd});
@@ -25,7 +27,8 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
     const at::Tensor wide = x.to(wide_dtype(x.scalar_type()));
     at::Tensor d_x, d_weight;
     if (ctx->needs_input_grad(1)) {
-      const at::Tensor product = grad.to(wide.scalar_type()) * normalise(wide, rstd, x.scalar_type());
+      const at::Tensor product =
+          grad.to(wide.scalar_type()) * normalise(wide, rstd, x.scalar_type());
       d_weight = product.reshape({-1, weight.size(0)}).sum(0).to(weight.scalar_type());
     }
     if (ctx->needs_input_grad(0)) {
@@ -37,14 +40,17 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
   }
 
  private:
-  static at::Tensor normalise(const at::Tensor& wide, const at::Tensor& rstd, at::ScalarType dtype) {
+  static at::Tensor normalise(const at::Tensor& wide, const at::Tensor& rstd,
+                              at::ScalarType dtype) {
     return (wide * rstd).to(dtype);
   }
 };
 
 }  // namespace
 
-at::ScalarType wide_dtype(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
+at::ScalarType wide_dtype(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
 
 Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device) {
   weight = at::empty({out, in}, at::device(device).dtype(at::kFloat));
@@ -64,14 +70,19 @@ RmsNorm::RmsNorm(std::int64_t dim, double epsilon, at::Device device)
     : weight(at::empty({dim}, at::device(device).dtype(at::kFloat))), eps(epsilon) {}
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  if (x.is_cuda()) return at::rms_norm(x, weight.sizes(), weight, eps);  // one kernel, which keeps as little
+  if (x.is_cuda())
+    return at::rms_norm(x, weight.sizes(), weight, eps);  // one kernel, which keeps as little
   return RmsNormFunction::apply(x, weight, eps);
 }
 
-void RmsNorm::visit(const std::string& prefix, const ParamVisitor& visitor) { visitor(prefix + "weight", weight); }
+void RmsNorm::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  visitor(prefix + "weight", weight);
+}
 
 LayerNorm::LayerNorm(std::int64_t dim, double epsilon, at::Device device)
-    : weight(at::ones({dim}, at::device(device).dtype(at::kFloat))), bias(at::zeros_like(weight)), eps(epsilon) {}
+    : weight(at::ones({dim}, at::device(device).dtype(at::kFloat))),
+      bias(at::zeros_like(weight)),
+      eps(epsilon) {}
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, weight.sizes(), weight, bias, eps);

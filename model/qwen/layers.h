@@ -1,4 +1,5 @@
-// The few layers everything is made of: plain structs of tensors that list their parameters by name.
+// The few layers everything is made of: plain structs of tensors that list their parameters by
+// name.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,7 +18,8 @@ struct NamedParam {
 };
 using ParamVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
 
-// What norms, rope and losses compute in: fp32, or fp64 where everything is (an exact run, for tests).
+// What norms, rope and losses compute in: fp32, or fp64 where everything is (an exact run, for
+// tests).
 at::ScalarType wide_dtype(at::ScalarType dtype);
 
 struct Linear {
@@ -30,7 +32,8 @@ struct Linear {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
-// x * rsqrt(mean(x^2) + eps) in fp32, cast to the input's dtype, then times the weight (transformers, Qwen2RMSNorm).
+// x * rsqrt(mean(x^2) + eps) in fp32, cast to the input's dtype, then times the weight
+// (transformers, Qwen2RMSNorm).
 struct RmsNorm {
   at::Tensor weight;  // [dim]
   double eps = 1e-6;
@@ -50,8 +53,8 @@ struct LayerNorm {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
-// Called before each block with the prefix of its parameters ("model.layers.3."), so that an overlapped parameter
-// gather can be awaited there. Empty: nothing to wait for.
+// Called before each block with the prefix of its parameters ("model.layers.3."), so that an
+// overlapped parameter gather can be awaited there. Empty: nothing to wait for.
 using ForwardGate = std::function<void(std::string_view prefix)>;
 
 }  // namespace muster::model

@@ -22,11 +22,16 @@ Corners along(std::int64_t length, std::int64_t side) {
 }
 
 // One frame of rows x columns patches, in merged order.
-Corners frame_corners(std::int64_t rows, std::int64_t columns, std::int64_t merge, std::int64_t side) {
+Corners frame_corners(std::int64_t rows, std::int64_t columns, std::int64_t merge,
+                      std::int64_t side) {
   const Corners y = along(rows, side), x = along(columns, side);
-  const auto cross = [&](const at::Tensor& a) { return a.unsqueeze(1).unsqueeze(3); };  // [2, 1, rows, 1]
-  const auto merged = [&](const at::Tensor& grid) {                                     // [2, 2, rows, columns]
-    return grid.reshape({4, rows / merge, merge, columns / merge, merge}).permute({0, 1, 3, 2, 4}).reshape({4, -1});
+  const auto cross = [&](const at::Tensor& a) {
+    return a.unsqueeze(1).unsqueeze(3);
+  };                                                 // [2, 1, rows, 1]
+  const auto merged = [&](const at::Tensor& grid) {  // [2, 2, rows, columns]
+    return grid.reshape({4, rows / merge, merge, columns / merge, merge})
+        .permute({0, 1, 3, 2, 4})
+        .reshape({4, -1});
   };
   return {merged(cross(y.index) * side + x.index.unsqueeze(0).unsqueeze(2)),
           merged(cross(y.weight) * x.weight.unsqueeze(0).unsqueeze(2))};
@@ -46,11 +51,14 @@ Corners all_corners(const at::Tensor& grid_thw, std::int64_t merge, std::int64_t
 
 }  // namespace
 
-at::Tensor learned_positions(const at::Tensor& table, const at::Tensor& grid_thw, std::int64_t merge) {
-  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(table.size(0)))));
+at::Tensor learned_positions(const at::Tensor& table, const at::Tensor& grid_thw,
+                             std::int64_t merge) {
+  const auto side =
+      static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(table.size(0)))));
   const Corners corners = all_corners(grid_thw, merge, side);
   const at::Tensor index = upload(corners.index, table.device());
-  const at::Tensor weight = upload(corners.weight, table.device()).to(table.scalar_type()).unsqueeze(2);
+  const at::Tensor weight =
+      upload(corners.weight, table.device()).to(table.scalar_type()).unsqueeze(2);
   at::Tensor sum;
   for (std::int64_t c = 0; c < 4; ++c) {
     const at::Tensor part = at::embedding(table, index[c]) * weight[c];

@@ -24,7 +24,8 @@ struct QwenVL::Impl {
   QwenOutput forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache = nullptr);
 };
 
-// Throws DataError unless the batch's vision tensors are both there or both absent, and its offsets cover its tokens.
+// Throws DataError unless the batch's vision tensors are both there or both absent, and its offsets
+// cover its tokens.
 void check_batch(const MicroBatch& batch);
 
 }  // namespace muster::model

@@ -1,5 +1,5 @@
-// All parameters of the model in forward order, and nothing else. Built of shape-only tensors that loading or random
-// initialisation replaces.
+// All parameters of the model in forward order, and nothing else. Built of shape-only tensors that
+// loading or random initialisation replaces.
 #pragma once
 
 #include "model/files/family.h"

@@ -29,7 +29,8 @@ LabelRows label_rows(const MicroBatch& batch, std::int64_t vocab) {
     for (std::int64_t t = batch.cu_seqlens[s] + 1; t < batch.cu_seqlens[s + 1]; ++t) {
       if (label[t] == kIgnoreLabel) continue;
       if (label[t] < 0 || label[t] >= vocab)
-        throw DataError(fmt::format("label {} at token {} is outside the vocabulary of {}", label[t], t, vocab));
+        throw DataError(fmt::format("label {} at token {} is outside the vocabulary of {}",
+                                    label[t], t, vocab));
       result.rows.push_back(t - 1);
       result.labels.push_back(label[t]);
     }
@@ -46,41 +47,51 @@ at::Tensor image_rows(const at::Tensor& input_ids, const QwenConfig& config) {
 void check_batch(const MicroBatch& batch) {
   const bool pixels = batch.pixel_values.defined(), grid = batch.grid_thw.defined();
   if (pixels != grid)
-    throw DataError(
-        fmt::format("{} is given without {}: pass pixel_values and image_grid_thw together, or neither for text "
-                    "only (and in generation only at pre-fill)",
-                    pixels ? "pixel_values" : "image_grid_thw", pixels ? "image_grid_thw" : "pixel_values"));
-  // Bytes would be cast without complaint, and the tower would see 0..255 where it expects about -2..2 (L-103).
+    throw DataError(fmt::format(
+        "{} is given without {}: pass pixel_values and image_grid_thw together, or neither for "
+        "text "
+        "only (and in generation only at pre-fill)",
+        pixels ? "pixel_values" : "image_grid_thw", pixels ? "image_grid_thw" : "pixel_values"));
+  // Bytes would be cast without complaint, and the tower would see 0..255 where it expects about
+  // -2..2 (L-103).
   if (pixels && !batch.pixel_values.is_floating_point())
-    throw DataError(
-        fmt::format("pixel_values is {}: pass normalised floating-point patches, see preprocessor_config.json",
-                    c10::toString(batch.pixel_values.scalar_type())));
-  for (const auto& [name, ids] : {std::pair{"input_ids", batch.input_ids}, {"labels", batch.labels}})
+    throw DataError(fmt::format(
+        "pixel_values is {}: pass normalised floating-point patches, see preprocessor_config.json",
+        c10::toString(batch.pixel_values.scalar_type())));
+  for (const auto& [name, ids] :
+       {std::pair{"input_ids", batch.input_ids}, {"labels", batch.labels}})
     if (ids.defined() && ids.scalar_type() != at::kLong)
-      throw DataError(fmt::format("{} is {}: token ids are int64", name, c10::toString(ids.scalar_type())));
+      throw DataError(
+          fmt::format("{} is {}: token ids are int64", name, c10::toString(ids.scalar_type())));
   const auto& cu = batch.cu_seqlens;
   if (cu.size() < 2 || cu.front() != 0 || cu.back() != batch.input_ids.size(0))
-    throw DataError(fmt::format("cu_seqlens must run from 0 to the number of tokens, {}", batch.input_ids.size(0)));
+    throw DataError(fmt::format("cu_seqlens must run from 0 to the number of tokens, {}",
+                                batch.input_ids.size(0)));
 }
 
-QwenVL::Impl::Impl(const QwenConfig& c, const QwenOptions& o, Weights weights) : config(c), options(o), net(c) {
+QwenVL::Impl::Impl(const QwenConfig& c, const QwenOptions& o, Weights weights)
+    : config(c), options(o), net(c) {
   net.visit([&](const std::string& name, at::Tensor& tensor) {
     tensor = weights.at(name);
-    TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(), ", the model computes in ",
-                o.dtype);
+    TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(),
+                ", the model computes in ", o.dtype);
   });
   if (net.tied) net.lm_head.weight = net.language.embed_tokens;
 }
 
 bool QwenVL::Impl::vision_trained() {
   bool trained = false;
-  net.vision.visit("", [&](const std::string&, at::Tensor& tensor) { trained = trained || tensor.requires_grad(); });
+  net.vision.visit("", [&](const std::string&, at::Tensor& tensor) {
+    trained = trained || tensor.requires_grad();
+  });
   return trained;
 }
 
 VisionOutput QwenVL::Impl::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) {
-  const at::AutoGradMode mode(at::GradMode::is_enabled() && vision_trained());  // a frozen tower keeps no activations
-  return net.vision(upload(pixel_values, options.device).to(options.dtype), grid_thw, options.checkpoint_vision, gate);
+  const at::AutoGradMode mode(at::GradMode::is_enabled() &&
+                              vision_trained());  // a frozen tower keeps no activations
+  return net.vision(upload(pixel_values, options.device).to(options.dtype), grid_thw,
+                    options.checkpoint_vision, gate);
 }
 
 at::Tensor QwenVL::Impl::embed(const at::Tensor& input_ids) const {
@@ -101,8 +112,8 @@ QwenOutput QwenVL::Impl::forward(const MicroBatch& batch, const RopeIndex& rope,
     deepstack.rows = upload(image_rows(batch.input_ids, config), options.device);
     embeds = embeds.index_copy(0, deepstack.rows, out.image_embeds);
   }
-  out.hidden =
-      net.language(embeds, deepstack, rope.position_ids, batch.cu_seqlens, options.checkpoint_language, gate, cache);
+  out.hidden = net.language(embeds, deepstack, rope.position_ids, batch.cu_seqlens,
+                            options.checkpoint_language, gate, cache);
   return out;
 }
 
@@ -112,14 +123,16 @@ QwenVL::QwenVL(QwenVL&&) noexcept = default;
 
 QwenVL QwenVL::random(const QwenConfig& config, const QwenOptions& options, std::uint64_t seed) {
   QwenVL model;
-  model.impl_ = std::make_unique<Impl>(config, options, random_weights(config, tensor_options(options), seed));
+  model.impl_ = std::make_unique<Impl>(config, options,
+                                       random_weights(config, tensor_options(options), seed));
   return model;
 }
 
 QwenVL QwenVL::load(const std::filesystem::path& folder, const QwenOptions& options) {
   const QwenConfig config = read_config(folder);
   QwenVL model;
-  model.impl_ = std::make_unique<Impl>(config, options, load_weights(folder, config, tensor_options(options)));
+  model.impl_ = std::make_unique<Impl>(config, options,
+                                       load_weights(folder, config, tensor_options(options)));
   return model;
 }
 
@@ -136,7 +149,8 @@ QwenVL QwenVL::cast(at::ScalarType dtype) const {
 
 QwenOutput QwenVL::forward(const MicroBatch& batch) const {
   check_batch(batch);
-  return impl_->forward(batch, rope_index(batch.input_ids, batch.cu_seqlens, batch.grid_thw, impl_->config));
+  return impl_->forward(
+      batch, rope_index(batch.input_ids, batch.cu_seqlens, batch.grid_thw, impl_->config));
 }
 
 at::Tensor QwenVL::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const {
@@ -152,14 +166,18 @@ at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch
   impl_->enter("lm_head.");
   const LabelRows wanted = label_rows(batch, impl_->config.text.vocab_size);
   if (wanted.rows.empty())
-    return hidden.narrow(0, 0, 0).sum(wide_dtype(hidden.scalar_type()));  // zero, with hidden's graph
-  return cross_entropy_sum(hidden.index_select(0, upload(wanted.rows, hidden.device())), impl_->net.lm_head.weight,
-                           upload(wanted.labels, hidden.device()), impl_->options.logits_chunk_tokens);
+    return hidden.narrow(0, 0, 0).sum(
+        wide_dtype(hidden.scalar_type()));  // zero, with hidden's graph
+  return cross_entropy_sum(hidden.index_select(0, upload(wanted.rows, hidden.device())),
+                           impl_->net.lm_head.weight, upload(wanted.labels, hidden.device()),
+                           impl_->options.logits_chunk_tokens);
 }
 
 std::vector<NamedParam> QwenVL::parameters() const {
   std::vector<NamedParam> params;
-  impl_->net.visit([&](const std::string& name, at::Tensor& tensor) { params.push_back({name, tensor}); });
+  impl_->net.visit([&](const std::string& name, at::Tensor& tensor) {
+    params.push_back({name, tensor});
+  });
   return params;
 }
 

@@ -1,5 +1,5 @@
-// The Qwen-VL family: vision tower, language model, and the step between them. Parameter names are those of the
-// published checkpoints: visual.*, model.*, lm_head.weight.
+// The Qwen-VL family: vision tower, language model, and the step between them. Parameter names are
+// those of the published checkpoints: visual.*, model.*, lm_head.weight.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,60 +19,67 @@
 namespace muster::model {
 
 struct QwenOptions {
-  at::ScalarType dtype = at::kFloat;  // of weights and activations; norms, vision rope and the loss compute in fp32
+  at::ScalarType dtype =
+      at::kFloat;  // of weights and activations; norms, vision rope and the loss compute in fp32
   at::Device device = at::kCPU;
   bool checkpoint_vision = false, checkpoint_language = false;
   std::int64_t logits_chunk_tokens = 1024;
 };
 
-// M-RoPE positions [3, tokens] i64 of packed samples, exact against transformers' get_rope_index per sample.
+// M-RoPE positions [3, tokens] i64 of packed samples, exact against transformers' get_rope_index
+// per sample.
 struct RopeIndex {
   at::Tensor position_ids;           // [3, tokens]
   std::vector<std::int64_t> deltas;  // per sample: max position + 1 - length
 };
-RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> cu_seqlens, const at::Tensor& grid_thw,
-                     const QwenConfig& config);
+RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> cu_seqlens,
+                     const at::Tensor& grid_thw, const QwenConfig& config);
 
 struct QwenOutput {
-  at::Tensor image_embeds;                 // [merged tokens, hidden], in image order; undefined without images
-  at::Tensor hidden;                       // [tokens, hidden], after the final norm
-  std::vector<at::Tensor> deepstack = {};  // per level [merged tokens, hidden], where the family has them
+  at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images
+  at::Tensor hidden;        // [tokens, hidden], after the final norm
+  std::vector<at::Tensor> deepstack =
+      {};  // per level [merged tokens, hidden], where the family has them
 };
 
 struct GenerateOptions {
   std::int64_t max_new_tokens = 0;
   std::vector<std::int64_t> stop = {};  // ends after one of these
   Sampling sampling = {};
-  std::function<void(std::int64_t id)> on_token = {};  // called with each new id as soon as it is known
+  std::function<void(std::int64_t id)> on_token =
+      {};  // called with each new id as soon as it is known
 };
 
 class QwenVL {
  public:
-  // No parameter wants a gradient until its requires_grad is set (ParamRegistry does). Tensors of a batch may stay on
-  // the CPU; the integer ones should, because tables are built from them there.
+  // No parameter wants a gradient until its requires_grad is set (ParamRegistry does). Tensors of a
+  // batch may stay on the CPU; the integer ones should, because tables are built from them there.
 
-  // Weights drawn from N(0, initializer_range^2), norms 1, biases 0, each tensor from its own stream of (seed, name):
-  // the same on every rank and machine.
+  // Weights drawn from N(0, initializer_range^2), norms 1, biases 0, each tensor from its own
+  // stream of (seed, name): the same on every rank and machine.
   static QwenVL random(const QwenConfig& config, const QwenOptions& options, std::uint64_t seed);
-  // Strict: one CheckpointError lists missing, unexpected and mis-shaped tensors together. Either name layout.
+  // Strict: one CheckpointError lists missing, unexpected and mis-shaped tensors together. Either
+  // name layout.
   static QwenVL load(const std::filesystem::path& folder, const QwenOptions& options);
-  // The same parameters seen in another dtype: computes in `dtype`, gradients flow back to this model's parameters,
-  // whose values at this moment it uses. Its own parameters() are no leaves.
+  // The same parameters seen in another dtype: computes in `dtype`, gradients flow back to this
+  // model's parameters, whose values at this moment it uses. Its own parameters() are no leaves.
   QwenVL cast(at::ScalarType dtype) const;
   ~QwenVL();
   QwenVL(QwenVL&&) noexcept;
 
-  // REQUIRES pixel_values and grid_thw both or neither (error naming both). pixel_values 2-D [patches, dim] or 4-D
-  // [N,C,H,W].
+  // REQUIRES pixel_values and grid_thw both or neither (error naming both). pixel_values 2-D
+  // [patches, dim] or 4-D [N,C,H,W].
   QwenOutput forward(const MicroBatch& batch) const;
-  at::Tensor vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const;  // [merged tokens, hidden]
-  at::Tensor logits(const at::Tensor& hidden) const;                                    // [tokens, vocab]
-  // Sum over labels of -log p(label[t] | tokens < t), fp32 scalar; shifts inside each sample, in chunks, so that
-  // [tokens, vocab] is never held. Zero (with a graph where possible) when there is no label.
+  at::Tensor vision(const at::Tensor& pixel_values,
+                    const at::Tensor& grid_thw) const;  // [merged tokens, hidden]
+  at::Tensor logits(const at::Tensor& hidden) const;    // [tokens, vocab]
+  // Sum over labels of -log p(label[t] | tokens < t), fp32 scalar; shifts inside each sample, in
+  // chunks, so that [tokens, vocab] is never held. Zero (with a graph where possible) when there is
+  // no label.
   at::Tensor lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch) const;
 
-  // The new ids of one prompt, the stop token included. Vision enters once, at pre-fill (law 4); a step then costs one
-  // token. step_logits, when given, receives [steps, vocab].
+  // The new ids of one prompt, the stop token included. Vision enters once, at pre-fill (law 4); a
+  // step then costs one token. step_logits, when given, receives [steps, vocab].
   std::vector<std::int64_t> generate(const MicroBatch& prompt, const GenerateOptions& options,
                                      at::Tensor* step_logits = nullptr) const;
 

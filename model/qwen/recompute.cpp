@@ -25,7 +25,9 @@ class RandomState {
   }
 
  private:
-  static at::Generator generator(at::Device device) { return at::globalContext().defaultGenerator(device); }
+  static at::Generator generator(at::Device device) {
+    return at::globalContext().defaultGenerator(device);
+  }
   static at::Tensor state(at::Device device) { return generator(device).get_state(); }
   at::Device device_;
   at::Tensor cpu_, own_;
@@ -39,12 +41,15 @@ struct Held : torch::CustomClassHolder {
   RandomState random;  // before the first run
 };
 
-at::Tensor stand_in(const at::Tensor& tensor) { return tensor.detach().requires_grad_(tensor.requires_grad()); }
+at::Tensor stand_in(const at::Tensor& tensor) {
+  return tensor.detach().requires_grad_(tensor.requires_grad());
+}
 
 class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
  public:
-  static at::Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Held>& held, const at::Tensor& x,
-                            at::TensorList) {  // the parameters: listed, so that autograd connects them
+  static at::Tensor forward(
+      AutogradContext* ctx, const c10::intrusive_ptr<Held>& held, const at::Tensor& x,
+      at::TensorList) {  // the parameters: listed, so that autograd connects them
     ctx->saved_data["held"] = c10::IValue::make_capsule(held);
     ctx->save_for_backward({x});
     return held->f(x, held->params);
@@ -62,21 +67,26 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     variable_list wanted;
     for (const at::Tensor& input : inputs)
       if (input.requires_grad()) wanted.push_back(input);
-    const variable_list found = torch::autograd::grad({out}, wanted, {grads[0]}, false, false, /*allow_unused=*/true);
+    const variable_list found =
+        torch::autograd::grad({out}, wanted, {grads[0]}, false, false, /*allow_unused=*/true);
     variable_list result{{}};  // the first argument is not a tensor
     std::size_t next = 0;
-    for (const at::Tensor& input : inputs) result.push_back(input.requires_grad() ? found[next++] : at::Tensor());
+    for (const at::Tensor& input : inputs)
+      result.push_back(input.requires_grad() ? found[next++] : at::Tensor());
     return result;
   }
 };
 
 }  // namespace
 
-at::Tensor recompute(const BlockFunction& f, const at::Tensor& x, const std::vector<at::Tensor>& params) {
-  const bool needs_graph = x.requires_grad() || std::any_of(params.begin(), params.end(),
-                                                            [](const at::Tensor& p) { return p.requires_grad(); });
+at::Tensor recompute(const BlockFunction& f, const at::Tensor& x,
+                     const std::vector<at::Tensor>& params) {
+  const bool needs_graph =
+      x.requires_grad() || std::any_of(params.begin(), params.end(),
+                                       [](const at::Tensor& p) { return p.requires_grad(); });
   if (!needs_graph || !at::GradMode::is_enabled()) return f(x, params);
-  return RecomputeFunction::apply(c10::make_intrusive<Held>(f, params, x.device()), x, at::TensorList(params));
+  return RecomputeFunction::apply(c10::make_intrusive<Held>(f, params, x.device()), x,
+                                  at::TensorList(params));
 }
 
 }  // namespace muster::model

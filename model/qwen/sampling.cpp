@@ -8,9 +8,11 @@ namespace muster::model {
 std::int64_t choose_token(const at::Tensor& logits, const Sampling& sampling, std::int64_t step) {
   const at::Tensor wide = logits.detach().to(at::kCPU, at::kDouble);
   if (wide.isnan().any().item<bool>())
-    throw NumericError("generate: a logit is not a number; the weights or the prompt's pixels hold NaN");
+    throw NumericError(
+        "generate: a logit is not a number; the weights or the prompt's pixels hold NaN");
   if (sampling.temperature <= 0) return wide.argmax().item<std::int64_t>();
-  const auto [probability, id] = (wide / sampling.temperature).softmax(0).sort(/*stable=*/true, 0, /*descending=*/true);
+  const auto [probability, id] =
+      (wide / sampling.temperature).softmax(0).sort(/*stable=*/true, 0, /*descending=*/true);
   const double* p = probability.const_data_ptr<double>();
   std::int64_t kept = 0;
   double mass = 0;

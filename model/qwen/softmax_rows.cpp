@@ -14,7 +14,8 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kLanes = 16;    // independent accumulators: the compiler may keep them in vectors, in this order
+constexpr std::int64_t kLanes =
+    16;  // independent accumulators: the compiler may keep them in vectors, in this order
 constexpr std::int64_t kBlock = 2048;  // elements summed in fp32 before the sum goes on in fp64
 
 MUSTER_INLINE float from_bf16(std::uint16_t bits) {
@@ -27,16 +28,18 @@ MUSTER_INLINE std::uint16_t to_bf16(float x) {  // nearest, ties to even; NaN st
   return static_cast<std::uint16_t>(x == x ? rounded : 0x7fc0u);
 }
 
-// Floats as integers of the same order, and back. Integer comparisons vectorise; those of floats do not, for the sake
-// of NaN and -0.
+// Floats as integers of the same order, and back. Integer comparisons vectorise; those of floats do
+// not, for the sake of NaN and -0.
 MUSTER_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 MUSTER_INLINE std::int32_t key_of(float x) { return ordered(std::bit_cast<std::int32_t>(x)); }
 MUSTER_INLINE float of_key(std::int32_t key) { return std::bit_cast<float>(ordered(key)); }
 
-// exp(x) for finite x <= 0 to about 1e-7 relative, at least 2^-126: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial
-// for exp(r) (S. Moshier, Cephes expf), and n straight into the exponent. Without a branch, so that loops vectorise.
+// exp(x) for finite x <= 0 to about 1e-7 relative, at least 2^-126: x = n ln 2 + r with |r| <= ln 2
+// / 2, a polynomial for exp(r) (S. Moshier, Cephes expf), and n straight into the exponent. Without
+// a branch, so that loops vectorise.
 MUSTER_INLINE float exp_of_negative(float x) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that stands in the low bits
+  constexpr float kRound =
+      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that stands in the low bits
   const std::int32_t key = key_of(x), least = key_of(-87.0f);
   const float bounded = of_key(key < least ? least : key);
   const float shifted = bounded * 1.44269504088896341f + kRound, n = shifted - kRound;
@@ -47,7 +50,8 @@ MUSTER_INLINE float exp_of_negative(float x) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  const std::uint32_t exponent = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127u;
+  const std::uint32_t exponent =
+      std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127u;
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent << 23);
 }
 
@@ -76,7 +80,8 @@ MUSTER_INLINE float exponentiate_block(float* x, std::int64_t n, float largest) 
 // x[i] becomes exp(x[i] - largest); returns their sum.
 MUSTER_INLINE double exponentiate(float* x, std::int64_t n, float largest) {
   double sum = 0;
-  for (std::int64_t i = 0; i < n; i += kBlock) sum += exponentiate_block(x + i, std::min(kBlock, n - i), largest);
+  for (std::int64_t i = 0; i < n; i += kBlock)
+    sum += exponentiate_block(x + i, std::min(kBlock, n - i), largest);
   return sum;
 }
 
@@ -95,7 +100,8 @@ MUSTER_INLINE double row_body(float* x, std::int64_t n, std::int64_t label, bool
   return std::log(sum) + largest - picked;
 }
 
-MUSTER_INLINE double bf16_body(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label, bool want_grad) {
+MUSTER_INLINE double bf16_body(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
+                               bool want_grad) {
   for (std::int64_t i = 0; i < n; ++i) wide[i] = from_bf16(x[i]);
   const double loss = row_body(wide, n, label, want_grad);
   if (want_grad)
@@ -109,10 +115,12 @@ double row_plain(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
 MUSTER_AVX2 double row_avx2(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
   return row_body(x, n, label, want_grad);
 }
-double bf16_plain(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label, bool want_grad) {
+double bf16_plain(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
+                  bool want_grad) {
   return bf16_body(x, wide, n, label, want_grad);
 }
-MUSTER_AVX2 double bf16_avx2(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label, bool want_grad) {
+MUSTER_AVX2 double bf16_avx2(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
+                             bool want_grad) {
   return bf16_body(x, wide, n, label, want_grad);
 }
 
@@ -124,7 +132,8 @@ bool softmax_rows_fit(const at::Tensor& logits) {
 }
 
 double softmax_rows_(at::Tensor& logits, const at::Tensor& labels, bool want_grad) {
-  TORCH_CHECK(softmax_rows_fit(logits) && labels.is_cpu() && labels.is_contiguous() && labels.size(0) == logits.size(0),
+  TORCH_CHECK(softmax_rows_fit(logits) && labels.is_cpu() && labels.is_contiguous() &&
+                  labels.size(0) == logits.size(0),
               "softmax_rows_: needs contiguous fp32 or bf16 logits and labels on the CPU");
   const std::int64_t rows = logits.size(0), vocab = logits.size(1);
   const std::int64_t* label = labels.const_data_ptr<std::int64_t>();
@@ -135,11 +144,12 @@ double softmax_rows_(at::Tensor& logits, const at::Tensor& labels, bool want_gra
     std::vector<float> wide(narrow ? vocab : 0);
     for (std::int64_t row = begin; row < end; ++row) {
       if (narrow) {
-        losses[row] = (avx2 ? bf16_avx2 : bf16_plain)(static_cast<std::uint16_t*>(data) + row * vocab, wide.data(),
-                                                      vocab, label[row], want_grad);
-      } else {
         losses[row] =
-            (avx2 ? row_avx2 : row_plain)(static_cast<float*>(data) + row * vocab, vocab, label[row], want_grad);
+            (avx2 ? bf16_avx2 : bf16_plain)(static_cast<std::uint16_t*>(data) + row * vocab,
+                                            wide.data(), vocab, label[row], want_grad);
+      } else {
+        losses[row] = (avx2 ? row_avx2 : row_plain)(static_cast<float*>(data) + row * vocab, vocab,
+                                                    label[row], want_grad);
       }
     }
   });

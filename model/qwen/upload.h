@@ -1,5 +1,6 @@
-// What the host made, on the device that computes. Through pinned memory, so that nothing waits: a plain .to() stops
-// the host until the device has done all that was queued before. On the CPU these are the tensors themselves.
+// What the host made, on the device that computes. Through pinned memory, so that nothing waits: a
+// plain .to() stops the host until the device has done all that was queued before. On the CPU these
+// are the tensors themselves.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -24,26 +24,30 @@ std::string shape_text(const at::Tensor& x) {
 
 // [N, C, H, W] images must be what the grid says.
 void check_images(const at::Tensor& images, const at::Tensor& grid_thw, const VisionConfig& c) {
-  const at::Tensor expected =
-      at::tensor({std::int64_t{1}, images.size(2) / c.patch_size, images.size(3) / c.patch_size}, at::kLong);
+  const at::Tensor expected = at::tensor(
+      {std::int64_t{1}, images.size(2) / c.patch_size, images.size(3) / c.patch_size}, at::kLong);
   const std::int64_t unit = c.patch_size * c.spatial_merge_size;
   if (images.size(1) != c.in_channels || images.size(2) % unit != 0 || images.size(3) % unit != 0 ||
       !at::equal(grid_thw.cpu().to(at::kLong), expected.expand({images.size(0), 3})))
     throw DataError(
-        fmt::format("pixel_values {} do not fit image_grid_thw: 4-D values are [N, {}, H, W] with H and W multiples "
+        fmt::format("pixel_values {} do not fit image_grid_thw: 4-D values are [N, {}, H, W] with "
+                    "H and W multiples "
                     "of {} and one grid row (1, H/{}, W/{}) per image",
                     shape_text(images), c.in_channels, unit, c.patch_size, c.patch_size));
 }
 
-at::Tensor as_patches(const at::Tensor& pixel_values, const at::Tensor& grid_thw, const VisionConfig& config) {
+at::Tensor as_patches(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
+                      const VisionConfig& config) {
   if (pixel_values.dim() == 4) {
     check_images(pixel_values, grid_thw, config);
     return patchify(pixel_values, config);
   }
   const std::int64_t patches = grid_thw.prod(1).sum().item<std::int64_t>();
-  if (pixel_values.dim() != 2 || pixel_values.size(0) != patches || pixel_values.size(1) != config.patch_dim())
-    throw DataError(fmt::format("pixel_values is {}, but image_grid_thw needs [{}, {}] (or 4-D [N, C, H, W])",
-                                shape_text(pixel_values), patches, config.patch_dim()));
+  if (pixel_values.dim() != 2 || pixel_values.size(0) != patches ||
+      pixel_values.size(1) != config.patch_dim())
+    throw DataError(
+        fmt::format("pixel_values is {}, but image_grid_thw needs [{}, {}] (or 4-D [N, C, H, W])",
+                    shape_text(pixel_values), patches, config.patch_dim()));
   return pixel_values;
 }
 
@@ -59,17 +63,23 @@ std::vector<std::int64_t> inverse(const std::vector<std::int64_t>& order) {
   return result;
 }
 
-std::string named(const std::string& prefix, std::string_view name) { return prefix + std::string(name) + "."; }
+std::string named(const std::string& prefix, std::string_view name) {
+  return prefix + std::string(name) + ".";
+}
 
-std::string deepstack_prefix(std::size_t level) { return "deepstack_merger_list." + std::to_string(level) + "."; }
+std::string deepstack_prefix(std::size_t level) {
+  return "deepstack_merger_list." + std::to_string(level) + ".";
+}
 
-// With zeros for further outputs and inputs. All activations take 0 to 0, so that results stay what they are.
+// With zeros for further outputs and inputs. All activations take 0 to 0, so that results stay what
+// they are.
 Linear padded(const Linear& linear, std::int64_t more_outputs, std::int64_t more_inputs) {
   if (more_outputs == 0 && more_inputs == 0) return linear;
   Linear wide;
   wide.weight = at::constant_pad_nd(linear.weight, {0, more_inputs, 0, more_outputs});
-  wide.bias =
-      more_outputs > 0 && linear.bias.defined() ? at::constant_pad_nd(linear.bias, {0, more_outputs}) : linear.bias;
+  wide.bias = more_outputs > 0 && linear.bias.defined()
+                  ? at::constant_pad_nd(linear.bias, {0, more_outputs})
+                  : linear.bias;
   return wide;
 }
 
@@ -93,8 +103,9 @@ at::Tensor patchify(const at::Tensor& images, const VisionConfig& c) {
 }
 
 VisionNorm::VisionNorm(std::int64_t dim, const VisionFamily& family)
-    : norm(family.rms_norm ? std::variant<RmsNorm, LayerNorm>(RmsNorm(dim, kNormEps, at::kMeta))
-                           : std::variant<RmsNorm, LayerNorm>(LayerNorm(dim, kNormEps, at::kMeta))) {}
+    : norm(family.rms_norm
+               ? std::variant<RmsNorm, LayerNorm>(RmsNorm(dim, kNormEps, at::kMeta))
+               : std::variant<RmsNorm, LayerNorm>(LayerNorm(dim, kNormEps, at::kMeta))) {}
 
 at::Tensor VisionNorm::operator()(const at::Tensor& x) const {
   return std::visit([&](const auto& n) { return n(x); }, norm);
@@ -118,7 +129,8 @@ std::int64_t tensor_core_width(std::int64_t width) {
 
 at::Tensor VisionMlp::operator()(const at::Tensor& x) const {
   const std::int64_t width = in.weight.size(0);
-  const std::int64_t more = in.weight.is_cuda() && in.weight.itemsize() == 2 ? tensor_core_width(width) - width : 0;
+  const std::int64_t more =
+      in.weight.is_cuda() && in.weight.itemsize() == 2 ? tensor_core_width(width) - width : 0;
   const Linear into = padded(in, more, 0), from = padded(out, 0, more);
   if (!family.gated_mlp) return from(activate(into(x), family.activation));
   const at::Tensor open = padded(gate, more, 0)(x);
@@ -144,7 +156,8 @@ at::Tensor VisionBlock::attention(const at::Tensor& x, const Context& context) c
   const std::vector<at::Tensor> parts =
       qkv(x).unflatten(1, {3, num_heads, -1}).unbind(1);  // each [patches, heads, dim]
   const auto turned = [&](const at::Tensor& t) { return rotate(t, context.plan->rotary); };
-  const auto& segments = context.full_attention ? context.plan->cu_frames : context.plan->cu_windows;
+  const auto& segments =
+      context.full_attention ? context.plan->cu_frames : context.plan->cu_windows;
   return proj(attend(turned(parts[0]), turned(parts[1]), parts[2], segments, false).flatten(1));
 }
 
@@ -180,16 +193,19 @@ void PatchMerger::visit(const std::string& prefix, const ParamVisitor& visitor) 
   out.visit(named(prefix, family.merger_out), visitor);
 }
 
-VisionTower::VisionTower(const VisionConfig& c, const VisionFamily& family) : config(c), merger(c, family, false) {
+VisionTower::VisionTower(const VisionConfig& c, const VisionFamily& family)
+    : config(c), merger(c, family, false) {
   const auto shape_only = at::device(at::kMeta).dtype(at::kFloat);
   patch_embed.weight =
-      at::empty({c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size}, shape_only);
+      at::empty({c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size},
+                shape_only);
   if (family.learned_positions) {
     patch_embed.bias = at::empty({c.hidden_size}, shape_only);
     pos_embed = at::empty({c.num_positions, c.hidden_size}, shape_only);
   }
   for (std::int64_t i = 0; i < c.depth; ++i) blocks.emplace_back(c, family);
-  for (std::size_t i = 0; i < c.deepstack_blocks.size(); ++i) deepstack_mergers.emplace_back(c, family, true);
+  for (std::size_t i = 0; i < c.deepstack_blocks.size(); ++i)
+    deepstack_mergers.emplace_back(c, family, true);
 }
 
 std::optional<std::size_t> VisionTower::deepstack_level(std::size_t block) const {
@@ -199,10 +215,11 @@ std::optional<std::size_t> VisionTower::deepstack_level(std::size_t block) const
   return static_cast<std::size_t>(tap - taps.begin());
 }
 
-at::Tensor VisionTower::embed(const at::Tensor& patches, const at::Tensor& grid_thw, const VisionPlan& plan,
-                              const ForwardGate& gate) const {
+at::Tensor VisionTower::embed(const at::Tensor& patches, const at::Tensor& grid_thw,
+                              const VisionPlan& plan, const ForwardGate& gate) const {
   if (gate) gate("visual.patch_embed.");
-  const auto bias = patch_embed.bias.defined() ? std::optional<at::Tensor>(patch_embed.bias) : std::nullopt;
+  const auto bias =
+      patch_embed.bias.defined() ? std::optional<at::Tensor>(patch_embed.bias) : std::nullopt;
   at::Tensor x = at::linear(patches, patch_embed.weight.flatten(1), bias);
   if (pos_embed.defined()) {
     if (gate) gate("visual.pos_embed.");
@@ -211,14 +228,14 @@ at::Tensor VisionTower::embed(const at::Tensor& patches, const at::Tensor& grid_
   return plan.in_order ? x : reorder(x, config.merge_unit(), plan.order);
 }
 
-VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw, bool recompute_blocks,
-                                     const ForwardGate& gate) const {
+VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
+                                     bool recompute_blocks, const ForwardGate& gate) const {
   const auto enter = [&](const std::string& prefix) {
     if (gate) gate("visual." + prefix);
   };
   const at::Tensor patches = as_patches(pixel_values, grid_thw, config);
-  const auto plan =
-      std::make_shared<const VisionPlan>(plan_vision(grid_thw, config, patches.scalar_type(), patches.device()));
+  const auto plan = std::make_shared<const VisionPlan>(
+      plan_vision(grid_thw, config, patches.scalar_type(), patches.device()));
   const auto merge = [&](const PatchMerger& with, const at::Tensor& x) {  // back in image order
     return plan->in_order ? with(x) : reorder(with(x), 1, inverse(plan->order));
   };
@@ -227,8 +244,8 @@ VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::T
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     enter("blocks." + std::to_string(i) + ".");
     const auto& full = config.full_attention_blocks;
-    const VisionBlock::Context context{plan,
-                                       std::find(full.begin(), full.end(), static_cast<std::int64_t>(i)) != full.end()};
+    const VisionBlock::Context context{
+        plan, std::find(full.begin(), full.end(), static_cast<std::int64_t>(i)) != full.end()};
     x = recompute_blocks ? recompute_block(blocks[i], x, context) : blocks[i](x, context);
     const auto level = deepstack_level(i);
     if (!level) continue;

@@ -24,8 +24,9 @@ struct VisionNorm {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
-// What VisionMlp widens its middle to, with zeros, for 16-bit products on a GPU: rows of whole 128 bytes unless they
-// are of whole 16. 3420, the width of the published towers, leaves the tensor cores to kernels of a third of the speed.
+// What VisionMlp widens its middle to, with zeros, for 16-bit products on a GPU: rows of whole 128
+// bytes unless they are of whole 16. 3420, the width of the published towers, leaves the tensor
+// cores to kernels of a third of the speed.
 std::int64_t tensor_core_width(std::int64_t width);
 
 struct VisionMlp {
@@ -38,8 +39,8 @@ struct VisionMlp {
 };
 
 struct VisionBlock {
-  // The batch's tables and which segments this block attends in. Shared, because recomputation outlives the forward
-  // pass.
+  // The batch's tables and which segments this block attends in. Shared, because recomputation
+  // outlives the forward pass.
   struct Context {
     std::shared_ptr<const VisionPlan> plan;
     bool full_attention = false;
@@ -51,7 +52,8 @@ struct VisionBlock {
   std::int64_t num_heads = 1;
 
   VisionBlock(const VisionConfig& config, const VisionFamily& family);
-  at::Tensor operator()(const at::Tensor& x, const Context& context) const;  // [patches, hidden] -> same
+  at::Tensor operator()(const at::Tensor& x,
+                        const Context& context) const;  // [patches, hidden] -> same
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
@@ -67,7 +69,8 @@ struct PatchMerger {
   Linear in, out;
 
   PatchMerger(const VisionConfig& config, const VisionFamily& family, bool norm_groups);
-  at::Tensor operator()(const at::Tensor& x) const;  // [patches, hidden] -> [merged tokens, out_hidden]
+  at::Tensor operator()(
+      const at::Tensor& x) const;  // [patches, hidden] -> [merged tokens, out_hidden]
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
@@ -85,19 +88,21 @@ struct VisionTower {
   std::vector<PatchMerger> deepstack_mergers;  // one per deepstack block
 
   VisionTower(const VisionConfig& config, const VisionFamily& family);
-  // pixel_values [patches, patch_dim] or [N, C, H, W], in the weights' dtype; grid_thw [images, 3]. Throws DataError
-  // when the two do not fit each other.
-  VisionOutput operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw, bool recompute_blocks,
-                          const ForwardGate& gate) const;
+  // pixel_values [patches, patch_dim] or [N, C, H, W], in the weights' dtype; grid_thw [images, 3].
+  // Throws DataError when the two do not fit each other.
+  VisionOutput operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
+                          bool recompute_blocks, const ForwardGate& gate) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
   at::Tensor embed(const at::Tensor& patches, const at::Tensor& grid_thw, const VisionPlan& plan,
                    const ForwardGate& gate) const;
-  std::optional<std::size_t> deepstack_level(std::size_t block) const;  // which merger reads this block's states
+  std::optional<std::size_t> deepstack_level(
+      std::size_t block) const;  // which merger reads this block's states
 };
 
-// [N, C, H, W] -> [N * H/p * W/p, C * frames * p * p] in merged order; each still image is repeated for all frames.
+// [N, C, H, W] -> [N * H/p * W/p, C * frames * p * p] in merged order; each still image is repeated
+// for all frames.
 at::Tensor patchify(const at::Tensor& images, const VisionConfig& config);
 
 }  // namespace muster::model

@@ -24,8 +24,10 @@ constexpr const char* kEmbedding = "model.embed_tokens.weight";
 // Fewer page faults while a fresh tensor is first written: a third of the time of a load.
 void ask_for_huge_pages(const at::Tensor& tensor) {
   constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
-  const auto begin = (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + kHugePage - 1) / kHugePage * kHugePage;
-  const auto end = (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + tensor.nbytes()) / kHugePage * kHugePage;
+  const auto begin =
+      (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + kHugePage - 1) / kHugePage * kHugePage;
+  const auto end = (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + tensor.nbytes()) /
+                   kHugePage * kHugePage;
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
@@ -39,13 +41,16 @@ at::Tensor copy_of(const at::Tensor& view, const at::TensorOptions& options) {
 // A reader with published names, whatever layout the file has.
 class Source {
  public:
-  Source(const std::filesystem::path& folder, std::vector<std::string>& problems) : reader_(folder) {
+  Source(const std::filesystem::path& folder, std::vector<std::string>& problems)
+      : reader_(folder) {
     for (const std::string& name : reader_.names())
       if (!stored_.emplace(published_name(name), name).second)
         problems.push_back(name + ": given twice, in both name layouts");
   }
   bool has(const std::string& name) const { return stored_.contains(name); }
-  std::vector<std::int64_t> shape(const std::string& name) const { return reader_.shape(stored_.at(name)); }
+  std::vector<std::int64_t> shape(const std::string& name) const {
+    return reader_.shape(stored_.at(name));
+  }
   at::ScalarType dtype(const std::string& name) const { return reader_.dtype(stored_.at(name)); }
   at::Tensor view(const std::string& name) const { return reader_.view(stored_.at(name)); }
   // In `options`: as it lies in the file where it can, else a copy whose source is forgotten.
@@ -71,25 +76,28 @@ void compare(const Source& source, const std::vector<NamedShape>& shapes, bool t
     if (!source.has(name)) {
       problems.push_back("missing     " + name);
     } else if (source.shape(name) != shape) {
-      problems.push_back(
-          fmt::format("mis-shaped  {}: {} in the file, {} by config.json", name, source.shape(name), shape));
+      problems.push_back(fmt::format("mis-shaped  {}: {} in the file, {} by config.json", name,
+                                     source.shape(name), shape));
     } else if (!c10::isFloatingType(source.dtype(name))) {
-      problems.push_back(fmt::format("no weights  {}: {} numbers", name, c10::toString(source.dtype(name))));
+      problems.push_back(
+          fmt::format("no weights  {}: {} numbers", name, c10::toString(source.dtype(name))));
     }
   }
   for (const auto& [name, stored] : source.stored()) {
     if (tied && name == kHead) {
       if (!source.has(kEmbedding) || !at::equal(source.view(kHead), source.view(kEmbedding)))
         problems.push_back(
-            "unexpected  lm_head.weight: tied by config.json, but not equal to model.embed_tokens.weight");
+            "unexpected  lm_head.weight: tied by config.json, but not equal to "
+            "model.embed_tokens.weight");
     } else if (!expected.contains(name)) {
       problems.push_back("unexpected  " + stored);
     }
   }
 }
 
-// Standard normal from one uniform in (0, 1): Wichura's algorithm AS 241 (PPND7, 1988), about seven digits. The central
-// branch, 85 % of draws, is a handful of multiplications: twenty times as fast as Box-Muller's log and cos.
+// Standard normal from one uniform in (0, 1): Wichura's algorithm AS 241 (PPND7, 1988), about seven
+// digits. The central branch, 85 % of draws, is a handful of multiplications: twenty times as fast
+// as Box-Muller's log and cos.
 double inverse_normal(double p) {
   const double q = p - 0.5;
   if (std::abs(q) <= 0.425) {
@@ -140,33 +148,41 @@ Source checked_source(const std::filesystem::path& folder, const QwenConfig& con
   Source source(folder, problems);
   compare(source, parameter_shapes(config), config.text.tie_word_embeddings, problems);
   if (!problems.empty())
-    throw CheckpointError(folder.string() + ": the weights are not those of config.json:\n  " + join(problems, "\n  "));
+    throw CheckpointError(folder.string() + ": the weights are not those of config.json:\n  " +
+                          join(problems, "\n  "));
   return source;
 }
 
 }  // namespace
 
-void check_weights(const std::filesystem::path& folder, const QwenConfig& config) { checked_source(folder, config); }
+void check_weights(const std::filesystem::path& folder, const QwenConfig& config) {
+  checked_source(folder, config);
+}
 
-Weights load_weights(const std::filesystem::path& folder, const QwenConfig& config, const at::TensorOptions& options) {
+Weights load_weights(const std::filesystem::path& folder, const QwenConfig& config,
+                     const at::TensorOptions& options) {
   const Source source = checked_source(folder, config);
   Weights weights;
-  for (const auto& [name, shape] : parameter_shapes(config)) weights[name] = source.take(name, options);
+  for (const auto& [name, shape] : parameter_shapes(config))
+    weights[name] = source.take(name, options);
   return weights;
 }
 
-at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double std, std::uint64_t seed) {
+at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double std,
+                         std::uint64_t seed) {
   if (name.ends_with(".bias")) return at::zeros(shape, at::kFloat);
   if (shape.size() == 1) return at::ones(shape, at::kFloat);
   at::Tensor tensor = at::empty(shape, at::kFloat);
   Rng rng(seed, hash_name(name));
   float* values = tensor.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < tensor.numel(); ++i)  // the middle of one of 2^53 intervals: never 0 or 1
+  for (std::int64_t i = 0; i < tensor.numel();
+       ++i)  // the middle of one of 2^53 intervals: never 0 or 1
     values[i] = static_cast<float>(std * inverse_normal(rng.uniform() + 0x1p-54));
   return tensor;
 }
 
-Weights random_weights(const QwenConfig& config, const at::TensorOptions& options, std::uint64_t seed) {
+Weights random_weights(const QwenConfig& config, const at::TensorOptions& options,
+                       std::uint64_t seed) {
   Weights weights;
   for (const auto& [name, shape] : parameter_shapes(config))
     weights[name] = random_tensor(name, shape, config.initializer_range, seed).to(options);

@@ -13,8 +13,8 @@
 
 namespace muster::model {
 
-// transformers-5 names (model.visual.*, model.language_model.*) to published ones (visual.*, model.*); others
-// unchanged.
+// transformers-5 names (model.visual.*, model.language_model.*) to published ones (visual.*,
+// model.*); others unchanged.
 std::string published_name(const std::string& name);
 
 // The other way: the name under which files of this family hold it, for transformers to find.
@@ -22,18 +22,22 @@ std::string file_name(const std::string& name, const Family& family);
 
 using Weights = std::map<std::string, at::Tensor>;
 
-// Exactly parameter_shapes(config), in `options`' dtype and device. One CheckpointError lists missing, unexpected,
-// mis-shaped and non-float tensors together. A tied checkpoint may repeat the embedding as lm_head.weight, if it is the
-// same.
-// Files are mapped: on the CPU a tensor of the wanted dtype stays in its mapping (SafetensorsReader::take), any other
-// is copied once. What the config does not ask for is never read.
-Weights load_weights(const std::filesystem::path& folder, const QwenConfig& config, const at::TensorOptions& options);
+// Exactly parameter_shapes(config), in `options`' dtype and device. One CheckpointError lists
+// missing, unexpected, mis-shaped and non-float tensors together. A tied checkpoint may repeat the
+// embedding as lm_head.weight, if it is the same. Files are mapped: on the CPU a tensor of the
+// wanted dtype stays in its mapping (SafetensorsReader::take), any other is copied once. What the
+// config does not ask for is never read.
+Weights load_weights(const std::filesystem::path& folder, const QwenConfig& config,
+                     const at::TensorOptions& options);
 
 // The same checks; of the tensors only a repeated embedding is read.
 void check_weights(const std::filesystem::path& folder, const QwenConfig& config);
 
-// N(0, std^2) for matrices, ones for norms, zeros for biases. A tensor depends on (seed, name) alone.
-at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double std, std::uint64_t seed);
-Weights random_weights(const QwenConfig& config, const at::TensorOptions& options, std::uint64_t seed);
+// N(0, std^2) for matrices, ones for norms, zeros for biases. A tensor depends on (seed, name)
+// alone.
+at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double std,
+                         std::uint64_t seed);
+Weights random_weights(const QwenConfig& config, const at::TensorOptions& options,
+                       std::uint64_t seed);
 
 }  // namespace muster::model

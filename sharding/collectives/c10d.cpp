@@ -26,7 +26,8 @@ class C10dCollective final : public Collective {
     });
   }
 
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     const std::int64_t sent = chunk(send.size()) * (size() - 1) * options_.reduce_scatter_cost;
     call("reduce_scatter_sum", send.size(), sent, [&] {
       const at::ScalarType scalar = type == WireDtype::kFloat32 ? at::kFloat : at::kBFloat16;
@@ -49,15 +50,19 @@ class C10dCollective final : public Collective {
   }
 
   void broadcast(std::span<std::byte> buffer, int root) override {
-    const std::int64_t sent = rank() == root ? static_cast<std::int64_t>(buffer.size()) * (size() - 1) : 0;
+    const std::int64_t sent =
+        rank() == root ? static_cast<std::int64_t>(buffer.size()) * (size() - 1) : 0;
     call("broadcast", buffer.size(), sent, [&] { broadcast_tensor(bytes_of(buffer), root); });
   }
 
   void all_reduce_sum(std::span<std::int64_t> values) override {
-    const auto sent = 2 * static_cast<std::int64_t>(values.size_bytes()) * (size() - 1) / size();  // a ring
+    const auto sent =
+        2 * static_cast<std::int64_t>(values.size_bytes()) * (size() - 1) / size();  // a ring
     call("all_reduce_sum", values.size_bytes(), sent, [&] {
-      const at::Tensor host = at::from_blob(values.data(), {static_cast<std::int64_t>(values.size())}, at::kLong);
-      std::vector<at::Tensor> summed{host.to(options_.device)};  // the host's own memory when the device is the CPU
+      const at::Tensor host =
+          at::from_blob(values.data(), {static_cast<std::int64_t>(values.size())}, at::kLong);
+      std::vector<at::Tensor> summed{
+          host.to(options_.device)};  // the host's own memory when the device is the CPU
       finish(backend_->allreduce(summed));
       if (!options_.device.is_cpu()) host.copy_(summed[0]);
     });
@@ -78,8 +83,8 @@ class C10dCollective final : public Collective {
   }
 
   [[noreturn]] void fail(const char* kind, std::size_t bytes, const char* why) const {
-    throw CollectiveError(
-        fmt::format("{}: {} of {} bytes (collective {}): {}", options_.name, kind, bytes, stats_.calls, why));
+    throw CollectiveError(fmt::format("{}: {} of {} bytes (collective {}): {}", options_.name, kind,
+                                      bytes, stats_.calls, why));
   }
 
   void broadcast_tensor(at::Tensor tensor, int root) {
@@ -93,7 +98,8 @@ class C10dCollective final : public Collective {
   std::int64_t chunk(std::size_t total) const { return static_cast<std::int64_t>(total) / size(); }
 
   at::Tensor bytes_of(std::span<const std::byte> span) const {
-    return at::from_blob(const_cast<std::byte*>(span.data()), {static_cast<std::int64_t>(span.size())},
+    return at::from_blob(const_cast<std::byte*>(span.data()),
+                         {static_cast<std::int64_t>(span.size())},
                          at::TensorOptions().dtype(at::kByte).device(options_.device));
   }
 
@@ -103,17 +109,20 @@ class C10dCollective final : public Collective {
 
 }  // namespace
 
-std::unique_ptr<Collective> connect_c10d(const C10dAddress& at, C10dOptions options, const MakeBackend& make) {
+std::unique_ptr<Collective> connect_c10d(const C10dAddress& at, C10dOptions options,
+                                         const MakeBackend& make) {
   try {
     c10d::TCPStoreOptions store;
     store.port = static_cast<std::uint16_t>(at.port);
     store.isServer = at.rank == 0;
     store.numWorkers = static_cast<std::size_t>(at.size);
     store.timeout = at.limit();
-    return std::make_unique<C10dCollective>(make(c10::make_intrusive<c10d::TCPStore>(at.host, store)), options);
+    return std::make_unique<C10dCollective>(
+        make(c10::make_intrusive<c10d::TCPStore>(at.host, store)), options);
   } catch (const c10::Error& e) {
-    throw CollectiveError(fmt::format("{}: rank {} of {} found no way to the others through {}:{}: {}", options.name,
-                                      at.rank, at.size, at.host, at.port, e.what_without_backtrace()));
+    throw CollectiveError(
+        fmt::format("{}: rank {} of {} found no way to the others through {}:{}: {}", options.name,
+                    at.rank, at.size, at.host, at.port, e.what_without_backtrace()));
   }
 }
 

@@ -1,4 +1,5 @@
-// Any c10d backend as a Collective. Only bytes and int64 sums reach it: low-precision values are never added there.
+// Any c10d backend as a Collective. Only bytes and int64 sums reach it: low-precision values are
+// never added there.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -22,11 +23,13 @@ namespace muster::sharding {
 struct C10dOptions {
   std::string name;                // "gloo", "nccl"
   c10::Device device = c10::kCPU;  // where the byte buffers lie
-  // Blocks until the work is done on the device. Work::wait() of NCCL only orders streams; Gloo's blocks the host.
+  // Blocks until the work is done on the device. Work::wait() of NCCL only orders streams; Gloo's
+  // blocks the host.
   std::function<void(c10d::Work&)> finish;
   // What the backend's reduce-scatter sends, of what a real one would.
   int reduce_scatter_cost = 1;
-  bool gather_by_broadcast = false;  // Gloo's own all-gather copies, and is slower than one broadcast per rank
+  bool gather_by_broadcast =
+      false;  // Gloo's own all-gather copies, and is slower than one broadcast per rank
 };
 
 // Where ranks find each other: a TCPStore that rank 0 serves.
@@ -35,11 +38,15 @@ struct C10dAddress {
   int port = 0, rank = 0, size = 1;
   std::chrono::duration<double> timeout{};
 
-  std::chrono::milliseconds limit() const { return std::chrono::duration_cast<std::chrono::milliseconds>(timeout); }
+  std::chrono::milliseconds limit() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+  }
 };
-using MakeBackend = std::function<c10::intrusive_ptr<c10d::Backend>(const c10::intrusive_ptr<c10d::Store>& store)>;
+using MakeBackend =
+    std::function<c10::intrusive_ptr<c10d::Backend>(const c10::intrusive_ptr<c10d::Store>& store)>;
 
 // [C] CollectiveError when the ranks do not find each other.
-std::unique_ptr<Collective> connect_c10d(const C10dAddress& address, C10dOptions options, const MakeBackend& make);
+std::unique_ptr<Collective> connect_c10d(const C10dAddress& address, C10dOptions options,
+                                         const MakeBackend& make);
 
 }  // namespace muster::sharding

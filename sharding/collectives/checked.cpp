@@ -1,5 +1,6 @@
-// A mismatch between ranks makes MPI and Gloo hang, truncate or abort. This wrapper has all ranks compare a short
-// header before every collective, so that it becomes an error that says who does what.
+// A mismatch between ranks makes MPI and Gloo hang, truncate or abort. This wrapper has all ranks
+// compare a short header before every collective, so that it becomes an error that says who does
+// what.
 #include <fmt/format.h>
 
 #include <array>
@@ -11,14 +12,15 @@ namespace muster::sharding {
 namespace {
 
 enum Kind : std::int64_t { kAllToAll, kReduceScatter, kAllGather, kBroadcast, kAllReduce };
-constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather", "broadcast", "all_reduce_sum"};
+constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather", "broadcast",
+                                "all_reduce_sum"};
 
 using Header = std::array<std::int64_t, 4>;  // kind, bytes, root or type, sequence
 
 std::string describe(const Header& h) {
   const char* what = h[0] == kBroadcast ? ", root {}" : h[0] == kReduceScatter ? ", type {}" : "";
-  return fmt::format("{} of {} bytes{} (collective {})", kKindNames[static_cast<std::size_t>(h[0])], h[1],
-                     fmt::format(fmt::runtime(what), h[2]), h[3]);
+  return fmt::format("{} of {} bytes{} (collective {})", kKindNames[static_cast<std::size_t>(h[0])],
+                     h[1], fmt::format(fmt::runtime(what), h[2]), h[3]);
 }
 
 class CheckedCollective final : public Collective {
@@ -31,7 +33,8 @@ class CheckedCollective final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     checked(kAllToAll, send.size(), 0, [&] { inner_->all_to_all(send, receive); });
   }
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     checked(kReduceScatter, send.size(), static_cast<std::int64_t>(type),
             [&] { inner_->reduce_scatter_sum(send, receive, type); });
   }
@@ -57,13 +60,14 @@ class CheckedCollective final : public Collective {
   void checked(Kind kind, std::size_t bytes, std::int64_t detail, Call call) {
     ++stats_.calls;
     std::vector<Header> headers(static_cast<std::size_t>(size()));
-    const Header& mine =
-        headers[static_cast<std::size_t>(rank())] = {kind, static_cast<std::int64_t>(bytes), detail, stats_.calls};
+    const Header& mine = headers[static_cast<std::size_t>(rank())] = {
+        kind, static_cast<std::int64_t>(bytes), detail, stats_.calls};
     inner_->all_gather(std::as_writable_bytes(std::span(headers)));
     for (std::size_t r = 0; r < headers.size(); ++r) {
       if (headers[r] == headers[0]) continue;
-      throw CollectiveError(fmt::format("ranks disagree: rank 0 is in {}, rank {} in {} (this is rank {}, in {})",
-                                        describe(headers[0]), r, describe(headers[r]), rank(), describe(mine)));
+      throw CollectiveError(
+          fmt::format("ranks disagree: rank 0 is in {}, rank {} in {} (this is rank {}, in {})",
+                      describe(headers[0]), r, describe(headers[r]), rank(), describe(mine)));
     }
     const std::int64_t before = inner_->stats().bytes_sent;
     call();

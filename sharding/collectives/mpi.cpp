@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "base/error.h"
-#include "sharding/kernels/bfloat16_bits.h"
 #include "sharding/collectives/collective.h"
+#include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::sharding {
 namespace {
@@ -30,7 +30,8 @@ struct Count {
 void add_bf16(void* from, void* to, int* count, MPI_Datatype*) {
   const auto* value = static_cast<const Bf16Bits*>(from);
   auto* sum = static_cast<Bf16Bits*>(to);
-  for (int i = 0; i < *count; ++i) sum[i] = from_float<Bf16Bits>(to_float(sum[i]) + to_float(value[i]));
+  for (int i = 0; i < *count; ++i)
+    sum[i] = from_float<Bf16Bits>(to_float(sum[i]) + to_float(value[i]));
 }
 
 class MpiCollective final : public Collective {
@@ -41,9 +42,11 @@ class MpiCollective final : public Collective {
     if (initialised != 0) MPI_Query_thread(&level);
     if (level < MPI_THREAD_MULTIPLE) {
       throw CollectiveError(
-          "mpi: MPI_Init_thread with MPI_THREAD_MULTIPLE must come first, and the library must grant it");
+          "mpi: MPI_Init_thread with MPI_THREAD_MULTIPLE must come first, and the library must "
+          "grant it");
     }
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);  // never freed: that would be a collective in a destructor
+    MPI_Comm_dup(MPI_COMM_WORLD,
+                 &comm_);  // never freed: that would be a collective in a destructor
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
@@ -60,34 +63,40 @@ class MpiCollective final : public Collective {
     const Count n = per_rank(send.size());
     MPI_Request request = MPI_REQUEST_NULL;
     begin("all_to_all", send.size());
-    check(MPI_Ialltoall(send.data(), n.count, n.type, receive.data(), n.count, n.type, comm_, &request));
+    check(MPI_Ialltoall(send.data(), n.count, n.type, receive.data(), n.count, n.type, comm_,
+                        &request));
     finish(request, sent_to_each(send.size()));
   }
 
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     const bool wide = type == WireDtype::kFloat32;
     const std::size_t count = receive.size() / (wide ? 4 : 2);
     TORCH_CHECK(count <= INT_MAX, "mpi: ", count, " elements per rank in one call");
     MPI_Request request = MPI_REQUEST_NULL;
     begin("reduce_scatter_sum", send.size());
     check(MPI_Ireduce_scatter_block(send.data(), receive.data(), static_cast<int>(count),
-                                    wide ? MPI_FLOAT : MPI_UINT16_T, wide ? MPI_SUM : sum_bf16_, comm_, &request));
+                                    wide ? MPI_FLOAT : MPI_UINT16_T, wide ? MPI_SUM : sum_bf16_,
+                                    comm_, &request));
     // Open MPI's non-blocking one reduces to rank 0 along a tree, and scatters from there.
-    finish(request, rank_ == 0 ? sent_to_each(send.size()) : static_cast<std::int64_t>(send.size()));
+    finish(request,
+           rank_ == 0 ? sent_to_each(send.size()) : static_cast<std::int64_t>(send.size()));
   }
 
   void all_gather(std::span<std::byte> buffer) override {
     const Count n = per_rank(buffer.size());
     MPI_Request request = MPI_REQUEST_NULL;
     begin("all_gather", buffer.size());
-    check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, buffer.data(), n.count, n.type, comm_, &request));
+    check(
+        MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, buffer.data(), n.count, n.type, comm_, &request));
     finish(request, sent_to_each(buffer.size()));
   }
 
   void broadcast(std::span<std::byte> buffer, int root) override {
     begin("broadcast", buffer.size());
     for (std::size_t at = 0; at < buffer.size(); at += kBroadcastChunk) {
-      const auto bytes = static_cast<int>(std::min<std::size_t>(kBroadcastChunk, buffer.size() - at));
+      const auto bytes =
+          static_cast<int>(std::min<std::size_t>(kBroadcastChunk, buffer.size() - at));
       MPI_Request request = MPI_REQUEST_NULL;
       check(MPI_Ibcast(buffer.data() + at, bytes, MPI_BYTE, root, comm_, &request));
       finish(request, rank_ == root ? static_cast<std::int64_t>(bytes) * (size_ - 1) : 0);
@@ -97,8 +106,8 @@ class MpiCollective final : public Collective {
   void all_reduce_sum(std::span<std::int64_t> values) override {
     begin("all_reduce_sum", values.size_bytes());
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_INT64_T, MPI_SUM, comm_,
-                         &request));
+    check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_INT64_T,
+                         MPI_SUM, comm_, &request));
     finish(request, static_cast<std::int64_t>(values.size_bytes()) * (size_ - 1));
   }
 
@@ -110,14 +119,18 @@ class MpiCollective final : public Collective {
                 " bytes per rank in one call");
     return {static_cast<int>(bytes / kBlockBytes), block_};
   }
-  std::int64_t sent_to_each(std::size_t total) const { return static_cast<std::int64_t>(total) / size_ * (size_ - 1); }
+  std::int64_t sent_to_each(std::size_t total) const {
+    return static_cast<std::int64_t>(total) / size_ * (size_ - 1);
+  }
 
   void begin(const char* kind, std::size_t bytes) {
     ++stats_.calls;
     kind_ = kind;
     bytes_ = bytes;
   }
-  std::string where() const { return fmt::format("mpi: {} of {} bytes (collective {})", kind_, bytes_, stats_.calls); }
+  std::string where() const {
+    return fmt::format("mpi: {} of {} bytes (collective {})", kind_, bytes_, stats_.calls);
+  }
 
   void check(int code) const {
     if (code == MPI_SUCCESS) return;
@@ -135,7 +148,8 @@ class MpiCollective final : public Collective {
       if (done != 0) break;
       const auto waited = Clock::now() - start;
       if (waited > timeout_)
-        throw CollectiveError(fmt::format("{}: no answer within {:.1f} s", where(), timeout_.count()));
+        throw CollectiveError(
+            fmt::format("{}: no answer within {:.1f} s", where(), timeout_.count()));
       if (waited > kYield)
         std::this_thread::sleep_for(kSleep);
       else if (waited > kSpin)

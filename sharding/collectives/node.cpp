@@ -1,5 +1,6 @@
-// Ranks of one machine through memory they share. A collective on it is a meeting: each rank writes what it does into
-// its own line and waits for the others' lines. Waiting ranks sleep (futex), since their core computes gradients.
+// Ranks of one machine through memory they share. A collective on it is a meeting: each rank writes
+// what it does into its own line and waits for the others' lines. Waiting ranks sleep (futex),
+// since their core computes gradients.
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -30,11 +31,13 @@ struct Move {
   std::int64_t bytes = 0;
   std::int64_t offset = -1;  // of what is sent, in the shared memory it lies in; -1: in none
   std::int64_t region = -1;
-  bool same_call(const Move& other) const { return purpose == other.purpose && bytes == other.bytes; }
+  bool same_call(const Move& other) const {
+    return purpose == other.purpose && bytes == other.bytes;
+  }
 };
 
-// A rank's line. Two moves, since a fast rank may write its next one while a slow one still reads this: it cannot write
-// the one after that before the slow one has come.
+// A rank's line. Two moves, since a fast rank may write its next one while a slow one still reads
+// this: it cannot write the one after that before the slow one has come.
 struct alignas(128) Line {
   std::atomic<std::uint32_t> arrived{0};
   std::array<Move, 2> moves;
@@ -45,7 +48,8 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 bool sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, Clock::duration limit) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit);
   timespec time{seconds.count(), std::chrono::nanoseconds(limit - seconds).count()};
-  return ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &time, nullptr, 0) == 0 || errno != ETIMEDOUT;
+  return ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &time, nullptr, 0) == 0 ||
+         errno != ETIMEDOUT;
 }
 
 class NodeCollective final : public Collective {
@@ -60,7 +64,8 @@ class NodeCollective final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     through_inner([&] { inner_->all_to_all(send, receive); });
   }
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     through_inner([&] { inner_->reduce_scatter_sum(send, receive, type); });
   }
   void all_reduce_sum(std::span<std::int64_t> values) override {
@@ -96,7 +101,8 @@ class NodeCollective final : public Collective {
     std::vector<const std::byte*> chunks;
     for (int r = 0; r < size(); ++r) {
       const Move& theirs = move_of(r);
-      chunks.push_back(memory(theirs.region).data() + theirs.offset + static_cast<std::size_t>(rank()) * chunk);
+      chunks.push_back(memory(theirs.region).data() + theirs.offset +
+                       static_cast<std::size_t>(rank()) * chunk);
     }
     use(chunks);
     meet(Purpose::kDone, send);  // until all have read, `send` must stay
@@ -119,7 +125,8 @@ class NodeCollective final : public Collective {
   std::int64_t region_of(std::span<const std::byte> part) const {
     for (std::size_t i = 0; i < regions_.size(); ++i) {
       const std::span<std::byte> region = memory(static_cast<std::int64_t>(i));
-      if (part.data() >= region.data() && part.data() + part.size() <= region.data() + region.size()) {
+      if (part.data() >= region.data() &&
+          part.data() + part.size() <= region.data() + region.size()) {
         return static_cast<std::int64_t>(i);
       }
     }
@@ -136,8 +143,8 @@ class NodeCollective final : public Collective {
     const std::int64_t region = region_of(part);
     Line& mine = line(rank());
     ++meetings_;
-    mine.moves[meetings_ % 2] = {purpose, static_cast<std::int64_t>(part.size()), part.data() - memory(region).data(),
-                                 region};
+    mine.moves[meetings_ % 2] = {purpose, static_cast<std::int64_t>(part.size()),
+                                 part.data() - memory(region).data(), region};
     mine.arrived.store(meetings_, std::memory_order_release);
     ::syscall(SYS_futex, &mine.arrived, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
     const auto deadline = Clock::now() + timeout_;
@@ -154,8 +161,10 @@ class NodeCollective final : public Collective {
     while (true) {
       const std::uint32_t seen = arrived.load(std::memory_order_acquire);
       if (static_cast<std::int32_t>(seen - meetings_) >= 0) return;
-      const auto left = deadline - std::chrono::time_point_cast<std::chrono::duration<double>>(Clock::now());
-      if (left.count() <= 0 || !sleep_on(arrived, seen, std::chrono::duration_cast<Clock::duration>(left))) {
+      const auto left =
+          deadline - std::chrono::time_point_cast<std::chrono::duration<double>>(Clock::now());
+      if (left.count() <= 0 ||
+          !sleep_on(arrived, seen, std::chrono::duration_cast<Clock::duration>(left))) {
         throw CollectiveError(fmt::format("shared memory: {}: rank {} did not come within {:.1f} s",
                                           describe(move_of(rank())), other, timeout_.count()));
       }
@@ -163,13 +172,14 @@ class NodeCollective final : public Collective {
   }
 
   [[noreturn]] void disagree(int other) const {
-    throw CollectiveError(fmt::format("shared memory: ranks disagree: rank 0 is in {}, rank {} in {} (this is rank {})",
-                                      describe(move_of(0)), other, describe(move_of(other)), rank()));
+    throw CollectiveError(fmt::format(
+        "shared memory: ranks disagree: rank 0 is in {}, rank {} in {} (this is rank {})",
+        describe(move_of(0)), other, describe(move_of(other)), rank()));
   }
 
   std::string describe(const Move& move) const {
-    return fmt::format("{} of {} bytes (collective {})", kPurposes[static_cast<std::size_t>(move.purpose)], move.bytes,
-                       stats_.calls);
+    return fmt::format("{} of {} bytes (collective {})",
+                       kPurposes[static_cast<std::size_t>(move.purpose)], move.bytes, stats_.calls);
   }
 
   std::unique_ptr<Collective> inner_;
@@ -186,11 +196,13 @@ void Collective::all_to_all(std::span<const std::byte> send, std::span<std::byte
   all_to_all(send, receive);
   const std::size_t chunk = receive.size() / static_cast<std::size_t>(size());
   std::vector<const std::byte*> chunks;
-  for (int r = 0; r < size(); ++r) chunks.push_back(receive.data() + static_cast<std::size_t>(r) * chunk);
+  for (int r = 0; r < size(); ++r)
+    chunks.push_back(receive.data() + static_cast<std::size_t>(r) * chunk);
   use(chunks);
 }
 
-std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner, std::chrono::duration<double> timeout) {
+std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
+                                      std::chrono::duration<double> timeout) {
   if (inner->size() == 1) return inner;
   auto lines = map_shared(*inner, static_cast<std::size_t>(inner->size()) * sizeof(Line));
   if (lines == nullptr) return inner;

@@ -14,7 +14,8 @@ class SelfCollective final : public Collective {
     std::copy(send.begin(), send.end(), receive.begin());
     ++stats_.calls;
   }
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype) override {
     std::copy(send.begin(), send.end(), receive.begin());
     ++stats_.calls;
   }

@@ -13,7 +13,8 @@
 namespace muster::sharding {
 namespace {
 
-// Where rank 0's memory is, and what lies behind its end: another process of that number would not know.
+// Where rank 0's memory is, and what lies behind its end: another process of that number would not
+// know.
 struct Address {
   std::int64_t pid = 0, fd = -1;
   std::array<std::uint64_t, 2> token{};
@@ -44,7 +45,8 @@ int create(std::size_t size) {
 
 int open_other(const Address& address, std::size_t size) {
   if (address.fd < 0) return -1;
-  const int fd = ::open(fmt::format("/proc/{}/fd/{}", address.pid, address.fd).c_str(), O_RDWR | O_CLOEXEC);
+  const int fd =
+      ::open(fmt::format("/proc/{}/fd/{}", address.pid, address.fd).c_str(), O_RDWR | O_CLOEXEC);
   if (fd >= 0 && ::lseek(fd, 0, SEEK_END) != static_cast<off_t>(size)) {
     ::close(fd);
     return -1;
@@ -72,13 +74,15 @@ std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t 
   }
   constexpr auto kTokenSize = static_cast<ssize_t>(sizeof address.token);
   if (first && own.get() >= 0 &&
-      ::pwrite(own.get(), address.token.data(), sizeof address.token, static_cast<off_t>(bytes)) != kTokenSize) {
+      ::pwrite(own.get(), address.token.data(), sizeof address.token, static_cast<off_t>(bytes)) !=
+          kTokenSize) {
     address.fd = -1;
   }
   ranks.broadcast(std::as_writable_bytes(std::span(&address, 1)), 0);
   const Descriptor other(first ? -1 : open_other(address, size));
   std::byte* const at = map(first ? own.get() : other.get(), size);
-  const bool same = at != nullptr && std::memcmp(at + bytes, address.token.data(), sizeof address.token) == 0;
+  const bool same =
+      at != nullptr && std::memcmp(at + bytes, address.token.data(), sizeof address.token) == 0;
   std::int64_t failed = same ? 0 : 1;
   ranks.all_reduce_sum({&failed, 1});  // rank 0's descriptor lives until everybody has opened it
   if (failed != 0) {

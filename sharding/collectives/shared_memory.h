@@ -1,5 +1,5 @@
-// Memory that all ranks of one machine map. It has no name in any file system and goes with its last holder, however
-// that one ends.
+// Memory that all ranks of one machine map. It has no name in any file system and goes with its
+// last holder, however that one ends.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +10,13 @@
 
 namespace muster::sharding {
 
-// [C] `bytes` of zeros, which cost memory once they are touched. Null on every rank when one of them cannot map them:
-// it is on another machine, in another PID namespace, or may not look at rank 0's files.
+// [C] `bytes` of zeros, which cost memory once they are touched. Null on every rank when one of
+// them cannot map them: it is on another machine, in another PID namespace, or may not look at rank
+// 0's files.
 std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t bytes);
 
-// Gives pages back to the system; every rank then reads zeros there. Whole pages only, what is cut off stays.
+// Gives pages back to the system; every rank then reads zeros there. Whole pages only, what is cut
+// off stays.
 void release_pages(std::span<std::byte> part);
 
 }  // namespace muster::sharding

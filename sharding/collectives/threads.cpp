@@ -1,6 +1,6 @@
-// N ranks in one process. Every call is two meetings: at the first each rank shows its buffers and all compare what
-// they are about to do; between the two they copy from each other; after the second the buffers are their owners'
-// again.
+// N ranks in one process. Every call is two meetings: at the first each rank shows its buffers and
+// all compare what they are about to do; between the two they copy from each other; after the
+// second the buffers are their owners' again.
 #include <fmt/format.h>
 
 #include <condition_variable>
@@ -8,8 +8,8 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "sharding/kernels/bfloat16_bits.h"
 #include "sharding/collectives/collective.h"
+#include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::sharding {
 namespace {
@@ -29,11 +29,13 @@ void add_values(std::byte* to, const std::byte* from, std::size_t bytes) {
 class Meeting {
  public:
   Meeting(int size, std::chrono::duration<double> timeout)
-      : doing_(static_cast<std::size_t>(size)), data_(static_cast<std::size_t>(size)), timeout_(timeout) {}
+      : doing_(static_cast<std::size_t>(size)),
+        data_(static_cast<std::size_t>(size)),
+        timeout_(timeout) {}
 
-  // Waits until every rank has arrived. `doing` (kind, bytes, sequence) must be the same on all of them. Throws on all
-  // ranks when it is not, and on the waiting ones at the timeout. `data`, when given, is what the others may read until
-  // the next meeting.
+  // Waits until every rank has arrived. `doing` (kind, bytes, sequence) must be the same on all of
+  // them. Throws on all ranks when it is not, and on the waiting ones at the timeout. `data`, when
+  // given, is what the others may read until the next meeting.
   void arrive(int rank, std::string doing, const std::byte* data) {
     std::unique_lock lock(mutex_);
     throw_if_broken();
@@ -45,8 +47,10 @@ class Meeting {
       arrived_ = 0;
       ++generation_;
       all_here_.notify_all();
-    } else if (!all_here_.wait_for(lock, timeout_, [&] { return generation_ != mine || !broken_.empty(); })) {
-      broken_ = fmt::format("{}: rank {} waited {:.1f} s and another rank did not come", doing, rank, timeout_.count());
+    } else if (!all_here_.wait_for(lock, timeout_,
+                                   [&] { return generation_ != mine || !broken_.empty(); })) {
+      broken_ = fmt::format("{}: rank {} waited {:.1f} s and another rank did not come", doing,
+                            rank, timeout_.count());
       all_here_.notify_all();
     }
     throw_if_broken();
@@ -59,7 +63,8 @@ class Meeting {
   void compare() {
     for (std::size_t r = 1; r < doing_.size(); ++r) {
       if (doing_[r] != doing_[0])
-        broken_ = fmt::format("ranks disagree: rank 0 is in {}, rank {} in {}", doing_[0], r, doing_[r]);
+        broken_ =
+            fmt::format("ranks disagree: rank 0 is in {}, rank {} in {}", doing_[0], r, doing_[r]);
     }
   }
   void throw_if_broken() const {
@@ -78,7 +83,8 @@ class Meeting {
 
 class ThreadCollective final : public Collective {
  public:
-  ThreadCollective(std::shared_ptr<Meeting> meeting, int rank) : meeting_(std::move(meeting)), rank_(rank) {}
+  ThreadCollective(std::shared_ptr<Meeting> meeting, int rank)
+      : meeting_(std::move(meeting)), rank_(rank) {}
   int rank() const override { return rank_; }
   int size() const override { return meeting_->size(); }
   std::string name() const override { return "threads"; }
@@ -86,21 +92,25 @@ class ThreadCollective final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     meet("all_to_all", send.data(), send.size());
     const std::size_t chunk = send.size() / static_cast<std::size_t>(size());
-    for (int r = 0; r < size(); ++r) copy(receive.data() + r * chunk, meeting_->data(r) + rank_ * chunk, chunk);
+    for (int r = 0; r < size(); ++r)
+      copy(receive.data() + r * chunk, meeting_->data(r) + rank_ * chunk, chunk);
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
 
   // In the order of a ring that ends here.
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     const bool wide = type == WireDtype::kFloat32;
     meet(wide ? "reduce_scatter_sum fp32" : "reduce_scatter_sum bf16", send.data(), send.size());
     const std::size_t chunk = receive.size();
     for (int step = 1; step <= size(); ++step) {
-      const std::byte* from = meeting_->data((rank_ + step) % size()) + static_cast<std::size_t>(rank_) * chunk;
+      const std::byte* from =
+          meeting_->data((rank_ + step) % size()) + static_cast<std::size_t>(rank_) * chunk;
       if (step == 1)
         copy(receive.data(), from, chunk);
       else
-        wide ? add_values<float>(receive.data(), from, chunk) : add_values<Bf16Bits>(receive.data(), from, chunk);
+        wide ? add_values<float>(receive.data(), from, chunk)
+             : add_values<Bf16Bits>(receive.data(), from, chunk);
     }
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
@@ -115,7 +125,8 @@ class ThreadCollective final : public Collective {
   }
 
   void broadcast(std::span<std::byte> buffer, int root) override {
-    meet(root == 0 ? "broadcast" : fmt::format("broadcast from {}", root), buffer.data(), buffer.size());
+    meet(root == 0 ? "broadcast" : fmt::format("broadcast from {}", root), buffer.data(),
+         buffer.size());
     if (rank_ != root) copy(buffer.data(), meeting_->data(root), buffer.size());
     leave(rank_ == root ? static_cast<std::int64_t>(buffer.size()) * (size() - 1) : 0);
   }
@@ -125,7 +136,8 @@ class ThreadCollective final : public Collective {
     meet("all_reduce_sum", std::as_bytes(std::span(mine)).data(), values.size_bytes());
     std::fill(values.begin(), values.end(), 0);
     for (int r = 0; r < size(); ++r) {
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = add(values[i], meeting_->data(r) + 8 * i);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = add(values[i], meeting_->data(r) + 8 * i);
     }
     leave(static_cast<std::int64_t>(values.size_bytes()) * (size() - 1));
   }
@@ -133,7 +145,8 @@ class ThreadCollective final : public Collective {
  private:
   void meet(std::string_view kind, const std::byte* data, std::size_t bytes) {
     ++stats_.calls;
-    meeting_->arrive(rank_, fmt::format("{} of {} bytes (collective {})", kind, bytes, stats_.calls), data);
+    meeting_->arrive(
+        rank_, fmt::format("{} of {} bytes (collective {})", kind, bytes, stats_.calls), data);
   }
   void leave(std::int64_t bytes_sent) {
     meeting_->arrive(rank_, fmt::format("the end of collective {}", stats_.calls), nullptr);
@@ -155,7 +168,8 @@ class ThreadCollective final : public Collective {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Collective>> make_threads(int size, std::chrono::duration<double> timeout) {
+std::vector<std::unique_ptr<Collective>> make_threads(int size,
+                                                      std::chrono::duration<double> timeout) {
   const auto meeting = std::make_shared<Meeting>(size, timeout);
   std::vector<std::unique_ptr<Collective>> ranks;
   for (int r = 0; r < size; ++r) ranks.push_back(std::make_unique<ThreadCollective>(meeting, r));

@@ -1,5 +1,6 @@
-// NCCL through c10d. Device buffers go straight to NCCL; host buffers (a checkpoint's step, the rows of an evaluation)
-// pass through a device copy, so that callers need not know which backend they are on.
+// NCCL through c10d. Device buffers go straight to NCCL; host buffers (a checkpoint's step, the
+// rows of an evaluation) pass through a device copy, so that callers need not know which backend
+// they are on.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -24,9 +25,12 @@ bool on_device(const void* pointer) {
 class DeviceCopy {
  public:
   DeviceCopy(std::span<const std::byte> host, c10::Device device)
-      : host_(at::from_blob(const_cast<std::byte*>(host.data()), {static_cast<std::int64_t>(host.size())}, at::kByte)),
+      : host_(at::from_blob(const_cast<std::byte*>(host.data()),
+                            {static_cast<std::int64_t>(host.size())}, at::kByte)),
         device_(host_.to(device)) {}
-  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(device_.data_ptr()), device_.nbytes()}; }
+  std::span<std::byte> bytes() const {
+    return {static_cast<std::byte*>(device_.data_ptr()), device_.nbytes()};
+  }
   void back() { host_.copy_(device_); }
 
  private:
@@ -35,7 +39,8 @@ class DeviceCopy {
 
 class NcclCollective final : public Collective {
  public:
-  NcclCollective(std::unique_ptr<Collective> inner, c10::intrusive_ptr<c10d::Backend> group, c10::Device device)
+  NcclCollective(std::unique_ptr<Collective> inner, c10::intrusive_ptr<c10d::Backend> group,
+                 c10::Device device)
       : inner_(std::move(inner)), group_(std::move(group)), device_(device) {}
   // Waits for nobody: every call was done when it returned, and a peer may be gone.
   ~NcclCollective() override { group_->abort(); }
@@ -54,7 +59,8 @@ class NcclCollective final : public Collective {
     stats_ = inner_->stats();
   }
 
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     if (on_device(send.data())) {
       inner_->reduce_scatter_sum(send, receive, type);
     } else {
@@ -102,22 +108,23 @@ std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int ran
                                       std::chrono::duration<double> timeout) {
   const c10::Device device(c10::kCUDA, c10::cuda::current_device());
   c10::intrusive_ptr<c10d::Backend> group;
-  auto inner =
-      connect_c10d({.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
-                   {.name = "nccl",
-                    .device = device,
-                    // wait() only orders the current stream behind NCCL's; the interface says that the call is done.
-                    .finish =
-                        [device](c10d::Work& work) {
-                          const c10::cuda::CUDAGuard guard(device);
-                          work.wait();
-                          c10::cuda::getCurrentCUDAStream().synchronize();
-                        }},
-                   [&](const c10::intrusive_ptr<c10d::Store>& store) {
-                     const auto options = c10d::ProcessGroupNCCL::Options::create();
-                     options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-                     return group = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
-                   });
+  auto inner = connect_c10d(
+      {.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
+      {.name = "nccl",
+       .device = device,
+       // wait() only orders the current stream behind NCCL's; the interface says that the call is
+       // done.
+       .finish =
+           [device](c10d::Work& work) {
+             const c10::cuda::CUDAGuard guard(device);
+             work.wait();
+             c10::cuda::getCurrentCUDAStream().synchronize();
+           }},
+      [&](const c10::intrusive_ptr<c10d::Store>& store) {
+        const auto options = c10d::ProcessGroupNCCL::Options::create();
+        options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+        return group = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
+      });
   return std::make_unique<NcclCollective>(std::move(inner), std::move(group), device);
 }
 

@@ -15,15 +15,17 @@ struct AdamWFactors {
 
 enum class Element { kFloat32, kBFloat16, kFloat16 };
 
-// What is stored in 16 bits is read into fp32, updated, and rounded back: to nearest, or by chance in proportion to the
-// distances (stochastic), with random bits that depend on the key and the element's place in the flat space alone.
+// What is stored in 16 bits is read into fp32, updated, and rounded back: to nearest, or by chance
+// in proportion to the distances (stochastic), with random bits that depend on the key and the
+// element's place in the flat space alone.
 struct AdamWSpans {
   const float* gradient;
   std::int64_t count;
   void* parameter;
   Element parameter_type;
-  float* master;             // the fp32 value behind a 16-bit parameter; null: the parameter is its own ...
-  std::uint16_t* remainder;  // ... unless its low half is here, so that both halves are the exact fp32 master
+  float* master;  // the fp32 value behind a 16-bit parameter; null: the parameter is its own ...
+  std::uint16_t*
+      remainder;  // ... unless its low half is here, so that both halves are the exact fp32 master
   void* exp_avg;
   void* exp_avg_sq;
   Element moment_type;  // fp32 or bf16

@@ -1,6 +1,6 @@
-// An exact sum of doubles in fixed point: integer limbs add in any order, on any rank, to the same bits (the idea of
-// Kulisch's accumulator). Made for sums of squares of floats: every such sum is a multiple of 2^-298 below
-// 2^290.
+// An exact sum of doubles in fixed point: integer limbs add in any order, on any rank, to the same
+// bits (the idea of Kulisch's accumulator). Made for sums of squares of floats: every such sum is a
+// multiple of 2^-298 below 2^290.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace muster::sharding {
 
 class ExactSum {
  public:
-  static constexpr int kLimbs = 19;             // of 32 bits, each in an int64 that leaves room for carries
+  static constexpr int kLimbs = 19;  // of 32 bits, each in an int64 that leaves room for carries
   static constexpr int kLowestExponent = -320;  // of bit 0 of limb 0
   using Limbs = std::array<std::int64_t, kLimbs>;
 
@@ -26,7 +26,8 @@ class ExactSum {
     const std::int64_t sign = value < 0 ? -1 : 1;
     const int exponent = static_cast<int>(bits >> 52);
     std::uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | (exponent != 0 ? 1ULL << 52 : 0);
-    int shift = (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;  // of the mantissa's lowest bit
+    int shift =
+        (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;  // of the mantissa's lowest bit
     if (shift < 0) {
       mantissa = shift > -64 ? mantissa >> -shift : 0;  // sums of squared floats have zeros there
       shift = 0;
@@ -35,7 +36,8 @@ class ExactSum {
     const Wide wide = static_cast<Wide>(mantissa) << (shift % 32);
     limbs[limb] += sign * static_cast<std::int64_t>(wide & 0xffffffffU);
     limbs[limb + 1] += sign * static_cast<std::int64_t>((wide >> 32) & 0xffffffffU);
-    if (const auto high = static_cast<std::int64_t>(wide >> 64); high != 0) limbs[limb + 2] += sign * high;
+    if (const auto high = static_cast<std::int64_t>(wide >> 64); high != 0)
+      limbs[limb + 2] += sign * high;
   }
 
   // Carries: every limb but the last ends in [0, 2^32). The value does not change.
@@ -52,7 +54,8 @@ class ExactSum {
     std::copy(limbs.begin(), limbs.end(), copy.begin());
     normalize(copy);
     double sum = 0;
-    for (int i = kLimbs - 1; i >= 0; --i) sum += std::ldexp(static_cast<double>(copy[i]), kLowestExponent + 32 * i);
+    for (int i = kLimbs - 1; i >= 0; --i)
+      sum += std::ldexp(static_cast<double>(copy[i]), kLowestExponent + 32 * i);
     return sum;
   }
 };

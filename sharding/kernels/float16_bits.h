@@ -1,4 +1,5 @@
-// IEEE half precision as its 16 bits, a type of its own beside bfloat16's. Rounds to nearest, ties to even.
+// IEEE half precision as its 16 bits, a type of its own beside bfloat16's. Rounds to nearest, ties
+// to even.
 #pragma once
 
 #include <c10/util/Half.h>

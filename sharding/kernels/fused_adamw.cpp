@@ -8,13 +8,14 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "sharding/kernels/float16_bits.h"
 #include "base/vectorize.h"  // last: sets how the loops below are compiled
+#include "sharding/kernels/float16_bits.h"
 
 namespace muster::sharding {
 namespace {
 
-constexpr std::int64_t kAdamBlock = 1024;  // elements whose fp32 values stay in the first-level cache
+constexpr std::int64_t kAdamBlock =
+    1024;  // elements whose fp32 values stay in the first-level cache
 
 // One block, all of it in fp32: where it is stored so in place, else in buffers.
 struct Working {
@@ -23,15 +24,18 @@ struct Working {
   std::int64_t count;
 };
 
-// One expression for one element and for many: every operation rounds each element alone, so the bits are the same.
+// One expression for one element and for many: every operation rounds each element alone, so the
+// bits are the same.
 template <typename Value>
-MUSTER_INLINE void update_moments(const Value& gradient, Value& exp_avg, Value& exp_avg_sq, const AdamWFactors& k) {
+MUSTER_INLINE void update_moments(const Value& gradient, Value& exp_avg, Value& exp_avg_sq,
+                                  const AdamWFactors& k) {
   const Value g = gradient * k.scale;
   exp_avg = exp_avg + k.one_minus_beta1 * (g - exp_avg);
   exp_avg_sq = k.beta2 * exp_avg_sq + k.one_minus_beta2 * g * g;
 }
 template <typename Value>
-MUSTER_INLINE void update_master(Value& master, const Value& exp_avg, const Value& root, const AdamWFactors& k) {
+MUSTER_INLINE void update_master(Value& master, const Value& exp_avg, const Value& root,
+                                 const AdamWFactors& k) {
   master = master * k.decay - k.step_size * exp_avg / (root / k.sqrt_bias2 + k.eps);
 }
 
@@ -74,7 +78,8 @@ MUSTER_AVX512 void update_avx512(const Working& s, const AdamWFactors& f) {
     auto& exp_avg_sq = *reinterpret_cast<Sixteen*>(s.exp_avg_sq + i);
     Sixteen p = master, m = exp_avg, v = exp_avg_sq;
     update_moments(*reinterpret_cast<const Sixteen*>(s.gradient + i), m, v, k);
-    const Sixteen root = _mm512_mask_sqrt_ps(v, 0xffff, v);  // all lanes; g++ 12 warns of its own plain one
+    const Sixteen root =
+        _mm512_mask_sqrt_ps(v, 0xffff, v);  // all lanes; g++ 12 warns of its own plain one
     update_master(p, m, root, k);
     master = p, exp_avg = m, exp_avg_sq = v;
   }
@@ -105,7 +110,8 @@ float* load_moment(void* moment, Element type, std::int64_t at, std::int64_t cou
   return buffer;
 }
 
-float* load_master(const AdamWSpans& s, std::int64_t at, std::int64_t count, float* __restrict buffer) {
+float* load_master(const AdamWSpans& s, std::int64_t at, std::int64_t count,
+                   float* __restrict buffer) {
   if (s.master != nullptr) return s.master + at;
   if (s.parameter_type == Element::kFloat32) return static_cast<float*>(s.parameter) + at;
   const Bf16Bits* __restrict high = bf16_at(s.parameter, at);
@@ -119,8 +125,8 @@ float* load_master(const AdamWSpans& s, std::int64_t at, std::int64_t count, flo
 }
 
 // `shift` picks the element's own 16 of its random bits.
-void store_bf16(const float* __restrict from, Bf16Bits* __restrict to, const AdamWSpans& s, std::int64_t at,
-                std::int64_t count, std::uint32_t key, int shift) {
+void store_bf16(const float* __restrict from, Bf16Bits* __restrict to, const AdamWSpans& s,
+                std::int64_t at, std::int64_t count, std::uint32_t key, int shift) {
   if (!s.stochastic) {
     for (std::int64_t i = 0; i < count; ++i) to[i] = high_half(from[i]);
     return;
@@ -142,7 +148,8 @@ void store_parameter(const Working& w, const AdamWSpans& s, std::int64_t at) {
   if (s.parameter_type == Element::kFloat16) {
     Fp16Bits* to = static_cast<Fp16Bits*>(s.parameter) + at;
     for (std::int64_t i = 0; i < w.count; ++i) to[i] = from_float<Fp16Bits>(from[i]);
-  } else if (s.parameter_type == Element::kBFloat16 && s.master == nullptr && s.remainder == nullptr) {
+  } else if (s.parameter_type == Element::kBFloat16 && s.master == nullptr &&
+             s.remainder == nullptr) {
     store_bf16(from, bf16_at(s.parameter, at), s, at, w.count, ~s.key, 0);
   } else if (s.parameter_type == Element::kBFloat16) {
     Bf16Bits* __restrict to = bf16_at(s.parameter, at);
@@ -175,19 +182,19 @@ AdamWFactors adamw_factors(const AdamWRun& run) {
 }
 
 AdamWSpans adamw_spans(const AdamWRun& run) {
-  return {
-      .gradient = static_cast<const float*>(memory_of(run.gradient)),
-      .count = run.gradient.numel(),
-      .parameter = memory_of(run.parameter),
-      .parameter_type = element_of(run.parameter),
-      .master = static_cast<float*>(memory_of(run.master)),
-      .remainder = static_cast<std::uint16_t*>(memory_of(run.remainder)),
-      .exp_avg = memory_of(run.exp_avg),
-      .exp_avg_sq = memory_of(run.exp_avg_sq),
-      .moment_type = element_of(run.exp_avg),
-      .stochastic = run.stochastic,
-      .key = static_cast<std::uint32_t>(splitmix64(run.seed ^ splitmix64(static_cast<std::uint64_t>(run.step))) >> 32),
-      .first = run.first};
+  return {.gradient = static_cast<const float*>(memory_of(run.gradient)),
+          .count = run.gradient.numel(),
+          .parameter = memory_of(run.parameter),
+          .parameter_type = element_of(run.parameter),
+          .master = static_cast<float*>(memory_of(run.master)),
+          .remainder = static_cast<std::uint16_t*>(memory_of(run.remainder)),
+          .exp_avg = memory_of(run.exp_avg),
+          .exp_avg_sq = memory_of(run.exp_avg_sq),
+          .moment_type = element_of(run.exp_avg),
+          .stochastic = run.stochastic,
+          .key = static_cast<std::uint32_t>(
+              splitmix64(run.seed ^ splitmix64(static_cast<std::uint64_t>(run.step))) >> 32),
+          .first = run.first};
 }
 
 bool cpu_has(CpuIsa isa) {
@@ -205,15 +212,17 @@ CpuIsa best_cpu_isa() {
   return CpuIsa::kBaseline;
 }
 
-void adamw_cpu(const AdamWSpans& s, std::int64_t begin, std::int64_t end, const AdamWFactors& factors, CpuIsa isa) {
+void adamw_cpu(const AdamWSpans& s, std::int64_t begin, std::int64_t end,
+               const AdamWFactors& factors, CpuIsa isa) {
   alignas(64) float master[kAdamBlock], exp_avg[kAdamBlock], exp_avg_sq[kAdamBlock];
   for (std::int64_t at = begin; at < end; at += kAdamBlock) {
     const std::int64_t count = std::min(kAdamBlock, end - at);
-    const Working working{.gradient = s.gradient + at,
-                          .master = load_master(s, at, count, master),
-                          .exp_avg = load_moment(s.exp_avg, s.moment_type, at, count, exp_avg),
-                          .exp_avg_sq = load_moment(s.exp_avg_sq, s.moment_type, at, count, exp_avg_sq),
-                          .count = count};
+    const Working working{
+        .gradient = s.gradient + at,
+        .master = load_master(s, at, count, master),
+        .exp_avg = load_moment(s.exp_avg, s.moment_type, at, count, exp_avg),
+        .exp_avg_sq = load_moment(s.exp_avg_sq, s.moment_type, at, count, exp_avg_sq),
+        .count = count};
     update(working, factors, isa);
     store_moments(working, s, at);
     store_parameter(working, s, at);

@@ -1,5 +1,5 @@
-// AdamW (Loshchilov and Hutter, ICLR 2019) over one run of elements in one pass: unscale and clip, decoupled decay,
-// moments, fp32 master, parameter out in its own dtype.
+// AdamW (Loshchilov and Hutter, ICLR 2019) over one run of elements in one pass: unscale and clip,
+// decoupled decay, moments, fp32 master, parameter out in its own dtype.
 #pragma once
 
 #include "sharding/kernels/adamw_types.h"
@@ -16,6 +16,7 @@ enum class CpuIsa { kBaseline, kAvx2, kAvx512 };
 bool cpu_has(CpuIsa isa);
 CpuIsa best_cpu_isa();
 
-void adamw_cpu(const AdamWSpans& spans, std::int64_t begin, std::int64_t end, const AdamWFactors& factors, CpuIsa isa);
+void adamw_cpu(const AdamWSpans& spans, std::int64_t begin, std::int64_t end,
+               const AdamWFactors& factors, CpuIsa isa);
 
 }  // namespace muster::sharding

@@ -15,13 +15,16 @@ static std::map<at::DeviceType, Factory>& factories() {
   return map;
 }
 
-void register_kernels(at::DeviceType device, Factory make) { factories()[device] = std::move(make); }
+void register_kernels(at::DeviceType device, Factory make) {
+  factories()[device] = std::move(make);
+}
 
 std::unique_ptr<Kernels> make_kernels(at::DeviceType device) {
   const auto found = factories().find(device);
   if (found == factories().end()) {
     throw ConfigError(
-        fmt::format("parameters are on {}, and no optimizer kernels for it are loaded", c10::DeviceTypeName(device)));
+        fmt::format("parameters are on {}, and no optimizer kernels for it are loaded",
+                    c10::DeviceTypeName(device)));
   }
   return found->second();
 }

@@ -1,5 +1,6 @@
-// The arithmetic of the engine, behind one seam per device: CPU here, CUDA in libmuster_cuda.so. All tensors are 1-D,
-// contiguous and on that device; calls may return before the device is done, and are ordered by its stream.
+// The arithmetic of the engine, behind one seam per device: CPU here, CUDA in libmuster_cuda.so.
+// All tensors are 1-D, contiguous and on that device; calls may return before the device is done,
+// and are ordered by its stream.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,10 +19,11 @@ struct AdamWRun {
   at::Tensor master;               // fp32; undefined when the parameter is its own ...
   at::Tensor remainder;            // ... or when its low halves are here (i16, for bf16 parameters)
   at::Tensor exp_avg, exp_avg_sq;  // fp32 or bf16
-  bool stochastic = false;         // how bf16 moments, and bf16 parameters that are their own master, are rounded
-  std::uint64_t seed = 0;          // of that rounding, with `step` and
-  std::int64_t first = 0;          // the flat position of element 0
-  double scale = 1;                // of the gradient: clipping, loss scale
+  bool stochastic =
+      false;  // how bf16 moments, and bf16 parameters that are their own master, are rounded
+  std::uint64_t seed = 0;  // of that rounding, with `step` and
+  std::int64_t first = 0;  // the flat position of element 0
+  double scale = 1;        // of the gradient: clipping, loss scale
   double lr = 0, weight_decay = 0, beta1 = 0, beta2 = 0, eps = 0;
   std::int64_t step = 0;  // of this parameter, from 1
 };
@@ -32,17 +34,21 @@ class Kernels {
  public:
   virtual ~Kernels() = default;
 
-  // wire (fp32, bf16) = gradient (fp32, bf16, fp16), or wire += gradient, rounded to the wire's dtype. Sets
-  // nonfinite[0] (u8) to 1 when a value is NaN or infinite after that.
-  virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) = 0;
+  // wire (fp32, bf16) = gradient (fp32, bf16, fp16), or wire += gradient, rounded to the wire's
+  // dtype. Sets nonfinite[0] (u8) to 1 when a value is NaN or infinite after that.
+  virtual void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add,
+                       const at::Tensor& nonfinite) = 0;
 
   // rows: per rank, where its acc.numel() values of the wire's dtype (fp32, bf16) lie.
-  // acc[i] = ((acc[i] + rows[0][i]) + rows[1][i]) + ...: the order of ranks, never another. `fresh`: acc counts as 0.
+  // acc[i] = ((acc[i] + rows[0][i]) + rows[1][i]) + ...: the order of ranks, never another.
+  // `fresh`: acc counts as 0.
   virtual void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) = 0;
 
-  // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks, added exactly. A
-  // block that is not finite sets nonfinite[0] instead. Carries may be left in the limbs: ExactSum::value() knows them.
-  virtual void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) = 0;
+  // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks,
+  // added exactly. A block that is not finite sets nonfinite[0] instead. Carries may be left in the
+  // limbs: ExactSum::value() knows them.
+  virtual void add_squares(const at::Tensor& values, const at::Tensor& limbs,
+                           const at::Tensor& nonfinite) = 0;
 
   virtual void adamw(const AdamWRun& run) = 0;
 };

@@ -31,12 +31,14 @@ void with_gradient_type(const at::Tensor& t, Body body) {
 
 // Returns whether every stored value is finite.
 template <typename Wire, typename Gradient>
-MUSTER_INLINE bool copy_cast(Wire* __restrict wire, const Gradient* __restrict gradient, std::int64_t count, bool add) {
+MUSTER_INLINE bool copy_cast(Wire* __restrict wire, const Gradient* __restrict gradient,
+                             std::int64_t count, bool add) {
   std::uint32_t largest = 0;  // magnitude bits: infinity and NaN compare above every finite value
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = add ? to_float(wire[i]) + to_float(gradient[i]) : to_float(gradient[i]);
     const Wire rounded = from_float<Wire>(value);
-    const std::uint32_t magnitude = __builtin_bit_cast(std::uint32_t, to_float(rounded)) & 0x7fffffffU;
+    const std::uint32_t magnitude =
+        __builtin_bit_cast(std::uint32_t, to_float(rounded)) & 0x7fffffffU;
     largest = magnitude > largest ? magnitude : largest;
     wire[i] = rounded;
   }
@@ -44,18 +46,21 @@ MUSTER_INLINE bool copy_cast(Wire* __restrict wire, const Gradient* __restrict g
 }
 
 template <typename Wire>
-MUSTER_INLINE void add_rank(float* __restrict acc, const Wire* __restrict wire, std::int64_t count) {
+MUSTER_INLINE void add_rank(float* __restrict acc, const Wire* __restrict wire,
+                            std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) acc[i] += to_float(wire[i]);
 }
 // The first two ranks onto zeros: acc is not read. 0 + x is x, but for a negative zero.
 template <typename Wire>
-MUSTER_INLINE void set_to_first(float* __restrict acc, const Wire* __restrict first, std::int64_t count) {
+MUSTER_INLINE void set_to_first(float* __restrict acc, const Wire* __restrict first,
+                                std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) acc[i] = 0.0f + to_float(first[i]);
 }
 template <typename Wire>
-MUSTER_INLINE void set_to_two(float* __restrict acc, const Wire* __restrict first, const Wire* __restrict second,
-                              std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) acc[i] = (0.0f + to_float(first[i])) + to_float(second[i]);
+MUSTER_INLINE void set_to_two(float* __restrict acc, const Wire* __restrict first,
+                              const Wire* __restrict second, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    acc[i] = (0.0f + to_float(first[i])) + to_float(second[i]);
 }
 
 // Ranks in order, in blocks that stay in the first-level cache.
@@ -101,9 +106,10 @@ MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sum
   }
 }
 
-// Adds all of them exactly. Each is cut at a bit that all share: the upper parts are multiples of 2^(top-46), the lower
-// ones of 2^(top-93), few enough of either that fp64 adds them without rounding, in any order. Not together: one is too
-// small beside the largest for that, or not finite.
+// Adds all of them exactly. Each is cut at a bit that all share: the upper parts are multiples of
+// 2^(top-46), the lower ones of 2^(top-93), few enough of either that fp64 adds them without
+// rounding, in any order. Not together: one is too small beside the largest for that, or not
+// finite.
 MUSTER_INLINE void add_together(Squares& s) {
   constexpr std::int64_t kInfinity = 0x7ffLL << 52;
   FourWords largest = {0, 0, 0, 0}, smallest = largest + kInfinity;
@@ -113,7 +119,8 @@ MUSTER_INLINE void add_together(Squares& s) {
     largest = bits > largest ? bits : largest;
     smallest = counted < smallest ? counted : smallest;
   }
-  std::int64_t most = 0, least = kInfinity;  // of doubles >= 0 the bits are in the order of the values
+  std::int64_t most = 0,
+               least = kInfinity;  // of doubles >= 0 the bits are in the order of the values
   for (int lane = 0; lane < 4; ++lane) {
     most = std::max<std::int64_t>(most, largest[lane]);
     least = std::min<std::int64_t>(least, smallest[lane]);
@@ -122,7 +129,8 @@ MUSTER_INLINE void add_together(Squares& s) {
   s.upper = s.lower = 0;
   s.together = most == 0 && least == kInfinity;
   if (s.together || top >= 0x7f0 || bottom < 64 || bottom < top - 41) return;
-  const double cut = std::ldexp(1.5, static_cast<int>(top) - 1023 + 6);  // its last bit is that of 2^(top-46)
+  const double cut =
+      std::ldexp(1.5, static_cast<int>(top) - 1023 + 6);  // its last bit is that of 2^(top-46)
   FourDoubles upper = {0, 0, 0, 0}, lower = upper;
   for (std::int64_t i = 0; i < kSums; i += 4) {
     const auto value = *reinterpret_cast<const FourDoubles*>(s.blocks + i);
@@ -141,9 +149,12 @@ MUSTER_INLINE void square_body(const float* x, std::int64_t blocks, Squares& s) 
   if (blocks == kSums) add_together(s);
 }
 void square_baseline(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
-MUSTER_AVX2 void square_avx2(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
+MUSTER_AVX2 void square_avx2(const float* x, std::int64_t blocks, Squares& s) {
+  square_body(x, blocks, s);
+}
 
-bool sum_squares(const float* x, std::int64_t count, std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
+bool sum_squares(const float* x, std::int64_t count,
+                 std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
   bool finite = true;
   Squares s;
   const auto add = [&](const float* from, std::int64_t blocks) {
@@ -173,10 +184,12 @@ bool sum_squares(const float* x, std::int64_t count, std::span<std::int64_t, Exa
 
 class CpuKernels final : public Kernels {
  public:
-  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) override {
+  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add,
+               const at::Tensor& nonfinite) override {
     bool finite = true;
     with_type(wire, [&](auto* to) {
-      with_gradient_type(gradient, [&](const auto* from) { finite = copy_cast(to, from, wire.numel(), add); });
+      with_gradient_type(
+          gradient, [&](const auto* from) { finite = copy_cast(to, from, wire.numel(), add); });
     });
     if (!finite) *data_of<std::uint8_t>(nonfinite) = 1;
   }
@@ -186,8 +199,10 @@ class CpuKernels final : public Kernels {
                        : add_ranks<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
   }
 
-  void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) override {
-    const std::span<std::int64_t, ExactSum::kLimbs> sum(data_of<std::int64_t>(limbs), ExactSum::kLimbs);
+  void add_squares(const at::Tensor& values, const at::Tensor& limbs,
+                   const at::Tensor& nonfinite) override {
+    const std::span<std::int64_t, ExactSum::kLimbs> sum(data_of<std::int64_t>(limbs),
+                                                        ExactSum::kLimbs);
     if (!sum_squares(data_of<float>(values), values.numel(), sum, isa_ != CpuIsa::kBaseline))
       *data_of<std::uint8_t>(nonfinite) = 1;
     ExactSum::normalize(sum);
@@ -196,8 +211,9 @@ class CpuKernels final : public Kernels {
   void adamw(const AdamWRun& run) override {
     const AdamWFactors factors = adamw_factors(run);
     const AdamWSpans spans = adamw_spans(run);
-    at::parallel_for(0, spans.count, kGrain,
-                     [&](std::int64_t begin, std::int64_t end) { adamw_cpu(spans, begin, end, factors, isa_); });
+    at::parallel_for(0, spans.count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      adamw_cpu(spans, begin, end, factors, isa_);
+    });
   }
 
  private:

@@ -16,7 +16,8 @@ FlatSpace::FlatSpace(std::vector<Slot> parameters) : slots_(std::move(parameters
 static std::vector<Slot> slots_of(const ParamRegistry& registry) {
   std::vector<Slot> slots;
   for (const Param& param : registry.trainable()) {
-    slots.push_back({.name = param.name, .shape = param.tensor.sizes().vec(), .numel = param.tensor.numel()});
+    slots.push_back(
+        {.name = param.name, .shape = param.tensor.sizes().vec(), .numel = param.tensor.numel()});
   }
   return slots;
 }
@@ -27,8 +28,8 @@ ShardLayout::ShardLayout(std::int64_t flat_elements, int world_size, std::int64_
     : world_size_(world_size) {
   const std::int64_t quantum = kAlignment * world_size;
   padded_elements_ = round_up(flat_elements, quantum);
-  window_elements_ =
-      std::min(std::max(bucket_elements / quantum * quantum, quantum), std::max(padded_elements_, quantum));
+  window_elements_ = std::min(std::max(bucket_elements / quantum * quantum, quantum),
+                              std::max(padded_elements_, quantum));
 }
 
 int ShardLayout::num_windows() const {
@@ -43,14 +44,17 @@ Window ShardLayout::window(int index) const {
 
 int first_local_window(const ShardLayout& layout, std::int64_t budget_bytes) {
   int first = layout.num_windows();
-  while (first > 0 && (layout.padded_elements() - layout.window(first - 1).begin) * 4 <= budget_bytes) --first;
+  while (first > 0 &&
+         (layout.padded_elements() - layout.window(first - 1).begin) * 4 <= budget_bytes)
+    --first;
   return first;
 }
 
-std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin, std::int64_t flat_end) {
+std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin,
+                             std::int64_t flat_end) {
   const std::vector<Slot>& slots = space.slots();
-  auto slot =
-      std::partition_point(slots.begin(), slots.end(), [&](const Slot& s) { return s.offset + s.numel <= flat_begin; });
+  auto slot = std::partition_point(slots.begin(), slots.end(),
+                                   [&](const Slot& s) { return s.offset + s.numel <= flat_begin; });
   std::vector<Piece> pieces;
   for (; slot != slots.end() && slot->offset < flat_end; ++slot) {
     const std::int64_t begin = std::max(flat_begin, slot->offset);

@@ -1,11 +1,11 @@
-// The one flat index space that holds every trainable parameter, and how ranks share it. Pure values: the same on every
-// rank, hashed and compared before the first collective.
+// The one flat index space that holds every trainable parameter, and how ranks share it. Pure
+// values: the same on every rank, hashed and compared before the first collective.
 //
-// Space: parameters in reverse registration order (about the order backward produces gradients in), each start aligned
-// to kAlignment elements, the end padded to kAlignment. It depends on neither the world size nor the bucket size.
-// Layout: buckets are windows of that space, so a parameter may span several. Rank r owns slice r of every window;
-// slices are equal multiples of kAlignment. Only the last window may be smaller, and only it reaches past the space's
-// end.
+// Space: parameters in reverse registration order (about the order backward produces gradients in),
+// each start aligned to kAlignment elements, the end padded to kAlignment. It depends on neither
+// the world size nor the bucket size. Layout: buckets are windows of that space, so a parameter may
+// span several. Rank r owns slice r of every window; slices are equal multiples of kAlignment. Only
+// the last window may be smaller, and only it reaches past the space's end.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,9 @@ class FlatSpace {
   explicit FlatSpace(const ParamRegistry& registry);
 
   const std::vector<Slot>& slots() const { return slots_; }  // in flat order
-  const Slot& of_param(int param) const { return slots_[slots_.size() - 1 - static_cast<std::size_t>(param)]; }
+  const Slot& of_param(int param) const {
+    return slots_[slots_.size() - 1 - static_cast<std::size_t>(param)];
+  }
   std::int64_t elements() const { return elements_; }
 
  private:
@@ -60,8 +62,8 @@ class ShardLayout {
   int world_size() const { return world_size_; }
   int num_windows() const;
   Window window(int index) const;
-  std::int64_t window_elements() const { return window_elements_; }               // of all but the last
-  std::int64_t padded_elements() const { return padded_elements_; }               // sum of the windows
+  std::int64_t window_elements() const { return window_elements_; }  // of all but the last
+  std::int64_t padded_elements() const { return padded_elements_; }  // sum of the windows
   std::int64_t shard_elements() const { return padded_elements_ / world_size_; }  // of each rank
   std::int64_t shard_begin(int window) const { return window * window_elements_ / world_size_; }
 
@@ -70,8 +72,8 @@ class ShardLayout {
   std::int64_t window_elements_ = 0, padded_elements_ = 0;
 };
 
-// Windows from this one on accumulate locally, in fp32, as far as the budget reaches: the last ones, whose reduction no
-// backward is left to hide. num_windows() when none does.
+// Windows from this one on accumulate locally, in fp32, as far as the budget reaches: the last
+// ones, whose reduction no backward is left to hide. num_windows() when none does.
 int first_local_window(const ShardLayout& layout, std::int64_t budget_bytes);
 
 // A run of one parameter's elements inside a range of the flat space.
@@ -81,7 +83,8 @@ struct Piece {
   std::int64_t flat_begin = 0;
   std::int64_t count = 0;
 };
-std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin, std::int64_t flat_end);
+std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin,
+                             std::int64_t flat_end);
 
 // A piece that `rank` owns, and where it lies in that rank's shard.
 struct Segment : Piece {

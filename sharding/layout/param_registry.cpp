@@ -23,7 +23,8 @@ int group_of(const std::string& name, const std::vector<GroupRule>& rules) {
 
 std::string describe(const std::vector<GroupRule>& rules) {
   std::vector<std::string> lines;
-  for (const GroupRule& rule : rules) lines.push_back(fmt::format("{} ({})", rule.name, join(rule.prefixes, ", ")));
+  for (const GroupRule& rule : rules)
+    lines.push_back(fmt::format("{} ({})", rule.name, join(rule.prefixes, ", ")));
   return join(lines, "; ");
 }
 
@@ -34,10 +35,10 @@ void refuse_strays(const std::vector<NamedTensor>& tensors, const std::vector<Gr
     if (group_of(t.name, rules) == kNoGroup) strays.push_back(t.name);
   }
   if (strays.empty()) return;
-  throw ConfigError(
-      fmt::format("parameters in no learning-rate group: {}. Groups and prefixes: {}. Add a prefix that "
-                  "matches, with lr 0 to freeze them.",
-                  join(strays, ", "), describe(rules)));
+  throw ConfigError(fmt::format(
+      "parameters in no learning-rate group: {}. Groups and prefixes: {}. Add a prefix that "
+      "matches, with lr 0 to freeze them.",
+      join(strays, ", "), describe(rules)));
 }
 
 // One entry per tensor; further names of the same tensor become aliases.
@@ -45,7 +46,8 @@ std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
   std::vector<Param> params;
   std::unordered_map<const void*, std::size_t> by_tensor, by_memory;
   for (const NamedTensor& t : tensors) {
-    const auto [tied, is_new] = by_tensor.try_emplace(t.tensor.unsafeGetTensorImpl(), params.size());
+    const auto [tied, is_new] =
+        by_tensor.try_emplace(t.tensor.unsafeGetTensorImpl(), params.size());
     if (!is_new) {
       params[tied->second].aliases.push_back(t.name);
       continue;
@@ -53,10 +55,10 @@ std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
     if (t.tensor.numel() > 0) {
       const auto [other, alone] = by_memory.try_emplace(t.tensor.const_data_ptr(), params.size());
       if (!alone) {
-        throw ConfigError(
-            fmt::format("parameters {} and {} share memory but are two tensors: their gradients would "
-                        "differ. Tie them by assigning one tensor to both.",
-                        params[other->second].name, t.name));
+        throw ConfigError(fmt::format(
+            "parameters {} and {} share memory but are two tensors: their gradients would "
+            "differ. Tie them by assigning one tensor to both.",
+            params[other->second].name, t.name));
       }
     }
     params.push_back({.name = t.name, .aliases = {}, .tensor = t.tensor});
@@ -66,7 +68,8 @@ std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
 
 }  // namespace
 
-ParamRegistry::ParamRegistry(const std::vector<NamedTensor>& tensors, std::vector<GroupRule> rules, bool decay_1d)
+ParamRegistry::ParamRegistry(const std::vector<NamedTensor>& tensors, std::vector<GroupRule> rules,
+                             bool decay_1d)
     : groups_(std::move(rules)) {
   refuse_strays(tensors, groups_);
   for (Param& param : unique_params(tensors)) {

@@ -23,11 +23,12 @@ struct GroupRule {
   std::string name;                   // e.g. "merger"
   std::vector<std::string> prefixes;  // e.g. {"visual.merger."}
   double weight_decay = 0;
-  bool frozen = false;         // lr 0: no gradient, no state, no traffic
+  bool frozen = false;                        // lr 0: no gradient, no state, no traffic
   std::optional<Betas> betas = std::nullopt;  // none: the engine's
 };
 
-// One trainable or frozen storage. Tied names (same storage) share one slot and keep the first name.
+// One trainable or frozen storage. Tied names (same storage) share one slot and keep the first
+// name.
 struct Param {
   std::string name;
   std::vector<std::string> aliases;
@@ -38,10 +39,12 @@ struct Param {
 
 class ParamRegistry {
  public:
-  // Rules are tried in order; the first whose prefix matches takes the parameter. Throws ConfigError naming every
-  // parameter that no rule matches. Sets requires_grad on trainable parameters and clears it on frozen ones.
-  // With decay_1d false, parameters of fewer than two dimensions get weight_decay 0.
-  ParamRegistry(const std::vector<NamedTensor>& tensors, std::vector<GroupRule> rules, bool decay_1d);
+  // Rules are tried in order; the first whose prefix matches takes the parameter. Throws
+  // ConfigError naming every parameter that no rule matches. Sets requires_grad on trainable
+  // parameters and clears it on frozen ones. With decay_1d false, parameters of fewer than two
+  // dimensions get weight_decay 0.
+  ParamRegistry(const std::vector<NamedTensor>& tensors, std::vector<GroupRule> rules,
+                bool decay_1d);
 
   const std::vector<Param>& trainable() const { return trainable_; }  // registration order
   const std::vector<Param>& frozen() const { return frozen_; }

@@ -16,7 +16,9 @@ void Ledger::add(Kind kind, std::int64_t bytes) {
 at::Tensor Ledger::counted(const at::Tensor& tensor, Kind kind) {
   const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
   add(kind, bytes);
-  const auto strike = [ledger = shared_from_this(), memory = tensor, kind, bytes](void*) { ledger->add(kind, -bytes); };
+  const auto strike = [ledger = shared_from_this(), memory = tensor, kind, bytes](void*) {
+    ledger->add(kind, -bytes);
+  };
   return at::from_blob(tensor.data_ptr(), tensor.sizes(), strike, tensor.options());
 }
 

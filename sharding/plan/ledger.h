@@ -28,7 +28,8 @@ class Ledger : public std::enable_shared_from_this<Ledger> {
   at::Tensor counted(const at::Tensor& tensor, Kind kind);
 
   TransientBytes now() const;
-  TransientBytes peak() const;  // per kind, since the last restart; its total may never have been held at once
+  TransientBytes peak()
+      const;  // per kind, since the last restart; its total may never have been held at once
   std::int64_t peak_total() const;
   void restart();
 
@@ -41,7 +42,8 @@ class Ledger : public std::enable_shared_from_this<Ledger> {
 // Bytes on the books for a scope.
 class LedgerEntry {
  public:
-  LedgerEntry(Ledger& ledger, Ledger::Kind kind, std::int64_t bytes) : ledger_(ledger), kind_(kind), bytes_(bytes) {
+  LedgerEntry(Ledger& ledger, Ledger::Kind kind, std::int64_t bytes)
+      : ledger_(ledger), kind_(kind), bytes_(bytes) {
     ledger_.add(kind_, bytes_);
   }
   ~LedgerEntry() { ledger_.add(kind_, -bytes_); }

@@ -13,19 +13,23 @@ static std::int64_t master_bytes(MasterKind master) {
 }
 
 MemoryPlan plan_memory(const PlanInput& input) {
-  const ShardLayout layout(input.trainable_elements, input.world_size, input.bucket_bytes / input.wire_bytes);
+  const ShardLayout layout(input.trainable_elements, input.world_size,
+                           input.bucket_bytes / input.wire_bytes);
   const std::int64_t shard = layout.shard_elements(), others = layout.padded_elements() - shard;
   const std::int64_t window_bytes = layout.window_elements() * input.wire_bytes;
   MemoryPlan plan;
   plan.bytes.parameters = layout.padded_elements() * input.param_bytes;
   plan.bytes.gradient_shard = shard * 4;
-  plan.bytes.master = input.param_bytes == 4 ? 0 : shard * master_bytes(input.master);  // fp32 ones are their own
+  plan.bytes.master =
+      input.param_bytes == 4 ? 0 : shard * master_bytes(input.master);  // fp32 ones are their own
   plan.bytes.moments = shard * (input.bf16_moments ? 4 : 8);
   const int first_local = first_local_window(layout, input.accumulation_budget_bytes);
-  const std::int64_t sharded = std::min(first_local * layout.window_elements(), layout.padded_elements());
+  const std::int64_t sharded =
+      std::min(first_local * layout.window_elements(), layout.padded_elements());
   plan.bytes.accumulation = (layout.padded_elements() - sharded) * 4;
   const std::int64_t received = window_bytes / (input.native_reduce ? input.world_size : 1);
-  plan.transient.staging = window_bytes * std::min<std::int64_t>(kStagingWindows, layout.num_windows());
+  plan.transient.staging =
+      window_bytes * std::min<std::int64_t>(kStagingWindows, layout.num_windows());
   plan.transient.receive = input.world_size > 1 ? received : 0;
   plan.transient.gradient = input.largest_parameter * input.param_bytes;
   plan.transient.consensus =

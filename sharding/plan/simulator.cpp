@@ -20,7 +20,8 @@ struct Split {
 };
 
 double both_latencies(const Split& split, const Network& network) {
-  return rounds(split.near) * network.node.latency_s + rounds(split.nodes) * network.cluster.latency_s;
+  return rounds(split.near) * network.node.latency_s +
+         rounds(split.nodes) * network.cluster.latency_s;
 }
 
 // Every rank takes part with `bytes` at each doubling, up and down.
@@ -50,7 +51,8 @@ class StepModel {
  private:
   int windows() const { return layout_.num_windows(); }
   double share(int window) const {
-    return static_cast<double>(layout_.window(window).elements) / static_cast<double>(layout_.padded_elements());
+    return static_cast<double>(layout_.window(window).elements) /
+           static_cast<double>(layout_.padded_elements());
   }
 
   void step() {
@@ -76,8 +78,9 @@ class StepModel {
 
   // A window's gradients need one of kStagingWindows buffers: the one before those must be back.
   void backward() {
-    const int tied =
-        in_.deferred_from < 0 ? windows() : static_cast<int>(in_.deferred_from / layout_.window_elements());
+    const int tied = in_.deferred_from < 0
+                         ? windows()
+                         : static_cast<int>(in_.deferred_from / layout_.window_elements());
     const int deferred = std::min(tied, first_local_);
     for (int w = 0; w < windows(); ++w) {
       compute(Work::kBackward, w, share(w) * (in_.backward_s + in_.copy_s));
@@ -90,8 +93,9 @@ class StepModel {
 
   void reduce(int window) {
     const std::int64_t bytes = layout_.window(window).elements * in_.wire_bytes;
-    const double seconds = in_.native_reduce ? all_gather_seconds(bytes, in_.world_size, in_.network)
-                                             : all_to_all_seconds(bytes, in_.world_size, in_.network);
+    const double seconds = in_.native_reduce
+                               ? all_gather_seconds(bytes, in_.world_size, in_.network)
+                               : all_to_all_seconds(bytes, in_.world_size, in_.network);
     post(Work::kReduce, window, seconds + share(window) * in_.add_s, bytes);
     reduced_.push_back(wire_);
   }
@@ -99,7 +103,8 @@ class StepModel {
   void consensus() {
     for (int w = first_local_; w < windows(); ++w) reduce(w);
     wait(wire_);
-    wait(post(Work::kConsensus, -1, all_reduce_seconds(in_.consensus_bytes, in_.world_size, in_.network), 0));
+    wait(post(Work::kConsensus, -1,
+              all_reduce_seconds(in_.consensus_bytes, in_.world_size, in_.network), 0));
     reduced_.clear();
   }
 
@@ -145,12 +150,13 @@ class StepModel {
 }  // namespace
 
 std::string_view work_name(Work work) {
-  constexpr std::string_view kNames[] = {"forward", "backward", "update", "reduce", "consensus", "gather"};
+  constexpr std::string_view kNames[] = {"forward", "backward",  "update",
+                                         "reduce",  "consensus", "gather"};
   return kNames[static_cast<std::size_t>(work)];
 }
 
-// Each pair of ranks has its own chunk: what leaves a rank for other nodes goes through its own port. Both ways at
-// once.
+// Each pair of ranks has its own chunk: what leaves a rank for other nodes goes through its own
+// port. Both ways at once.
 double all_to_all_seconds(std::int64_t bytes, int world_size, const Network& network) {
   if (world_size == 1) return 0;
   const Split split(world_size, network);

@@ -33,7 +33,8 @@ class Handle {
   herr_t (*close_)(hid_t);
 };
 
-// Chunks with Fletcher's checksum, verified when they are read: a damaged one is an error that names the dataset.
+// Chunks with Fletcher's checksum, verified when they are read: a damaged one is an error that
+// names the dataset.
 constexpr hsize_t kChunkElements = 1 << 16;
 void set_checksums(hid_t properties, hsize_t count) {
   if (count == 0) return;
@@ -42,12 +43,14 @@ void set_checksums(hid_t properties, hsize_t count) {
   H5Pset_fletcher32(properties);
 }
 
-Handle open_dataset(std::int64_t file, const char* name) { return {H5Dopen2(file, name, H5P_DEFAULT), H5Dclose}; }
+Handle open_dataset(std::int64_t file, const char* name) {
+  return {H5Dopen2(file, name, H5P_DEFAULT), H5Dclose};
+}
 
 }  // namespace
 
-// A write that fails half-way leaves the library in a state it does not survive the end of the process with, so a full
-// disk must show before. File systems that cannot say are not asked.
+// A write that fails half-way leaves the library in a state it does not survive the end of the
+// process with, so a full disk must show before. File systems that cannot say are not asked.
 static void require_room(const std::filesystem::path& path, std::int64_t bytes) {
   const int file = ::open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666);
   if (file < 0) return;  // create() tells
@@ -56,14 +59,16 @@ static void require_room(const std::filesystem::path& path, std::int64_t bytes) 
   ::close(file);
   if (!full) return;
   std::filesystem::remove(path);
-  throw IoError(fmt::format("{}: no room for {} bytes: {}", path.string(), bytes, std::strerror(why)));
+  throw IoError(
+      fmt::format("{}: no room for {} bytes: {}", path.string(), bytes, std::strerror(why)));
 }
 
 Hdf5File Hdf5File::create(const std::filesystem::path& path, std::int64_t bytes) {
   silence();
   require_room(path, bytes);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);  // whose metadata has checksums, too
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110,
+                       H5F_LIBVER_V110);  // whose metadata has checksums, too
   Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()));
   file.checked(file.id_, "cannot be created");
   return file;
@@ -80,7 +85,8 @@ Hdf5File::~Hdf5File() {
   if (id_ >= 0) H5Fclose(id_);
 }
 
-Hdf5File::Hdf5File(Hdf5File&& other) noexcept : path_(std::move(other.path_)), id_(std::exchange(other.id_, -1)) {}
+Hdf5File::Hdf5File(Hdf5File&& other) noexcept
+    : path_(std::move(other.path_)), id_(std::exchange(other.id_, -1)) {}
 
 void Hdf5File::close() { checked(H5Fclose(std::exchange(id_, -1)), "cannot be written out"); }
 
@@ -91,7 +97,8 @@ std::int64_t Hdf5File::checked(std::int64_t code, const char* what) const {
 
 void Hdf5File::write_number(const char* name, std::int64_t value) {
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(id_, name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const Handle attribute(
+      H5Acreate2(id_, name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   checked(attribute.get(), name);
   checked(H5Awrite(attribute.get(), H5T_NATIVE_INT64, &value), name);
 }
@@ -104,16 +111,20 @@ std::int64_t Hdf5File::read_number(const char* name) const {
   return value;
 }
 
-void Hdf5File::write_dataset(const char* name, std::int64_t type, const void* data, std::size_t count) {
+void Hdf5File::write_dataset(const char* name, std::int64_t type, const void* data,
+                             std::size_t count) {
   const hsize_t size = count;
   const Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose),
       properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   set_checksums(properties.get(), size);
-  const Handle dataset(H5Dcreate2(id_, name, type, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  const Handle dataset(
+      H5Dcreate2(id_, name, type, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT),
+      H5Dclose);
   checked(dataset.get(), name);
   checked(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data),
           fmt::format("cannot write {}", name).c_str());
-  checked(H5Dflush(dataset.get()), fmt::format("cannot write {}", name).c_str());  // closing would not tell
+  checked(H5Dflush(dataset.get()),
+          fmt::format("cannot write {}", name).c_str());  // closing would not tell
 }
 
 void Hdf5File::write(const char* name, std::span<const float> values) {
@@ -157,8 +168,10 @@ void Hdf5File::read(const char* name, std::int64_t begin, std::span<float> value
   checked(dataset.get(), fmt::format("has no dataset {}", name).c_str());
   const Handle file_space(H5Dget_space(dataset.get()), H5Sclose),
       memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
-  checked(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr), name);
-  checked(H5Dread(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), file_space.get(), H5P_DEFAULT, values.data()),
+  checked(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr),
+          name);
+  checked(H5Dread(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), file_space.get(), H5P_DEFAULT,
+                  values.data()),
           fmt::format("cannot read {} elements of {} from {}", count, name, begin).c_str());
 }
 

@@ -1,5 +1,5 @@
-// The little of HDF5 that shards need: 1-D datasets and scalar integers at the root of one file. Datasets carry a
-// checksum per 256 KiB, which a read verifies. Throws IoError.
+// The little of HDF5 that shards need: 1-D datasets and scalar integers at the root of one file.
+// Datasets carry a checksum per 256 KiB, which a read verifies. Throws IoError.
 #pragma once
 
 #include <cstdint>

@@ -16,9 +16,11 @@ LossScaler::LossScaler(const LossScaleOptions& options)
       state_{.scale = options.initial, .good_steps = 0, .overflows_left = options.hysteresis},
       on_(true) {
   int exponent = 0;
-  if (!(options.initial >= 1 && options.initial <= kLargestScale) || std::frexp(options.initial, &exponent) != 0.5) {
+  if (!(options.initial >= 1 && options.initial <= kLargestScale) ||
+      std::frexp(options.initial, &exponent) != 0.5) {
     throw ConfigError(
-        fmt::format("optimizer.loss_scale_initial is {}: it must be a power of two from 1 to 2^30", options.initial));
+        fmt::format("optimizer.loss_scale_initial is {}: it must be a power of two from 1 to 2^30",
+                    options.initial));
   }
 }
 

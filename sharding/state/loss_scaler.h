@@ -1,5 +1,6 @@
-// Dynamic loss scale for fp16: gradients below 6e-8 vanish in half precision, so the loss is multiplied by a power of
-// two and the step divides it out again, exactly. A pure value: all ranks see the same verdicts, so they agree.
+// Dynamic loss scale for fp16: gradients below 6e-8 vanish in half precision, so the loss is
+// multiplied by a power of two and the step divides it out again, exactly. A pure value: all ranks
+// see the same verdicts, so they agree.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@ namespace muster::sharding {
 struct LossScaleOptions {
   double initial = 1;                // a power of two
   std::int64_t growth_interval = 0;  // finite steps in a row before it doubles
-  std::int64_t hysteresis = 1;       // overflows before it halves for the first time after a growth; then each one does
+  std::int64_t hysteresis =
+      1;  // overflows before it halves for the first time after a growth; then each one does
 };
 
 class LossScaler {
@@ -21,11 +23,13 @@ class LossScaler {
     bool operator==(const State&) const = default;
   };
 
-  LossScaler() = default;                                // off: 1 for ever
-  explicit LossScaler(const LossScaleOptions& options);  // throws ConfigError unless `initial` is a power of two >= 1
+  LossScaler() = default;  // off: 1 for ever
+  explicit LossScaler(const LossScaleOptions&
+                          options);  // throws ConfigError unless `initial` is a power of two >= 1
 
   double scale() const { return state_.scale; }
-  // Once per step. True when the step was not finite and a lower scale may cure that: nothing is wrong with the data.
+  // Once per step. True when the step was not finite and a lower scale may cure that: nothing is
+  // wrong with the data.
   bool update(bool finite);
 
   const State& state() const { return state_; }

@@ -16,7 +16,9 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
 
-std::span<float> floats(const at::Tensor& t) { return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}; }
+std::span<float> floats(const at::Tensor& t) {
+  return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())};
+}
 std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
   return {floats(t.master), floats(t.exp_avg), floats(t.exp_avg_sq)};
 }
@@ -24,7 +26,8 @@ std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
 // "name<TAB>2,3": one line per slot, in flat order.
 std::string slot_lines(const FlatSpace& space) {
   std::string text;
-  for (const Slot& slot : space.slots()) text += fmt::format("{}\t{}\n", slot.name, fmt::join(slot.shape, ","));
+  for (const Slot& slot : space.slots())
+    text += fmt::format("{}\t{}\n", slot.name, fmt::join(slot.shape, ","));
   return text;
 }
 
@@ -48,23 +51,27 @@ FlatSpace parse_space(const std::string& text) {
 
 ShardFile read_header(const Hdf5File& file, const fs::path& path) {
   if (const std::int64_t version = file.read_number("version"); version != kVersion) {
-    throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(), version, kVersion));
+    throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(),
+                                      version, kVersion));
   }
   ShardFile header;
   header.space = parse_space(file.read_text("slots"));
-  header.layout = ShardLayout(header.space.elements(), static_cast<int>(file.read_number("world_size")),
-                              file.read_number("window_elements"));
+  header.layout =
+      ShardLayout(header.space.elements(), static_cast<int>(file.read_number("world_size")),
+                  file.read_number("window_elements"));
   header.rank = static_cast<int>(file.read_number("rank"));
   header.steps_taken = file.read_number("steps_taken");
   header.param_steps = file.read_integers("param_steps");
-  header.loss_scale = {.scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
-                       .good_steps = file.read_number("loss_scale_good_steps"),
-                       .overflows_left = file.read_number("loss_scale_overflows_left")};
+  header.loss_scale = {
+      .scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
+      .good_steps = file.read_number("loss_scale_good_steps"),
+      .overflows_left = file.read_number("loss_scale_overflows_left")};
   for (const char* name : kDatasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
-      throw CheckpointError(fmt::format("{}: dataset {} has {} elements, its layout {}", path.string(), name,
-                                        file.length(name), header.layout.shard_elements()));
+      throw CheckpointError(fmt::format("{}: dataset {} has {} elements, its layout {}",
+                                        path.string(), name, file.length(name),
+                                        header.layout.shard_elements()));
     }
   }
   return header;
@@ -94,21 +101,25 @@ void check_set(const std::vector<OpenShard>& shards) {
   for (const OpenShard& shard : shards) {
     const ShardFile& h = shard.header;
     if (h.layout.world_size() != first.layout.world_size() ||
-        h.layout.window_elements() != first.layout.window_elements() || h.steps_taken != first.steps_taken ||
-        h.param_steps != first.param_steps || slot_lines(h.space) != slot_lines(first.space)) {
-      throw CheckpointError(
-          fmt::format("optimizer shards of different saves are mixed: step {} of {} ranks, step {} of {}",
-                      first.steps_taken, first.layout.world_size(), h.steps_taken, h.layout.world_size()));
+        h.layout.window_elements() != first.layout.window_elements() ||
+        h.steps_taken != first.steps_taken || h.param_steps != first.param_steps ||
+        slot_lines(h.space) != slot_lines(first.space)) {
+      throw CheckpointError(fmt::format(
+          "optimizer shards of different saves are mixed: step {} of {} ranks, step {} of {}",
+          first.steps_taken, first.layout.world_size(), h.steps_taken, h.layout.world_size()));
     }
-    if (h.rank < 0 || h.rank >= h.layout.world_size() || ++seen[static_cast<std::size_t>(h.rank)] > 1) {
-      throw CheckpointError(fmt::format("two optimizer shards claim rank {} of {}", h.rank, h.layout.world_size()));
+    if (h.rank < 0 || h.rank >= h.layout.world_size() ||
+        ++seen[static_cast<std::size_t>(h.rank)] > 1) {
+      throw CheckpointError(
+          fmt::format("two optimizer shards claim rank {} of {}", h.rank, h.layout.world_size()));
     }
   }
   for (std::size_t r = 0; r < seen.size(); ++r) {
     if (seen[r] == 0) missing.push_back(std::to_string(r));
   }
   if (!missing.empty()) {
-    throw CheckpointError(fmt::format("optimizer shards are missing: rank {} of {}", join(missing, ", "), seen.size()));
+    throw CheckpointError(fmt::format("optimizer shards are missing: rank {} of {}",
+                                      join(missing, ", "), seen.size()));
   }
 }
 
@@ -130,12 +141,14 @@ std::vector<int> match(const FlatSpace& saved, const FlatSpace& target,
       const Slot& mine = target.of_param(static_cast<int>(p));
       if (found->second->shape != mine.shape) {
         foreign.push_back(fmt::format("{} is [{}] in the checkpoint and [{}] here", name,
-                                      fmt::join(found->second->shape, ", "), fmt::join(mine.shape, ", ")));
+                                      fmt::join(found->second->shape, ", "),
+                                      fmt::join(mine.shape, ", ")));
       }
     }
     sources.push_back(source);
   }
-  if (!foreign.empty()) throw CheckpointError(fmt::format("parameters of other shapes: {}", join(foreign, "; ")));
+  if (!foreign.empty())
+    throw CheckpointError(fmt::format("parameters of other shapes: {}", join(foreign, "; ")));
   return sources;
 }
 
@@ -143,12 +156,14 @@ using SegmentsByParam = std::vector<std::vector<Segment>>;
 
 SegmentsByParam by_param(const FlatSpace& space, const ShardLayout& layout, int rank) {
   SegmentsByParam segments(space.slots().size());
-  for (const Segment& s : owned_segments(space, layout, rank)) segments[static_cast<std::size_t>(s.param)].push_back(s);
+  for (const Segment& s : owned_segments(space, layout, rank))
+    segments[static_cast<std::size_t>(s.param)].push_back(s);
   return segments;
 }
 
 // Copies what `from` (in the file) and `to` (in the target's shard) have in common.
-void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to, const ShardTensors& tensors) {
+void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to,
+                  const ShardTensors& tensors) {
   const std::int64_t begin = std::max(from.param_begin, to.param_begin);
   const std::int64_t end = std::min(from.param_begin + from.count, to.param_begin + to.count);
   if (begin >= end) return;
@@ -156,7 +171,8 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   const auto target = static_cast<std::size_t>(to.shard_begin + begin - to.param_begin);
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
-    shard.file.read(kDatasets[d], from.shard_begin + begin - from.param_begin, spans[d].subspan(target, count));
+    shard.file.read(kDatasets[d], from.shard_begin + begin - from.param_begin,
+                    spans[d].subspan(target, count));
   }
 }
 
@@ -167,9 +183,10 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   temporary += ".writing";
   const std::string slots = slot_lines(header.space);
   constexpr std::int64_t kMetadata = 1 << 16;
-  const std::int64_t numbers =
-      12 * header.layout.shard_elements() + 8 * static_cast<std::int64_t>(header.param_steps.size());
-  Hdf5File file = Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
+  const std::int64_t numbers = 12 * header.layout.shard_elements() +
+                               8 * static_cast<std::int64_t>(header.param_steps.size());
+  Hdf5File file =
+      Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
   file.write_number("version", kVersion);
   file.write_number("world_size", header.layout.world_size());
   file.write_number("rank", header.rank);
@@ -188,7 +205,8 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   std::error_code error;
   fs::rename(temporary, path, error);
   if (error)
-    throw IoError(fmt::format("{}: cannot be renamed to {}: {}", temporary.string(), path.string(), error.message()));
+    throw IoError(fmt::format("{}: cannot be renamed to {}: {}", temporary.string(), path.string(),
+                              error.message()));
   fsync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
 }
 
@@ -196,7 +214,8 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
 static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
                      const SegmentsByParam& targets, const ShardTensors& tensors) {
   for (const OpenShard& shard : shards) {
-    const SegmentsByParam segments = by_param(shard.header.space, shard.header.layout, shard.header.rank);
+    const SegmentsByParam segments =
+        by_param(shard.header.space, shard.header.layout, shard.header.rank);
     for (std::size_t p = 0; p < sources.size(); ++p) {
       if (sources[p] == kAbsent) continue;
       for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
@@ -206,7 +225,8 @@ static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int
   }
 }
 
-LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space, const ShardLayout& layout, int rank,
+LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space,
+                        const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors) {
   std::vector<OpenShard> shards;
   for (const fs::path& path : files) shards.push_back(open_shard(path));
@@ -218,10 +238,14 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   } catch (const IoError& e) {
     throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
   }
-  LoadedShard loaded{.steps_taken = saved.steps_taken, .param_steps = {}, .absent = {}, .loss_scale = saved.loss_scale};
+  LoadedShard loaded{.steps_taken = saved.steps_taken,
+                     .param_steps = {},
+                     .absent = {},
+                     .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
-    loaded.param_steps.push_back(absent ? 0 : saved.param_steps[static_cast<std::size_t>(sources[p])]);
+    loaded.param_steps.push_back(absent ? 0
+                                        : saved.param_steps[static_cast<std::size_t>(sources[p])]);
     if (absent) loaded.absent.push_back(names[p].front());
   }
   return loaded;

@@ -1,5 +1,5 @@
-// One rank's optimizer state in one HDF5 file (docs/sharding.md specifies it), and reading any world size's files into
-// any other layout by (parameter name, element range).
+// One rank's optimizer state in one HDF5 file (docs/sharding.md specifies it), and reading any
+// world size's files into any other layout by (parameter name, element range).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,7 +28,8 @@ struct ShardFile {
 };
 
 // Whole or absent: written beside `file`, fsynced, renamed. Throws IoError.
-void write_shard(const ShardFile& header, const ShardTensors& tensors, const std::filesystem::path& file);
+void write_shard(const ShardFile& header, const ShardTensors& tensors,
+                 const std::filesystem::path& file);
 
 struct LoadedShard {
   std::int64_t steps_taken = 0;
@@ -37,11 +38,12 @@ struct LoadedShard {
   LossScaler::State loss_scale;
 };
 
-// Fills `tensors`, which belong to `rank` of (space, layout). `names[i]` are all names parameter i goes by. Elements of
-// absent parameters stay as they are. Throws CheckpointError, the same on every rank unless a file is damaged.
+// Fills `tensors`, which belong to `rank` of (space, layout). `names[i]` are all names parameter i
+// goes by. Elements of absent parameters stay as they are. Throws CheckpointError, the same on
+// every rank unless a file is damaged.
 LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const FlatSpace& space,
-                        const ShardLayout& layout, int rank, const std::vector<std::vector<std::string>>& names,
-                        ShardTensors& tensors);
+                        const ShardLayout& layout, int rank,
+                        const std::vector<std::vector<std::string>>& names, ShardTensors& tensors);
 
 class ZeroEngine::Snapshot {
  public:

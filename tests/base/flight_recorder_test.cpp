@@ -101,7 +101,8 @@ TEST_CASE("flight recorder: a torn newest event is left out, foreign files are r
   }
   const int fd = ::open(file.c_str(), O_RDWR);
   const std::uint64_t torn = 0;
-  REQUIRE(::pwrite(fd, &torn, sizeof torn, 4096 + 128 * 5) == sizeof torn);  // event 6, as docs/black_box.md says
+  REQUIRE(::pwrite(fd, &torn, sizeof torn, 4096 + 128 * 5) ==
+          sizeof torn);  // event 6, as docs/black_box.md says
   CHECK(read_flight_log(file)->events.size() == 5);
   CHECK(read_flight_log(file)->events.back().step == 2);
 
@@ -126,7 +127,8 @@ TEST_CASE("flight recorder: a reader beside a running writer never sees a mixed 
       recorder.record(Phase::kReduce, 0, i);
     }
   });
-  while (read_flight_log(file, 1)->events.empty()) std::this_thread::yield();   // the writer may start late
+  while (read_flight_log(file, 1)->events.empty())
+    std::this_thread::yield();  // the writer may start late
   std::int64_t seen = 0, mixed = 0;
   for (int round = 0; round < 200; ++round) {
     const auto log = read_flight_log(file, 64);
@@ -141,7 +143,8 @@ TEST_CASE("flight recorder: a reader beside a running writer never sees a mixed 
   CHECK(mixed == 0);
 }
 
-TEST_CASE("flight recorder: a folder that cannot be written is an IoError that names the file", "[unit]") {
+TEST_CASE("flight recorder: a folder that cannot be written is an IoError that names the file",
+          "[unit]") {
   const TempDir dir;
   write_text(dir.path() / "plain", "a file, not a folder");
   CHECK_THROWS_AS(FlightRecorder(dir.path() / "plain" / "rank-0.bin", 0, 1), IoError);

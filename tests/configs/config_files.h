@@ -14,7 +14,9 @@
 
 namespace muster::configs::test {
 
-inline fs::path shipped(const std::string& name) { return muster::test::source_dir() / "configs" / name; }
+inline fs::path shipped(const std::string& name) {
+  return muster::test::source_dir() / "configs" / name;
+}
 
 // A folder with complete.yaml, in which every key has a valid value.
 class ConfigFiles {
@@ -28,10 +30,13 @@ class ConfigFiles {
     return path(name);
   }
   // Writes run.yaml, which extends complete.yaml on line 1; `text` starts on line 2.
-  fs::path write_run(const std::string& text) const { return write("run.yaml", "extends: complete.yaml\n" + text); }
+  fs::path write_run(const std::string& text) const {
+    return write("run.yaml", "extends: complete.yaml\n" + text);
+  }
 
   // Every line of the ConfigError, without the folder's name; empty when the config loads.
-  std::vector<std::string> problems(const fs::path& file, const std::vector<std::string>& overrides = {}) const {
+  std::vector<std::string> problems(const fs::path& file,
+                                    const std::vector<std::string>& overrides = {}) const {
     try {
       load(file, overrides);
     } catch (const ConfigError& error) {
@@ -39,13 +44,16 @@ class ConfigFiles {
     }
     return {};
   }
-  std::vector<std::string> problems_of_run(const std::string& text) const { return problems(write_run(text)); }
+  std::vector<std::string> problems_of_run(const std::string& text) const {
+    return problems(write_run(text));
+  }
 
  private:
   std::vector<std::string> without_folder(std::vector<std::string> lines) const {
     const std::string prefix = folder_.path().string() + "/";
     for (std::string& line : lines) {
-      for (std::size_t at; (at = line.find(prefix)) != std::string::npos;) line.erase(at, prefix.size());
+      for (std::size_t at; (at = line.find(prefix)) != std::string::npos;)
+        line.erase(at, prefix.size());
     }
     return lines;
   }

@@ -19,8 +19,8 @@ TEST_CASE("later files override earlier ones key by key", "[unit]") {
   const ConfigFiles files;
   files.write("a.yaml", "extends: complete.yaml\nrun: {seed: 1, device: cpu}\nloss: {giou: 3}\n");
   files.write("b.yaml", "extends: a.yaml\nrun: {seed: 2}\n");
-  const Config config =
-      load(files.write("c.yaml", "loss: {giou: 4}\nextends: b.yaml\n"));  // extends may stand anywhere
+  const Config config = load(
+      files.write("c.yaml", "loss: {giou: 4}\nextends: b.yaml\n"));  // extends may stand anywhere
   CHECK(config.run.seed == 2);
   CHECK(config.run.device == "cpu");
   CHECK(config.loss.giou == 4);
@@ -44,9 +44,10 @@ TEST_CASE("extends is relative to the file that says it", "[unit]") {
 TEST_CASE("maps are replaced whole", "[unit]") {
   const ConfigFiles files;
   files.write("a.yaml",
-              "extends: complete.yaml\nlaunch: {environment: {A: 1, B: 2}}\ntokens: {expected: {x: 1, y: 2}}\n");
-  const Config config =
-      load(files.write("b.yaml", "extends: a.yaml\nlaunch: {environment: {C: 3}}\ntokens: {expected: {z: 3}}\n"));
+              "extends: complete.yaml\nlaunch: {environment: {A: 1, B: 2}}\ntokens: {expected: {x: "
+              "1, y: 2}}\n");
+  const Config config = load(files.write(
+      "b.yaml", "extends: a.yaml\nlaunch: {environment: {C: 3}}\ntokens: {expected: {z: 3}}\n"));
   CHECK(config.launch.environment == std::map<std::string, std::string>{{"C", "3"}});
   CHECK(config.tokens.expected == std::map<std::string, std::int64_t>{{"z", 3}});
 }
@@ -55,7 +56,8 @@ TEST_CASE("cycles and missing files are named at the line that asks for them", "
   const ConfigFiles files;
   files.write("a.yaml", "run: {seed: 1}\nextends: b.yaml\n");
   files.write("b.yaml", "extends: a.yaml\n");
-  CHECK(files.problems(files.path("a.yaml")) == Lines{"b.yaml:1: extends: cycle: a.yaml -> b.yaml -> a.yaml"});
+  CHECK(files.problems(files.path("a.yaml")) ==
+        Lines{"b.yaml:1: extends: cycle: a.yaml -> b.yaml -> a.yaml"});
   CHECK(files.problems(files.write("self.yaml", "extends: ./self.yaml\n")) ==
         Lines{"self.yaml:1: extends: cycle: self.yaml -> self.yaml"});
   // The keys of the file that is not there are not reported as missing too.
@@ -69,8 +71,9 @@ TEST_CASE("cycles and missing files are named at the line that asks for them", "
 TEST_CASE("--set comes last and is YAML", "[unit]") {
   const ConfigFiles files;
   const Config config =
-      load_with(files, {"run.seed=3", "run.seed=4", "data.val=\"\"", "model.path=[a, b]", "data.prompt=\"a: b = c\"",
-                        "launch.environment={A: 1}", "groups.model={lr: 7}", "run.dir=/tmp/a=b"});
+      load_with(files, {"run.seed=3", "run.seed=4", "data.val=\"\"", "model.path=[a, b]",
+                        "data.prompt=\"a: b = c\"", "launch.environment={A: 1}",
+                        "groups.model={lr: 7}", "run.dir=/tmp/a=b"});
   CHECK(config.run.seed == 4);
   CHECK(config.data.val.empty());
   CHECK(config.model.path == std::vector<std::string>{"a", "b"});
@@ -88,14 +91,20 @@ TEST_CASE("--set says its key in every error", "[unit]") {
   };
   CHECK(problems("run.sed=1") == Lines{"--set run.sed: unknown key (did you mean 'run.seed'?)"});
   CHECK(problems("rum.seed=1") == Lines{"--set rum.seed: unknown key (did you mean 'run.seed'?)"});
-  CHECK(problems("max_steps=1") == Lines{"--set max_steps: unknown key (did you mean 'schedule.max_steps'?)"});
-  CHECK(problems("run.seed=x") == Lines{"--set run.seed: expected an integer, got x, allowed an integer >= 0"});
-  CHECK(problems("run.seed=") == Lines{"--set run.seed: expected an integer, got nothing, allowed an integer >= 0"});
-  CHECK(problems("run={seed: x}") == Lines{"--set run.seed: expected an integer, got x, allowed an integer >= 0"});
+  CHECK(problems("max_steps=1") ==
+        Lines{"--set max_steps: unknown key (did you mean 'schedule.max_steps'?)"});
+  CHECK(problems("run.seed=x") ==
+        Lines{"--set run.seed: expected an integer, got x, allowed an integer >= 0"});
+  CHECK(problems("run.seed=") ==
+        Lines{"--set run.seed: expected an integer, got nothing, allowed an integer >= 0"});
+  CHECK(problems("run={seed: x}") ==
+        Lines{"--set run.seed: expected an integer, got x, allowed an integer >= 0"});
   CHECK(problems("run={sed: 1}") == Lines{"--set run.sed: unknown key (did you mean 'run.seed'?)"});
-  CHECK(problems("run={seed: 1, seed: 2}") == Lines{"--set run: duplicate key 'seed', first given on line 1"});
-  CHECK(problems("launch.environment.A=1") ==
-        Lines{"--set launch.environment.A: unknown key: launch.environment is one key, given whole"});
+  CHECK(problems("run={seed: 1, seed: 2}") ==
+        Lines{"--set run: duplicate key 'seed', first given on line 1"});
+  CHECK(
+      problems("launch.environment.A=1") ==
+      Lines{"--set launch.environment.A: unknown key: launch.environment is one key, given whole"});
   CHECK(problems("=1").size() == 1);
   REQUIRE(problems("run.seed=[1").size() == 1);
   CHECK_THAT(problems("run.seed=[1")[0], ContainsSubstring("--set run.seed: malformed YAML"));

@@ -58,7 +58,8 @@ TEST_CASE("misspelling any key suggests it, and its absence is seen too", "[unit
     parent.remove(key_of(field));
     const Lines problems = files.problems(files.write("cut.yaml", YAML::Dump(root)));
     REQUIRE(problems.size() == 2);
-    CHECK_THAT(problems[0], ContainsSubstring(field.name + "x: unknown key (did you mean '" + field.name + "'?)"));
+    CHECK_THAT(problems[0], ContainsSubstring(field.name + "x: unknown key (did you mean '" +
+                                              field.name + "'?)"));
     CHECK_THAT(problems[1], ContainsSubstring(field.name + ": missing key"));
   }
 }
@@ -69,7 +70,8 @@ TEST_CASE("no field takes a null or a value of another kind", "[unit]") {
     CAPTURE(field.name);
     const bool is_map = field.kind == Kind::kIntMap || field.kind == Kind::kStringMap;
     for (const std::string& wrong : {std::string("~"), std::string(is_map ? "5" : "{a: {b: c}}")}) {
-      const Lines problems = files.problems(files.path("complete.yaml"), {field.name + "=" + wrong});
+      const Lines problems =
+          files.problems(files.path("complete.yaml"), {field.name + "=" + wrong});
       REQUIRE(problems.size() == 1);
       CHECK_THAT(problems[0], StartsWith("--set " + field.name + ": "));
     }
@@ -103,12 +105,14 @@ std::size_t laid_out(const std::string& section) {
 
 TEST_CASE("every member of every section is in the table, in order", "[unit]") {
   const std::map<std::string, std::size_t> sizes = {
-      {"run", sizeof(Run)},       {"model", sizeof(Model)},         {"tokens", sizeof(Tokens)},
-      {"data", sizeof(Data)},     {"loss", sizeof(Loss)},           {"detection", sizeof(Detection)},
-      {"groups", sizeof(Groups)}, {"optimizer", sizeof(Optimizer)}, {"schedule", sizeof(Schedule)},
-      {"batch", sizeof(Batch)},   {"sharding", sizeof(Sharding)},   {"checkpoint", sizeof(Checkpoint)},
-      {"eval", sizeof(Eval)},     {"health", sizeof(Health)},       {"logging", sizeof(Logging)},
-      {"launch", sizeof(Launch)}};
+      {"run", sizeof(Run)},           {"model", sizeof(Model)},
+      {"tokens", sizeof(Tokens)},     {"data", sizeof(Data)},
+      {"loss", sizeof(Loss)},         {"detection", sizeof(Detection)},
+      {"groups", sizeof(Groups)},     {"optimizer", sizeof(Optimizer)},
+      {"schedule", sizeof(Schedule)}, {"batch", sizeof(Batch)},
+      {"sharding", sizeof(Sharding)}, {"checkpoint", sizeof(Checkpoint)},
+      {"eval", sizeof(Eval)},         {"health", sizeof(Health)},
+      {"logging", sizeof(Logging)},   {"launch", sizeof(Launch)}};
   std::size_t total = 0;
   for (const std::string& section : keys_under("")) {
     CAPTURE(section);
@@ -176,7 +180,8 @@ TEST_CASE("to_yaml keeps every bit of hard numbers and every byte of hard string
   config.tokens.expected = {{"<|im_start|>", 0}, {"\n", 1}, {"<<", 2}, {"a: b", 3}};
   config.launch.environment = {{"A", ""}, {"B", "yes"}, {"C", "1"}};
   CHECK(differing(config, load(files.write("again.yaml", to_yaml(config)))) == Lines{});
-  CHECK(differing(config, load(files.path("complete.yaml"))).size() == 13);  // the comparison itself can fail
+  CHECK(differing(config, load(files.path("complete.yaml"))).size() ==
+        13);  // the comparison itself can fail
 }
 
 }  // namespace

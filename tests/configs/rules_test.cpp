@@ -50,7 +50,8 @@ TEST_CASE("each broken rule is one problem that states it and what was got", "[u
     CAPTURE(broken.overrides, problems);
     REQUIRE(problems.size() == 1);
     for (const Rule& rule : rules()) {
-      if (rule.keys[0] == broken.first_key && problems[0].find(rule.statement) != std::string::npos) {
+      if (rule.keys[0] == broken.first_key &&
+          problems[0].find(rule.statement) != std::string::npos) {
         stated.insert(rule.statement);
       }
     }
@@ -70,19 +71,20 @@ TEST_CASE("every rule reads keys that exist", "[unit]") {
 
 TEST_CASE("a broken rule points at the key to change", "[unit]") {
   const ConfigFiles files;
-  CHECK(
-      files.problems_of_run("data:\n  prompt: x\n  max_pixels: 100\n") ==
-      Lines{
-          "run.yaml:4: data.min_pixels: must not exceed data.max_pixels, got data.min_pixels = 784, data.max_pixels = "
-          "100"});
+  CHECK(files.problems_of_run("data:\n  prompt: x\n  max_pixels: 100\n") ==
+        Lines{"run.yaml:4: data.min_pixels: must not exceed data.max_pixels, got data.min_pixels = "
+              "784, data.max_pixels = "
+              "100"});
   CHECK(files.problems(files.path("complete.yaml"), {"data.max_pixels=100"}) ==
-        Lines{"--set data.max_pixels: data.min_pixels must not exceed data.max_pixels, got data.min_pixels = 784, "
+        Lines{"--set data.max_pixels: data.min_pixels must not exceed data.max_pixels, got "
+              "data.min_pixels = 784, "
               "data.max_pixels = 100"});
 }
 
 TEST_CASE("a rule is left alone when a value it reads is itself wrong", "[unit]") {
   const ConfigFiles files;
-  CHECK(files.problems(files.path("complete.yaml"), {"data.max_pixels=100", "data.min_pixels=x"}).size() == 1);
+  CHECK(files.problems(files.path("complete.yaml"), {"data.max_pixels=100", "data.min_pixels=x"})
+            .size() == 1);
 }
 
 TEST_CASE("a run shorter than its warm-up is allowed and warned about", "[unit]") {
@@ -91,7 +93,8 @@ TEST_CASE("a run shorter than its warm-up is allowed and warned about", "[unit]"
   const Lines overrides = {"schedule.max_steps=4", "sharding.timeout_s=1"};
   const Lines found = warnings(load(files.path("complete.yaml"), overrides));
   REQUIRE(found.size() == 2);
-  CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps: should be below schedule.max_steps"));
+  CHECK_THAT(found[0],
+             ContainsSubstring("schedule.warmup_steps: should be below schedule.max_steps"));
   CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps = 60, schedule.max_steps = 4"));
 }
 

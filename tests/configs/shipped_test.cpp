@@ -33,7 +33,8 @@ TEST_CASE("base.yaml lacks exactly what only a run knows", "[unit]") {
     const std::size_t end = line.find(": missing key"), start = line.rfind(' ', end) + 1;
     missing.push_back(line.substr(start, end - start));
   }
-  CHECK(missing == std::vector<std::string>{"run.dir", "model.path", "tokens.tokenizer", "data.train", "data.val"});
+  CHECK(missing == std::vector<std::string>{"run.dir", "model.path", "tokens.tokenizer",
+                                            "data.train", "data.val"});
 }
 
 TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
@@ -77,7 +78,8 @@ TEST_CASE("docs/config.md is the table as it is now", "[unit]") {
 TEST_CASE("both descriptions name every key with what it takes and means", "[unit]") {
   const std::string plain = describe_fields(false), markdown = describe_fields(true);
   for (const Field& field : fields()) {
-    CHECK_THAT(plain, ContainsSubstring("  " + field.name + " ") && ContainsSubstring(field.meaning));
+    CHECK_THAT(plain,
+               ContainsSubstring("  " + field.name + " ") && ContainsSubstring(field.meaning));
     CHECK_THAT(markdown, ContainsSubstring("| `" + field.name + "` | "));
   }
 }

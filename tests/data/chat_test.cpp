@@ -79,7 +79,8 @@ Ids labelled(const ChatTokens& tokens) {
 
 TEST_CASE("chat: oracle cases, text and ids", "[golden]") {
   const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
-  for (const json& test : json::parse(read_text(test::shared("golden/processor/chat_cases.json")))) {
+  for (const json& test :
+       json::parse(read_text(test::shared("golden/processor/chat_cases.json")))) {
     INFO(test.at("name"));
     const auto messages = messages_of(test.at("messages"));
     const auto grids = grids_of(test.at("image_grid_thw"));
@@ -97,12 +98,14 @@ TEST_CASE("chat: encoding by runs equals encoding the rendered string", "[golden
   for (const std::string words :
        {"", "\n", "\n\n", " \n x", "  x", "\xCC\x81", "x\n", "'s", "<|im_", "|>", "e\xCC\x81"}) {
     INFO(json(words));
-    const std::vector<Message> messages{{"system", {text(words)}},
-                                        {"user", {text(words), kImage, text(words), text(words), kImage}},
-                                        {"assistant", {text(words)}},
-                                        {"user", {text(words)}}};
+    const std::vector<Message> messages{
+        {"system", {text(words)}},
+        {"user", {text(words), kImage, text(words), text(words), kImage}},
+        {"assistant", {text(words)}},
+        {"user", {text(words)}}};
     const std::string rendered = expanded(render_chat(messages, true), grids);
-    CHECK(encode_chat(tokenizer, messages, grids, kMerge, true, "x").input_ids == tokenizer.encode(rendered));
+    CHECK(encode_chat(tokenizer, messages, grids, kMerge, true, "x").input_ids ==
+          tokenizer.encode(rendered));
   }
 }
 
@@ -120,7 +123,8 @@ TEST_CASE("chat: labels cover what assistants write, <|im_end|> and the newline"
 TEST_CASE("chat: an answer that starts with a newline loses the shared token only", "[golden]") {
   const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
   const std::vector<Message> messages{{"user", {text("?")}}, {"assistant", {text("\nyes")}}};
-  CHECK(labelled(encode_chat(tokenizer, messages, {}, kMerge, false, "x")) == tokenizer.encode("yes<|im_end|>\n"));
+  CHECK(labelled(encode_chat(tokenizer, messages, {}, kMerge, false, "x")) ==
+        tokenizer.encode("yes<|im_end|>\n"));
 }
 
 TEST_CASE("chat: the default system turn, a given one, none", "[unit]") {
@@ -149,8 +153,10 @@ TEST_CASE("chat: special tokens in a message are refused with the sample's name"
   };
   const auto names_it = MessageMatches(ContainsSubstring("sample 12"));
   CHECK_THROWS_MATCHES(encode({{"user", {text("a <|image_pad|> b")}}}), DataError, names_it);
-  CHECK_THROWS_MATCHES(encode({{"user", {text("<|im_"), text("end|>")}}}), DataError, names_it);  // across parts
-  CHECK_THROWS_MATCHES(encode({{"user", {text("q")}}, {"assistant", {text("<|im_end|>")}}}), DataError, names_it);
+  CHECK_THROWS_MATCHES(encode({{"user", {text("<|im_"), text("end|>")}}}), DataError,
+                       names_it);  // across parts
+  CHECK_THROWS_MATCHES(encode({{"user", {text("q")}}, {"assistant", {text("<|im_end|>")}}}),
+                       DataError, names_it);
   CHECK_THROWS_MATCHES(encode({{"system", {text("<tool>")}}}), DataError, names_it);
   CHECK_THROWS_MATCHES(encode({{"asistant", {text("a")}}}), DataError, names_it);
   CHECK_NOTHROW(encode({{"user", {text("a < b | c >")}}}));

@@ -78,7 +78,8 @@ TEST_CASE("the answer is the published JSON in pixels of the resized image", "[u
         "\t{\"bbox_2d\": [14, 14, 42, 56], \"label\": \"a \\\"b\\\"\"}\n]\n```<|im_end|>\n");
   options.answer = "json_1000";
   CHECK(learned_text(hand.tokenizer, SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true))
-            .starts_with("```json\n[\n\t{\"bbox_2d\": [0, 0, 500, 500], \"label\": \"red ellipse\"},\n"));
+            .starts_with(
+                "```json\n[\n\t{\"bbox_2d\": [0, 0, 500, 500], \"label\": \"red ellipse\"},\n"));
   CHECK(to_vector(batch.grid_thw) == std::vector<std::int64_t>{1, 4, 8});
   CHECK((batch.pixel_values.size(0) == 32 && batch.pixel_values.size(1) == 1176));
   CHECK((batch.image_samples == std::vector<std::int64_t>{0} &&
@@ -92,7 +93,8 @@ TEST_CASE("targets: stored-size boxes, class map indices, captions; no crowds", 
   const MicroBatch batch = encoder.encode(pack, {0}, true);
   REQUIRE(batch.targets.size() == 1);
   const ImageTargets& targets = batch.targets[0];
-  CHECK(targets.boxes.equal(at::tensor({0.25f, 0.25f, 0.5f, 0.5f, 0.25f, 0.625f, 0.25f, 0.75f}).view({2, 4})));
+  CHECK(targets.boxes.equal(
+      at::tensor({0.25f, 0.25f, 0.5f, 0.5f, 0.25f, 0.625f, 0.25f, 0.75f}).view({2, 4})));
   CHECK(targets.categories == std::vector<std::int64_t>{2, 1});  // of the active ids 1, 2, 4
   CHECK(hand.tokenizer.decode(targets.captions[0]) == "red ellipse");
   CHECK(batch.denominators.boxes == 2);
@@ -104,7 +106,8 @@ TEST_CASE("labels and none as answers; prediction leaves the turn open", "[unit]
   const Hand hand;
   const Pack pack(hand.set.pack_path);
   const auto encode = [&](const char* answer, bool with_answer) {
-    return SampleEncoder(hand.tokenizer, test::encode_options(answer)).encode(pack, {0}, with_answer);
+    return SampleEncoder(hand.tokenizer, test::encode_options(answer))
+        .encode(pack, {0}, with_answer);
   };
   CHECK(learned_text(hand.tokenizer, encode("labels", true)) == "red ellipse, a \"b\"<|im_end|>\n");
   const std::string open = "<|im_start|>assistant\n";
@@ -123,8 +126,8 @@ TEST_CASE("the system turn is there exactly when it is configured", "[unit]") {
   const Pack pack(hand.set.pack_path);
   EncodeOptions options = test::encode_options();
   const auto text = [&] {
-    return hand.tokenizer.decode(to_vector(SampleEncoder(hand.tokenizer, options).encode(pack, {1}, true).input_ids),
-                                 false);
+    return hand.tokenizer.decode(
+        to_vector(SampleEncoder(hand.tokenizer, options).encode(pack, {1}, true).input_ids), false);
   };
   CHECK(text() == "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nred<|im_end|>\n");
   options.system_prompt = "You see.";
@@ -137,11 +140,12 @@ TEST_CASE("samples are concatenated, with and without images", "[unit]") {
   const SampleEncoder encoder(hand.tokenizer, test::encode_options());
   const MicroBatch words = encoder.encode(pack, {1}, true), image = encoder.encode(pack, {0}, true),
                    both = encoder.encode(pack, {1, 0}, true);
-  CHECK(
-      (!words.pixel_values.defined() && !words.grid_thw.defined() && words.targets.empty() && words.num_images() == 0));
+  CHECK((!words.pixel_values.defined() && !words.grid_thw.defined() && words.targets.empty() &&
+         words.num_images() == 0));
   CHECK(encoder.measure(pack.sample(1)).tokens == words.input_ids.numel());
   CHECK(both.input_ids.equal(at::cat({words.input_ids, image.input_ids})));
-  CHECK(both.cu_seqlens == std::vector<std::int64_t>{0, words.input_ids.numel(), both.input_ids.numel()});
+  CHECK(both.cu_seqlens ==
+        std::vector<std::int64_t>{0, words.input_ids.numel(), both.input_ids.numel()});
   CHECK(both.pixel_values.equal(image.pixel_values));
   CHECK(both.image_samples == std::vector<std::int64_t>{1});
   Denominators sum = words.denominators;
@@ -156,7 +160,8 @@ TEST_CASE("vision tokens over budget: dropped, or shrunk to fit", "[unit]") {
   CHECK(plan_image(640, 480, options, "x").dropped);
   options.resize_over_budget = true;
   const ImagePlan bccd = plan_image(640, 480, options, "x");
-  CHECK((bccd.resized == Size{336, 448} && bccd.vision_tokens == 192 && bccd.shrunk && !bccd.dropped));
+  CHECK((bccd.resized == Size{336, 448} && bccd.vision_tokens == 192 && bccd.shrunk &&
+         !bccd.dropped));
   for (std::int64_t width = 20; width < 3000; width += 37)
     for (std::int64_t height = 20; height < 3000; height += 91) {
       const ImagePlan plan = plan_image(width, height, options, "x");
@@ -173,18 +178,18 @@ TEST_CASE("what does not fit together is refused with the sample's name", "[faul
   SECTION("an id beyond the vocabulary") {
     const Pack pack(hand.set.pack_path);
     options.vocab_size = 300;
-    CHECK_THROWS_MATCHES(
-        SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
-        MessageMatches(ContainsSubstring("'hand'") && ContainsSubstring("300") && ContainsSubstring("position")));
+    CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
+                         MessageMatches(ContainsSubstring("'hand'") && ContainsSubstring("300") &&
+                                        ContainsSubstring("position")));
   }
   SECTION("a recorded size that is not the image's") {
     Sample sample = hand.set.source.samples[0];
     sample.width = 60;
     write_pack(hand.set.pack_path, {sample}, hand.set.source.categories);
     const Pack pack(hand.set.pack_path);
-    CHECK_THROWS_MATCHES(
-        SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
-        MessageMatches(ContainsSubstring("scene-000000") && ContainsSubstring("60x56") && ContainsSubstring("56x56")));
+    CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
+                         MessageMatches(ContainsSubstring("scene-000000") &&
+                                        ContainsSubstring("60x56") && ContainsSubstring("56x56")));
   }
   SECTION("a special token in a caption") {
     Sample sample = hand.set.source.samples[0];

@@ -39,8 +39,8 @@ std::string digest(const MicroBatch& batch) {
   for (const std::int64_t id : batch.sample_ids) text += " " + std::to_string(id);
   const auto add = [&](const at::Tensor& tensor) {
     if (tensor.defined())
-      text += xxh128(
-          {static_cast<const std::byte*>(tensor.contiguous().data_ptr()), static_cast<std::size_t>(tensor.nbytes())});
+      text += xxh128({static_cast<const std::byte*>(tensor.contiguous().data_ptr()),
+                      static_cast<std::size_t>(tensor.nbytes())});
   };
   add(batch.input_ids), add(batch.labels), add(batch.pixel_values), add(batch.grid_thw);
   for (const ImageTargets& targets : batch.targets) add(targets.boxes);
@@ -82,7 +82,8 @@ TEST_CASE("the union of ranks is the global list, in order, whatever the world s
     }
     const auto list = rig.sampler.epoch(0);
     REQUIRE(seen.size() == list.size());
-    for (std::size_t i = 0; i < list.size(); ++i) CHECK(seen[static_cast<std::int64_t>(i)] == list[i].samples);
+    for (std::size_t i = 0; i < list.size(); ++i)
+      CHECK(seen[static_cast<std::int64_t>(i)] == list[i].samples);
     Denominators all, expected;
     for (const Denominators& d : of_step) all += d;
     for (const MicroBatchPlan& plan : list) expected += plan.denominators;
@@ -124,7 +125,8 @@ TEST_CASE("empty micro-batches have an index and nothing else", "[unit]") {
   CHECK(empty > 0);
 }
 
-TEST_CASE("a worker's error comes out of next_step with the sample's name, again and again", "[fault]") {
+TEST_CASE("a worker's error comes out of next_step with the sample's name, again and again",
+          "[fault]") {
   const Rig rig;
   const std::string image = read_text(rig.set.source.samples[4].image);
   const auto at = read_text(rig.set.pack_path).find(image);
@@ -138,7 +140,8 @@ TEST_CASE("a worker's error comes out of next_step with the sample's name, again
     for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
   };
   CHECK_THROWS_MATCHES(epoch(), DataError, MessageMatches(ContainsSubstring("scene-000004")));
-  CHECK_THROWS_MATCHES(loader.next_step(), DataError, MessageMatches(ContainsSubstring("scene-000004")));
+  CHECK_THROWS_MATCHES(loader.next_step(), DataError,
+                       MessageMatches(ContainsSubstring("scene-000004")));
 }
 
 TEST_CASE("a loader that is not drained stops at once", "[unit]") {
@@ -150,7 +153,8 @@ TEST_CASE("a loader that is not drained stops at once", "[unit]") {
     CHECK(loader.seconds_waited() >= 0);
   }
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
-  CHECK_THROWS_MATCHES(rig.loader(0, 3), ConfigError, MessageMatches(ContainsSubstring("multiple of the 3 ranks")));
+  CHECK_THROWS_MATCHES(rig.loader(0, 3), ConfigError,
+                       MessageMatches(ContainsSubstring("multiple of the 3 ranks")));
 }
 
 TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
@@ -173,7 +177,8 @@ TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
       samples += step.micro_batches[0].num_samples();
       last = step.last_in_epoch;
     }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     WARN(threads << " threads: " << static_cast<double>(samples) / seconds << " samples/s");
   }
 }

@@ -19,8 +19,11 @@ std::vector<SampleSize> random_sizes(std::int64_t n, std::uint64_t seed = 1) {
   std::vector<SampleSize> sizes;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::int64_t vision = rng.below(60);
-    sizes.push_back(
-        {rng.below(10) == 0, false, vision + 20 + rng.below(30), vision, {rng.below(20), rng.below(5), rng.below(9)}});
+    sizes.push_back({rng.below(10) == 0,
+                     false,
+                     vision + 20 + rng.below(30),
+                     vision,
+                     {rng.below(20), rng.below(5), rng.below(9)}});
   }
   return sizes;
 }
@@ -47,7 +50,8 @@ TEST_CASE("every sample is seen exactly once per epoch, within the budgets", "[u
         denominators += sizes[static_cast<std::size_t>(i)].denominators;
       }
       REQUIRE((tokens <= 300 && vision <= 150 && plan.samples.size() <= 6));
-      REQUIRE((tokens == plan.tokens && vision == plan.vision_tokens && denominators == plan.denominators));
+      REQUIRE((tokens == plan.tokens && vision == plan.vision_tokens &&
+               denominators == plan.denominators));
     }
     std::int64_t dropped = 0;
     for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -59,7 +63,9 @@ TEST_CASE("every sample is seen exactly once per epoch, within the budgets", "[u
 }
 
 TEST_CASE("the order depends on seed and epoch only", "[unit]") {
-  const auto first = [](const Sampler& sampler, std::int64_t epoch) { return sampler.epoch(epoch).front().samples; };
+  const auto first = [](const Sampler& sampler, std::int64_t epoch) {
+    return sampler.epoch(epoch).front().samples;
+  };
   const Sampler a(random_sizes(200), kOptions), b(random_sizes(200), kOptions);
   SamplerOptions reseeded = kOptions;
   reseeded.seed = 43;

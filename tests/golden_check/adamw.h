@@ -1,4 +1,5 @@
-// The optimizer of adamw_4_steps.safetensors, in the plainest form: the reference that the sharded engine is held to.
+// The optimizer of adamw_4_steps.safetensors, in the plainest form: the reference that the sharded
+// engine is held to.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,12 +21,14 @@ struct AdamWOptions {
   std::vector<AdamWGroup> groups;
 };
 
-// Decoupled weight decay (Loshchilov and Hutter, 2019). Parameters without a gradient are left alone.
+// Decoupled weight decay (Loshchilov and Hutter, 2019). Parameters without a gradient are left
+// alone.
 class AdamW {
  public:
   AdamW(std::vector<std::pair<std::string, at::Tensor>> params, AdamWOptions options);
 
-  // From the parameters' gradients, which are then dropped. Returns their global norm before clipping.
+  // From the parameters' gradients, which are then dropped. Returns their global norm before
+  // clipping.
   double step();
 
  private:

@@ -29,9 +29,11 @@ std::vector<std::string> case_names(const fs::path& dir) {
 }
 
 // Infinite for a value of ours that is missing.
-double error_of(const std::map<std::string, double>& ours, const std::string& key, double expected) {
+double error_of(const std::map<std::string, double>& ours, const std::string& key,
+                double expected) {
   const auto found = ours.find(key);
-  return found == ours.end() ? std::numeric_limits<double>::infinity() : std::abs(found->second - expected);
+  return found == ours.end() ? std::numeric_limits<double>::infinity()
+                             : std::abs(found->second - expected);
 }
 
 bool check_line(Report& report, const std::string& name, double error) {
@@ -41,12 +43,14 @@ bool check_line(Report& report, const std::string& name, double error) {
 }
 
 bool check_case(const fs::path& dir, const std::string& name, Report& report) {
-  const trainer::CocoMetrics ours = trainer::evaluate_coco(trainer::read_ground_truth(dir / (name + kTruthEnd)),
-                                                           trainer::read_detections(dir / (name + ".dets.json")));
+  const trainer::CocoMetrics ours =
+      trainer::evaluate_coco(trainer::read_ground_truth(dir / (name + kTruthEnd)),
+                             trainer::read_detections(dir / (name + ".dets.json")));
   const nlohmann::json expected = nlohmann::json::parse(read_text(dir / (name + ".expected.json")));
   bool ok = true;
   for (const auto& [metric, value] : expected.at("metrics").items()) {
-    ok &= check_line(report, name + "." + metric, error_of(ours.metrics, metric, value.get<double>()));
+    ok &= check_line(report, name + "." + metric,
+                     error_of(ours.metrics, metric, value.get<double>()));
   }
   double worst = 0;
   const nlohmann::json per_category = expected.value("AP_per_category", nlohmann::json::object());

@@ -4,8 +4,8 @@
 
 namespace muster::golden {
 
-void compare_close(Report& report, const std::string& name, const at::Tensor& got, const at::Tensor& want,
-                   double tolerance) {
+void compare_close(Report& report, const std::string& name, const at::Tensor& got,
+                   const at::Tensor& want, double tolerance) {
   double error = INFINITY;
   if (got.defined() && got.sizes() == want.sizes()) {
     const at::Tensor a = got.detach().to(at::kDouble), b = want.to(at::kDouble);
@@ -15,7 +15,8 @@ void compare_close(Report& report, const std::string& name, const at::Tensor& go
   report.line(name, error, tolerance, error <= tolerance);
 }
 
-void compare_exact(Report& report, const std::string& name, const at::Tensor& got, const at::Tensor& want) {
+void compare_exact(Report& report, const std::string& name, const at::Tensor& got,
+                   const at::Tensor& want) {
   double error = INFINITY;
   if (got.defined() && got.sizes() == want.sizes()) error = (got != want).sum().item<double>();
   report.line(name, error, 0, error == 0);

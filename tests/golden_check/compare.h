@@ -10,10 +10,11 @@
 namespace muster::golden {
 
 // Largest difference, relative to the largest magnitude of `want`.
-void compare_close(Report& report, const std::string& name, const at::Tensor& got, const at::Tensor& want,
-                   double tolerance);
+void compare_close(Report& report, const std::string& name, const at::Tensor& got,
+                   const at::Tensor& want, double tolerance);
 
 // The error is the number of elements that differ.
-void compare_exact(Report& report, const std::string& name, const at::Tensor& got, const at::Tensor& want);
+void compare_exact(Report& report, const std::string& name, const at::Tensor& got,
+                   const at::Tensor& want);
 
 }  // namespace muster::golden

@@ -1,6 +1,7 @@
-// golden_check DIR...: compares muster with numbers made by other programs. Each directory's form is recognised from
-// the files in it; a directory of such directories is walked. Exit 0 when everything compared passed, 1 when something
-// did not, 64 when a directory has no form this program knows.
+// golden_check DIR...: compares muster with numbers made by other programs. Each directory's form
+// is recognised from the files in it; a directory of such directories is walked. Exit 0 when
+// everything compared passed, 1 when something did not, 64 when a directory has no form this
+// program knows.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -59,7 +60,8 @@ int run(int argc, char** argv) {
   bool all_known = true;
   for (int i = 1; i < argc; ++i) {
     if (fs::is_directory(argv[i]) && check_tree(argv[i], report)) continue;
-    fmt::print(stderr, "{}: not a directory of oracles: no model, processor or COCO cases in it\n", argv[i]);
+    fmt::print(stderr, "{}: not a directory of oracles: no model, processor or COCO cases in it\n",
+               argv[i]);
     all_known = false;
   }
   fmt::print("{} compared, {} failed\n", report.lines, report.failures);

@@ -13,8 +13,8 @@
 #include "golden_check/adamw.h"
 #include "golden_check/compare.h"
 #include "model/files/family.h"
-#include "model/qwen/qwen_vl.h"
 #include "model/files/safetensors.h"
+#include "model/qwen/qwen_vl.h"
 #include "model/qwen/weights.h"
 
 namespace muster::golden {
@@ -30,7 +30,8 @@ std::vector<fs::path> case_files(const fs::path& dir) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(dir)) {
     const fs::path& file = entry.path();
-    if (file.extension() == ".safetensors" && !file.filename().string().starts_with("model")) files.push_back(file);
+    if (file.extension() == ".safetensors" && !file.filename().string().starts_with("model"))
+      files.push_back(file);
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -67,13 +68,15 @@ std::int64_t count_labels(const MicroBatch& batch) {
   std::int64_t count = 0;
   for (std::size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s) {
     const std::int64_t start = batch.cu_seqlens[s] + 1, length = batch.cu_seqlens[s + 1] - start;
-    if (length > 0) count += (batch.labels.narrow(0, start, length) != kIgnoreLabel).sum().item<std::int64_t>();
+    if (length > 0)
+      count += (batch.labels.narrow(0, start, length) != kIgnoreLabel).sum().item<std::int64_t>();
   }
   return count;
 }
 
 at::Tensor mean_loss(const QwenVL& qwen, const at::Tensor& hidden, const MicroBatch& batch) {
-  return qwen.lm_loss_sum(hidden, batch) / static_cast<double>(std::max<std::int64_t>(count_labels(batch), 1));
+  return qwen.lm_loss_sum(hidden, batch) /
+         static_cast<double>(std::max<std::int64_t>(count_labels(batch), 1));
 }
 
 class ModelCheck {
@@ -102,14 +105,17 @@ class ModelCheck {
     return qwen;
   }
 
-  void positions(const fs::path& path, const SafetensorsReader& file, const Inputs& in, const QwenVL& qwen) {
-    const model::RopeIndex rope = rope_index(in.batch.input_ids, in.batch.cu_seqlens, in.batch.grid_thw, qwen.config());
+  void positions(const fs::path& path, const SafetensorsReader& file, const Inputs& in,
+                 const QwenVL& qwen) {
+    const model::RopeIndex rope =
+        rope_index(in.batch.input_ids, in.batch.cu_seqlens, in.batch.grid_thw, qwen.config());
     if (file.contains("position_ids")) {
       const at::Tensor want = file.view("position_ids").flatten(1).index_select(1, in.kept);
       compare_exact(report_, label(path, "position_ids"), rope.position_ids, want);
     }
     if (!file.contains("rope_deltas")) return;
-    const at::Tensor deltas = at::tensor(rope.deltas, at::kLong);  // from a sample's own length, without its padding
+    const at::Tensor deltas =
+        at::tensor(rope.deltas, at::kLong);  // from a sample's own length, without its padding
     compare_exact(report_, label(path, "rope_deltas"), deltas, file.view("rope_deltas").flatten());
   }
 
@@ -120,7 +126,8 @@ class ModelCheck {
     positions(path, file, in, qwen);
     const model::QwenOutput out = qwen.forward(in.batch);
     if (file.contains("image_embeds"))
-      compare_close(report_, label(path, "image_embeds"), out.image_embeds, file.view("image_embeds"), kForward);
+      compare_close(report_, label(path, "image_embeds"), out.image_embeds,
+                    file.view("image_embeds"), kForward);
     for (std::size_t k = 0; file.contains(fmt::format("deepstack.{}", k)); ++k) {
       const std::string level = fmt::format("deepstack.{}", k);
       const at::Tensor got = k < out.deepstack.size() ? out.deepstack[k] : at::Tensor();
@@ -128,15 +135,18 @@ class ModelCheck {
     }
     if (file.contains("logits")) {
       const at::Tensor want = file.view("logits").flatten(0, 1).index_select(0, in.kept);
-      compare_close(report_, label(path, "logits"), qwen.logits(out.hidden.detach()), want, kForward);
+      compare_close(report_, label(path, "logits"), qwen.logits(out.hidden.detach()), want,
+                    kForward);
     }
     const at::Tensor loss = mean_loss(qwen, out.hidden, in.batch);
     if (file.contains("loss"))
-      compare_close(report_, label(path, "loss"), loss.reshape({1}), file.view("loss").reshape({1}), kForward);
+      compare_close(report_, label(path, "loss"), loss.reshape({1}), file.view("loss").reshape({1}),
+                    kForward);
     gradients(path, file, qwen, loss);
   }
 
-  void gradients(const fs::path& path, const SafetensorsReader& file, const QwenVL& qwen, const at::Tensor& loss) {
+  void gradients(const fs::path& path, const SafetensorsReader& file, const QwenVL& qwen,
+                 const at::Tensor& loss) {
     std::map<std::string, std::string> entries;  // published name -> entry
     for (const std::string& name : file.names())
       if (name.starts_with("grad.")) entries[model::published_name(name.substr(5))] = name;
@@ -147,14 +157,16 @@ class ModelCheck {
       const auto entry = entries.find(name);
       const at::Tensor grad = param.grad();
       if (entry != entries.end()) {
-        compare_close(report_, label(path, entry->second), grad, file.view(entry->second), kGradient);
+        compare_close(report_, label(path, entry->second), grad, file.view(entry->second),
+                      kGradient);
         entries.erase(entry);
       } else if (grad.defined()) {
         stray = std::max(stray, grad.abs().max().item<double>());
       }
     }
     report_.line(label(path, "gradients without an entry"), stray, 0, stray == 0);
-    for (const auto& [name, entry] : entries) report_.line(label(path, entry + " of no parameter"), INFINITY, 0, false);
+    for (const auto& [name, entry] : entries)
+      report_.line(label(path, entry + " of no parameter"), INFINITY, 0, false);
   }
 
   void generate(const fs::path& path) {
@@ -164,10 +176,13 @@ class ModelCheck {
     const at::Tensor want = file.view("generated").flatten();
     const std::int64_t prompt = in.batch.input_ids.size(0);
     at::Tensor step_logits;
-    const auto ids = qwen.generate(in.batch, {.max_new_tokens = want.size(0) - prompt}, &step_logits);
-    compare_exact(report_, label(path, "generated"), at::cat({in.batch.input_ids, at::tensor(ids, at::kLong)}), want);
+    const auto ids =
+        qwen.generate(in.batch, {.max_new_tokens = want.size(0) - prompt}, &step_logits);
+    compare_exact(report_, label(path, "generated"),
+                  at::cat({in.batch.input_ids, at::tensor(ids, at::kLong)}), want);
     if (file.contains("step_logits"))
-      compare_close(report_, label(path, "step_logits"), step_logits, file.view("step_logits"), kForward);
+      compare_close(report_, label(path, "step_logits"), step_logits, file.view("step_logits"),
+                    kForward);
   }
 
   void adamw(const fs::path& path) {
@@ -184,19 +199,21 @@ class ModelCheck {
                              .groups = {{"visual.merger.", 3e-3}, {"visual.", 1e-3}, {"", 2e-3}}});
     std::vector<double> losses, norms;
     for (std::int64_t step = 0; step < file.shape("losses").front(); ++step) {
-      // Parameters stay fp32, gradients are computed in fp64. Some elements of a key bias have a gradient that is zero
-      // but for rounding (softmax does not see a constant added to a row); AdamW divides it by its own size and takes
-      // full steps along the noise. One side's noise is within the tolerance, both sides' together are not always.
+      // Parameters stay fp32, gradients are computed in fp64. Some elements of a key bias have a
+      // gradient that is zero but for rounding (softmax does not see a constant added to a row);
+      // AdamW divides it by its own size and takes full steps along the noise. One side's noise is
+      // within the tolerance, both sides' together are not always.
       const QwenVL exact = qwen.cast(at::kDouble);
       const at::Tensor loss = mean_loss(exact, exact.forward(in.batch).hidden, in.batch);
       loss.backward();
       losses.push_back(loss.item<double>());
       norms.push_back(optimizer.step());
     }
-    compare_close(report_, label(path, "losses"), at::tensor(losses, at::kDouble), file.view("losses"), kForward);
+    compare_close(report_, label(path, "losses"), at::tensor(losses, at::kDouble),
+                  file.view("losses"), kForward);
     if (file.contains("grad_norms"))
-      compare_close(report_, label(path, "grad_norms"), at::tensor(norms, at::kDouble), file.view("grad_norms"),
-                    kGradient);
+      compare_close(report_, label(path, "grad_norms"), at::tensor(norms, at::kDouble),
+                    file.view("grad_norms"), kGradient);
     parameters(path, file, qwen);
   }
 
@@ -206,8 +223,8 @@ class ModelCheck {
     if (qwen.config().text.tie_word_embeddings) ours["lm_head.weight"] = qwen.token_embedding();
     for (const std::string& name : file.names())
       if (name.starts_with("param."))
-        compare_close(report_, label(path, name), ours[model::published_name(name.substr(6))], file.view(name),
-                      kOptimizer);
+        compare_close(report_, label(path, name), ours[model::published_name(name.substr(6))],
+                      file.view(name), kOptimizer);
   }
 
   fs::path dir_;
@@ -221,7 +238,9 @@ std::string model_type(const fs::path& dir) {
 
 }  // namespace
 
-bool is_model_dir(const fs::path& dir) { return fs::exists(dir / "config.json") && !case_files(dir).empty(); }
+bool is_model_dir(const fs::path& dir) {
+  return fs::exists(dir / "config.json") && !case_files(dir).empty();
+}
 
 bool is_supported_model(const fs::path& dir) {
   try {

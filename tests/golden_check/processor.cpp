@@ -54,14 +54,18 @@ void guarded(Report& report, const std::string& name, const std::function<void()
 
 // The first difference goes to stderr; the error is the number of places that differ.
 template <typename T>
-void compare_exact(Report& report, const std::string& name, const std::vector<T>& got, const std::vector<T>& want) {
-  const std::size_t both = std::min(got.size(), want.size()), longest = std::max(got.size(), want.size());
+void compare_exact(Report& report, const std::string& name, const std::vector<T>& got,
+                   const std::vector<T>& want) {
+  const std::size_t both = std::min(got.size(), want.size()),
+                    longest = std::max(got.size(), want.size());
   std::size_t differences = 0;
   for (std::size_t i = 0; i < both; ++i) {
     if (got[i] == want[i]) continue;
-    if (differences++ == 0) fmt::print(stderr, "{}: place {}: {} instead of {}\n", name, i, got[i], want[i]);
+    if (differences++ == 0)
+      fmt::print(stderr, "{}: place {}: {} instead of {}\n", name, i, got[i], want[i]);
   }
-  if (got.size() != want.size()) fmt::print(stderr, "{}: {} values instead of {}\n", name, got.size(), want.size());
+  if (got.size() != want.size())
+    fmt::print(stderr, "{}: {} values instead of {}\n", name, got.size(), want.size());
   differences += longest - both;
   report.line(name, static_cast<double>(differences), 0, differences == 0);
 }
@@ -69,7 +73,8 @@ void compare_exact(Report& report, const std::string& name, const std::vector<T>
 fs::path tokenizer_path(const fs::path& dir) {
   if (fs::exists(dir / "tokenizer.json")) return dir;
   if (const char* path = std::getenv("MUSTER_TOKENIZER")) return path;
-  if (const char* root = std::getenv("MUSTER_SHARED")) return fs::path(root) / "data" / "qwen_tokenizer";
+  if (const char* root = std::getenv("MUSTER_SHARED"))
+    return fs::path(root) / "data" / "qwen_tokenizer";
   return fs::canonical(dir) / ".." / ".." / "data" / "qwen_tokenizer";
 }
 
@@ -96,13 +101,16 @@ void check_smart_resize(const fs::path& dir, Report& report) {
     const auto v = row.get<std::array<std::int64_t, 6>>();
     const data::Size got = data::smart_resize(v[0], v[1], kFactor, v[2], v[3]);
     if (got == data::Size{v[4], v[5]}) continue;
-    if (wrong++ == 0) first_wrong = fmt::format(", first wrong: {} gave {} x {}", row.dump(), got.height, got.width);
+    if (wrong++ == 0)
+      first_wrong =
+          fmt::format(", first wrong: {} gave {} x {}", row.dump(), got.height, got.width);
   }
-  report.line(fmt::format("smart_resize ({} rows{})", rows.size(), first_wrong), static_cast<double>(wrong), 0,
-              wrong == 0);
+  report.line(fmt::format("smart_resize ({} rows{})", rows.size(), first_wrong),
+              static_cast<double>(wrong), 0, wrong == 0);
 }
 
-void compare_pixels(Report& report, const std::string& name, std::span<const float> got, const at::Tensor& want) {
+void compare_pixels(Report& report, const std::string& name, std::span<const float> got,
+                    const at::Tensor& want) {
   const float* expected = want.data_ptr<float>();
   double worst = 0;
   std::size_t over = 0;
@@ -126,7 +134,8 @@ void check_image(const fs::path& dir, const json& test, const std::string& name,
                 std::vector<std::int64_t>{test.at("width"), test.at("height")});
   compare_exact(report, name + ".grid_thw", {grid.t, grid.h, grid.w},
                 test.at("grid_thw").get<std::vector<std::int64_t>>());
-  compare_exact(report, name + ".vision_tokens", {grid.patches() / (options.merge_size * options.merge_size)},
+  compare_exact(report, name + ".vision_tokens",
+                {grid.patches() / (options.merge_size * options.merge_size)},
                 std::vector<std::int64_t>{test.at("vision_tokens")});
 
   const model::SafetensorsReader oracle(dir / test.at("tensor").get<std::string>());
@@ -148,15 +157,16 @@ std::vector<data::Message> read_messages(const json& list) {
     if (content.is_string()) message.parts.push_back({false, content});
     for (const json& part : content.is_array() ? content : json::array()) {
       const bool is_image = part.at("type") == "image";
-      message.parts.push_back({is_image, is_image ? std::string() : part.at("text").get<std::string>()});
+      message.parts.push_back(
+          {is_image, is_image ? std::string() : part.at("text").get<std::string>()});
     }
     messages.push_back(std::move(message));
   }
   return messages;
 }
 
-void check_chat(const fs::path& dir, const data::Tokenizer& tokenizer, const json& test, const std::string& name,
-                Report& report) {
+void check_chat(const fs::path& dir, const data::Tokenizer& tokenizer, const json& test,
+                const std::string& name, Report& report) {
   const data::PatchOptions options = patch_options(test);
   std::vector<data::Grid> grids;
   std::vector<std::int64_t> got_grids, want_grids;
@@ -166,16 +176,18 @@ void check_chat(const fs::path& dir, const data::Tokenizer& tokenizer, const jso
     const data::Grid& grid = grids.emplace_back(data::patch_grid(info.height, info.width, options));
     got_grids.insert(got_grids.end(), {grid.t, grid.h, grid.w});
   }
-  for (const json& grid : test.at("image_grid_thw")) want_grids.insert(want_grids.end(), grid.begin(), grid.end());
+  for (const json& grid : test.at("image_grid_thw"))
+    want_grids.insert(want_grids.end(), grid.begin(), grid.end());
   const std::vector<data::Message> messages = read_messages(test.at("messages"));
   const bool prompt = test.at("add_generation_prompt");
   const std::string rendered = data::render_chat(messages, prompt), want = test.at("rendered");
   compare_exact(report, name + ".grid_thw", got_grids, want_grids);
   compare_exact(report, name + ".rendered", std::vector<char>(rendered.begin(), rendered.end()),
                 std::vector<char>(want.begin(), want.end()));
-  compare_exact(report, name + ".input_ids",
-                data::encode_chat(tokenizer, messages, grids, options.merge_size, prompt, name).input_ids,
-                test.at("input_ids").get<std::vector<std::int64_t>>());
+  compare_exact(
+      report, name + ".input_ids",
+      data::encode_chat(tokenizer, messages, grids, options.merge_size, prompt, name).input_ids,
+      test.at("input_ids").get<std::vector<std::int64_t>>());
 }
 
 void check_text(const fs::path& dir, Report& report) {
@@ -204,7 +216,8 @@ bool is_processor_dir(const fs::path& dir) {
 
 bool check_processor(const fs::path& dir, Report& report) {
   const std::int64_t lines = report.lines, failures = report.failures;
-  if (fs::exists(dir / kSmartResize)) guarded(report, "smart_resize", [&] { check_smart_resize(dir, report); });
+  if (fs::exists(dir / kSmartResize))
+    guarded(report, "smart_resize", [&] { check_smart_resize(dir, report); });
   if (fs::exists(dir / kImageCases)) guarded(report, "image", [&] { check_images(dir, report); });
   if (fs::exists(dir / kTokenizerCases) || fs::exists(dir / kChatCases)) {
     guarded(report, "text", [&] { check_text(dir, report); });

@@ -1,6 +1,6 @@
-// Hidden: test_model "[.convergence]". Trains a small Detector from random weights on scenes drawn on the fly and
-// prints loss and AP50 over CPU seconds; settings come from MUSTER_TRIAL="lr=1e-3,steps=500,...". To choose the demo's
-// recipe.
+// Hidden: test_model "[.convergence]". Trains a small Detector from random weights on scenes drawn
+// on the fly and prints loss and AP50 over CPU seconds; settings come from
+// MUSTER_TRIAL="lr=1e-3,steps=500,...". To choose the demo's recipe.
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -20,18 +20,29 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kSide = 168, kCells = kSide / 28, kImageToken = 3, kVisionStart = 2, kTurnEnd = 1, kColour = 10,
-                       kShape = 20;
+constexpr std::int64_t kSide = 168, kCells = kSide / 28, kImageToken = 3, kVisionStart = 2,
+                       kTurnEnd = 1, kColour = 10, kShape = 20;
 
 std::map<std::string, double> settings() {
-  std::map<std::string, double> values{
-      {"steps", 600},      {"scenes", 8},        {"lr", 1e-3},    {"warmup", 30},   {"decay", 1e-4},  {"clip", 1},
-      {"floor", 0.05},     {"queries", 36},      {"hidden", 128}, {"layers", 2},    {"heads", 4},     {"mlp", 256},
-      {"captions", 1},     {"groups", 3},        {"noise", 0.4},  {"language", 1},  {"l1", 5},        {"giou", 2},
-      {"object", 1},       {"caption", 1},       {"aux", 1},      {"dn", 1},        {"match_l1", 5},  {"match_giou", 2},
-      {"match_object", 2}, {"match_caption", 1}, {"every", 100},  {"held_out", 64}, {"train", 2000},  {"beta2", 0.999},
-      {"head_lr", 1},      {"text", 128},        {"alpha", 0.25}, {"gamma", 2},     {"proposals", 1}, {"accumulate", 2},
-      {"seed", 0},         {"init", 0.02}};
+  std::map<std::string, double> values{{"steps", 600},      {"scenes", 8},
+                                       {"lr", 1e-3},        {"warmup", 30},
+                                       {"decay", 1e-4},     {"clip", 1},
+                                       {"floor", 0.05},     {"queries", 36},
+                                       {"hidden", 128},     {"layers", 2},
+                                       {"heads", 4},        {"mlp", 256},
+                                       {"captions", 1},     {"groups", 3},
+                                       {"noise", 0.4},      {"language", 1},
+                                       {"l1", 5},           {"giou", 2},
+                                       {"object", 1},       {"caption", 1},
+                                       {"aux", 1},          {"dn", 1},
+                                       {"match_l1", 5},     {"match_giou", 2},
+                                       {"match_object", 2}, {"match_caption", 1},
+                                       {"every", 100},      {"held_out", 64},
+                                       {"train", 2000},     {"beta2", 0.999},
+                                       {"head_lr", 1},      {"text", 128},
+                                       {"alpha", 0.25},     {"gamma", 2},
+                                       {"proposals", 1},    {"accumulate", 2},
+                                       {"seed", 0},         {"init", 0.02}};
   const char* given = std::getenv("MUSTER_TRIAL");
   for (const std::string& pair : split(given == nullptr ? "" : given, ',')) {
     const std::vector<std::string> parts = split(pair, '=');
@@ -61,7 +72,8 @@ Scene draw(std::uint64_t seed) {
         const double dx = (static_cast<double>(c) + 0.5) * 2 / static_cast<double>(w) - 1,
                      dy = (static_cast<double>(r) + 0.5) * 2 / static_cast<double>(h) - 1;
         if (ellipse && dx * dx + dy * dy > 1) continue;
-        for (std::int64_t k = 0; k < 3; ++k) image[(k * kSide + y + r) * kSide + x + c] = k == colour ? 0.85f : 0.2f;
+        for (std::int64_t k = 0; k < 3; ++k)
+          image[(k * kSide + y + r) * kSide + x + c] = k == colour ? 0.85f : 0.2f;
       }
     }
     const auto scaled = [](std::int64_t twice) { return static_cast<float>(twice) / (2 * kSide); };
@@ -79,7 +91,8 @@ Scene draw(std::uint64_t seed) {
   return scene;
 }
 
-MicroBatch pack(const std::vector<Scene>& scenes, std::int64_t first, std::int64_t count, Rng* order) {
+MicroBatch pack(const std::vector<Scene>& scenes, std::int64_t first, std::int64_t count,
+                Rng* order) {
   MicroBatch batch;
   std::vector<at::Tensor> patches;
   std::vector<std::int64_t> ids, grid;
@@ -106,7 +119,8 @@ MicroBatch pack(const std::vector<Scene>& scenes, std::int64_t first, std::int64
 }
 
 double iou(const std::array<float, 4>& a, const std::array<float, 4>& b) {
-  const double w = std::min(a[2], b[2]) - std::max(a[0], b[0]), h = std::min(a[3], b[3]) - std::max(a[1], b[1]);
+  const double w = std::min(a[2], b[2]) - std::max(a[0], b[0]),
+               h = std::min(a[3], b[3]) - std::max(a[1], b[1]);
   if (w <= 0 || h <= 0) return 0;
   return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h);
 }
@@ -125,7 +139,8 @@ double average_precision(std::vector<Hit> hits, std::int64_t truths) {
     precision.push_back(right / static_cast<double>(precision.size() + 1));
     recall.push_back(right / static_cast<double>(truths));
   }
-  for (std::size_t i = precision.size(); i > 1; --i) precision[i - 2] = std::max(precision[i - 2], precision[i - 1]);
+  for (std::size_t i = precision.size(); i > 1; --i)
+    precision[i - 2] = std::max(precision[i - 2], precision[i - 1]);
   double sum = 0;
   for (int r = 0; r <= 100; ++r) {
     const auto at = std::lower_bound(recall.begin(), recall.end(), r / 100.0) - recall.begin();
@@ -135,7 +150,8 @@ double average_precision(std::vector<Hit> hits, std::int64_t truths) {
 }
 
 // AP50 of `category` (-1: any box counts, whatever its caption).
-double ap50(const std::vector<Scene>& scenes, const std::vector<std::vector<Detection>>& found, std::int64_t category) {
+double ap50(const std::vector<Scene>& scenes, const std::vector<std::vector<Detection>>& found,
+            std::int64_t category) {
   std::vector<Hit> hits;
   std::int64_t truths = 0;
   const std::vector<std::int64_t> wanted{kColour + category / 2, kShape + category % 2};
@@ -144,8 +160,8 @@ double ap50(const std::vector<Scene>& scenes, const std::vector<std::vector<Dete
     for (std::size_t o = 0; o < scenes[i].targets.categories.size(); ++o) {
       if (category >= 0 && scenes[i].targets.categories[o] != category) continue;
       const float* b = scenes[i].targets.boxes.const_data_ptr<float>() + 4 * o;
-      boxes.push_back(
-          {(b[0] - b[2] / 2) * kSide, (b[1] - b[3] / 2) * kSide, (b[0] + b[2] / 2) * kSide, (b[1] + b[3] / 2) * kSide});
+      boxes.push_back({(b[0] - b[2] / 2) * kSide, (b[1] - b[3] / 2) * kSide,
+                       (b[0] + b[2] / 2) * kSide, (b[1] + b[3] / 2) * kSide});
     }
     truths += static_cast<std::int64_t>(boxes.size());
     std::vector<char> taken(boxes.size(), 0);
@@ -174,13 +190,17 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
   const std::int64_t text = whole("text");
   qwen.vision = {3, 96, 192, 4, text, 3, 14, 2, 2, 112, {2}};
   qwen.text = {512, text, 256, 2, 4, 2, text / 4, 1e-6, 1e6, {4, 6, 6}, true};
-  qwen.image_token_id = kImageToken, qwen.vision_start_token_id = kVisionStart, qwen.initializer_range = set["init"];
+  qwen.image_token_id = kImageToken, qwen.vision_start_token_id = kVisionStart,
+  qwen.initializer_range = set["init"];
   HeadConfig head;
   head.proposals = set["proposals"] > 0;
   head.use_language = set["language"] > 0;
-  head.num_queries = whole("queries"), head.hidden_size = whole("hidden"), head.num_layers = whole("layers");
-  head.num_heads = whole("heads"), head.mlp_size = whole("mlp"), head.caption_layers = whole("captions");
-  head.caption_max_tokens = 4, head.denoising_groups = whole("groups"), head.denoising_box_noise = set["noise"];
+  head.num_queries = whole("queries"), head.hidden_size = whole("hidden"),
+  head.num_layers = whole("layers");
+  head.num_heads = whole("heads"), head.mlp_size = whole("mlp"),
+  head.caption_layers = whole("captions");
+  head.caption_max_tokens = 4, head.denoising_groups = whole("groups"),
+  head.denoising_box_noise = set["noise"];
   const HeadLossOptions options{set["alpha"],      set["gamma"],        set["match_l1"],
                                 set["match_giou"], set["match_object"], set["match_caption"]};
   const std::uint64_t seed = static_cast<std::uint64_t>(whole("seed"));
@@ -191,7 +211,8 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
                                               {"caption", set["caption"]},
                                               {"lm", 0}};
   std::vector<Scene> train, held_out;
-  for (std::int64_t i = 0; i < whole("train"); ++i) train.push_back(draw(static_cast<std::uint64_t>(i)));
+  for (std::int64_t i = 0; i < whole("train"); ++i)
+    train.push_back(draw(static_cast<std::uint64_t>(i)));
   for (std::int64_t i = 0; i < whole("held_out"); ++i)
     held_out.push_back(draw(1000000 + static_cast<std::uint64_t>(i)));
 
@@ -216,7 +237,8 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
     double boxes = 0, caption_tokens = 0;
     for (std::int64_t k = 0; k < whole("accumulate"); ++k) {
       batches.push_back(pack(train, 0, whole("scenes"), &order));
-      for (const ImageTargets& target : batches.back().targets) boxes += static_cast<double>(target.captions.size());
+      for (const ImageTargets& target : batches.back().targets)
+        boxes += static_cast<double>(target.captions.size());
     }
     caption_tokens = 3 * boxes;
     for (const MicroBatch& batch : batches) {
@@ -226,12 +248,14 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
         double factor = 1;
         if (name.starts_with("aux_")) factor = set["aux"], name = name.substr(4);
         if (name.starts_with("dn_")) factor = set["dn"], name = name.substr(3);
-        const double share = factor * weights.at(name) /
-                             (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
+        const double share =
+            factor * weights.at(name) /
+            (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
         if (share == 0) continue;
         total = total + term.sum * share;
-        shown[term.name] += term.sum.item<double>() /
-                            (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
+        shown[term.name] +=
+            term.sum.item<double>() /
+            (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
       }
       total.backward();
     }
@@ -253,7 +277,8 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
       for (const at::Tensor& p : params) grads.push_back(p.grad() * scale);
       for (at::Tensor& s : steps[side]) s.add_(1);
       at::_fused_adamw_(params, grads, zeros[2 * side], zeros[2 * side + 1], {}, steps[side],
-                        lr * (side ? set["head_lr"] : 1), 0.9, set["beta2"], set["decay"], 1e-8, false, false);
+                        lr * (side ? set["head_lr"] : 1), 0.9, set["beta2"], set["decay"], 1e-8,
+                        false, false);
       for (at::Tensor& p : params) p.mutable_grad().reset();
     }
     if (step % whole("every") != 0 && step != whole("steps")) continue;
@@ -261,15 +286,18 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
     detector.set_training(false);
     std::vector<std::vector<Detection>> found;
     for (std::int64_t first = 0; first < whole("held_out"); first += 16) {
-      for (auto& image : detector.detect(pack(held_out, first, 16, nullptr))) found.push_back(std::move(image));
+      for (auto& image : detector.detect(pack(held_out, first, 16, nullptr)))
+        found.push_back(std::move(image));
     }
     detector.set_training(true);
     double mean = 0;
-    for (std::int64_t category = 0; category < 6; ++category) mean += ap50(held_out, found, category) / 6;
-    std::printf("step %4ld  cpu %6.1f s  eval %4.1f s  AP50 %.3f  any-class %.3f  norm %.2f ", static_cast<long>(step),
-                before - start - spent_on_eval, cpu_seconds() - before, mean, ap50(held_out, found, -1),
-                std::sqrt(norm));
-    for (auto& [name, sum] : shown) std::printf(" %s %.3f", name.c_str(), sum / set["every"]), sum = 0;
+    for (std::int64_t category = 0; category < 6; ++category)
+      mean += ap50(held_out, found, category) / 6;
+    std::printf("step %4ld  cpu %6.1f s  eval %4.1f s  AP50 %.3f  any-class %.3f  norm %.2f ",
+                static_cast<long>(step), before - start - spent_on_eval, cpu_seconds() - before,
+                mean, ap50(held_out, found, -1), std::sqrt(norm));
+    for (auto& [name, sum] : shown)
+      std::printf(" %s %.3f", name.c_str(), sum / set["every"]), sum = 0;
     std::printf("\n");
     std::fflush(stdout);
     spent_on_eval += cpu_seconds() - before;

@@ -26,12 +26,14 @@ Detector make(const HeadConfig& head = tiny_head(), std::uint64_t seed = 4) {
 TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
   const Detector detector = make();
   for (const NamedParam& param : detector.parameters()) param.tensor.set_requires_grad(true);
-  const std::vector<LossTerm> terms = detector.loss(image_batch({{4, 4}, {8, 4}}, 1), loss_options(1), 5);
+  const std::vector<LossTerm> terms =
+      detector.loss(image_batch({{4, 4}, {8, 4}}, 1), loss_options(1), 5);
   at::Tensor total = at::zeros({});
   std::set<std::string> names;
   for (const LossTerm& term : terms) total = total + term.sum, names.insert(term.name);
-  CHECK(names == std::set<std::string>{"lm", "box_l1", "giou", "objectness", "caption", "aux_box_l1", "aux_giou",
-                                       "aux_objectness", "dn_box_l1", "dn_giou", "dn_objectness", "dn_caption"});
+  CHECK(names == std::set<std::string>{"lm", "box_l1", "giou", "objectness", "caption",
+                                       "aux_box_l1", "aux_giou", "aux_objectness", "dn_box_l1",
+                                       "dn_giou", "dn_objectness", "dn_caption"});
   total.backward();
   std::set<std::string> names_seen;
   for (const NamedParam& param : detector.parameters()) {
@@ -45,7 +47,8 @@ TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
 TEST_CASE("the loss depends on the noise seed only through denoising", "[unit]") {
   const Detector detector = make();
   const MicroBatch batch = image_batch({{4, 8}}, 1);
-  const auto a = values(detector.loss(batch, loss_options(1), 5)), b = values(detector.loss(batch, loss_options(1), 6));
+  const auto a = values(detector.loss(batch, loss_options(1), 5)),
+             b = values(detector.loss(batch, loss_options(1), 6));
   CHECK(a == values(detector.loss(batch, loss_options(1), 5)));
   for (const auto& [name, value] : a) {
     INFO(name);
@@ -70,7 +73,8 @@ TEST_CASE("detections are in the image, best first, the same packed or alone", "
   detector.set_training(false);
   const MicroBatch first = image_batch({{4, 4}}, 1);
   MicroBatch both = image_batch({{4, 4}, {8, 8}}, 1);
-  const std::vector<std::vector<Detection>> alone = detector.detect(first), packed = detector.detect(both);
+  const std::vector<std::vector<Detection>> alone = detector.detect(first),
+                                            packed = detector.detect(both);
   CHECK(packed[0].size() == 4);  // as many as it has tokens
   CHECK(packed[1].size() == 6);
   for (std::size_t image = 0; image < 2; ++image) {
@@ -82,7 +86,8 @@ TEST_CASE("detections are in the image, best first, the same packed or alone", "
       if (i > 0) CHECK(found.score <= packed[image][i - 1].score);
     }
   }
-  for (std::size_t i = 0; i < 4; ++i) CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
 }
 
 TEST_CASE("vision alone serves a head that does not read language", "[unit]") {

@@ -10,10 +10,12 @@
 
 using namespace muster;
 
-TEST_CASE("the Qwen-VL family equals transformers: positions, embeddings, logits, loss, gradients, generation, AdamW",
-          "[golden]") {
-  const auto dir = test::shared(
-      GENERATE("golden/qwen2_5_vl_untied", "golden/qwen2_5_vl_tied", "golden/qwen2_vl_tied", "golden/qwen3_vl_tied"));
+TEST_CASE(
+    "the Qwen-VL family equals transformers: positions, embeddings, logits, loss, gradients, "
+    "generation, AdamW",
+    "[golden]") {
+  const auto dir = test::shared(GENERATE("golden/qwen2_5_vl_untied", "golden/qwen2_5_vl_tied",
+                                         "golden/qwen2_vl_tied", "golden/qwen3_vl_tied"));
   golden::Report report;
   CHECK(golden::check_model(dir, report));
   CHECK(report.lines > 300);

@@ -6,8 +6,8 @@
 #include <map>
 
 #include "loss_values.h"
-#include "model/qwen/attention.h"
 #include "model/detector.h"
+#include "model/qwen/attention.h"
 #include "model/qwen/fused.h"
 #include "model/qwen/rope.h"
 #include "small_model.h"
@@ -22,7 +22,8 @@ namespace {
 
 // |a - b| / |b|, in double on the CPU; NaN never passes a comparison with it.
 double distance(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor x = a.detach().to(at::kCPU, at::kDouble), y = b.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor x = a.detach().to(at::kCPU, at::kDouble),
+                   y = b.detach().to(at::kCPU, at::kDouble);
   return ((x - y).norm() / y.norm().clamp_min(1e-12)).item<double>();
 }
 
@@ -30,8 +31,8 @@ struct Attended {
   at::Tensor out, dq, dk, dv;
 };
 
-Attended attend_all(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& weights,
-                    const std::vector<std::int64_t>& cu, bool causal) {
+Attended attend_all(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const at::Tensor& weights, const std::vector<std::int64_t>& cu, bool causal) {
   const auto leaf = [](const at::Tensor& x) { return x.detach().clone().requires_grad_(); };
   const at::Tensor a = leaf(q), b = leaf(k), c = leaf(v), out = attend(a, b, c, cu, causal);
   (out * weights).sum().backward();
@@ -69,7 +70,8 @@ double worst(const Trained& a, const Trained& b) {
 }
 
 Detector tiny(at::Device device) {
-  Detector detector = Detector::create(QwenVL::random(tiny_qwen(), on(device), 4), tiny_head(), kCaptionEnd, 4);
+  Detector detector =
+      Detector::create(QwenVL::random(tiny_qwen(), on(device), 4), tiny_head(), kCaptionEnd, 4);
   for (const NamedParam& param : detector.parameters()) param.tensor.set_requires_grad(true);
   return detector;
 }
@@ -80,16 +82,20 @@ TEST_CASE("varlen flash attention on a GPU follows the CPU's, with gradients", "
   cuda_or_skip();
   at::manual_seed(1);
   const auto type = GENERATE(at::kBFloat16, at::kHalf, at::kFloat);
-  const auto cu =
-      GENERATE(std::vector<std::int64_t>{0, 130}, std::vector<std::int64_t>{0, 0, 64, 64, 128, 129, 200, 200},
-               std::vector<std::int64_t>{0, 16, 32, 48, 64, 80, 96, 100, 101});
+  const auto cu = GENERATE(std::vector<std::int64_t>{0, 130},
+                           std::vector<std::int64_t>{0, 0, 64, 64, 128, 129, 200, 200},
+                           std::vector<std::int64_t>{0, 16, 32, 48, 64, 80, 96, 100, 101});
   const bool causal = GENERATE(false, true);
-  const std::int64_t dim = GENERATE(16, 80, 128, 12), kv = GENERATE(4, 2);  // 12: no flash kernel takes it
-  const auto random = [&](std::int64_t heads) { return at::randn({cu.back(), heads, dim}).to(type); };
+  const std::int64_t dim = GENERATE(16, 80, 128, 12),
+                     kv = GENERATE(4, 2);  // 12: no flash kernel takes it
+  const auto random = [&](std::int64_t heads) {
+    return at::randn({cu.back(), heads, dim}).to(type);
+  };
   const at::Tensor q = random(4), k = random(kv), v = random(kv), weights = random(4);
   const auto wide = [](const at::Tensor& x) { return x.to(at::kDouble); };
   const Attended expected = attend_all(wide(q), wide(k), wide(v), wide(weights), cu, causal);
-  const Attended found = attend_all(q.to(kGpu), k.to(kGpu), v.to(kGpu), weights.to(kGpu), cu, causal);
+  const Attended found =
+      attend_all(q.to(kGpu), k.to(kGpu), v.to(kGpu), weights.to(kGpu), cu, causal);
   CAPTURE(c10::toString(type), cu, causal, dim, kv);
   const double allowed = type == at::kFloat ? 1e-5 : type == at::kHalf ? 2e-3 : 1.5e-2;
   CHECK(distance(found.out, expected.out) < allowed);
@@ -109,7 +115,8 @@ TEST_CASE("fused kernels on a GPU follow the CPU's definition, with gradients", 
   const at::Tensor weights = at::randn({37, 4, dim});
   const auto turned = [&](at::Device device, at::ScalarType in) {
     const at::Tensor leaf = qkv.to(device, in).detach().requires_grad_();
-    const at::Tensor out = rotate(leaf.select(1, 1), {angles.cos().to(device), angles.sin().to(device)});
+    const at::Tensor out =
+        rotate(leaf.select(1, 1), {angles.cos().to(device), angles.sin().to(device)});
     (out * weights.to(device, in)).sum().backward();
     return std::pair(out.detach(), leaf.grad());
   };
@@ -121,9 +128,12 @@ TEST_CASE("fused kernels on a GPU follow the CPU's definition, with gradients", 
 
   const at::Tensor a = at::randn({33, dim}).to(type), b = at::randn({33, dim}).to(type);
   const auto gated = [&](at::Device device, at::ScalarType in) {
-    const at::Tensor x = a.to(device, in).detach().requires_grad_(), y = b.to(device, in).detach().requires_grad_();
+    const at::Tensor x = a.to(device, in).detach().requires_grad_(),
+                     y = b.to(device, in).detach().requires_grad_();
     const at::Tensor out = silu_mul(x, y);
-    (out * weights.flatten().narrow(0, 0, 33 * dim).view({33, dim}).to(device, in)).sum().backward();
+    (out * weights.flatten().narrow(0, 0, 33 * dim).view({33, dim}).to(device, in))
+        .sum()
+        .backward();
     return std::vector<at::Tensor>{out.detach(), x.grad(), y.grad()};
   };
   const auto host = gated(kHost, at::kDouble), gpu = gated(kGpu, type);
@@ -137,8 +147,10 @@ TEST_CASE("segments on a GPU do not see each other", "[gpu]") {
                    v = at::randn({96, 2, 16}, options);
   const std::vector<std::int64_t> all{0, 32, 64, 96}, one{0, 32}, merged{0, 64, 96};
   const at::Tensor packed = attend(q, k, v, all, true).narrow(0, 32, 32);
-  CHECK(distance(packed, attend(q.narrow(0, 32, 32), k.narrow(0, 32, 32), v.narrow(0, 32, 32), one, true)) < 1e-3);
-  CHECK(distance(packed, attend(q, k, v, merged, true).narrow(0, 32, 32)) > 0.1);  // negative control
+  CHECK(distance(packed, attend(q.narrow(0, 32, 32), k.narrow(0, 32, 32), v.narrow(0, 32, 32), one,
+                                true)) < 1e-3);
+  CHECK(distance(packed, attend(q, k, v, merged, true).narrow(0, 32, 32)) >
+        0.1);  // negative control
 }
 
 TEST_CASE("loss and gradients of every family agree between GPU and CPU", "[gpu]") {
@@ -185,7 +197,8 @@ TEST_CASE("a detector's terms, gradients and detections agree between GPU and CP
     for (const LossTerm& term : loss) total = total + term.sum;
     total.backward();
     terms[device.type()] = values(loss);
-    for (const NamedParam& p : detector.parameters()) grads[device.type()].push_back(p.tensor.grad());
+    for (const NamedParam& p : detector.parameters())
+      grads[device.type()].push_back(p.tensor.grad());
     detector.set_training(false);
     found[device.type()] = detector.detect(batch);
   }
@@ -202,7 +215,8 @@ TEST_CASE("a detector's terms, gradients and detections agree between GPU and CP
       const Detection &gpu = found[at::kCUDA][image][i], &host = found[at::kCPU][image][i];
       CHECK(gpu.caption == host.caption);
       CHECK(std::abs(gpu.score - host.score) < 1e-4F);
-      for (std::size_t edge = 0; edge < 4; ++edge) CHECK(std::abs(gpu.box[edge] - host.box[edge]) < 0.05F);
+      for (std::size_t edge = 0; edge < 4; ++edge)
+        CHECK(std::abs(gpu.box[edge] - host.box[edge]) < 0.05F);
     }
   }
 }
@@ -212,7 +226,8 @@ TEST_CASE("generation on a GPU writes what the CPU writes", "[gpu]") {
   const MicroBatch prompt = small_batch({{{8, 8}}}, 5);
   const auto generate = [&](at::Device device) {
     at::Tensor logits;
-    const auto ids = QwenVL::random(small_config(), on(device), 3).generate(prompt, {.max_new_tokens = 12}, &logits);
+    const auto ids = QwenVL::random(small_config(), on(device), 3)
+                         .generate(prompt, {.max_new_tokens = 12}, &logits);
     return std::pair(ids, logits);
   };
   const auto [host_ids, host_logits] = generate(kHost);

@@ -12,14 +12,17 @@ namespace muster::test {
 
 class MemoryMeter {
  public:
-  MemoryMeter() : counter_(std::make_shared<Counter>()), guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
+  MemoryMeter()
+      : counter_(std::make_shared<Counter>()),
+        guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
   std::int64_t held() const { return counter_->held; }  // since construction
   std::int64_t peak() const { return counter_->peak; }
   void restart_peak() { counter_->peak = counter_->held; }
 
  private:
   struct Counter : c10::MemoryReportingInfoBase {
-    void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
+    void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t,
+                           c10::Device) override {
       held += size;
       peak = std::max(peak, held);
     }

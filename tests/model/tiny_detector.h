@@ -22,14 +22,16 @@ inline model::QwenConfig tiny_qwen() {
 
 inline model::HeadConfig tiny_head() {
   model::HeadConfig config;
-  config.num_queries = 6, config.hidden_size = 16, config.num_layers = 2, config.num_heads = 2, config.mlp_size = 32;
+  config.num_queries = 6, config.hidden_size = 16, config.num_layers = 2, config.num_heads = 2,
+  config.mlp_size = 32;
   config.caption_layers = 1, config.caption_max_tokens = 3, config.denoising_groups = 2,
   config.denoising_box_noise = 0.4;
   return config;
 }
 
 // One sample per image: <vision start> image tokens, then two text tokens with labels.
-inline MicroBatch image_batch(const std::vector<std::array<std::int64_t, 2>>& patch_grids, std::uint64_t seed) {
+inline MicroBatch image_batch(const std::vector<std::array<std::int64_t, 2>>& patch_grids,
+                              std::uint64_t seed) {
   MicroBatch batch;
   std::vector<std::int64_t> ids, labels, grid;
   std::int64_t patches = 0;
@@ -52,7 +54,8 @@ inline MicroBatch image_batch(const std::vector<std::array<std::int64_t, 2>>& pa
   batch.labels = at::tensor(labels, at::kLong);
   batch.grid_thw = at::tensor(grid, at::kLong).view({-1, 3});
   batch.pixel_values =
-      at::sin(at::arange(patches * 1176, at::kFloat) * (0.37 + 0.01 * static_cast<double>(seed))).view({patches, 1176});
+      at::sin(at::arange(patches * 1176, at::kFloat) * (0.37 + 0.01 * static_cast<double>(seed)))
+          .view({patches, 1176});
   return batch;
 }
 

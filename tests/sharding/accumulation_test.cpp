@@ -1,5 +1,5 @@
-// Windows kept local between micro-batches, and the backend's own reduce-scatter: other orders of addition, so other
-// bits than ordered and sharded, but bits that depend on nothing else.
+// Windows kept local between micro-batches, and the backend's own reduce-scatter: other orders of
+// addition, so other bits than ordered and sharded, but bits that depend on nothing else.
 #include <catch2/catch_test_macros.hpp>
 
 #include "collective_cases.h"
@@ -13,7 +13,8 @@ namespace {
 constexpr std::int64_t kEverything = std::int64_t{1} << 40;
 constexpr std::int64_t kWindow = 4096;  // bytes of an fp32 window, whose local sum is as large
 
-ToyRun with_budget(int world, std::int64_t budget, std::int64_t bucket = kWindow, bool overlap = true) {
+ToyRun with_budget(int world, std::int64_t budget, std::int64_t bucket = kWindow,
+                   bool overlap = true) {
   ToyRun run{.world = world, .options = toy_options(bucket, overlap), .steps = 6};
   run.options.accumulation_budget_bytes = budget;
   return run;
@@ -43,13 +44,15 @@ TEST_CASE("local accumulation has the same bits for every bucket size and overla
     for (const std::int64_t bucket : {1024, 9000}) {
       for (const bool overlap : {false, true}) {
         INFO(world << " ranks, bucket " << bucket << (overlap ? ", overlap" : ""));
-        REQUIRE(first_difference(expected, train_toy(with_budget(world, kEverything, bucket, overlap))) == "");
+        REQUIRE(first_difference(
+                    expected, train_toy(with_budget(world, kEverything, bucket, overlap))) == "");
       }
     }
   }
 }
 
-TEST_CASE("knowing which backward is the last changes no bit, and reduces local windows during it", "[unit]") {
+TEST_CASE("knowing which backward is the last changes no bit, and reduces local windows during it",
+          "[unit]") {
   for (const std::int64_t budget : {std::int64_t{0}, 5 * kWindow, kEverything}) {
     ToyRun told = with_budget(3, budget), untold = told;
     untold.tell_last = false;
@@ -60,7 +63,9 @@ TEST_CASE("knowing which backward is the last changes no bit, and reduces local 
     EngineOptions options = toy_options(kWindow);
     options.accumulation_budget_bytes = kEverything;
     int reduced = 0;
-    options.observer = [&](int, std::int64_t, std::string_view phase) { reduced += phase == "reduce" ? 1 : 0; };
+    options.observer = [&](int, std::int64_t, std::string_view phase) {
+      reduced += phase == "reduce" ? 1 : 0;
+    };
     ZeroEngine engine(toy_registry(toy), collective, options);
     engine.backward(toy.loss(0));
     expect(reduced == 0, "a local window waits for the last backward");
@@ -80,24 +85,28 @@ TEST_CASE("knowing which backward is the last changes no bit, and reduces local 
 
 TEST_CASE("local and sharded accumulation differ by the order of additions alone", "[unit]") {
   const State one = train_toy(with_budget(1, 0));
-  REQUIRE(first_difference(one, train_toy(with_budget(1, kEverything))) == "");  // one rank adds in one order
+  REQUIRE(first_difference(one, train_toy(with_budget(1, kEverything))) ==
+          "");  // one rank adds in one order
   ToyRun sharded = with_budget(3, 0), local = with_budget(3, kEverything);
   const State other_order = train_toy(local);
   REQUIRE(first_difference(train_toy(sharded), other_order) != "");
   REQUIRE(distance(one, other_order) < 2e-3);
-  for (ToyRun* run : {&sharded, &local}) run->per_step = 3;  // one micro-batch per rank: nothing to accumulate
+  for (ToyRun* run : {&sharded, &local})
+    run->per_step = 3;  // one micro-batch per rank: nothing to accumulate
   REQUIRE(first_difference(train_toy(sharded), train_toy(local)) == "");
   for (ToyRun* run : {&sharded, &local}) run->options.wire_dtype = WireDtype::kBFloat16;
   REQUIRE(first_difference(train_toy(sharded), train_toy(local)) == "");
 }
 
-TEST_CASE("windows of both kinds in one engine: the bits of overlap off, on and of a second run", "[unit]") {
+TEST_CASE("windows of both kinds in one engine: the bits of overlap off, on and of a second run",
+          "[unit]") {
   for (const WireDtype wire : {WireDtype::kFloat32, WireDtype::kBFloat16}) {
     ToyRun run = with_budget(3, 5 * kWindow, kWindow, false);
     run.options.wire_dtype = wire;
     const State expected = train_toy(run);
     run.options.overlap = true;
-    for (int repeat = 0; repeat < 2; ++repeat) REQUIRE(first_difference(expected, train_toy(run)) == "");
+    for (int repeat = 0; repeat < 2; ++repeat)
+      REQUIRE(first_difference(expected, train_toy(run)) == "");
     REQUIRE(distance(expected, train_toy(with_budget(3, 0))) < 1e-2);
   }
 }
@@ -122,13 +131,15 @@ TEST_CASE("a budget costs the bytes and saves the traffic that are planned", "[u
       expect(reduce() == plan.reduce_bytes_per_step, "reduce traffic is not as planned");
       engine.skip_step();
       engine.empty_partition_cache();
-      expect(engine.bytes() == plan.bytes && engine.bytes() == engine.planned_bytes(), "bytes are not as planned");
+      expect(engine.bytes() == plan.bytes && engine.bytes() == engine.planned_bytes(),
+             "bytes are not as planned");
       expect((engine.bytes().accumulation > 0) == (budget > 0), "no local window");
     });
   }
 }
 
-TEST_CASE("a NaN in a local window is named, touches nothing, and is gone in the next step", "[unit][fault]") {
+TEST_CASE("a NaN in a local window is named, touches nothing, and is gone in the next step",
+          "[unit][fault]") {
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
     EngineOptions options = toy_options();
@@ -143,7 +154,8 @@ TEST_CASE("a NaN in a local window is named, touches nothing, and is gone in the
     engine.backward(loss);
     engine.backward(toy.loss(2));
     const StepVerdict verdict = engine.consensus({}, {}, false);
-    expect(!verdict.finite && verdict.culprit_rank == 1 && verdict.culprit_param == "visual.patch", "wrong culprit");
+    expect(!verdict.finite && verdict.culprit_rank == 1 && verdict.culprit_param == "visual.patch",
+           "wrong culprit");
     engine.skip_step();
     add_state(engine, after);
     expect(before == after, "a skipped step changed the state");
@@ -154,9 +166,11 @@ TEST_CASE("a NaN in a local window is named, touches nothing, and is gone in the
 TEST_CASE("the backend's reduce-scatter: other bits, the same training", "[unit]") {
   for (const int world : {1, 2, 3, 4}) {
     INFO(world << " ranks");
-    const State ordered = train_toy(with_budget(world, 0)), native = train_toy(natively(world, kWindow, false));
+    const State ordered = train_toy(with_budget(world, 0)),
+                native = train_toy(natively(world, kWindow, false));
     REQUIRE(distance(ordered, native) < 2e-3);
-    REQUIRE((first_difference(ordered, native) == "") == (world == 1));  // sum, then add: other roundings
+    REQUIRE((first_difference(ordered, native) == "") ==
+            (world == 1));  // sum, then add: other roundings
     REQUIRE(first_difference(native, train_toy(natively(world, kWindow, true))) == "");
   }
   ToyRun low = natively(2);
@@ -177,7 +191,8 @@ TEST_CASE("native reduction sends what ordered does and stages less", "[unit]") 
       ZeroEngine engine(toy_registry(toy), collective, options);
       const std::int64_t before = collective->stats().bytes_sent;
       engine.backward(toy.loss(1));
-      if (collective->rank() == 0) result = {collective->stats().bytes_sent - before, engine.bytes().staging};
+      if (collective->rank() == 0)
+        result = {collective->stats().bytes_sent - before, engine.bytes().staging};
       engine.consensus({}, {}, false);
     });
     return result;

@@ -32,11 +32,14 @@ TEST_CASE("one rank trains as torch's AdamW with clipping does", "[unit]") {
   const ParamRegistry registry = toy_registry(reference);
   for (const Param& param : registry.trainable()) {
     if (param.name == "model.unused" || param.name == "model.empty") continue;
-    p.push_back(param.tensor), m.push_back(at::zeros_like(param.tensor)), v.push_back(at::zeros_like(param.tensor));
-    decay.push_back(param.weight_decay), rate.push_back(kToyRates[static_cast<std::size_t>(param.group)]);
+    p.push_back(param.tensor), m.push_back(at::zeros_like(param.tensor)),
+        v.push_back(at::zeros_like(param.tensor));
+    decay.push_back(param.weight_decay),
+        rate.push_back(kToyRates[static_cast<std::size_t>(param.group)]);
   }
   for (std::int64_t step = 0; step < 10; ++step) {
-    const StepVerdict verdict = toy_step(engine, toy, step, 2);  // the second micro-batch has an image
+    const StepVerdict verdict =
+        toy_step(engine, toy, step, 2);  // the second micro-batch has an image
     for (int k = 0; k < 2; ++k) reference.loss(step * 2 + k).backward();
     double squares = 0;
     for (const at::Tensor& t : p)
@@ -46,8 +49,9 @@ TEST_CASE("one rank trains as torch's AdamW with clipping does", "[unit]") {
     for (std::size_t i = 0; i < p.size(); ++i) {
       if (!p[i].grad().defined()) continue;
       const at::Tensor data = p[i].detach(), gradient = p[i].grad() * clip;
-      at::_fused_adamw_({data}, {gradient}, {m[i]}, {v[i]}, {}, {at::tensor(static_cast<float>(step + 1))}, rate[i],
-                        0.9, 0.95, decay[i], 1e-8, false, false);
+      at::_fused_adamw_({data}, {gradient}, {m[i]}, {v[i]}, {},
+                        {at::tensor(static_cast<float>(step + 1))}, rate[i], 0.9, 0.95, decay[i],
+                        1e-8, false, false);
       p[i].mutable_grad().reset();
     }
   }
@@ -70,16 +74,19 @@ TEST_CASE("a NaN on one rank is named, and touches nothing on any rank", "[unit]
       const State before = state_of(engine);
       at::Tensor loss = toy.loss(1);
       if (rank == culprit)
-        loss = loss + toy.tensor("model.up.bias").select(0, 5) * std::numeric_limits<float>::quiet_NaN();
+        loss = loss +
+               toy.tensor("model.up.bias").select(0, 5) * std::numeric_limits<float>::quiet_NaN();
       engine.backward(loss);
       const StepVerdict verdict = engine.consensus({}, {}, false);
-      if (verdict.finite || verdict.culprit_rank != culprit || verdict.culprit_param != "model.up.bias") {
-        throw std::runtime_error("wrong verdict: rank " + std::to_string(verdict.culprit_rank) + " " +
-                                 verdict.culprit_param);
+      if (verdict.finite || verdict.culprit_rank != culprit ||
+          verdict.culprit_param != "model.up.bias") {
+        throw std::runtime_error("wrong verdict: rank " + std::to_string(verdict.culprit_rank) +
+                                 " " + verdict.culprit_param);
       }
       engine.skip_step();
       if (state_of(engine) != before) throw std::runtime_error("a skipped step changed the state");
-      if (!toy_step(engine, toy, 1, 6).finite) throw std::runtime_error("the NaN outlived its step");
+      if (!toy_step(engine, toy, 1, 6).finite)
+        throw std::runtime_error("the NaN outlived its step");
     });
   }
 }
@@ -90,7 +97,8 @@ TEST_CASE("good gradients whose sum overflows are caught in the owner's shard", 
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
     engine.backward(toy.tensor("head.weight").select(0, 0).sum() * 3e38);
     const StepVerdict verdict = engine.consensus({}, {}, false);
-    if (verdict.finite || verdict.culprit_param != "head.weight") throw std::runtime_error("an overflow went unseen");
+    if (verdict.finite || verdict.culprit_param != "head.weight")
+      throw std::runtime_error("an overflow went unseen");
   });
 }
 
@@ -106,7 +114,8 @@ TEST_CASE("ranks without a loss or a graph neither hang nor change the others", 
       const std::int64_t counts[]{10 + rank};
       const double values[]{rank == 0 ? 0.1 : 0.0, rank == 2 ? -1e-300 : 0.0};
       const StepVerdict verdict = engine.consensus(counts, values, rank == 1);
-      if (verdict.counts[0] != 33 || verdict.values[0] != 0.1 || verdict.values[1] != -1e-300 || !verdict.stop) {
+      if (verdict.counts[0] != 33 || verdict.values[0] != 0.1 || verdict.values[1] != -1e-300 ||
+          !verdict.stop) {
         throw std::runtime_error("the consensus lost something");
       }
       engine.step(kToyRates, verdict);
@@ -117,24 +126,30 @@ TEST_CASE("ranks without a loss or a graph neither hang nor change the others", 
   REQUIRE(states[0] == states[1]);
 }
 
-TEST_CASE("parameters without a gradient on any rank are left alone: no decay, no moments", "[unit]") {
+TEST_CASE("parameters without a gradient on any rank are left alone: no decay, no moments",
+          "[unit]") {
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
-    const std::string unused = raw_bytes(toy.tensor("model.unused")), patch = raw_bytes(toy.tensor("visual.patch"));
-    const std::string frozen = raw_bytes(toy.tensor("model.frozen")), head = raw_bytes(toy.tensor("head.weight"));
+    const std::string unused = raw_bytes(toy.tensor("model.unused")),
+                      patch = raw_bytes(toy.tensor("visual.patch"));
+    const std::string frozen = raw_bytes(toy.tensor("model.frozen")),
+                      head = raw_bytes(toy.tensor("head.weight"));
     engine.backward(toy.loss(0));  // text only, on both ranks
     engine.step(kToyRates, engine.consensus({}, {}, false));
     engine.await_all();
-    if (raw_bytes(toy.tensor("model.unused")) != unused || raw_bytes(toy.tensor("visual.patch")) != patch ||
+    if (raw_bytes(toy.tensor("model.unused")) != unused ||
+        raw_bytes(toy.tensor("visual.patch")) != patch ||
         raw_bytes(toy.tensor("model.frozen")) != frozen) {
       throw std::runtime_error("a parameter without a gradient moved");
     }
-    if (raw_bytes(toy.tensor("head.weight")) == head) throw std::runtime_error("a used parameter did not move");
+    if (raw_bytes(toy.tensor("head.weight")) == head)
+      throw std::runtime_error("a used parameter did not move");
     engine.backward(collective->rank() == 1 ? toy.loss(1) : toy.loss(0));  // now one rank uses it
     engine.step(kToyRates, engine.consensus({}, {}, false));
     engine.await_all();
-    if (raw_bytes(toy.tensor("visual.patch")) == patch) throw std::runtime_error("one rank's gradient was not enough");
+    if (raw_bytes(toy.tensor("visual.patch")) == patch)
+      throw std::runtime_error("one rank's gradient was not enough");
   });
 }
 
@@ -165,7 +180,8 @@ TEST_CASE("a frozen group costs no state and no traffic", "[unit]") {
       const std::int64_t before = collective->stats().bytes_sent;
       toy_step(engine, toy, 0, 4);
       engine.await_all();
-      if (collective->rank() == 0) result = {engine.bytes().total(), collective->stats().bytes_sent - before};
+      if (collective->rank() == 0)
+        result = {engine.bytes().total(), collective->stats().bytes_sent - before};
     });
     return result;
   };
@@ -175,7 +191,8 @@ TEST_CASE("a frozen group costs no state and no traffic", "[unit]") {
   REQUIRE(few_traffic * 5 < all_traffic);
 }
 
-TEST_CASE("law 7: gradients die in their hook, and after every step the plan's bytes are held", "[unit]") {
+TEST_CASE("law 7: gradients die in their hook, and after every step the plan's bytes are held",
+          "[unit]") {
   for (const int world : {1, 2, 3, 5}) {
     for (const std::int64_t bucket : {1024, 9000}) {
       on_ranks(world, [&](std::shared_ptr<Collective> collective) {
@@ -185,13 +202,15 @@ TEST_CASE("law 7: gradients die in their hook, and after every step the plan's b
         for (int step = 0; step < 3; ++step) {
           engine.backward(toy.loss(step));
           for (const Param& p : engine.registry().trainable()) {
-            if (p.tensor.grad().defined()) throw std::runtime_error("a gradient survived its hook: " + p.name);
+            if (p.tensor.grad().defined())
+              throw std::runtime_error("a gradient survived its hook: " + p.name);
           }
           const StepVerdict verdict = engine.consensus({}, {}, false);
           engine.step(kToyRates, verdict);
           const std::int64_t staging = engine.bytes().staging;
           const std::int64_t released = engine.empty_partition_cache(step == 2);
-          if (staging == 0 || released != staging) throw std::runtime_error("staging was not what was released");
+          if (staging == 0 || released != staging)
+            throw std::runtime_error("staging was not what was released");
           if (!(engine.bytes() == engine.planned_bytes()) || !(engine.bytes() == plan.bytes)) {
             throw std::runtime_error("the engine holds other bytes than planned");
           }
@@ -204,18 +223,21 @@ TEST_CASE("law 7: gradients die in their hook, and after every step the plan's b
 TEST_CASE("staging stays within the plan while gradients come in order", "[unit]") {
   std::vector<NamedTensor> chain;
   for (int i = 0; i < 12; ++i)
-    chain.push_back({"model." + std::to_string(i), random_tensor({16, 16}, static_cast<std::uint64_t>(i), 0.2)});
+    chain.push_back({"model." + std::to_string(i),
+                     random_tensor({16, 16}, static_cast<std::uint64_t>(i), 0.2)});
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     std::vector<NamedTensor> mine;
     for (const NamedTensor& t : chain) mine.push_back({t.name, t.tensor.clone()});
-    ZeroEngine engine(ParamRegistry(mine, {{"model", {"model."}}}, false), collective, toy_options(1024));
+    ZeroEngine engine(ParamRegistry(mine, {{"model", {"model."}}}, false), collective,
+                      toy_options(1024));
     at::Tensor x = at::ones({4, 16});
     for (const NamedTensor& t : mine) x = x.matmul(t.tensor).tanh();
     engine.backward(x.sum());
     engine.consensus({}, {}, false);
     const TransientBytes most = plan_memory(plan_input(engine.registry(), 2, 1024)).transient;
     const std::int64_t plan = most.staging + most.receive;
-    if (engine.bytes().staging > plan || plan != 4 * 1024) throw std::runtime_error("staging above the plan");
+    if (engine.bytes().staging > plan || plan != 4 * 1024)
+      throw std::runtime_error("staging above the plan");
   });
 }
 
@@ -236,19 +258,24 @@ TEST_CASE("traffic is the ring's minimum, and as planned", "[unit]") {
       const std::int64_t gathered = collective->stats().bytes_sent - start - reduced;
       const MemoryPlan plan = plan_memory(plan_input(engine.registry(), world, 2048));
       const std::int64_t message = 8 * (2 * world + 1 + 9 + 5 * 19) * (world - 1);
-      if (reduced != plan.reduce_bytes_per_step + message) throw std::runtime_error("reduce traffic is not as planned");
-      if (gathered != plan.gather_bytes_per_step) throw std::runtime_error("gather traffic is not as planned");
+      if (reduced != plan.reduce_bytes_per_step + message)
+        throw std::runtime_error("reduce traffic is not as planned");
+      if (gathered != plan.gather_bytes_per_step)
+        throw std::runtime_error("gather traffic is not as planned");
       std::int64_t elements = 0;
       for (const Param& p : engine.registry().trainable()) elements += p.tensor.numel();
-      const double minimum = 2.0 * 4 * static_cast<double>(elements) * (world - 1) / world;  // 2P(N-1)/N, 4 bytes each
-      const double sent = static_cast<double>(plan.reduce_bytes_per_step + plan.gather_bytes_per_step);
+      const double minimum =
+          2.0 * 4 * static_cast<double>(elements) * (world - 1) / world;  // 2P(N-1)/N, 4 bytes each
+      const double sent =
+          static_cast<double>(plan.reduce_bytes_per_step + plan.gather_bytes_per_step);
       if (sent < minimum || sent > 1.06 * minimum)
         throw std::runtime_error("traffic is not within padding of the minimum");
     });
   }
 }
 
-TEST_CASE("the observer hears of every bucket on the main thread, with the collective's number", "[unit]") {
+TEST_CASE("the observer hears of every bucket on the main thread, with the collective's number",
+          "[unit]") {
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
     std::vector<std::string> heard;
@@ -256,28 +283,34 @@ TEST_CASE("the observer hears of every bucket on the main thread, with the colle
     EngineOptions options = toy_options(9000);
     options.observer = [&](int bucket, std::int64_t number, std::string_view phase) {
       if (std::this_thread::get_id() != main_thread) std::abort();
-      heard.push_back(std::string(phase) + " " + std::to_string(bucket) + " " + std::to_string(number));
+      heard.push_back(std::string(phase) + " " + std::to_string(bucket) + " " +
+                      std::to_string(number));
     };
     ZeroEngine engine(toy_registry(toy), collective, options);
     const std::int64_t first = collective->sequence() + 1;
     toy_step(engine, toy, 0, 2);
     engine.await_all();
-    const auto has = [&](const std::string& what) { return std::count(heard.begin(), heard.end(), what) == 1; };
+    const auto has = [&](const std::string& what) {
+      return std::count(heard.begin(), heard.end(), what) == 1;
+    };
     if (!has("reduce 0 " + std::to_string(first)) || !has("reduce done 0 " + std::to_string(first)))
       throw std::runtime_error("reduce not heard");
     const std::string last = std::to_string(collective->sequence());
-    if (!has("gather 0 " + last) || !has("gather done 0 " + last)) throw std::runtime_error("gather not heard");
+    if (!has("gather 0 " + last) || !has("gather done 0 " + last))
+      throw std::runtime_error("gather not heard");
   });
 }
 
-TEST_CASE("a parameter that gets several gradients in one backward is summed, or refused by name", "[unit][fault]") {
+TEST_CASE("a parameter that gets several gradients in one backward is summed, or refused by name",
+          "[unit][fault]") {
   const Toy toy;
   EngineOptions options = toy_options(1024, false);
   options.reused = {"head."};
   ZeroEngine engine(toy_registry(toy), self(), options);
   // A hook that runs another backward inside this one, as a checkpointed segment does.
   const auto nested = [&] {
-    at::Tensor outer = toy.tensor("head.weight").sum() * 2 + toy.tensor("model.up.bias").sum().square();
+    at::Tensor outer =
+        toy.tensor("head.weight").sum() * 2 + toy.tensor("model.up.bias").sum().square();
     outer.register_hook([&](const at::Tensor& g) {
       const c10::AutoGradMode on(true);
       toy.tensor("head.weight").sum().backward();
@@ -291,7 +324,8 @@ TEST_CASE("a parameter that gets several gradients in one backward is summed, or
                Catch::Matchers::WithinRel(3.0 * std::sqrt(72.0), 1e-6));  // 2 + 1, of 72 elements
 
   const Toy other;
-  ZeroEngine strict(toy_registry(other), self(), toy_options(256, false));  // a window of head.weight alone
+  ZeroEngine strict(toy_registry(other), self(),
+                    toy_options(256, false));  // a window of head.weight alone
   at::Tensor outer = other.tensor("head.weight").sum() * 2;
   outer.register_hook([&](const at::Tensor& g) {
     const c10::AutoGradMode on(true);
@@ -301,7 +335,8 @@ TEST_CASE("a parameter that gets several gradients in one backward is summed, or
   REQUIRE_THROWS_AS(strict.backward(outer), ConfigError);
 }
 
-TEST_CASE("ranks with different layouts are told the first difference, all of them", "[unit][fault]") {
+TEST_CASE("ranks with different layouts are told the first difference, all of them",
+          "[unit][fault]") {
   std::atomic<int> told = 0;
   on_ranks(3, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
@@ -311,7 +346,10 @@ TEST_CASE("ranks with different layouts are told the first difference, all of th
       ZeroEngine engine(ParamRegistry(toy.named, groups, false), collective, toy_options());
     } catch (const CollectiveError& e) {
       const std::string what = e.what();
-      told += what.find("head.weight") != std::string::npos && what.find("rank 2") != std::string::npos ? 1 : 0;
+      told +=
+          what.find("head.weight") != std::string::npos && what.find("rank 2") != std::string::npos
+              ? 1
+              : 0;
     }
   });
   REQUIRE(told == 3);
@@ -338,9 +376,11 @@ TEST_CASE("options and parameters the engine cannot honour are refused", "[unit]
   REQUIRE_THROWS_AS(ZeroEngine(toy_registry(toy), self(), budget), ConfigError);
   REQUIRE_THROWS_AS(ZeroEngine(toy_registry(toy), self(), toy_options(0)), ConfigError);
   REQUIRE_THROWS_AS(
-      ZeroEngine(ParamRegistry({{"a", at::zeros({2}, at::kDouble)}}, {{"all", {""}}}, true), self(), toy_options()),
+      ZeroEngine(ParamRegistry({{"a", at::zeros({2}, at::kDouble)}}, {{"all", {""}}}, true), self(),
+                 toy_options()),
       ConfigError);
   REQUIRE_THROWS_AS(
-      ZeroEngine(ParamRegistry({{"a", at::zeros({2})}}, {{"all", {""}, 0, true}}, true), self(), toy_options()),
+      ZeroEngine(ParamRegistry({{"a", at::zeros({2})}}, {{"all", {""}, 0, true}}, true), self(),
+                 toy_options()),
       ConfigError);
 }

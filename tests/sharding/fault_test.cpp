@@ -32,7 +32,8 @@ class Fuzzed final : public Forwarding {
  protected:
   void before(const char* kind, std::size_t bytes) override {
     log_.push_back(std::string(kind) + " " + std::to_string(bytes));
-    std::this_thread::sleep_for(std::chrono::microseconds(rng_.below(4) == 0 ? rng_.below(400) : 0));
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(rng_.below(4) == 0 ? rng_.below(400) : 0));
   }
 
  private:
@@ -44,17 +45,20 @@ void expect_zero_gaps(const ZeroEngine& engine) {
   const auto snapshot = engine.snapshot();
   at::Tensor gap = at::ones({snapshot->header.layout.shard_elements()}, at::kBool);
   std::int64_t owned = 0;
-  for (const Segment& s : owned_segments(snapshot->header.space, snapshot->header.layout, snapshot->header.rank)) {
+  for (const Segment& s :
+       owned_segments(snapshot->header.space, snapshot->header.layout, snapshot->header.rank)) {
     gap.narrow(0, s.shard_begin, s.count).fill_(false);
     owned += s.count;
   }
   expect(gap.numel() - gap.sum().item<std::int64_t>() == owned, "segments overlap");
-  for (const at::Tensor& t : {snapshot->tensors.master, snapshot->tensors.exp_avg, snapshot->tensors.exp_avg_sq}) {
+  for (const at::Tensor& t :
+       {snapshot->tensors.master, snapshot->tensors.exp_avg, snapshot->tensors.exp_avg_sq}) {
     expect(t.masked_select(gap).eq(0).all().item<bool>(), "padding is not zero");
   }
 }
 
-State train_loose(std::uint64_t seed, int world, const EngineOptions& options, bool shuffled = false) {
+State train_loose(std::uint64_t seed, int world, const EngineOptions& options,
+                  bool shuffled = false) {
   State state;
   std::mutex mutex;
   std::vector<std::string> hashes(static_cast<std::size_t>(world));
@@ -64,9 +68,11 @@ State train_loose(std::uint64_t seed, int world, const EngineOptions& options, b
     ZeroEngine engine(model.registry(), collective, options);
     for (std::int64_t step = 0; step < 3; ++step) {
       for (std::int64_t k = rank; k < 10; k += world) {
-        engine.backward(model.loss(step * 10 + k, shuffled ? static_cast<std::uint64_t>(100 * rank + k) : 1));
+        engine.backward(
+            model.loss(step * 10 + k, shuffled ? static_cast<std::uint64_t>(100 * rank + k) : 1));
       }
-      for (std::int64_t k = 10 / world + (rank < 10 % world); k < (10 + world - 1) / world; ++k) engine.backward({});
+      for (std::int64_t k = 10 / world + (rank < 10 % world); k < (10 + world - 1) / world; ++k)
+        engine.backward({});
       const std::vector<double> rates{0, 1e-2, 1e-3};
       engine.step(rates, engine.consensus({}, {}, false));
       engine.empty_partition_cache();
@@ -90,7 +96,9 @@ TEST_CASE("random models at 1 to 9 ranks: the same bits, zero padding, one hash"
       if ((static_cast<std::uint64_t>(world) + seed) % 2 == 0) continue;
       INFO("model " << seed << ", " << world << " ranks");
       const auto bucket = static_cast<std::int64_t>(256 * world * static_cast<int>(seed));
-      REQUIRE(first_difference(expected, train_loose(seed, world, toy_options(bucket, seed % 3 != 0), true)) == "");
+      REQUIRE(first_difference(
+                  expected, train_loose(seed, world, toy_options(bucket, seed % 3 != 0), true)) ==
+              "");
     }
   }
 }
@@ -145,7 +153,8 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
       on_ranks(world, [&](std::shared_ptr<Collective> collective) {
         std::vector<NamedTensor> chain;
         for (int i = 0; i < 12; ++i)
-          chain.push_back({"model." + std::to_string(i), random_tensor({16, 16}, static_cast<std::uint64_t>(i), 0.2)});
+          chain.push_back({"model." + std::to_string(i),
+                           random_tensor({16, 16}, static_cast<std::uint64_t>(i), 0.2)});
         EngineOptions options = toy_options(1024);
         options.accumulation_budget_bytes = budget;
         std::int64_t peak = 0;
@@ -153,7 +162,8 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
         options.observer = [&](int, std::int64_t, std::string_view) {
           if (watched != nullptr) peak = std::max(peak, watched->bytes().total());
         };
-        ZeroEngine engine(ParamRegistry(chain, {{"model", {"model."}}}, false), collective, options);
+        ZeroEngine engine(ParamRegistry(chain, {{"model", {"model."}}}, false), collective,
+                          options);
         watched = &engine;
         for (int k = 0; k < 3; ++k) {
           at::Tensor x = at::ones({4, 16});
@@ -166,15 +176,19 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
         PlanInput input = plan_input(engine.registry(), world, 1024);
         input.accumulation_budget_bytes = budget;
         const MemoryPlan plan = plan_memory(input);
-        const std::int64_t promised = plan.bytes.total() + plan.transient.staging + plan.transient.receive;
+        const std::int64_t promised =
+            plan.bytes.total() + plan.transient.staging + plan.transient.receive;
         expect(peak > plan.bytes.total(), "nothing was staged");
-        expect(static_cast<double>(peak) <= 1.02 * static_cast<double>(promised), "more bytes than planned");
+        expect(static_cast<double>(peak) <= 1.02 * static_cast<double>(promised),
+               "more bytes than planned");
       });
     }
   }
 }
 
-TEST_CASE("a rank that stops coming is an error in the others' engines, at the next call that waits", "[unit][fault]") {
+TEST_CASE(
+    "a rank that stops coming is an error in the others' engines, at the next call that waits",
+    "[unit][fault]") {
   for (const bool overlap : {false, true}) {
     std::atomic<int> told = 0;
     on_ranks(
@@ -264,8 +278,8 @@ TEST_CASE("gloo: a rank killed in a reduction or a gather is an error on all oth
     const std::string port = std::to_string(free_port());
     std::vector<std::unique_ptr<Process>> ranks;
     for (int r = 0; r < 3; ++r) {
-      ranks.push_back(std::make_unique<Process>(
-          std::vector<std::string>{victim(), "gloo", kind, dir.path().string(), std::to_string(r), "3", port}));
+      ranks.push_back(std::make_unique<Process>(std::vector<std::string>{
+          victim(), "gloo", kind, dir.path().string(), std::to_string(r), "3", port}));
     }
     for (const auto& rank : ranks) REQUIRE(rank->ends());
     REQUIRE(ranks[1]->killed());
@@ -273,16 +287,20 @@ TEST_CASE("gloo: a rank killed in a reduction or a gather is an error on all oth
   }
 }
 
-// mpirun would end the others at once; told to go on, they find out by the timeout of their collective.
+// mpirun would end the others at once; told to go on, they find out by the timeout of their
+// collective.
 TEST_CASE("mpi: a rank killed in a reduction or a gather is an error on all others", "[fault]") {
-  for (const auto& [backend, kind] : std::vector<std::pair<std::string, std::string>>{
-           {"mpi", "all_to_all"}, {"mpi", "all_gather"}, {"node", "all_to_all"}, {"node", "all_gather"}}) {
+  for (const auto& [backend, kind] :
+       std::vector<std::pair<std::string, std::string>>{{"mpi", "all_to_all"},
+                                                        {"mpi", "all_gather"},
+                                                        {"node", "all_to_all"},
+                                                        {"node", "all_gather"}}) {
     INFO(backend << " " << kind);
     const TempDir dir;
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
-    Process mpirun({"mpirun", "--oversubscribe", "--bind-to", "none", "--enable-recovery", "-n", "3", victim(), backend,
-                    kind, dir.path().string()});
+    Process mpirun({"mpirun", "--oversubscribe", "--bind-to", "none", "--enable-recovery", "-n",
+                    "3", victim(), backend, kind, dir.path().string()});
     REQUIRE(mpirun.ends());
     require_told(dir.path());
   }

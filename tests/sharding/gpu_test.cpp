@@ -1,4 +1,5 @@
-// The CUDA library against the CPU's arithmetic, bit for bit, with the cases of the CPU tests. SKIPs without a GPU.
+// The CUDA library against the CPU's arithmetic, bit for bit, with the cases of the CPU tests.
+// SKIPs without a GPU.
 #include <catch2/catch_test_macros.hpp>
 
 #include "collective_cases.h"
@@ -19,7 +20,8 @@ at::Tensor on_gpu(const at::Tensor& t) { return t.defined() ? t.to(at::kCUDA) : 
 std::string host_bytes(const at::Tensor& t) { return t.defined() ? raw_bytes(t.cpu()) : ""; }
 
 // Four steps of four global micro-batches, of which this rank takes every size-th.
-State train_on(at::Device device, std::shared_ptr<Collective> collective, const EngineOptions& options) {
+State train_on(at::Device device, std::shared_ptr<Collective> collective,
+               const EngineOptions& options) {
   const Loose model(3, device);
   const int rank = collective->rank(), size = collective->size();
   ZeroEngine engine(model.registry(), std::move(collective), options);
@@ -34,7 +36,8 @@ State train_on(at::Device device, std::shared_ptr<Collective> collective, const 
   for (const Param& p : engine.registry().trainable()) {
     state[p.name] = host_bytes(p.tensor);
     for (const StateKind kind : {StateKind::kMaster, StateKind::kExpAvg, StateKind::kExpAvgSq}) {
-      state[p.name + "/" + std::to_string(static_cast<int>(kind))] = raw_bytes(engine.full(p.name, kind));
+      state[p.name + "/" + std::to_string(static_cast<int>(kind))] =
+          raw_bytes(engine.full(p.name, kind));
     }
   }
   return state;
@@ -55,7 +58,8 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
   const auto cpu = make_kernels(at::kCPU), gpu = make_kernels(at::kCUDA);
   for (const at::ScalarType from : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const at::ScalarType to : {at::kFloat, at::kBFloat16}) {
-      const at::Tensor gradient = random_tensor({10007}, 2, 10).to(from), bad = at::zeros({1}, at::kByte);
+      const at::Tensor gradient = random_tensor({10007}, 2, 10).to(from),
+                       bad = at::zeros({1}, at::kByte);
       const at::Tensor wire = at::empty({10007}, to), acc = random_tensor({3335}, 4, 1);
       const at::Tensor gpu_wire = on_gpu(wire), gpu_acc = on_gpu(acc), gpu_bad = on_gpu(bad);
       for (const bool add : {false, true}) {
@@ -65,7 +69,8 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
       REQUIRE((host_bytes(gpu_wire) == raw_bytes(wire)));
       const auto rows = [](const at::Tensor& t) {
         std::array<const std::byte*, 3> starts{};
-        for (std::size_t r = 0; r < 3; ++r) starts[r] = bytes_of(t).data() + r * 3335 * t.element_size();
+        for (std::size_t r = 0; r < 3; ++r)
+          starts[r] = bytes_of(t).data() + r * 3335 * t.element_size();
         return starts;
       };
       cpu->accumulate(rows(wire), to, acc, false);
@@ -76,8 +81,8 @@ TEST_CASE("CUDA kernels of the reduction have the CPU's bits", "[gpu]") {
   }
   const at::Tensor bad = at::zeros({1}, at::kByte), gpu_bad = on_gpu(bad);
   for (const std::int64_t skipped : {0, 1}) {  // 1: no pointer is aligned for packs
-    const at::Tensor values = random_tensor({100003}, 5, 1e6), limbs = at::zeros({ExactSum::kLimbs}, at::kLong),
-                     gpu_limbs = on_gpu(limbs);
+    const at::Tensor values = random_tensor({100003}, 5, 1e6),
+                     limbs = at::zeros({ExactSum::kLimbs}, at::kLong), gpu_limbs = on_gpu(limbs);
     values.narrow(0, 5000, 3000).mul_(1e-20);  // other limbs
     const at::Tensor part = values.narrow(0, skipped, 100003 - skipped);
     cpu->add_squares(part, limbs, bad);
@@ -100,7 +105,8 @@ TEST_CASE("CUDA kernels take rows at any distance and elements at any place", "[
       for (const bool fresh : {false, true}) {
         const auto rows = [&](const at::Tensor& t) {  // at one distance, then at another
           std::vector<const std::byte*> starts;
-          for (const std::int64_t r : {0, 1, 2, 4, 3}) starts.push_back(bytes_of(t).data() + 4 * (5000 * r + first));
+          for (const std::int64_t r : {0, 1, 2, 4, 3})
+            starts.push_back(bytes_of(t).data() + 4 * (5000 * r + first));
           return starts;
         };
         const at::Tensor acc = random_tensor({width}, 7, 1), gpu_acc = on_gpu(acc);
@@ -110,10 +116,13 @@ TEST_CASE("CUDA kernels take rows at any distance and elements at any place", "[
       }
     }
   }
-  const at::Tensor bad = on_gpu(at::zeros({1}, at::kByte)), to = at::zeros({5000}, on.options().dtype(at::kBFloat16));
+  const at::Tensor bad = on_gpu(at::zeros({1}, at::kByte)),
+                   to = at::zeros({5000}, on.options().dtype(at::kBFloat16));
   gpu->to_wire(on[0].narrow(0, 1, 4001), to.narrow(0, 3, 4001), false, bad);
   REQUIRE(at::equal(to.narrow(0, 3, 4001).cpu(), wire[0].narrow(0, 1, 4001).to(at::kBFloat16)));
-  REQUIRE(to.narrow(0, 0, 3).count_nonzero().item<int>() + to.narrow(0, 4004, 996).count_nonzero().item<int>() == 0);
+  REQUIRE(to.narrow(0, 0, 3).count_nonzero().item<int>() +
+              to.narrow(0, 4004, 996).count_nonzero().item<int>() ==
+          0);
 }
 
 TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
@@ -131,10 +140,12 @@ TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
         run.exp_avg = at::zeros({4099}, low ? at::kBFloat16 : at::kFloat);
         run.exp_avg_sq = at::zeros_like(run.exp_avg);
         run.stochastic = low, run.seed = 9, run.first = 123456;
-        run.scale = 0.3, run.lr = 1e-2, run.weight_decay = 0.1, run.beta1 = 0.9, run.beta2 = 0.99, run.eps = 1e-8;
+        run.scale = 0.3, run.lr = 1e-2, run.weight_decay = 0.1, run.beta1 = 0.9, run.beta2 = 0.99,
+        run.eps = 1e-8;
         AdamWRun copy = run;
-        for (at::Tensor AdamWRun::*t : {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder,
-                                        &AdamWRun::exp_avg, &AdamWRun::exp_avg_sq}) {
+        for (at::Tensor AdamWRun::*t :
+             {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder, &AdamWRun::exp_avg,
+              &AdamWRun::exp_avg_sq}) {
           copy.*t = on_gpu(run.*t);
         }
         for (run.step = copy.step = 1; run.step <= 5; run.step = ++copy.step) {
@@ -143,9 +154,11 @@ TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
           cpu->adamw(run);
           gpu->adamw(copy);
         }
-        INFO(c10::toString(type) << " master " << static_cast<int>(kind) << (low ? " bf16 moments" : ""));
-        for (at::Tensor AdamWRun::*t : {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder,
-                                        &AdamWRun::exp_avg, &AdamWRun::exp_avg_sq}) {
+        INFO(c10::toString(type) << " master " << static_cast<int>(kind)
+                                 << (low ? " bf16 moments" : ""));
+        for (at::Tensor AdamWRun::*t :
+             {&AdamWRun::parameter, &AdamWRun::master, &AdamWRun::remainder, &AdamWRun::exp_avg,
+              &AdamWRun::exp_avg_sq}) {
           REQUIRE((host_bytes(copy.*t) == host_bytes(run.*t)));
         }
       }
@@ -170,7 +183,8 @@ TEST_CASE("the engine on a GPU has the bits of the engine on the CPU", "[gpu]") 
       for (const std::int64_t budget : {0, 4096}) {
         EngineOptions options = toy_options(bucket, overlap);
         options.accumulation_budget_bytes = budget;
-        REQUIRE(first_difference(train_on(at::kCPU, make_self(), options), train_on(at::kCUDA, nccl, options)) == "");
+        REQUIRE(first_difference(train_on(at::kCPU, make_self(), options),
+                                 train_on(at::kCUDA, nccl, options)) == "");
       }
     }
   }

@@ -1,4 +1,5 @@
-// Law 9: the same micro-batches give the same bits, whatever the bucket size, overlap and world size.
+// Law 9: the same micro-batches give the same bits, whatever the bucket size, overlap and world
+// size.
 #include <catch2/catch_test_macros.hpp>
 
 #include "collective_cases.h"
@@ -39,7 +40,8 @@ TEST_CASE("20 steps have the same bits for every bucket size, overlap and world 
   const State expected = train_toy({.world = 1, .options = toy_options(1 << 20, false)});
   const auto try_out = [&](int world, std::int64_t bucket, bool overlap) {
     require_same(expected, train_toy({.world = world, .options = toy_options(bucket, overlap)}),
-                 "world " + std::to_string(world) + " bucket " + std::to_string(bucket) + (overlap ? " overlap" : ""));
+                 "world " + std::to_string(world) + " bucket " + std::to_string(bucket) +
+                     (overlap ? " overlap" : ""));
   };
   for (const std::int64_t bucket : {1024, 9000, 1 << 20}) {
     for (const bool overlap : {false, true}) try_out(2, bucket, overlap);
@@ -66,6 +68,8 @@ TEST_CASE("likewise with bf16 parameters and a bf16 wire", "[unit]") {
 TEST_CASE("negative control: slices added in another order change the bits", "[unit]") {
   const ToyRun run{.world = 3, .steps = 4};
   ToyRun reversed = run;
-  reversed.wrap = [](std::shared_ptr<Collective> c) { return std::make_shared<Reversed>(std::move(c)); };
+  reversed.wrap = [](std::shared_ptr<Collective> c) {
+    return std::make_shared<Reversed>(std::move(c));
+  };
   REQUIRE(train_toy(run) != train_toy(reversed));
 }

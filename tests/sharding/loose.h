@@ -7,8 +7,8 @@
 
 namespace muster::test {
 
-// Parameters of odd sizes, tied, frozen and unused ones, each with a gradient of its own: the order in which autograd
-// meets them is free, and `order` shuffles it.
+// Parameters of odd sizes, tied, frozen and unused ones, each with a gradient of its own: the order
+// in which autograd meets them is free, and `order` shuffles it.
 class Loose {
  public:
   explicit Loose(std::uint64_t seed, at::Device device = at::kCPU) {
@@ -17,15 +17,20 @@ class Loose {
     const std::int64_t count = 3 + rng.below(9);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t numel = sizes[rng.below(8)];
-      const std::string name = (rng.below(6) == 0 ? "frozen." : i % 2 == 0 ? "a." : "b.") + std::to_string(i);
-      named.push_back({name, random_tensor({numel}, seed * 100 + static_cast<std::uint64_t>(i), 1).to(device)});
+      const std::string name = (rng.below(6) == 0 ? "frozen."
+                                : i % 2 == 0      ? "a."
+                                                  : "b.") +
+                               std::to_string(i);
+      named.push_back(
+          {name, random_tensor({numel}, seed * 100 + static_cast<std::uint64_t>(i), 1).to(device)});
     }
     named.push_back({"a.last", random_tensor({33}, seed * 100 + 99, 1).to(device)});
     named.push_back({"b.tied", named.back().tensor});
   }
 
   ParamRegistry registry() const {
-    return ParamRegistry(named, {{"frozen", {"frozen."}, 0, true}, {"a", {"a."}, 0.1}, {"b", {"b."}}}, false);
+    return ParamRegistry(
+        named, {{"frozen", {"frozen."}, 0, true}, {"a", {"a."}, 0.1}, {"b", {"b."}}}, false);
   }
 
   at::Tensor loss(std::int64_t index, std::uint64_t order) const {
@@ -37,7 +42,8 @@ class Loose {
     for (const std::size_t i : terms) {
       if ((index + static_cast<std::int64_t>(i)) % 4 == 0) continue;  // not in every micro-batch
       const at::Tensor& p = named[i].tensor;
-      const at::Tensor factor = random_tensor(p.sizes(), 7000 + static_cast<std::uint64_t>(index), 1).to(p.device());
+      const at::Tensor factor =
+          random_tensor(p.sizes(), 7000 + static_cast<std::uint64_t>(index), 1).to(p.device());
       const at::Tensor term = (p * factor).sum();
       sum = sum.defined() ? sum + term : term;
     }

@@ -1,4 +1,5 @@
-// Storage of the optimizer: split masters, bf16 moments, stochastic rounding, instruction sets; the fp16 loss scale.
+// Storage of the optimizer: split masters, bf16 moments, stochastic rounding, instruction sets; the
+// fp16 loss scale.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 
@@ -55,13 +56,15 @@ struct Storage {
 
 void train(const Storage& storage, CpuIsa isa, bool stochastic, int steps = 5) {
   for (int step = 1; step <= steps; ++step) {
-    const at::Tensor gradient = random_tensor(storage.parameter.sizes(), 40 + static_cast<std::uint64_t>(step), 0.1);
+    const at::Tensor gradient =
+        random_tensor(storage.parameter.sizes(), 40 + static_cast<std::uint64_t>(step), 0.1);
     const AdamWRun run = storage.run(gradient, step, stochastic);
     adamw_cpu(adamw_spans(run), 0, gradient.numel(), adamw_factors(run), isa);
   }
 }
 
-EngineOptions with_storage(MasterKind master, bool bf16_moments, bool stochastic, std::int64_t bucket = 4096) {
+EngineOptions with_storage(MasterKind master, bool bf16_moments, bool stochastic,
+                           std::int64_t bucket = 4096) {
   EngineOptions options = toy_options(bucket);
   options.master = master;
   options.bf16_moments = bf16_moments;
@@ -91,7 +94,8 @@ TEST_CASE("every instruction set gives the same bits in every storage", "[unit]"
       if (!cpu_has(isa)) continue;
       const Storage other(start, c.type, c.kind, c.moments);
       train(other, isa, c.stochastic);
-      INFO(c10::toString(c.type) << " master " << static_cast<int>(c.kind) << " isa " << static_cast<int>(isa));
+      INFO(c10::toString(c.type) << " master " << static_cast<int>(c.kind) << " isa "
+                                 << static_cast<int>(isa));
       REQUIRE((other.bytes() == baseline.bytes()));
     }
   }
@@ -112,7 +116,8 @@ TEST_CASE("both halves of a split master are exactly the fp32 one", "[unit]") {
   REQUIRE(std::isnan(join_halves(high_half(NAN), low_half(NAN))));
 }
 
-TEST_CASE("a split master trains with the bits of an fp32 one, in 2 bytes per element less", "[unit]") {
+TEST_CASE("a split master trains with the bits of an fp32 one, in 2 bytes per element less",
+          "[unit]") {
   const auto train_as = [](MasterKind master, int world, std::int64_t bucket) {
     return train_toy({.world = world,
                       .options = with_storage(master, false, false, bucket),
@@ -121,10 +126,12 @@ TEST_CASE("a split master trains with the bits of an fp32 one, in 2 bytes per el
                       .per_step = 6});
   };
   const State whole = train_as(MasterKind::kFloat32, 1, 1 << 20);
-  for (const int world : {1, 2, 3}) REQUIRE(first_difference(whole, train_as(MasterKind::kSplit, world, 3000)) == "");
+  for (const int world : {1, 2, 3})
+    REQUIRE(first_difference(whole, train_as(MasterKind::kSplit, world, 3000)) == "");
 
   const Toy toy(at::kBFloat16);
-  const ZeroEngine split(toy_registry(toy), make_self(), with_storage(MasterKind::kSplit, true, true));
+  const ZeroEngine split(toy_registry(toy), make_self(),
+                         with_storage(MasterKind::kSplit, true, true));
   PlanInput input = plan_input(split.registry(), 1, 4096);
   input.param_bytes = 2, input.master = MasterKind::kSplit, input.bf16_moments = true;
   REQUIRE(split.bytes() == plan_memory(input).bytes);
@@ -132,19 +139,27 @@ TEST_CASE("a split master trains with the bits of an fp32 one, in 2 bytes per el
   REQUIRE(split.bytes().moments == 2 * split.bytes().parameters);
 }
 
-TEST_CASE("stochastic rounding: the mean is kept, the draws depend on seed, step and place alone", "[unit]") {
+TEST_CASE("stochastic rounding: the mean is kept, the draws depend on seed, step and place alone",
+          "[unit]") {
   constexpr std::int64_t n = 200000;
-  const float value = std::bit_cast<float>(0x3f804000U);  // a quarter of the way from 1 to the next bf16
+  const float value =
+      std::bit_cast<float>(0x3f804000U);  // a quarter of the way from 1 to the next bf16
   std::int64_t up = 0;
-  for (std::int64_t i = 0; i < n; ++i) up += round_by_chance(value, random_bits(7, i) & 0xffffU) == 0x3f81U;
-  REQUIRE_THAT(static_cast<double>(up) / n, Catch::Matchers::WithinAbs(0.25, 0.005));  // 5 standard deviations
-  for (std::int64_t i = 0; i < 100; ++i) REQUIRE(round_by_chance(1.0F, random_bits(7, i) & 0xffffU) == 0x3f80U);
+  for (std::int64_t i = 0; i < n; ++i)
+    up += round_by_chance(value, random_bits(7, i) & 0xffffU) == 0x3f81U;
+  REQUIRE_THAT(static_cast<double>(up) / n,
+               Catch::Matchers::WithinAbs(0.25, 0.005));  // 5 standard deviations
+  for (std::int64_t i = 0; i < 100; ++i)
+    REQUIRE(round_by_chance(1.0F, random_bits(7, i) & 0xffffU) == 0x3f80U);
   std::int64_t same = 0;
-  for (std::int64_t i = 0; i < n; ++i) same += (random_bits(7, i) & 0xffffU) == (random_bits(8, i) & 0xffffU);
+  for (std::int64_t i = 0; i < n; ++i)
+    same += (random_bits(7, i) & 0xffffU) == (random_bits(8, i) & 0xffffU);
   REQUIRE(same < 30);  // 3 expected
 
   const auto train_as = [](int world, std::int64_t bucket, std::uint64_t seed) {
-    ToyRun run{.world = world, .options = with_storage(MasterKind::kNone, true, true, bucket), .type = at::kBFloat16};
+    ToyRun run{.world = world,
+               .options = with_storage(MasterKind::kNone, true, true, bucket),
+               .type = at::kBFloat16};
     run.options.rounding_seed = seed;
     run.steps = 8, run.per_step = 6;
     return train_toy(run);
@@ -171,8 +186,9 @@ TEST_CASE("small updates survive in bf16 by chance alone: nearest rounding loses
 
 TEST_CASE("low-precision state is refused where it cannot be honoured", "[unit]") {
   const Toy toy;
-  REQUIRE_THROWS_AS(ZeroEngine(toy_registry(toy), make_self(), with_storage(MasterKind::kSplit, false, false)),
-                    ConfigError);
+  REQUIRE_THROWS_AS(
+      ZeroEngine(toy_registry(toy), make_self(), with_storage(MasterKind::kSplit, false, false)),
+      ConfigError);
   EngineOptions odd = toy_options();
   odd.loss_scale.initial = 3;
   const Toy half(at::kHalf);
@@ -196,7 +212,9 @@ TEST_CASE("groups may have betas of their own", "[unit]") {
 
 // --- fp16 ---
 
-TEST_CASE("the loss scale halves on overflow after its hysteresis, and doubles after enough good steps", "[unit]") {
+TEST_CASE(
+    "the loss scale halves on overflow after its hysteresis, and doubles after enough good steps",
+    "[unit]") {
   LossScaler scaler(LossScaleOptions{.initial = 8, .growth_interval = 3, .hysteresis = 2});
   REQUIRE(scaler.update(false));  // borne
   REQUIRE(scaler.scale() == 8);
@@ -226,9 +244,11 @@ EngineOptions fp16_options(double initial, std::int64_t interval = 1000) {
 
 }  // namespace
 
-TEST_CASE("fp16 trains as fp32 does, whatever the world size; the scale is divided out exactly", "[unit]") {
+TEST_CASE("fp16 trains as fp32 does, whatever the world size; the scale is divided out exactly",
+          "[unit]") {
   const auto train_as = [](at::ScalarType type, int world, double scale) {
-    ToyRun run{.world = world, .options = fp16_options(scale), .type = type, .steps = 6, .per_step = 6};
+    ToyRun run{
+        .world = world, .options = fp16_options(scale), .type = type, .steps = 6, .per_step = 6};
     return train_toy(run);
   };
   const State half = train_as(at::kHalf, 1, 64);
@@ -241,14 +261,16 @@ TEST_CASE("fp16 trains as fp32 does, whatever the world size; the scale is divid
   REQUIRE_THAT(a, Catch::Matchers::WithinRel(b, 0.01));
 }
 
-TEST_CASE("an overflow lowers the scale on all ranks and skips; resuming keeps the scale", "[unit][fault]") {
+TEST_CASE("an overflow lowers the scale on all ranks and skips; resuming keeps the scale",
+          "[unit][fault]") {
   const TempDir dir;
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     const Toy toy(at::kHalf);
     ZeroEngine engine(toy_registry(toy), collective, fp16_options(0x1p20, 2));
     const std::string before = raw_bytes(toy.tensor("head.weight"));
     StepVerdict verdict = toy_step(engine, toy, 0, 4);
-    expect(!verdict.finite && verdict.scale_too_high && verdict.loss_scale == 0x1p20, "no overflow at 2^20");
+    expect(!verdict.finite && verdict.scale_too_high && verdict.loss_scale == 0x1p20,
+           "no overflow at 2^20");
     expect(raw_bytes(toy.tensor("head.weight")) == before, "an overflowing step moved a parameter");
     int steps = 1;
     for (; !verdict.finite && steps < 30; ++steps) verdict = toy_step(engine, toy, steps, 4);
@@ -266,32 +288,38 @@ TEST_CASE("an overflow lowers the scale on all ranks and skips; resuming keeps t
 
 // --- views ---
 
-TEST_CASE("full() shows every state of a parameter alike on all ranks; set_full() changes it", "[unit]") {
+TEST_CASE("full() shows every state of a parameter alike on all ranks; set_full() changes it",
+          "[unit]") {
   const State expected = train_toy({.world = 1, .steps = 2, .per_step = 6});
   on_ranks(3, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
     ZeroEngine engine(toy_registry(toy), collective, toy_options(1024));
     for (int step = 0; step < 2; ++step) toy_step(engine, toy, step, 6);
     const auto same = [&](const char* name, StateKind kind, const char* what) {
-      expect(raw_bytes(engine.full(name, kind)) == expected.at(std::string(name) + "/" + what), what);
+      expect(raw_bytes(engine.full(name, kind)) == expected.at(std::string(name) + "/" + what),
+             what);
     };
     for (const char* name : {"model.up.weight", "visual.patch", "model.up.bias"}) {
       same(name, StateKind::kMaster, "master");
       same(name, StateKind::kExpAvg, "exp_avg");
       same(name, StateKind::kExpAvgSq, "exp_avg_sq");
     }
-    expect(raw_bytes(engine.full("lm_head", StateKind::kMaster)) == expected.at("model.embed/master"), "alias");
+    expect(
+        raw_bytes(engine.full("lm_head", StateKind::kMaster)) == expected.at("model.embed/master"),
+        "alias");
     expect(engine.full("model.empty", StateKind::kMaster).numel() == 0, "empty");
 
     engine.backward(toy.tensor("head.weight").sum() * 2);
     engine.consensus({}, {}, false);
-    expect(at::equal(engine.full("head.weight", StateKind::kGradient), at::full({3, 24}, 6.0)), "gradient");
+    expect(at::equal(engine.full("head.weight", StateKind::kGradient), at::full({3, 24}, 6.0)),
+           "gradient");
     engine.skip_step();
 
     engine.set_full("model.up.bias", StateKind::kMaster, at::full({200}, 0.5));
     expect(at::equal(toy.tensor("model.up.bias").detach(), at::full({200}, 0.5)), "set parameter");
     engine.set_full("visual.patch", StateKind::kExpAvg, at::ones({7, 24}));
-    expect(at::equal(engine.full("visual.patch", StateKind::kExpAvg), at::ones({7, 24})), "set exp_avg");
+    expect(at::equal(engine.full("visual.patch", StateKind::kExpAvg), at::ones({7, 24})),
+           "set exp_avg");
     bool refused = false;
     try {
       engine.full("model.frozen", StateKind::kMaster);

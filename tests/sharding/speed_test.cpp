@@ -1,5 +1,5 @@
-// Hidden: run with `test_sharding [speed]`. Prints what the engine costs in CPU time of the main thread; asserts
-// nothing about time.
+// Hidden: run with `test_sharding [speed]`. Prints what the engine costs in CPU time of the main
+// thread; asserts nothing about time.
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
@@ -46,8 +46,8 @@ void report(const char* what, double time) {
 
 TEST_CASE("fused AdamW on 16 Mi parameters", "[.][speed]") {
   const auto kernels = make_cpu_kernels();
-  const at::Tensor p = at::ones({kElements}), g = at::full({kElements}, 0.01), m = at::zeros({kElements}),
-                   v = at::zeros({kElements});
+  const at::Tensor p = at::ones({kElements}), g = at::full({kElements}, 0.01),
+                   m = at::zeros({kElements}), v = at::zeros({kElements});
   const at::Tensor low = at::zeros({kElements}, at::kBFloat16), t = at::tensor(1.0F);
   AdamWRun run{.gradient = g,
                .parameter = p,
@@ -65,20 +65,25 @@ TEST_CASE("fused AdamW on 16 Mi parameters", "[.][speed]") {
   report("fused AdamW, fp32", seconds([&] { kernels->adamw(run); }));
   run.parameter = low;
   report("fused AdamW, fp32 master and bf16 out", seconds([&] { kernels->adamw(run); }));
-  report("at::_fused_adamw_, fp32, no clipping",
-         seconds([&] { at::_fused_adamw_({p}, {g}, {m}, {v}, {}, {t}, 1e-3, 0.9, 0.95, 0.1, 1e-8, false, false); }));
+  report("at::_fused_adamw_, fp32, no clipping", seconds([&] {
+           at::_fused_adamw_({p}, {g}, {m}, {v}, {}, {t}, 1e-3, 0.9, 0.95, 0.1, 1e-8, false, false);
+         }));
   const at::Tensor limbs = at::zeros({19}, at::kLong), bad = at::zeros({1}, at::kByte);
   report("exact norm", seconds([&] { kernels->add_squares(g, limbs, bad); }));
-  report("copy to the wire with the finite check", seconds([&] { kernels->to_wire(g, v, false, bad); }));
-  report("add one rank to the accumulator",
-         seconds([&] { kernels->accumulate(std::array{bytes_of(g).data()}, at::kFloat, m, false); }));
+  report("copy to the wire with the finite check",
+         seconds([&] { kernels->to_wire(g, v, false, bad); }));
+  report("add one rank to the accumulator", seconds([&] {
+           kernels->accumulate(std::array{bytes_of(g).data()}, at::kFloat, m, false);
+         }));
 }
 
 TEST_CASE("engine overhead on 16 parameters of 1 Mi", "[.][speed]") {
   for (const bool overlap : {false, true}) {
     std::vector<NamedTensor> named;
-    for (int i = 0; i < 16; ++i) named.push_back({"p" + std::to_string(i), at::full({1024, 1024}, 1e-3)});
-    ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.1}}, false), make_self(), toy_options(16 << 20, overlap));
+    for (int i = 0; i < 16; ++i)
+      named.push_back({"p" + std::to_string(i), at::full({1024, 1024}, 1e-3)});
+    ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.1}}, false), make_self(),
+                      toy_options(16 << 20, overlap));
     const auto loss = [&] {
       at::Tensor sum = at::zeros({});
       for (const NamedTensor& t : named) sum = sum + t.tensor.sum();

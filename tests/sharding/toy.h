@@ -1,5 +1,5 @@
-// A small model with everything that makes sharding hard: tied, frozen, unused, empty and large parameters, and one
-// that only some micro-batches reach. And N ranks to train it.
+// A small model with everything that makes sharding hard: tied, frozen, unused, empty and large
+// parameters, and one that only some micro-batches reach. And N ranks to train it.
 #pragma once
 
 #include <cstring>
@@ -20,7 +20,8 @@ using namespace muster::sharding;
 inline at::Tensor random_tensor(at::IntArrayRef shape, std::uint64_t stream, double scale) {
   at::Tensor t = at::empty(shape);
   Rng rng(7, stream);
-  for (std::int64_t i = 0; i < t.numel(); ++i) t.data_ptr<float>()[i] = static_cast<float>(scale * rng.normal());
+  for (std::int64_t i = 0; i < t.numel(); ++i)
+    t.data_ptr<float>()[i] = static_cast<float>(scale * rng.normal());
   return t;
 }
 
@@ -57,11 +58,14 @@ class Toy {
     for (int i = 0; i < 6; ++i) words.data_ptr<std::int64_t>()[i] = rng.below(kWords);
     at::Tensor x = tensor("model.embed").index_select(0, words);  // [6, hidden]
     if (index % 3 != 0) {
-      const at::Tensor pixels = random_tensor({6, 7}, 1000 + static_cast<std::uint64_t>(index), 1).to(type);
+      const at::Tensor pixels =
+          random_tensor({6, 7}, 1000 + static_cast<std::uint64_t>(index), 1).to(type);
       x = x + pixels.matmul(tensor("visual.patch")).matmul(tensor("visual.merger.weight"));
     }
-    const at::Tensor wide = (x.matmul(tensor("model.up.weight").t()) + tensor("model.up.bias")).tanh();
-    const at::Tensor out = wide.matmul(tensor("model.down.weight").t()).matmul(tensor("model.frozen")) + x;
+    const at::Tensor wide =
+        (x.matmul(tensor("model.up.weight").t()) + tensor("model.up.bias")).tanh();
+    const at::Tensor out =
+        wide.matmul(tensor("model.down.weight").t()).matmul(tensor("model.frozen")) + x;
     const at::Tensor logits = out.matmul(tensor("model.embed").t());  // [6, words]
     return logits.to(at::kFloat).log_softmax(-1).select(1, 3).sum().neg() +
            out.matmul(tensor("head.weight").t()).to(at::kFloat).square().sum();
@@ -92,16 +96,20 @@ inline EngineOptions toy_options(std::int64_t bucket_bytes = 4096, bool overlap 
   return options;
 }
 
-inline ParamRegistry toy_registry(const Toy& toy) { return ParamRegistry(toy.named, toy_groups(), false); }
+inline ParamRegistry toy_registry(const Toy& toy) {
+  return ParamRegistry(toy.named, toy_groups(), false);
+}
 
-// One step of G global micro-batches, of which this rank takes every N-th; an empty one when they do not go round.
-inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t step, std::int64_t per_step,
-                            bool tell_last = true) {
+// One step of G global micro-batches, of which this rank takes every N-th; an empty one when they
+// do not go round.
+inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t step,
+                            std::int64_t per_step, bool tell_last = true) {
   const int ranks = engine.collective().size();
   for (std::int64_t base = 0; base < per_step; base += ranks) {
     const std::int64_t k = base + engine.collective().rank();
     engine.await("model.");
-    engine.backward(k < per_step ? toy.loss(step * per_step + k) : at::Tensor(), tell_last && base + ranks >= per_step);
+    engine.backward(k < per_step ? toy.loss(step * per_step + k) : at::Tensor(),
+                    tell_last && base + ranks >= per_step);
   }
   const std::int64_t counts[]{1};
   StepVerdict verdict = engine.consensus(counts, {}, false);
@@ -111,13 +119,15 @@ inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t ste
 }
 
 // Runs body(collective) on N threads; rethrows the first rank's exception after all are done.
-inline void on_ranks(int size, const std::function<void(std::shared_ptr<Collective>)>& body, double timeout_s = 20) {
+inline void on_ranks(int size, const std::function<void(std::shared_ptr<Collective>)>& body,
+                     double timeout_s = 20) {
   auto collectives = make_threads(size, std::chrono::duration<double>(timeout_s));
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(size));
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r) {
     threads.emplace_back(
-        [&, r, mine = std::shared_ptr<Collective>(std::move(collectives[static_cast<std::size_t>(r)]))] {
+        [&, r,
+         mine = std::shared_ptr<Collective>(std::move(collectives[static_cast<std::size_t>(r)]))] {
           try {
             body(mine);
           } catch (...) {
@@ -136,7 +146,8 @@ inline std::string raw_bytes(const at::Tensor& tensor) {
   return {static_cast<const char*>(t.const_data_ptr()), t.nbytes()};
 }
 
-// "parameter/what" -> bytes. Parameters whole; of master and moments what this rank owns, at its place.
+// "parameter/what" -> bytes. Parameters whole; of master and moments what this rank owns, at its
+// place.
 using State = std::map<std::string, std::string>;
 
 inline void add_state(const ZeroEngine& engine, State& state) {
@@ -163,7 +174,9 @@ struct ToyRun {
   at::ScalarType type = at::kFloat;
   std::int64_t steps = 20, per_step = 12;
   bool tell_last = true;  // which backward is the last of a step
-  std::function<std::shared_ptr<Collective>(std::shared_ptr<Collective>)> wrap = [](auto c) { return c; };
+  std::function<std::shared_ptr<Collective>(std::shared_ptr<Collective>)> wrap = [](auto c) {
+    return c;
+  };
 };
 
 // What training leaves: every parameter, moment and norm, as bytes.
@@ -177,7 +190,8 @@ inline State train_toy(const ToyRun& run) {
     for (std::int64_t step = 0; step < run.steps; ++step) {
       const StepVerdict verdict = toy_step(engine, toy, step, run.per_step, run.tell_last);
       norms.append(reinterpret_cast<const char*>(&verdict.grad_norm), 8);
-      norms.append(reinterpret_cast<const char*>(verdict.group_norms.data()), 8 * verdict.group_norms.size());
+      norms.append(reinterpret_cast<const char*>(verdict.group_norms.data()),
+                   8 * verdict.group_norms.size());
     }
     engine.await_all();
     const std::lock_guard lock(mutex);

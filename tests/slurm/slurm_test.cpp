@@ -1,6 +1,6 @@
-// Jobs on a real SLURM: `./run test --slurm` starts one on this machine (slurm/one_machine.sh, two nodes), runs these
-// and takes it down. Whatever happens to a job - a time limit, a requeue, a preemption, a lost node - it must end with
-// the bits of a run nothing happened to.
+// Jobs on a real SLURM: `./run test --slurm` starts one on this machine (slurm/one_machine.sh, two
+// nodes), runs these and takes it down. Whatever happens to a job - a time limit, a requeue, a
+// preemption, a lost node - it must end with the bits of a run nothing happened to.
 #include <fmt/core.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -37,7 +37,8 @@ Ran run(const std::string& command) {
   FILE* pipe = ::popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);
   char buffer[4096];
-  for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) ran.output.append(buffer, n);
+  for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;)
+    ran.output.append(buffer, n);
   const int status = ::pclose(pipe);
   ran.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
   return ran;
@@ -59,7 +60,8 @@ bool wait_until(const std::function<bool()>& done, std::chrono::seconds limit = 
 
 // Only a SLURM of our own making is tested: these tests kill its daemons.
 void need_slurm() {
-  if (std::getenv("MUSTER_SLURM_DIR") == nullptr) SKIP("no SLURM for tests; ./run test --slurm starts one");
+  if (std::getenv("MUSTER_SLURM_DIR") == nullptr)
+    SKIP("no SLURM for tests; ./run test --slurm starts one");
   if (run("timeout 20 sinfo -h -p test -o %D 2>/dev/null").output != "2\n")
     SKIP("SLURM does not answer with two nodes");
 }
@@ -84,7 +86,8 @@ checkpoint: {{every_steps: 100}}
 eval: {{every_steps: {4}}}
 logging: {{every_steps: 50}}
 )",
-                                 test::source_dir().string(), dir_.path().string(), name, steps, kEvalEvery));
+                                 test::source_dir().string(), dir_.path().string(), name, steps,
+                                 kEvalEvery));
     return file;
   }
   fs::path run_dir(const std::string& name) const { return dir_.path() / name; }
@@ -94,9 +97,9 @@ logging: {{every_steps: 50}}
     for (const char* words : {"train --images 24 --seed 1", "val --images 4 --seed 2"}) {
       const std::string split(words, std::string(words).find(' ')), options(words + split.size());
       const std::string folder = (dir_.path() / split).string();
-      REQUIRE(run(fmt::format(
-                      "{0} synth {1} --size 84{2} 2>/dev/null && {0} pack {1}/annotations.json -o {1}.h5 2>/dev/null",
-                      muster_binary(), folder, options))
+      REQUIRE(run(fmt::format("{0} synth {1} --size 84{2} 2>/dev/null && {0} pack "
+                              "{1}/annotations.json -o {1}.h5 2>/dev/null",
+                              muster_binary(), folder, options))
                   .exit_code == 0);
     }
   }
@@ -115,9 +118,11 @@ std::map<std::string, std::string> job_fields(const std::string& id) {
 // A submitted job; cancelled when the test leaves before its end.
 class Job {
  public:
-  Job(const std::string& name, int steps, const std::string& options) : run_dir_(Work::instance().run_dir(name)) {
-    const Ran submitted = run(fmt::format("cd {} && {} submit {} {}", run_dir_.parent_path().string(), muster_binary(),
-                                          Work::instance().config(name, steps).string(), options));
+  Job(const std::string& name, int steps, const std::string& options)
+      : run_dir_(Work::instance().run_dir(name)) {
+    const Ran submitted =
+        run(fmt::format("cd {} && {} submit {} {}", run_dir_.parent_path().string(),
+                        muster_binary(), Work::instance().config(name, steps).string(), options));
     REQUIRE(submitted.exit_code == 0);
     id_ = submitted.output.substr(0, submitted.output.find('\n'));
     REQUIRE(id_.find_first_not_of("0123456789") == std::string::npos);
@@ -141,7 +146,8 @@ class Job {
     INFO(state() << "\n" << log());
     REQUIRE(wait_until([&] { return steps() >= count; }));
   }
-  // While a job is requeued scontrol may say nothing, or shortly that it was cancelled: an end is one that stays.
+  // While a job is requeued scontrol may say nothing, or shortly that it was cancelled: an end is
+  // one that stays.
   bool over() const {
     static const std::set<std::string> kEnds = {"COMPLETED", "FAILED",    "CANCELLED",
                                                 "TIMEOUT",   "NODE_FAIL", "OUT_OF_MEMORY"};
@@ -161,18 +167,21 @@ class Job {
   std::string id_;
 };
 
-// What a run computed: of each step its loss terms and gradient norm, of each evaluation everything, as written.
+// What a run computed: of each step its loss terms and gradient norm, of each evaluation
+// everything, as written.
 std::map<std::string, std::string> results(const fs::path& run_dir) {
   std::map<std::string, std::string> found;
   for (const std::string& line : split(read_text(run_dir / "metrics.jsonl"), '\n')) {
     if (line.empty()) continue;
     const auto record = nlohmann::json::parse(line);
     const bool evaluation = line.find("\"eval.") != std::string::npos;
-    const std::string key = fmt::format("{} {}", evaluation ? "eval" : "step", record["step"].get<int>());
+    const std::string key =
+        fmt::format("{} {}", evaluation ? "eval" : "step", record["step"].get<int>());
     INFO(key << " appears twice in " << run_dir.string());
     REQUIRE_FALSE(found.contains(key));
     for (const auto& [name, value] : record.items())
-      if (evaluation || name.starts_with("loss") || name == "grad_norm") found[key] += name + "=" + value.dump() + " ";
+      if (evaluation || name.starts_with("loss") || name == "grad_norm")
+        found[key] += name + "=" + value.dump() + " ";
   }
   return found;
 }
@@ -180,7 +189,8 @@ std::map<std::string, std::string> results(const fs::path& run_dir) {
 // Made by the first test that needs it: one job, one node, two ranks, nothing happens to it.
 const std::map<std::string, std::string>& reference() {
   static const std::map<std::string, std::string> made = [] {
-    const Job job("reference", kReferenceSteps, "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --time 30:00");
+    const Job job("reference", kReferenceSteps,
+                  "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --time 30:00");
     job.wait_for_end("COMPLETED");
     CHECK(job.restarts() == 0);
     CHECK_THAT(job.log(), ContainsSubstring("attempt 0 done"));
@@ -207,10 +217,13 @@ void check_same_bits(const Job& job, int steps) {
 TEST_CASE("slurm: a submitted job completes, with GPUs asked for or not", "[slurm]") {
   need_slurm();
   CHECK(reference().size() == kReferenceSteps + kReferenceSteps / kEvalEvery);
-  const Job job("gpus", 20, "--nodes 2 --gpus-per-node 2 --time 30:00 --job-name shapes --set eval.every_steps=0");
+  const Job job(
+      "gpus", 20,
+      "--nodes 2 --gpus-per-node 2 --time 30:00 --job-name shapes --set eval.every_steps=0");
   CHECK(job_fields(job.id())["JobName"] == "shapes");
   job.wait_for_end("COMPLETED");
-  CHECK_THAT(job_fields(job.id())["TRES"] + job_fields(job.id())["TresPerNode"], ContainsSubstring("gpu"));
+  CHECK_THAT(job_fields(job.id())["TRES"] + job_fields(job.id())["TresPerNode"],
+             ContainsSubstring("gpu"));
   CHECK_THAT(job.log(), ContainsSubstring("4 ranks"));
   CHECK(fs::exists(job.run_dir() / "checkpoints" / "step-000020" / "manifest.json"));
 }
@@ -238,9 +251,11 @@ TEST_CASE("slurm: the signal before the time limit, then 75, the queue again, an
 
 TEST_CASE("slurm: a time limit shorter than the run", "[slurm][.slow]") {
   need_slurm();
-  // SLURM signals 20 to 50 s before the end of the minute: the run must be longer than that on any machine.
+  // SLURM signals 20 to 50 s before the end of the minute: the run must be longer than that on any
+  // machine.
   const int steps = 1600;
-  const Job job("limit", steps, "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --time 01:00 --grace 20");
+  const Job job("limit", steps,
+                "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --time 01:00 --grace 20");
   job.wait_for_end("COMPLETED");
   CHECK(job.restarts() >= 1);
   check_same_bits(job, steps);
@@ -250,9 +265,11 @@ TEST_CASE("slurm: a chain of jobs, where requeueing is forbidden", "[slurm]") {
   need_slurm();
   const Job job("chain", kShortSteps, "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --chain 3");
   job.wait_for_steps(40);
-  run("scancel --batch --signal=USR2 " + job.id() + "_1");  // delivers it, and still answers 229 for an array's element
+  run("scancel --batch --signal=USR2 " + job.id() +
+      "_1");  // delivers it, and still answers 229 for an array's element
   INFO(run("scontrol show job --oneliner " + job.id()).output);
-  REQUIRE(wait_until([&] { return run("squeue --noheader --jobs=" + job.id() + " 2>/dev/null").output.empty(); }));
+  REQUIRE(wait_until(
+      [&] { return run("squeue --noheader --jobs=" + job.id() + " 2>/dev/null").output.empty(); }));
   CHECK(job_fields(job.id() + "_1")["ExitCode"] == "75:0");
   CHECK(job_fields(job.id() + "_2")["JobState"] == "COMPLETED");
   CHECK(job_fields(job.id() + "_3")["JobState"] == "CANCELLED");
@@ -261,10 +278,12 @@ TEST_CASE("slurm: a chain of jobs, where requeueing is forbidden", "[slurm]") {
 
 TEST_CASE("slurm: preemption by an urgent job", "[slurm]") {
   need_slurm();
-  const Job job("preempted", kShortSteps, "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --partition test");
+  const Job job("preempted", kShortSteps,
+                "--nodes 1 --gpus-per-node 0 --ranks-per-node 2 --partition test");
   job.wait_for_steps(40);
-  const std::string urgent =
-      run("sbatch --parsable --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap 'sleep 2'").output;
+  const std::string urgent = run("sbatch --parsable --partition=urgent --nodes=2 --exclusive "
+                                 "--output=/dev/null --wrap 'sleep 2'")
+                                 .output;
   REQUIRE_FALSE(urgent.empty());
   job.wait_for_end("COMPLETED");
   CHECK(job.restarts() >= 1);
@@ -283,7 +302,8 @@ TEST_CASE("slurm: scancel is the last word", "[slurm]") {
 
 TEST_CASE("slurm: a node is lost, the job goes on without it", "[slurm]") {
   need_slurm();
-  const Job job("node_loss", kShortSteps, "--nodes 2 --min-nodes 1 --gpus-per-node 0 --ranks-per-node 1");
+  const Job job("node_loss", kShortSteps,
+                "--nodes 2 --min-nodes 1 --gpus-per-node 0 --ranks-per-node 1");
   job.wait_for_steps(120);  // one checkpoint is there
   REQUIRE(job_fields(job.id())["NumNodes"] == "2");
   REQUIRE(run(one_machine("kill-node n2")).exit_code == 0);

@@ -1,4 +1,5 @@
-// For [gpu] tests: the CUDA library with the first GPU in use and bits that repeat, or SKIP with the reason.
+// For [gpu] tests: the CUDA library with the first GPU in use and bits that repeat, or SKIP with
+// the reason.
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>

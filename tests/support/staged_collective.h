@@ -1,6 +1,7 @@
-// Several ranks that share one GPU, which NCCL cannot: device buffers travel through the host over the `threads`
-// backend, on whatever stream the caller stands. REQUIRES that no hook has to wait for a peer, since all ranks of a
-// process share one autograd thread per device: overlap, and not more windows than StagingRing has buffers.
+// Several ranks that share one GPU, which NCCL cannot: device buffers travel through the host over
+// the `threads` backend, on whatever stream the caller stands. REQUIRES that no hook has to wait
+// for a peer, since all ranks of a process share one autograd thread per device: overlap, and not
+// more windows than StagingRing has buffers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -51,13 +52,15 @@ class StagedCollective final : public sharding::Collective {
   // A span and its double on the host; the span itself where it lies there.
   class Staged {
    public:
-    explicit Staged(std::span<const std::byte> span) : span_(const_cast<std::byte*>(span.data()), span.size()) {
+    explicit Staged(std::span<const std::byte> span)
+        : span_(const_cast<std::byte*>(span.data()), span.size()) {
       if (span.empty()) return;
       device_ = on_device();
       if (device_.defined()) host_ = device_.cpu();
     }
     std::span<std::byte> bytes() const {
-      return host_.defined() ? std::span(static_cast<std::byte*>(host_.data_ptr()), span_.size()) : span_;
+      return host_.defined() ? std::span(static_cast<std::byte*>(host_.data_ptr()), span_.size())
+                             : span_;
     }
     void back() const {
       if (device_.defined()) device_.copy_(host_);

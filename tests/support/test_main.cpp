@@ -1,5 +1,6 @@
-// Catch2's session with MPI set up once around it. `--world N` says how many ranks the test expects: a ranked test that is
-// run at another world size must fail, not pass without testing anything.
+// Catch2's session with MPI set up once around it. `--world N` says how many ranks the test
+// expects: a ranked test that is run at another world size must fail, not pass without testing
+// anything.
 #include <ATen/Parallel.h>
 #include <mpi.h>
 
@@ -17,7 +18,8 @@ int run_ranked(Catch::Session& session, int expected) {
   MPI_Comm_size(MPI_COMM_WORLD, &world);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (world != expected) {
-    std::fprintf(stderr, "this test wants %d ranks and was started with %d: mpirun -n %d ...\n", expected, world, expected);
+    std::fprintf(stderr, "this test wants %d ranks and was started with %d: mpirun -n %d ...\n",
+                 expected, world, expected);
     MPI_Abort(MPI_COMM_WORLD, 2);
   }
   session.configData().abortAfter = 1;
@@ -31,10 +33,11 @@ int run_ranked(Catch::Session& session, int expected) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  at::set_num_threads(1);   // results are compared bit for bit
+  at::set_num_threads(1);  // results are compared bit for bit
   Catch::Session session;
   int world = 0;
-  session.cli(session.cli() | Catch::Clara::Opt(world, "ranks")["--world"]("the world size this run must have"));
+  session.cli(session.cli() |
+              Catch::Clara::Opt(world, "ranks")["--world"]("the world size this run must have"));
   if (const int usage = session.applyCommandLine(argc, argv); usage != 0) return usage;
   return world > 0 ? run_ranked(session, world) : session.run();
 }

@@ -10,8 +10,10 @@ std::filesystem::path build_dir() { return MUSTER_BINARY_DIR; }
 
 std::filesystem::path shared(const std::filesystem::path& relative) {
   const char* root = std::getenv("MUSTER_SHARED");
-  const auto path = (root != nullptr ? std::filesystem::path(root) : source_dir() / ".." / "shared") / relative;
-  if (!std::filesystem::exists(path)) SKIP("not there: " << path.string() << " (set MUSTER_SHARED)");
+  const auto path =
+      (root != nullptr ? std::filesystem::path(root) : source_dir() / ".." / "shared") / relative;
+  if (!std::filesystem::exists(path))
+    SKIP("not there: " << path.string() << " (set MUSTER_SHARED)");
   return path;
 }
 

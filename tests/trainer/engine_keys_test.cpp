@@ -1,4 +1,5 @@
-// What the optimizer and sharding sections offer, through the whole loop: data, model, losses, checkpoint, resume.
+// What the optimizer and sharding sections offer, through the whole loop: data, model, losses,
+// checkpoint, resume.
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
@@ -38,11 +39,13 @@ std::vector<double> logged(const fs::path& dir, const std::string& name) {
   return values;
 }
 
-// Ten steps in one go, and five that are taken up again with other keys, on another number of ranks.
+// Ten steps in one go, and five that are taken up again with other keys, on another number of
+// ranks.
 void require_same_after_resume(const Keys& keys, const Keys& resumed_with) {
   const TempDir dir;
   const RunResult whole = ten_steps(2, keys);
-  run_in(dir.path(), 2, joined(keys, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
+  run_in(dir.path(), 2,
+         joined(keys, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
   const RunResult rest = run_in(dir.path(), 4, joined(resumed_with, {kTen, kConstant}));
   CHECK(rest.losses == std::vector<double>(whole.losses.begin() + 5, whole.losses.end()));
   CHECK(rest.parameters == whole.parameters);
@@ -58,34 +61,48 @@ double largest_gap(const RunResult& a, const RunResult& b) {
 
 }  // namespace
 
-TEST_CASE("a split master trains to the losses of an fp32 one, and a run may change between them", "[ranks]") {
+TEST_CASE("a split master trains to the losses of an fp32 one, and a run may change between them",
+          "[ranks]") {
   const Keys bf16{"model.dtype=bf16"}, split{"model.dtype=bf16", "optimizer.master=split"};
   CHECK(ten_steps(2, split).losses == ten_steps(2, bf16).losses);
   require_same_after_resume(split, split);
   require_same_after_resume(split, bf16);
 }
 
-TEST_CASE("bf16 moments and no master: bits that depend on the seed alone, also after a resume", "[ranks]") {
-  const Keys small{"model.dtype=bf16", "optimizer.master=none", "optimizer.moments=bf16", "optimizer.rounding=stochastic"};
+TEST_CASE("bf16 moments and no master: bits that depend on the seed alone, also after a resume",
+          "[ranks]") {
+  const Keys small{"model.dtype=bf16", "optimizer.master=none", "optimizer.moments=bf16",
+                   "optimizer.rounding=stochastic"};
   const RunResult one = ten_steps(1, small);
   CHECK(ten_steps(4, small) == one);
   CHECK(one.parameters != ten_steps(1, {"model.dtype=bf16"}).parameters);
   CHECK(one.losses.back() < one.losses.front());
   const TempDir dir;
-  run_in(dir.path(), 2, joined(small, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
+  run_in(dir.path(), 2,
+         joined(small, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
   CHECK(run_in(dir.path(), 1, joined(small, {kTen, kConstant})).parameters == one.parameters);
 }
 
-TEST_CASE("fp16 skips the steps that overflow on all ranks, halves its scale, and keeps it in the checkpoint", "[ranks]") {
-  const Keys fp16{"model.dtype=fp16", "optimizer.loss_scale_initial=1073741824", "optimizer.loss_scale_hysteresis=1",
-                  "optimizer.loss_scale_growth_interval=3", kConstant, "schedule.max_steps=30", "logging.every_steps=1"};
+TEST_CASE(
+    "fp16 skips the steps that overflow on all ranks, halves its scale, and keeps it in the "
+    "checkpoint",
+    "[ranks]") {
+  const Keys fp16{"model.dtype=fp16",
+                  "optimizer.loss_scale_initial=1073741824",
+                  "optimizer.loss_scale_hysteresis=1",
+                  "optimizer.loss_scale_growth_interval=3",
+                  kConstant,
+                  "schedule.max_steps=30",
+                  "logging.every_steps=1"};
   const TempDir whole_dir, parts_dir;
   const RunResult whole = run_in(whole_dir.path(), 2, fp16);
   const std::vector<double> scales = logged(whole_dir.path(), "loss_scale");
   REQUIRE(scales.size() == 30);
   CHECK(scales.front() == 1073741824);
-  CHECK(scales.back() <= scales.front() / 256);   // 2^30 times a loss of about 30 overflows fp16 for many steps
-  CHECK(std::adjacent_find(scales.begin(), scales.end(), std::less<>()) != scales.end());   // and grows again at least once
+  CHECK(scales.back() <=
+        scales.front() / 256);  // 2^30 times a loss of about 30 overflows fp16 for many steps
+  CHECK(std::adjacent_find(scales.begin(), scales.end(), std::less<>()) !=
+        scales.end());  // and grows again at least once
   CHECK(whole.losses.back() < whole.losses.front());
   run_in(parts_dir.path(), 2, joined(fp16, {"schedule.max_steps=20"}));
   const RunResult rest = run_in(parts_dir.path(), 1, fp16);
@@ -93,7 +110,8 @@ TEST_CASE("fp16 skips the steps that overflow on all ranks, halves its scale, an
   CHECK(logged(parts_dir.path(), "loss_scale") == scales);
 }
 
-TEST_CASE("the backend's reduction and local accumulation: other orders of addition, the same run", "[ranks]") {
+TEST_CASE("the backend's reduction and local accumulation: other orders of addition, the same run",
+          "[ranks]") {
   const RunResult ordered = ten_steps(2, {});
   const RunResult native = ten_steps(2, {"sharding.reduce=native"});
   CHECK(largest_gap(native, ordered) < 1e-3);
@@ -105,7 +123,8 @@ TEST_CASE("the backend's reduction and local accumulation: other orders of addit
   CHECK(ten_steps(2, {everything, "sharding.overlap=false"}) == local);
   run_in(sharded_dir.path(), 2, ten);
   // Two micro-batches per rank and step: half the gradient traffic; the gather stays.
-  const double saved = logged(sharded_dir.path(), "wire_bytes").back() - logged(local_dir.path(), "wire_bytes").back();
+  const double saved = logged(sharded_dir.path(), "wire_bytes").back() -
+                       logged(local_dir.path(), "wire_bytes").back();
   CHECK(saved > 0.3 * logged(sharded_dir.path(), "wire_bytes").back());
   CHECK(saved < 0.36 * logged(sharded_dir.path(), "wire_bytes").back());
 }

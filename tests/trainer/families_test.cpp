@@ -9,11 +9,11 @@
 
 #include "base/error.h"
 #include "data/images/preprocessor_file.h"
-#include "model/qwen/qwen_vl.h"
 #include "model/files/safetensors.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "model/qwen/qwen_vl.h"
 #include "trainer/assembly/export_folder.h"
 #include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/tiny_families.h"
 
 using namespace muster;
@@ -70,17 +70,20 @@ TEST_CASE("every family trains, with the same bits on 1 and 2 ranks", "[ranks]")
   CHECK(alone == train_family(type, two.path(), 2));
 }
 
-TEST_CASE("a checkpoint of every family is exported in shards and loads to the same bits", "[ranks]") {
+TEST_CASE("a checkpoint of every family is exported in shards and loads to the same bits",
+          "[ranks]") {
   const std::string type = each_family();
   const TempDir dir;
   train_family(type, dir.path(), 1);
-  const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run"), out = dir.path() / "hf";
+  const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run"),
+                 out = dir.path() / "hf";
   trainer::export_folder(checkpoint, out, 200'000);
   const std::string index = read_text(out / "model.safetensors.index.json");
-  CHECK_THAT(index,
-             ContainsSubstring(type == "qwen3_vl" ? "\"model.language_model.norm.weight\"" : "\"model.norm.weight\""));
+  CHECK_THAT(index, ContainsSubstring(type == "qwen3_vl" ? "\"model.language_model.norm.weight\""
+                                                         : "\"model.norm.weight\""));
   check_equal_weights(model::QwenVL::load(out, {}), model::QwenVL::load(checkpoint, {}));
-  for (const char* name : {"tokenizer.json", "detection_head.safetensors", "class_map.json", "config.yaml"})
+  for (const char* name :
+       {"tokenizer.json", "detection_head.safetensors", "class_map.json", "config.yaml"})
     CHECK(fs::exists(out / name));
   const data::PatchOptions patches = data::read_preprocessor(out / "preprocessor_config.json");
   CHECK(patches.patch_size == (type == "qwen3_vl" ? 16 : 14));
@@ -102,7 +105,8 @@ TEST_CASE("a Qwen3-VL run continues from a checkpoint that has transformers' nam
   CHECK(rest.losses == std::vector<double>(all.losses.begin() + 3, all.losses.end()));
 }
 
-TEST_CASE("pixels normalised otherwise than the weights were trained with are refused", "[unit][fault]") {
+TEST_CASE("pixels normalised otherwise than the weights were trained with are refused",
+          "[unit][fault]") {
   const TempDir dir;
   write_family_config("qwen3_vl", dir.path());
   configs::Config config = family_run(dir.path() / "run", dir.path());
@@ -113,11 +117,13 @@ TEST_CASE("pixels normalised otherwise than the weights were trained with are re
   CHECK(trainer::encode_options(config, model).patches.mean == patches.mean);
   patches.std[2] = 0.5;
   write_text(dir.path() / "preprocessor_config.json", data::preprocessor_json(patches));
-  CHECK_THROWS_WITH(trainer::encode_options(config, model),
-                    ContainsSubstring("data.image_std is [") && ContainsSubstring("preprocessor_config.json"));
+  CHECK_THROWS_WITH(
+      trainer::encode_options(config, model),
+      ContainsSubstring("data.image_std is [") && ContainsSubstring("preprocessor_config.json"));
 }
 
-TEST_CASE("export refuses a checkpoint whose weights do not match their checksum", "[ranks][fault]") {
+TEST_CASE("export refuses a checkpoint whose weights do not match their checksum",
+          "[ranks][fault]") {
   const TempDir dir;
   train_family("qwen2_vl", dir.path(), 1);
   const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run");
@@ -130,17 +136,21 @@ TEST_CASE("export refuses a checkpoint whose weights do not match their checksum
 }
 
 // `./run bench export` sets the variable, to a python of a throw-away environment.
-TEST_CASE("transformers loads what export wrote, no key missing or unexpected, with the same logits",
-          "[.slow][transformers]") {
+TEST_CASE(
+    "transformers loads what export wrote, no key missing or unexpected, with the same logits",
+    "[.slow][transformers]") {
   const char* python = std::getenv("MUSTER_TRANSFORMERS_PYTHON");
-  if (python == nullptr) SKIP("MUSTER_TRANSFORMERS_PYTHON names no python with transformers; see ./run bench export");
+  if (python == nullptr)
+    SKIP("MUSTER_TRANSFORMERS_PYTHON names no python with transformers; see ./run bench export");
   const std::string type = each_family();
   const TempDir dir;
   train_family(type, dir.path(), 1);
   const fs::path out = dir.path() / "hf";
-  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), out, GENERATE(200'000, 1'000'000'000));
+  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), out,
+                         GENERATE(200'000, 1'000'000'000));
   write_case(model::QwenVL::load(out, {}), dir.path() / "case.safetensors");
-  const std::string command = std::string(python) + " " + (source_dir() / "bench/export_check.py").string() + " " +
+  const std::string command = std::string(python) + " " +
+                              (source_dir() / "bench/export_check.py").string() + " " +
                               out.string() + " " + (dir.path() / "case.safetensors").string();
   CHECK(std::system(command.c_str()) == 0);
 }

@@ -1,5 +1,5 @@
-// Runs on a GPU: as on the CPU, with the same bits again and on any number of ranks, and with flat memory. SKIP without
-// one.
+// Runs on a GPU: as on the CPU, with the same bits again and on any number of ranks, and with flat
+// memory. SKIP without one.
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
@@ -18,7 +18,8 @@ namespace {
 using Overrides = std::vector<std::string>;
 
 Overrides on_gpu(Overrides more = {}) {
-  more.insert(more.end(), {"run.device=cuda", "schedule.kind=constant", "sharding.bucket_bytes=67108864"});
+  more.insert(more.end(),
+              {"run.device=cuda", "schedule.kind=constant", "sharding.bucket_bytes=67108864"});
   return more;
 }
 
@@ -28,9 +29,10 @@ TEST_CASE("a run on a GPU follows the run on the CPU", "[gpu]") {
   const auto nccl = std::shared_ptr<sharding::Collective>(nccl_alone(cuda_or_skip()));
   const TempDir host_dir, gpu_dir;
   const Overrides evaluate{"eval.every_steps=20"};
-  const RunResult host =
-      run_on(tiny_config(host_dir.path(), {"schedule.kind=constant", evaluate[0]}), sharding::make_self());
-  const RunResult gpu = run_on(tiny_config(gpu_dir.path(), on_gpu({evaluate[0], "sharding.backend=nccl"})), nccl);
+  const RunResult host = run_on(
+      tiny_config(host_dir.path(), {"schedule.kind=constant", evaluate[0]}), sharding::make_self());
+  const RunResult gpu =
+      run_on(tiny_config(gpu_dir.path(), on_gpu({evaluate[0], "sharding.backend=nccl"})), nccl);
   REQUIRE(gpu.losses.size() == host.losses.size());
   for (std::size_t step = 0; step < host.losses.size(); ++step) {
     CAPTURE(step, host.losses[step], gpu.losses[step]);
@@ -44,19 +46,23 @@ TEST_CASE("a run on a GPU follows the run on the CPU", "[gpu]") {
   CHECK(evaluated);
 }
 
-TEST_CASE("a run on a GPU has the same bits again, resumed, and in bf16 with split masters", "[gpu]") {
+TEST_CASE("a run on a GPU has the same bits again, resumed, and in bf16 with split masters",
+          "[gpu]") {
   cuda_or_skip();
-  const Overrides storages[]{{},
-                             {"model.dtype=bf16", "optimizer.master=split", "sharding.wire_dtype=bf16"},
-                             {"model.checkpoint_vision=true", "model.checkpoint_language=true"}};
+  const Overrides storages[]{
+      {},
+      {"model.dtype=bf16", "optimizer.master=split", "sharding.wire_dtype=bf16"},
+      {"model.checkpoint_vision=true", "model.checkpoint_language=true"}};
   for (const Overrides& storage : storages) {
     CAPTURE(storage);
     const TempDir whole_dir, parts_dir;
-    const RunResult whole = run_on(tiny_config(whole_dir.path(), on_gpu(storage)), sharding::make_self());
+    const RunResult whole =
+        run_on(tiny_config(whole_dir.path(), on_gpu(storage)), sharding::make_self());
     Overrides half = on_gpu(storage);
     half.push_back("schedule.max_steps=10");
     run_on(tiny_config(parts_dir.path(), half), sharding::make_self());
-    const RunResult rest = run_on(tiny_config(parts_dir.path(), on_gpu(storage)), sharding::make_self());
+    const RunResult rest =
+        run_on(tiny_config(parts_dir.path(), on_gpu(storage)), sharding::make_self());
     CHECK(rest.parameters == whole.parameters);
     CHECK(rest.losses == std::vector<double>(whole.losses.begin() + 10, whole.losses.end()));
   }
@@ -95,9 +101,11 @@ TEST_CASE("memory on a GPU is flat over steps, and a planted leak is found", "[g
     const TempDir dir;
     sharding::TensorMeter meter;
     trainer::Trainer trainer(tiny_config(dir.path(), on_gpu()), sharding::make_self());
-    const trainer::MemoryReport report = trainer::check_memory(trainer, meter, 12, [&](std::int64_t) {
-      if (leak) planted.push_back(at::zeros({1 << 20}, at::TensorOptions(at::kCUDA).dtype(at::kByte)));
-    });
+    const trainer::MemoryReport report =
+        trainer::check_memory(trainer, meter, 12, [&](std::int64_t) {
+          if (leak)
+            planted.push_back(at::zeros({1 << 20}, at::TensorOptions(at::kCUDA).dtype(at::kByte)));
+        });
     CAPTURE(report.tensors.samples);
     CHECK(report.tensors.slope.flat != leak);
     if (leak) {

@@ -40,7 +40,8 @@ TEST_CASE("a non-finite gradient skips the step and names rank and parameter", "
   verdict.culprit_rank = 3;
   verdict.culprit_param = "model.layers.1.mlp.up_proj.weight";
   CHECK_FALSE(health.accept(7, verdict, loss(1), kTerms));
-  CHECK_THAT(health.reason(), ContainsSubstring("rank 3") && ContainsSubstring("model.layers.1.mlp.up_proj.weight"));
+  CHECK_THAT(health.reason(),
+             ContainsSubstring("rank 3") && ContainsSubstring("model.layers.1.mlp.up_proj.weight"));
   CHECK(health.state().lr_scale == 0.5);
   CHECK(health.accept(8, good(), loss(1), kTerms));
 }

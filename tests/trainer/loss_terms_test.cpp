@@ -19,7 +19,9 @@ configs::Loss weights() {
   return w;
 }
 
-model::LossTerm term(const char* name, double value, Kind kind) { return {name, at::tensor(value, at::kFloat), kind}; }
+model::LossTerm term(const char* name, double value, Kind kind) {
+  return {name, at::tensor(value, at::kFloat), kind};
+}
 
 std::vector<double> slots_of(const at::Tensor& sums) {
   return {sums.const_data_ptr<double>(), sums.const_data_ptr<double>() + sums.numel()};
@@ -30,9 +32,9 @@ std::vector<double> slots_of(const at::Tensor& sums) {
 TEST_CASE("terms are weighed and divided by the step's own denominator", "[unit]") {
   const LossTerms terms(weights());
   const Denominators step{10, 4, 8};
-  const std::vector<model::LossTerm> batch = {term("lm", 20, Kind::kTokens), term("box_l1", 2, Kind::kBoxes),
-                                              term("caption", 16, Kind::kCaptionTokens),
-                                              term("aux_box_l1", 4, Kind::kBoxes)};
+  const std::vector<model::LossTerm> batch = {
+      term("lm", 20, Kind::kTokens), term("box_l1", 2, Kind::kBoxes),
+      term("caption", 16, Kind::kCaptionTokens), term("aux_box_l1", 4, Kind::kBoxes)};
   // 0.5*20/10 + 5*2/4 + 2*16/8 + 0.1*5*4/4
   const double expected = 1.0 + 2.5 + 4.0 + 0.5;
   CHECK(terms.weigh(batch, step).item<double>() == Approx(expected));
@@ -49,7 +51,8 @@ TEST_CASE("the report adds micro-batches in global order, whichever rank held th
   CHECK(report.terms[0] == (static_cast<double>(0.1f) + static_cast<double>(0.7f)) * 0.5);
 }
 
-TEST_CASE("zero weights leave a term out of the graph, unknown terms are an internal error", "[unit]") {
+TEST_CASE("zero weights leave a term out of the graph, unknown terms are an internal error",
+          "[unit]") {
   const LossTerms terms(weights());
   CHECK_FALSE(terms.weigh({term("giou", 1, Kind::kBoxes)}, {1, 1, 1}).defined());
   CHECK_THROWS(terms.weigh({term("gioo", 1, Kind::kBoxes)}, {1, 1, 1}));

@@ -8,8 +8,11 @@
 using namespace muster;
 using namespace muster::test;
 
-TEST_CASE("a stopped run continues from its checkpoint on 1, 2 or 4 ranks with the same losses and bits", "[ranks][fault]") {
-  const std::string constant = "schedule.kind=constant";   // so that a shorter first part has the same rates
+TEST_CASE(
+    "a stopped run continues from its checkpoint on 1, 2 or 4 ranks with the same losses and bits",
+    "[ranks][fault]") {
+  const std::string constant =
+      "schedule.kind=constant";  // so that a shorter first part has the same rates
   const TempDir whole_dir;
   const RunResult whole = run_threads(tiny_config(whole_dir.path(), {constant}), 2).front();
 
@@ -25,7 +28,7 @@ TEST_CASE("a stopped run continues from its checkpoint on 1, 2 or 4 ranks with t
     for (const auto& row : trainer::read_metrics(dir.path() / "metrics.jsonl")) {
       if (row.contains("loss")) logged.push_back(row.at("loss"));
     }
-    CHECK(logged == whole.losses);   // no step twice, none missing
+    CHECK(logged == whole.losses);  // no step twice, none missing
   }
 }
 

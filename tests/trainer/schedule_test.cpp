@@ -17,7 +17,7 @@ TEST_CASE("schedules warm up linearly, peak at 1 and end at the ratio", "[unit]"
     CAPTURE(kind);
     CHECK(lr_factor(make(kind), 0) == Approx(0.1));
     CHECK(lr_factor(make(kind), 9) == Approx(1.0));
-    CHECK(lr_factor(make(kind), 60) == Approx(0.55));   // halfway, both kinds
+    CHECK(lr_factor(make(kind), 60) == Approx(0.55));  // halfway, both kinds
     CHECK(lr_factor(make(kind), 110) == Approx(0.1));
     CHECK(lr_factor(make(kind), 500) == Approx(0.1));
   }
@@ -25,10 +25,11 @@ TEST_CASE("schedules warm up linearly, peak at 1 and end at the ratio", "[unit]"
   CHECK(lr_factor(make("cosine"), 35) == Approx(0.1 + 0.9 * 0.5 * (1 + std::cos(M_PI / 4))));
   CHECK(lr_factor(make("constant"), 100) == 1);
   CHECK(lr_factor(make("one_cycle"), 9) == Approx(1.0));
-  CHECK(lr_factor(make("one_cycle"), 4) == Approx(0.52));   // halfway up from 1/25
+  CHECK(lr_factor(make("one_cycle"), 4) == Approx(0.52));  // halfway up from 1/25
 }
 
-TEST_CASE("plateau lowers the rate after `patience` stale evaluations, other kinds stop", "[unit]") {
+TEST_CASE("plateau lowers the rate after `patience` stale evaluations, other kinds stop",
+          "[unit]") {
   Plateau plateau;
   CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);
   CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);

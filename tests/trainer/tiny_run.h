@@ -1,4 +1,5 @@
-// A run small enough for tests: synthetic scenes, the demo's model, a fraction of a second per step.
+// A run small enough for tests: synthetic scenes, the demo's model, a fraction of a second per
+// step.
 #pragma once
 
 #include <cstdint>
@@ -44,14 +45,24 @@ class TinyData {
   TempDir dir_;
 };
 
-inline configs::Config tiny_config(const fs::path& run_dir, const std::vector<std::string>& overrides = {}) {
+inline configs::Config tiny_config(const fs::path& run_dir,
+                                   const std::vector<std::string>& overrides = {}) {
   const fs::path data = TinyData::instance().folder(), source = source_dir();
-  std::vector<std::string> set = {
-      "run.dir=" + run_dir.string(), "model.path=" + (source / "configs/models/demo").string(),
-      "tokens.tokenizer=" + (data / "train").string(), "data.train=" + (data / "train.h5").string(),
-      "data.val=" + (data / "val.h5").string(), "batch.micro_batches_per_step=4", "batch.max_samples=2",
-      "schedule.max_steps=20", "schedule.warmup_steps=2", "checkpoint.every_steps=10", "eval.every_steps=0",
-      "sharding.timeout_s=60", "logging.level=warn", "logging.every_steps=1000", "sharding.bucket_bytes=430080"};
+  std::vector<std::string> set = {"run.dir=" + run_dir.string(),
+                                  "model.path=" + (source / "configs/models/demo").string(),
+                                  "tokens.tokenizer=" + (data / "train").string(),
+                                  "data.train=" + (data / "train.h5").string(),
+                                  "data.val=" + (data / "val.h5").string(),
+                                  "batch.micro_batches_per_step=4",
+                                  "batch.max_samples=2",
+                                  "schedule.max_steps=20",
+                                  "schedule.warmup_steps=2",
+                                  "checkpoint.every_steps=10",
+                                  "eval.every_steps=0",
+                                  "sharding.timeout_s=60",
+                                  "logging.level=warn",
+                                  "logging.every_steps=1000",
+                                  "sharding.bucket_bytes=430080"};
   set.insert(set.end(), overrides.begin(), overrides.end());
   return configs::load(source / "configs/demo.yaml", set);
 }
@@ -61,19 +72,21 @@ inline std::string parameter_hash(const model::Detector& detector) {
   std::string hashes;
   for (const model::NamedParam& p : detector.parameters()) {
     const at::Tensor t = p.tensor.detach().cpu().contiguous();
-    hashes += xxh128({static_cast<const std::byte*>(t.data_ptr()), static_cast<std::size_t>(t.nbytes())});
+    hashes +=
+        xxh128({static_cast<const std::byte*>(t.data_ptr()), static_cast<std::size_t>(t.nbytes())});
   }
   return xxh128(std::as_bytes(std::span(hashes)));
 }
 
 struct RunResult {
-  std::string parameters;              // hash, the same on every rank
-  std::vector<double> losses, norms;   // per step
+  std::string parameters;             // hash, the same on every rank
+  std::vector<double> losses, norms;  // per step
   bool operator==(const RunResult&) const = default;
 };
 
 // Trains as one rank of `collective`.
-inline RunResult run_on(const configs::Config& config, std::shared_ptr<sharding::Collective> collective) {
+inline RunResult run_on(const configs::Config& config,
+                        std::shared_ptr<sharding::Collective> collective) {
   RunResult result;
   trainer::Trainer trainer(config, std::move(collective));
   trainer.set_step_observer([&](const trainer::StepStats& stats) {
@@ -85,7 +98,8 @@ inline RunResult run_on(const configs::Config& config, std::shared_ptr<sharding:
   return result;
 }
 
-// Trains with N ranks as threads of this process; every rank's result. `per_rank` may do something else than train().
+// Trains with N ranks as threads of this process; every rank's result. `per_rank` may do something
+// else than train().
 template <typename Body>
 std::vector<RunResult> run_threads(const configs::Config& config, int ranks, Body per_rank) {
   auto collectives = sharding::make_threads(ranks, std::chrono::seconds(60));

@@ -10,9 +10,9 @@
 #include "model/files/safetensors.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
+#include "trainer/assembly/from_config.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/assembly/from_config.h"
 
 namespace muster::trainer {
 namespace {
@@ -48,9 +48,11 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
   for (const std::string& name : reader.names()) stored[model::published_name(name)] = name;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [name, shape] : model::parameter_shapes(config))
-    tensors.emplace_back(model::file_name(name, model::family_of(config.model_type)), reader.view(stored.at(name)));
+    tensors.emplace_back(model::file_name(name, model::family_of(config.model_type)),
+                         reader.view(stored.at(name)));
   model::write_safetensors_folder(out, tensors, shard_bytes);
-  write_config(checkpoint / "config.json", out / "config.json", tensors.front().second.scalar_type());
+  write_config(checkpoint / "config.json", out / "config.json",
+               tensors.front().second.scalar_type());
 }
 
 void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
@@ -68,7 +70,8 @@ void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
 }  // namespace
 
 void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
-  if (fs::exists(out)) throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
+  if (fs::exists(out))
+    throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
   verify_checkpoint(checkpoint, /*with_optimizer=*/false);
   const fs::path part = out.string() + ".part";
   fs::remove_all(part);

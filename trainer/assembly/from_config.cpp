@@ -23,21 +23,26 @@ at::ScalarType scalar_type(const std::string& dtype) {
 // Captions end with the token that ends a turn.
 std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
   const auto id = tokenizer.token_id("<|im_end|>");
-  if (!id) throw ConfigError("the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
+  if (!id)
+    throw ConfigError(
+        "the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
   return *id;
 }
 
-// Weights expect the pixel values they were trained on: the folder's preprocessor file says which, and the families differ.
+// Weights expect the pixel values they were trained on: the folder's preprocessor file says which,
+// and the families differ.
 void check_normalisation(const configs::Config& config) {
   if (config.model.random_init) return;
   const fs::path file = find_model(config.model) / "preprocessor_config.json";
   if (!fs::exists(file)) return;
   const data::PatchOptions published = data::read_preprocessor(file);
-  const auto compare = [&](const char* key, const std::vector<double>& ours, const std::array<double, 3>& theirs) {
+  const auto compare = [&](const char* key, const std::vector<double>& ours,
+                           const std::array<double, 3>& theirs) {
     for (std::size_t c = 0; c < 3; ++c)
       if (std::abs(ours[c] - theirs[c]) > 1e-6)
-        throw ConfigError(fmt::format("{} is [{}], the weights were trained with [{}]: {}", key, fmt::join(ours, ", "),
-                                      fmt::join(theirs, ", "), file.string()));
+        throw ConfigError(fmt::format("{} is [{}], the weights were trained with [{}]: {}", key,
+                                      fmt::join(ours, ", "), fmt::join(theirs, ", "),
+                                      file.string()));
   };
   compare("data.image_mean", config.data.image_mean, published.mean);
   compare("data.image_std", config.data.image_std, published.std);
@@ -71,8 +76,8 @@ model::HeadConfig head_config(const configs::Detection& d) {
 
 model::HeadLossOptions head_loss_options(const configs::Config& config) {
   const configs::Loss& l = config.loss;
-  return {l.focal_alpha, l.focal_gamma, l.match_l1, l.match_giou, l.match_objectness, l.match_caption,
-          config.detection.enabled};
+  return {l.focal_alpha,   l.focal_gamma,           l.match_l1, l.match_giou, l.match_objectness,
+          l.match_caption, config.detection.enabled};
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
@@ -107,8 +112,8 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   sharding::EngineOptions options;
   options.bucket_bytes = config.sharding.bucket_bytes;
   options.overlap = config.sharding.overlap;
-  options.wire_dtype =
-      config.sharding.wire_dtype == "bf16" ? sharding::WireDtype::kBFloat16 : sharding::WireDtype::kFloat32;
+  options.wire_dtype = config.sharding.wire_dtype == "bf16" ? sharding::WireDtype::kBFloat16
+                                                            : sharding::WireDtype::kFloat32;
   options.beta1 = config.optimizer.beta1;
   options.beta2 = config.optimizer.beta2;
   options.eps = config.optimizer.eps;
@@ -119,9 +124,10 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.bf16_moments = o.moments == "bf16";
   options.stochastic_rounding = o.rounding == "stochastic";
   options.rounding_seed = static_cast<std::uint64_t>(config.run.seed);
-  options.loss_scale = {o.loss_scale_initial, o.loss_scale_growth_interval, o.loss_scale_hysteresis};
-  options.reduce =
-      config.sharding.reduce == "native" ? sharding::ReduceKind::kNative : sharding::ReduceKind::kOrdered;
+  options.loss_scale = {o.loss_scale_initial, o.loss_scale_growth_interval,
+                        o.loss_scale_hysteresis};
+  options.reduce = config.sharding.reduce == "native" ? sharding::ReduceKind::kNative
+                                                      : sharding::ReduceKind::kOrdered;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
 }
@@ -133,9 +139,8 @@ std::vector<sharding::GroupRule> group_rules(const configs::Config& config) {
   };
   sharding::GroupRule head = rule("detection_head", "detection_head.", g.detection_head);
   head.frozen = head.frozen || !config.detection.enabled;
-  return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual),
-          head, rule("model", "model.", g.model),
-          rule("lm_head", "lm_head.", g.lm_head)};
+  return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual), head,
+          rule("model", "model.", g.model), rule("lm_head", "lm_head.", g.lm_head)};
 }
 
 std::vector<double> group_lrs(const configs::Groups& g) {
@@ -146,7 +151,9 @@ fs::path find_model(const configs::Model& model) {
   std::vector<std::string> tried;
   for (const std::string& candidate : model.path) {
     const fs::path path = candidate;
-    if (fs::exists(path / "config.json") || (fs::is_regular_file(path) && path.extension() == ".json")) return path;
+    if (fs::exists(path / "config.json") ||
+        (fs::is_regular_file(path) && path.extension() == ".json"))
+      return path;
     tried.push_back(candidate);
   }
   std::string list;
@@ -159,21 +166,25 @@ model::Detector build_detector(const configs::Config& config, const data::Tokeni
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
   const auto backbone = [&] {
     if (!config.model.random_init) return model::QwenVL::load(path, qwen_options(config));
-    log::info("random initialisation of every weight (model.random_init), sizes from {}", path.string());
+    log::info("random initialisation of every weight (model.random_init), sizes from {}",
+              path.string());
     return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);
   };
-  return model::Detector::create(backbone(), head_config(config.detection), caption_end_token(tokenizer), seed);
+  return model::Detector::create(backbone(), head_config(config.detection),
+                                 caption_end_token(tokenizer), seed);
 }
 
 model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
                               const data::Tokenizer& tokenizer) {
   if (!fs::exists(checkpoint / kHeadFile)) {
-    throw CheckpointError(fmt::format("{}: no {}; this folder holds a language model but no trained detector",
-                                      checkpoint.string(), kHeadFile));
+    throw CheckpointError(
+        fmt::format("{}: no {}; this folder holds a language model but no trained detector",
+                    checkpoint.string(), kHeadFile));
   }
-  model::Detector detector = model::Detector::create(model::QwenVL::load(checkpoint, qwen_options(config)),
-                                                     model::read_head_config(checkpoint / kHeadFile),
-                                                     caption_end_token(tokenizer), static_cast<std::uint64_t>(config.run.seed));
+  model::Detector detector = model::Detector::create(
+      model::QwenVL::load(checkpoint, qwen_options(config)),
+      model::read_head_config(checkpoint / kHeadFile), caption_end_token(tokenizer),
+      static_cast<std::uint64_t>(config.run.seed));
   detector.load_head(checkpoint / kHeadFile);
   return detector;
 }

@@ -24,17 +24,19 @@ std::optional<data::Pack> open_optional(const std::string& path) {
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model) {
   data::Tokenizer tokenizer(config.tokens.tokenizer);
   tokenizer.assert_tokens(config.tokens.expected);
-  const std::map<std::string, std::int64_t> of_model = {{"<|image_pad|>", model.image_token_id},
-                                                        {"<|vision_start|>", model.vision_start_token_id}};
+  const std::map<std::string, std::int64_t> of_model = {
+      {"<|image_pad|>", model.image_token_id}, {"<|vision_start|>", model.vision_start_token_id}};
   for (const auto& [token, id] : of_model) {
     if (tokenizer.token_id(token) != id) {
-      throw ConfigError(fmt::format("special token {}: the model's config.json says id {}, the tokenizer {} says {}", token,
-                                    id, config.tokens.tokenizer, tokenizer.token_id(token).value_or(-1)));
+      throw ConfigError(fmt::format(
+          "special token {}: the model's config.json says id {}, the tokenizer {} says {}", token,
+          id, config.tokens.tokenizer, tokenizer.token_id(token).value_or(-1)));
     }
   }
   if (tokenizer.size() > model.text.vocab_size) {
-    throw ConfigError(fmt::format("the tokenizer {} has ids up to {}, the model's vocabulary ends at {}",
-                                  config.tokens.tokenizer, tokenizer.size() - 1, model.text.vocab_size - 1));
+    throw ConfigError(
+        fmt::format("the tokenizer {} has ids up to {}, the model's vocabulary ends at {}",
+                    config.tokens.tokenizer, tokenizer.size() - 1, model.text.vocab_size - 1));
   }
   return tokenizer;
 }
@@ -50,17 +52,20 @@ void check_captions(const char* key, const data::Pack& pack, const data::Tokeniz
     for (const data::Object& object : sample.objects) {
       const auto [found, added] = tokens_of.try_emplace(object.caption, 0);
       if (added) {
-        found->second = static_cast<std::int64_t>(tokenizer.encode_user_text(object.caption, sample.name).size());
+        found->second = static_cast<std::int64_t>(
+            tokenizer.encode_user_text(object.caption, sample.name).size());
       }
       if (found->second <= detection.caption_max_tokens) continue;
       ++too_long;
-      if (found->second > longest) longest = found->second, worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
+      if (found->second > longest)
+        longest = found->second, worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
     }
   }
   if (too_long == 0) return;
-  throw ConfigError(fmt::format("{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
-                                "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
-                                key, too_long, detection.caption_max_tokens, longest, worst, longest));
+  throw ConfigError(fmt::format(
+      "{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
+      "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
+      key, too_long, detection.caption_max_tokens, longest, worst, longest));
 }
 
 Trainer::Data::Data(const configs::Config& config)
@@ -69,7 +74,8 @@ Trainer::Data::Data(const configs::Config& config)
       train(config.data.train),
       val(open_optional(config.data.val)),
       encoder(tokenizer, encode_options(config, model)),
-      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)), sampler_options(config)) {
+      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)),
+              sampler_options(config)) {
   check_captions("data.train", train, tokenizer, config.detection);
   if (val) check_captions("data.val", *val, tokenizer, config.detection);
 }
@@ -78,14 +84,17 @@ void Trainer::Data::log_summary() const {
   std::vector<std::string> dropped;
   std::int64_t resized = 0;
   for (std::size_t i = 0; i < sampler.sizes().size(); ++i) {
-    if (sampler.sizes()[i].dropped) dropped.push_back(train.sample(static_cast<std::int64_t>(i)).name);
+    if (sampler.sizes()[i].dropped)
+      dropped.push_back(train.sample(static_cast<std::int64_t>(i)).name);
     resized += sampler.sizes()[i].resized;
   }
-  log::info("{} training samples, {} resized to fit the vision-token budget", train.size(), resized);
+  log::info("{} training samples, {} resized to fit the vision-token budget", train.size(),
+            resized);
   if (dropped.empty()) return;
-  log::warn("{} samples are over data.max_vision_tokens {} and dropped (data.over_budget: drop):", dropped.size(),
-            encoder.options().max_vision_tokens);
-  for (std::size_t i = 0; i < std::min(dropped.size(), kNamesShown); ++i) log::warn("  {}", dropped[i]);
+  log::warn("{} samples are over data.max_vision_tokens {} and dropped (data.over_budget: drop):",
+            dropped.size(), encoder.options().max_vision_tokens);
+  for (std::size_t i = 0; i < std::min(dropped.size(), kNamesShown); ++i)
+    log::warn("  {}", dropped[i]);
   if (dropped.size() > kNamesShown) log::warn("  and {} more", dropped.size() - kNamesShown);
 }
 

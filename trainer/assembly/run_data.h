@@ -14,8 +14,8 @@
 namespace muster::trainer {
 
 struct Trainer::Data {
-  explicit Data(const configs::Config& config);   // asserts special tokens (law 2)
-  void log_summary() const;                       // samples, dropped, resized
+  explicit Data(const configs::Config& config);  // asserts special tokens (law 2)
+  void log_summary() const;                      // samples, dropped, resized
 
   data::Tokenizer tokenizer;
   model::QwenConfig model;
@@ -25,11 +25,13 @@ struct Trainer::Data {
   data::Sampler sampler;
 };
 
-// Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws ConfigError.
+// Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws
+// ConfigError.
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
 
-// Every caption of a pack must fit the decoder: known here, not at the step that meets one. Throws ConfigError naming the
-// longest, its sample and the value that would do. `key`: of the config, e.g. "data.train".
+// Every caption of a pack must fit the decoder: known here, not at the step that meets one. Throws
+// ConfigError naming the longest, its sample and the value that would do. `key`: of the config,
+// e.g. "data.train".
 void check_captions(const char* key, const data::Pack& pack, const data::Tokenizer& tokenizer,
                     const configs::Detection& detection);
 

@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kManifest = "manifest.json";
-constexpr const char* kNote = ".xxh128";   // beside each file until the manifest takes it over
+constexpr const char* kNote = ".xxh128";  // beside each file until the manifest takes it over
 constexpr const char* kBest = "best.json";
 
 bool is_step_folder(const fs::path& path) {
@@ -42,7 +42,8 @@ std::string damage(const fs::path& folder, bool with_optimizer = true) {
       if (!with_optimizer && name.starts_with("optimizer-")) continue;
       if (!fs::exists(folder / name)) return name + " is missing";
       const auto bytes = static_cast<std::int64_t>(fs::file_size(folder / name));
-      if (bytes != file.bytes) return fmt::format("{} has {} bytes, its manifest says {}", name, bytes, file.bytes);
+      if (bytes != file.bytes)
+        return fmt::format("{} has {} bytes, its manifest says {}", name, bytes, file.bytes);
       if (xxh128_file(folder / name) != file.xxh128) return name + " does not match its checksum";
     }
     return "";
@@ -64,14 +65,19 @@ std::string Manifest::to_json() const {
   j["step"] = state.step;
   j["epoch"] = state.cursor.epoch;
   j["step_in_epoch"] = state.cursor.step_in_epoch;
-  j["health"] = {{"recent_losses", state.health.recent_losses}, {"skips_in_row", state.health.skips_in_row},
-                 {"skips", state.health.skips}, {"lr_scale", state.health.lr_scale}};
-  j["plateau"] = {{"best", state.plateau.best}, {"stale", state.plateau.stale}, {"factor", state.plateau.factor}};
+  j["health"] = {{"recent_losses", state.health.recent_losses},
+                 {"skips_in_row", state.health.skips_in_row},
+                 {"skips", state.health.skips},
+                 {"lr_scale", state.health.lr_scale}};
+  j["plateau"] = {{"best", state.plateau.best},
+                  {"stale", state.plateau.stale},
+                  {"factor", state.plateau.factor}};
   j["world_size"] = world_size;
   j["layout_hash"] = layout_hash;
   j["data_fingerprint"] = data_fingerprint;
   j["muster_version"] = muster_version;
-  for (const auto& [name, file] : files) j["files"][name] = {{"bytes", file.bytes}, {"xxh128", file.xxh128}};
+  for (const auto& [name, file] : files)
+    j["files"][name] = {{"bytes", file.bytes}, {"xxh128", file.xxh128}};
   return j.dump(1) + "\n";
 }
 
@@ -82,23 +88,28 @@ Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
     m.state.step = j.at("step");
     m.state.cursor = {j.at("epoch"), j.at("step_in_epoch")};
     const json& health = j.at("health");
-    m.state.health = {health.at("recent_losses"), health.at("skips_in_row"), health.at("skips"), health.at("lr_scale")};
+    m.state.health = {health.at("recent_losses"), health.at("skips_in_row"), health.at("skips"),
+                      health.at("lr_scale")};
     const json& plateau = j.at("plateau");
     m.state.plateau = {plateau.at("best"), plateau.at("stale"), plateau.at("factor")};
     m.world_size = j.at("world_size");
     m.layout_hash = j.at("layout_hash");
     m.data_fingerprint = j.at("data_fingerprint");
     m.muster_version = j.at("muster_version");
-    for (const auto& [name, file] : j.at("files").items()) m.files[name] = {file.at("bytes"), file.at("xxh128")};
+    for (const auto& [name, file] : j.at("files").items())
+      m.files[name] = {file.at("bytes"), file.at("xxh128")};
     return m;
   } catch (const json::exception& error) {
-    throw CheckpointError(fmt::format("{}: not a checkpoint manifest: {}", where.string(), error.what()));
+    throw CheckpointError(
+        fmt::format("{}: not a checkpoint manifest: {}", where.string(), error.what()));
   }
 }
 
 Manifest read_manifest(const fs::path& checkpoint) {
   const fs::path file = checkpoint / kManifest;
-  if (!fs::exists(file)) throw CheckpointError(fmt::format("{}: no such file; the checkpoint is not whole", file.string()));
+  if (!fs::exists(file))
+    throw CheckpointError(
+        fmt::format("{}: no such file; the checkpoint is not whole", file.string()));
   return Manifest::from_json(read_text(file), file);
 }
 
@@ -111,7 +122,9 @@ CheckpointStore::~CheckpointStore() {
   if (writer_.valid()) writer_.wait();
 }
 
-fs::path CheckpointStore::folder_name(std::int64_t step) { return fmt::format("step-{:06d}", step); }
+fs::path CheckpointStore::folder_name(std::int64_t step) {
+  return fmt::format("step-{:06d}", step);
+}
 
 std::optional<fs::path> CheckpointStore::find_newest_whole() {
   for (const auto& entry : fs::directory_iterator(root_)) {
@@ -123,8 +136,8 @@ std::optional<fs::path> CheckpointStore::find_newest_whole() {
     fs::path aside = folder.string() + ".damaged";
     fs::remove_all(aside);
     fs::rename(folder, aside);
-    log::warn("checkpoint {} is damaged ({}): set aside as {}; the previous one is used", folder.string(), problem,
-              aside.filename().string());
+    log::warn("checkpoint {} is damaged ({}): set aside as {}; the previous one is used",
+              folder.string(), problem, aside.filename().string());
   }
   return std::nullopt;
 }
@@ -138,7 +151,8 @@ void CheckpointStore::begin(const Manifest& manifest, Job job) {
   writer_ = std::async(std::launch::async, [folder, job = std::move(job)] {
     for (const std::string& name : job(folder)) {
       fsync_path(folder / name);
-      write_text(folder / (name + kNote), fmt::format("{} {}", fs::file_size(folder / name), xxh128_file(folder / name)));
+      write_text(folder / (name + kNote),
+                 fmt::format("{} {}", fs::file_size(folder / name), xxh128_file(folder / name)));
     }
   });
 }
@@ -170,11 +184,12 @@ std::int64_t CheckpointStore::commit() {
   for (const fs::path& note : notes) {
     const std::string text = read_text(note);
     const std::size_t space = text.find(' ');
-    manifest.files[note.stem().string()] = {std::stoll(text.substr(0, space)), text.substr(space + 1)};
+    manifest.files[note.stem().string()] = {std::stoll(text.substr(0, space)),
+                                            text.substr(space + 1)};
     fs::remove(note);
   }
   write_text(folder / kManifest, manifest.to_json());
-  fs::remove_all(target);   // a run that went back to an older checkpoint writes this step again
+  fs::remove_all(target);  // a run that went back to an older checkpoint writes this step again
   fs::rename(folder, target);
   fsync_path(root_);
   log::info("checkpoint {} committed", target.string());
@@ -183,7 +198,8 @@ std::int64_t CheckpointStore::commit() {
 }
 
 void CheckpointStore::mark_best(std::int64_t step, double metric) {
-  write_text(root_ / kBest, json{{"checkpoint", folder_name(step).string()}, {"metric", metric}}.dump(1) + "\n");
+  write_text(root_ / kBest,
+             json{{"checkpoint", folder_name(step).string()}, {"metric", metric}}.dump(1) + "\n");
 }
 
 void CheckpointStore::prune() {
@@ -202,17 +218,21 @@ void verify_checkpoint(const fs::path& folder, bool with_optimizer) {
   if (!fs::exists(folder / kManifest)) return;
   const std::string problem = damage(folder, with_optimizer);
   if (problem.empty()) return;
-  throw CheckpointError(fmt::format("{}: damaged: {}; use another checkpoint of the run", folder.string(), problem));
+  throw CheckpointError(
+      fmt::format("{}: damaged: {}; use another checkpoint of the run", folder.string(), problem));
 }
 
 fs::path resolve_checkpoint(const fs::path& named) {
   if (fs::exists(named / kManifest) || fs::exists(named / "config.json")) return named;
   const fs::path root = fs::exists(named / "checkpoints") ? named / "checkpoints" : named;
-  if (const auto best = best_name(root); best && fs::exists(root / *best / kManifest)) return root / *best;
+  if (const auto best = best_name(root); best && fs::exists(root / *best / kManifest))
+    return root / *best;
   const std::vector<fs::path> folders = step_folders(root);
   if (!folders.empty()) return folders.front();
-  throw CheckpointError(fmt::format("{}: neither a checkpoint (manifest.json), a run folder (checkpoints/step-*), nor a "
-                                    "Hugging Face folder (config.json)", named.string()));
+  throw CheckpointError(fmt::format(
+      "{}: neither a checkpoint (manifest.json), a run folder (checkpoints/step-*), nor a "
+      "Hugging Face folder (config.json)",
+      named.string()));
 }
 
 }  // namespace muster::trainer

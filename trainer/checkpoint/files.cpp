@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "model/head/detection_head.h"
 #include "model/files/safetensors.h"
+#include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
 #include "trainer/assembly/from_config.h"
 
@@ -39,7 +39,8 @@ HostCopy copy_parameters(const model::Detector& detector) {
   return copy;
 }
 
-// Small files that make the folder usable by itself: predict, export and Hugging Face tools need no other path.
+// Small files that make the folder usable by itself: predict, export and Hugging Face tools need no
+// other path.
 std::vector<std::string> copy_companions(const configs::Config& config, const fs::path& folder) {
   std::vector<std::string> names;
   const auto take = [&](const fs::path& source, const std::string& name) {
@@ -56,11 +57,13 @@ std::vector<std::string> copy_companions(const configs::Config& config, const fs
   return names;
 }
 
-std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy, const model::HeadConfig& head,
-                                     const std::string& class_map, const fs::path& folder) {
+std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy,
+                                     const model::HeadConfig& head, const std::string& class_map,
+                                     const fs::path& folder) {
   std::vector<std::string> names = copy_companions(config, folder);
   model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
-  model::write_safetensors(folder / kHeadFile, copy.head, {{"config", model::head_to_json(head).dump()}});
+  model::write_safetensors(folder / kHeadFile, copy.head,
+                           {{"config", model::head_to_json(head).dump()}});
   write_text(folder / "config.yaml", configs::to_yaml(config));
   write_text(folder / "class_map.json", class_map);
   names.insert(names.end(), {kModelFile, kHeadFile, "config.yaml", "class_map.json"});
@@ -70,21 +73,31 @@ std::vector<std::string> write_model(const configs::Config& config, const HostCo
 }  // namespace
 
 const std::vector<std::string>& companion_files() {
-  static const std::vector<std::string> kFiles{
-      "tokenizer.json",         "tokenizer_config.json",    "vocab.json",
-      "merges.txt",             "added_tokens.json",        "special_tokens_map.json",
-      "chat_template.json",     "chat_template.jinja",      "generation_config.json",
-      "processor_config.json",  "preprocessor_config.json", "video_preprocessor_config.json"};
+  static const std::vector<std::string> kFiles{"tokenizer.json",
+                                               "tokenizer_config.json",
+                                               "vocab.json",
+                                               "merges.txt",
+                                               "added_tokens.json",
+                                               "special_tokens_map.json",
+                                               "chat_template.json",
+                                               "chat_template.jinja",
+                                               "generation_config.json",
+                                               "processor_config.json",
+                                               "preprocessor_config.json",
+                                               "video_preprocessor_config.json"};
   return kFiles;
 }
 
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
-                                    const sharding::ZeroEngine& engine, const data::ClassMap& classes) {
+                                    const sharding::ZeroEngine& engine,
+                                    const data::ClassMap& classes) {
   const int rank = engine.collective().rank();
-  const std::string shard_name = fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
+  const std::string shard_name =
+      fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
   auto shard = engine.snapshot();
   HostCopy copy = rank == 0 ? copy_parameters(detector) : HostCopy{};
-  return [=, copy = std::move(copy), head = detector.head_config(), class_map = classes.to_json()](const fs::path& folder) {
+  return [=, copy = std::move(copy), head = detector.head_config(),
+          class_map = classes.to_json()](const fs::path& folder) {
     std::vector<std::string> names;
     if (rank == 0) names = write_model(config, copy, head, class_map, folder);
     sharding::ZeroEngine::write(*shard, folder / shard_name);
@@ -103,8 +116,9 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
     if (!reader.contains(name)) {
       problems += "\n  missing " + name;
     } else if (reader.shape(name) != p.tensor.sizes().vec()) {
-      problems += fmt::format("\n  {}: found [{}], expected [{}]", name, fmt::join(reader.shape(name), ", "),
-                              fmt::join(p.tensor.sizes(), ", "));
+      problems +=
+          fmt::format("\n  {}: found [{}], expected [{}]", name,
+                      fmt::join(reader.shape(name), ", "), fmt::join(p.tensor.sizes(), ", "));
     } else {
       at::Tensor target = p.tensor;
       target.copy_(reader.view(name));
@@ -112,7 +126,8 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
     }
   }
   if (!problems.empty()) {
-    throw CheckpointError(fmt::format("{} does not fit this config's model:{}", checkpoint.string(), problems));
+    throw CheckpointError(
+        fmt::format("{} does not fit this config's model:{}", checkpoint.string(), problems));
   }
 }
 

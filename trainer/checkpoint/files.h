@@ -14,17 +14,20 @@ namespace muster::trainer {
 
 inline constexpr const char* kHeadFile = "detection_head.safetensors";
 
-// Small files of a Hugging Face folder that training leaves as they are: tokenizer, preprocessor, generation settings.
+// Small files of a Hugging Face folder that training leaves as they are: tokenizer, preprocessor,
+// generation settings.
 const std::vector<std::string>& companion_files();
 
-// Copies to host memory what must not change while it is written: this rank's optimizer shard and, on rank 0, every
-// parameter. REQUIRES all gathers awaited.
+// Copies to host memory what must not change while it is written: this rank's optimizer shard and,
+// on rank 0, every parameter. REQUIRES all gathers awaited.
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
-                                    const sharding::ZeroEngine& engine, const data::ClassMap& classes);
+                                    const sharding::ZeroEngine& engine,
+                                    const data::ClassMap& classes);
 
 // Copies the parameters of a checkpoint into the detector, in place. Strict.
 void load_parameters(model::Detector& detector, const std::filesystem::path& checkpoint);
 
-std::vector<std::filesystem::path> optimizer_files(const std::filesystem::path& checkpoint);   // sorted
+std::vector<std::filesystem::path> optimizer_files(
+    const std::filesystem::path& checkpoint);  // sorted
 
 }  // namespace muster::trainer

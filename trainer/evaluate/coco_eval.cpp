@@ -1,4 +1,5 @@
-// COCOeval, bbox, step by step as pycocotools does it: the same order of detections, the same tie rules, the same sums.
+// COCOeval, bbox, step by step as pycocotools does it: the same order of detections, the same tie
+// rules, the same sums.
 #include "trainer/evaluate/coco_eval.h"
 
 #include <algorithm>
@@ -36,13 +37,15 @@ const std::array<double, kRecalls> kRecallPoints = linspace<kRecalls>(0, 1);
 double overlap(const EvalBox& detection, const EvalBox& truth) {
   const auto& [dx, dy, dw, dh] = detection.xywh;
   const auto& [gx, gy, gw, gh] = truth.xywh;
-  const double w = std::min(dx + dw, gx + gw) - std::max(dx, gx), h = std::min(dy + dh, gy + gh) - std::max(dy, gy);
+  const double w = std::min(dx + dw, gx + gw) - std::max(dx, gx),
+               h = std::min(dy + dh, gy + gh) - std::max(dy, gy);
   if (w <= 0 || h <= 0) return 0;
   const double common = w * h;
   return common / (truth.crowd ? dw * dh : dw * dh + gw * gh - common);
 }
 
-// One image and category: detections best first (at most 100), ground truth as read, and their overlaps.
+// One image and category: detections best first (at most 100), ground truth as read, and their
+// overlaps.
 struct Cell {
   std::vector<EvalBox> detections, truths;
   std::vector<std::vector<double>> overlaps;  // [detection][truth]
@@ -55,14 +58,18 @@ struct Outcome {
 };
 
 void keep_best(std::vector<EvalBox>& detections) {
-  std::stable_sort(detections.begin(), detections.end(), [](auto& a, auto& b) { return a.score > b.score; });
+  std::stable_sort(detections.begin(), detections.end(),
+                   [](auto& a, auto& b) { return a.score > b.score; });
   if (detections.size() > kMaxDetections.back()) detections.resize(kMaxDetections.back());
 }
 
-bool outside(double area, const std::array<double, 2>& range) { return area < range[0] || area > range[1]; }
+bool outside(double area, const std::array<double, 2>& range) {
+  return area < range[0] || area > range[1];
+}
 
-// The truth a detection takes, or -1: the best overlap of at least `threshold`; equal overlaps go to the later truth, a
-// counted truth before any ignored one (which stand last in `order`), a taken one only when it is a crowd.
+// The truth a detection takes, or -1: the best overlap of at least `threshold`; equal overlaps go
+// to the later truth, a counted truth before any ignored one (which stand last in `order`), a taken
+// one only when it is a crowd.
 int best_truth(const Cell& cell, std::span<const double> overlaps, std::span<const int> order,
                const std::vector<char>& ignored, const std::vector<char>& taken, double threshold) {
   double best = std::min(threshold, 1 - 1e-10);
@@ -79,21 +86,26 @@ int best_truth(const Cell& cell, std::span<const double> overlaps, std::span<con
 
 Outcome match_cell(const Cell& cell, const std::array<double, 2>& range) {
   std::vector<char> ignored;
-  for (const EvalBox& truth : cell.truths) ignored.push_back(truth.crowd || outside(truth.area, range));
+  for (const EvalBox& truth : cell.truths)
+    ignored.push_back(truth.crowd || outside(truth.area, range));
   std::vector<int> order(cell.truths.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return ignored[a] < ignored[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return ignored[a] < ignored[b]; });
 
   Outcome outcome;
   outcome.num_truths = std::count(ignored.begin(), ignored.end(), 0);
   for (std::size_t t = 0; t < kThresholds; ++t) {
     std::vector<char> taken(cell.truths.size(), 0);
     for (std::size_t d = 0; d < cell.detections.size(); ++d) {
-      const int match = best_truth(cell, cell.overlaps[d], order, ignored, taken, kIouThresholds[t]);
+      const int match =
+          best_truth(cell, cell.overlaps[d], order, ignored, taken, kIouThresholds[t]);
       const auto& [x, y, w, h] = cell.detections[d].xywh;
       const bool skip = match >= 0 ? ignored[match] != 0 : outside(w * h, range);
       if (match >= 0) taken[match] = 1;
-      outcome.kinds[t].push_back(skip ? Outcome::kIgnored : match >= 0 ? Outcome::kTrue : Outcome::kFalse);
+      outcome.kinds[t].push_back(skip         ? Outcome::kIgnored
+                                 : match >= 0 ? Outcome::kTrue
+                                              : Outcome::kFalse);
     }
   }
   return outcome;
@@ -110,8 +122,8 @@ struct Ranked {
   std::size_t cell, detection;
 };
 
-void trace(std::span<const Outcome::Kind> kinds, std::int64_t num_truths, std::array<double, kRecalls>& precision,
-           double& reached) {
+void trace(std::span<const Outcome::Kind> kinds, std::int64_t num_truths,
+           std::array<double, kRecalls>& precision, double& reached) {
   std::vector<double> recalls, precisions;
   double hits = 0, misses = 0;
   for (const Outcome::Kind kind : kinds) {
@@ -124,13 +136,14 @@ void trace(std::span<const Outcome::Kind> kinds, std::int64_t num_truths, std::a
     precisions[i - 2] = std::max(precisions[i - 2], precisions[i - 1]);
   reached = recalls.empty() ? 0 : recalls.back();
   for (std::size_t r = 0; r < kRecalls; ++r) {
-    const auto at =
-        static_cast<std::size_t>(std::lower_bound(recalls.begin(), recalls.end(), kRecallPoints[r]) - recalls.begin());
+    const auto at = static_cast<std::size_t>(
+        std::lower_bound(recalls.begin(), recalls.end(), kRecallPoints[r]) - recalls.begin());
     precision[r] = at < precisions.size() ? precisions[at] : 0;
   }
 }
 
-Curve accumulate(const std::vector<Cell>& cells, const std::vector<Outcome>& outcomes, std::size_t max_detections) {
+Curve accumulate(const std::vector<Cell>& cells, const std::vector<Outcome>& outcomes,
+                 std::size_t max_detections) {
   Curve curve;
   for (auto& precision : curve.precision) precision.fill(-1);
   curve.recall.fill(-1);
@@ -143,10 +156,12 @@ Curve accumulate(const std::vector<Cell>& cells, const std::vector<Outcome>& out
     }
   }
   if (num_truths == 0) return curve;
-  std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.score > b.score; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](auto& a, auto& b) { return a.score > b.score; });
   for (std::size_t t = 0; t < kThresholds; ++t) {
     std::vector<Outcome::Kind> kinds;
-    for (const Ranked& entry : ranked) kinds.push_back(outcomes[entry.cell].kinds[t][entry.detection]);
+    for (const Ranked& entry : ranked)
+      kinds.push_back(outcomes[entry.cell].kinds[t][entry.detection]);
     trace(kinds, num_truths, curve.precision[t], curve.recall[t]);
   }
   return curve;
@@ -175,7 +190,8 @@ Curves category_curves(const std::vector<Cell>& cells) {
   for (std::size_t range = 0; range < kRanges; ++range) {
     std::vector<Outcome> outcomes;
     for (const Cell& cell : cells) outcomes.push_back(match_cell(cell, kAreaRanges[range]));
-    for (std::size_t cap = 0; cap < kCaps; ++cap) curves[range][cap] = accumulate(cells, outcomes, kMaxDetections[cap]);
+    for (std::size_t cap = 0; cap < kCaps; ++cap)
+      curves[range][cap] = accumulate(cells, outcomes, kMaxDetections[cap]);
   }
   return curves;
 }
@@ -198,15 +214,19 @@ double mean_recall(std::span<const Curves> categories, std::size_t range, std::s
 }
 
 std::map<std::string, double> summarize(std::span<const Curves> all) {
-  return {{"AP", mean_precision(all, 0)},  {"AP50", mean_precision(all, 0, 0)}, {"AP75", mean_precision(all, 0, 5)},
-          {"APs", mean_precision(all, 1)}, {"APm", mean_precision(all, 2)},     {"APl", mean_precision(all, 3)},
-          {"AR1", mean_recall(all, 0, 0)}, {"AR10", mean_recall(all, 0, 1)},    {"AR100", mean_recall(all, 0, 2)},
-          {"ARs", mean_recall(all, 1, 2)}, {"ARm", mean_recall(all, 2, 2)},     {"ARl", mean_recall(all, 3, 2)}};
+  return {{"AP", mean_precision(all, 0)},      {"AP50", mean_precision(all, 0, 0)},
+          {"AP75", mean_precision(all, 0, 5)}, {"APs", mean_precision(all, 1)},
+          {"APm", mean_precision(all, 2)},     {"APl", mean_precision(all, 3)},
+          {"AR1", mean_recall(all, 0, 0)},     {"AR10", mean_recall(all, 0, 1)},
+          {"AR100", mean_recall(all, 0, 2)},   {"ARs", mean_recall(all, 1, 2)},
+          {"ARm", mean_recall(all, 2, 2)},     {"ARl", mean_recall(all, 3, 2)}};
 }
 
-using Place = std::pair<std::int64_t, std::int64_t>;  // category, image: cells of a category come in image order
+using Place = std::pair<std::int64_t,
+                        std::int64_t>;  // category, image: cells of a category come in image order
 
-std::map<Place, Cell> make_cells(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections) {
+std::map<Place, Cell> make_cells(const CocoGroundTruth& truth,
+                                 const std::vector<EvalBox>& detections) {
   const std::set<std::int64_t> images(truth.image_ids.begin(), truth.image_ids.end());
   std::map<Place, Cell> cells;
   for (const EvalBox& box : truth.boxes) {
@@ -233,7 +253,8 @@ std::map<Place, Cell> make_cells(const CocoGroundTruth& truth, const std::vector
 
 CocoMetrics evaluate_coco(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections) {
   std::map<std::int64_t, std::vector<Cell>> by_category;
-  for (auto& [place, cell] : make_cells(truth, detections)) by_category[place.first].push_back(std::move(cell));
+  for (auto& [place, cell] : make_cells(truth, detections))
+    by_category[place.first].push_back(std::move(cell));
   CocoMetrics result;
   std::vector<Curves> categories;
   for (const auto& [id, name] : truth.categories) {

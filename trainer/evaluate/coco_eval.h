@@ -13,15 +13,16 @@ namespace muster::trainer {
 struct EvalBox {
   std::int64_t image_id = 0, category_id = 0;
   std::array<double, 4> xywh{};
-  double score = 0;        // detections
-  double area = 0;         // ground truth
-  bool crowd = false;      // ground truth
+  double score = 0;    // detections
+  double area = 0;     // ground truth
+  bool crowd = false;  // ground truth
 };
 
 struct CocoMetrics {
-  // AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to measure.
+  // AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to
+  // measure.
   std::map<std::string, double> metrics;
-  std::map<std::string, double> ap_per_category;   // by category name
+  std::map<std::string, double> ap_per_category;  // by category name
 };
 
 struct CocoGroundTruth {

@@ -44,9 +44,11 @@ EvalBox read_truth(const Json& entry) {
 CocoGroundTruth read_ground_truth(const std::filesystem::path& file) {
   return with_file(file, [](const Json& json) {
     CocoGroundTruth truth;
-    for (const Json& image : json.at("images")) truth.image_ids.push_back(image.at("id").get<std::int64_t>());
+    for (const Json& image : json.at("images"))
+      truth.image_ids.push_back(image.at("id").get<std::int64_t>());
     for (const Json& category : json.at("categories")) {
-      truth.categories[category.at("id").get<std::int64_t>()] = category.at("name").get<std::string>();
+      truth.categories[category.at("id").get<std::int64_t>()] =
+          category.at("name").get<std::string>();
     }
     for (const Json& entry : json.at("annotations")) truth.boxes.push_back(read_truth(entry));
     return truth;

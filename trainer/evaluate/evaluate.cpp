@@ -13,7 +13,7 @@ namespace {
 
 // What travels between ranks, one per detection.
 struct Row {
-  std::int64_t image = 0, category = 0;   // index in the pack; original category id
+  std::int64_t image = 0, category = 0;  // index in the pack; original category id
   std::array<float, 4> box{};
   float score = 0, padding = 0;
 };
@@ -37,15 +37,16 @@ std::vector<Row> gather_rows(const std::vector<Row>& mine, sharding::Collective&
 }
 
 // Law of L-107: a zero needs an explanation.
-void explain_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows, const EvalResult& result) {
+void explain_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows,
+                  const EvalResult& result) {
   std::map<std::int64_t, std::int64_t> wanted, found;
   for (const EvalBox& box : truth.boxes) ++wanted[box.category_id];
   for (const Row& row : rows) ++found[row.category];
   for (const auto& [id, name] : truth.categories) {
     log::info("  AP is 0: class {} has {} true boxes, {} predicted", name, wanted[id], found[id]);
   }
-  log::info("  captions that are no class name: {} of {}; class-agnostic AP50 {:.3f}", result.unknown_captions,
-            result.detections, result.class_agnostic_ap50);
+  log::info("  captions that are no class name: {} of {}; class-agnostic AP50 {:.3f}",
+            result.unknown_captions, result.detections, result.class_agnostic_ap50);
 }
 
 std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const data::Pack& pack) {
@@ -55,7 +56,8 @@ std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const data::Pac
     EvalBox box;
     box.image_id = pack.sample(row.image).source_id;
     box.category_id = row.category;
-    box.xywh = {row.box[0], row.box[1], double{row.box[2]} - row.box[0], double{row.box[3]} - row.box[1]};
+    box.xywh = {row.box[0], row.box[1], double{row.box[2]} - row.box[0],
+                double{row.box[3]} - row.box[1]};
     box.score = row.score;
     boxes.push_back(box);
   }
@@ -71,13 +73,15 @@ double class_agnostic_ap50(CocoGroundTruth truth, std::vector<EvalBox> boxes) {
 
 }  // namespace
 
-std::vector<LabelledDetection> label(const std::vector<model::Detection>& detections, const data::Tokenizer& tokenizer,
+std::vector<LabelledDetection> label(const std::vector<model::Detection>& detections,
+                                     const data::Tokenizer& tokenizer,
                                      const data::ClassMap& classes) {
   std::vector<LabelledDetection> labelled;
   labelled.reserve(detections.size());
   for (const model::Detection& d : detections) {
     LabelledDetection one{d.box, d.score, tokenizer.decode(d.caption), -1};
-    if (const std::int64_t index = classes.find_name(one.caption); index >= 0) one.category_id = classes.category(index).id;
+    if (const std::int64_t index = classes.find_name(one.caption); index >= 0)
+      one.category_id = classes.category(index).id;
     labelled.push_back(std::move(one));
   }
   return labelled;
@@ -85,7 +89,8 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
 
 CocoGroundTruth ground_truth(const data::Pack& pack, std::int64_t num_samples) {
   CocoGroundTruth truth;
-  for (const data::Category& category : pack.categories()) truth.categories[category.id] = category.name;
+  for (const data::Category& category : pack.categories())
+    truth.categories[category.id] = category.name;
   for (std::int64_t i = 0; i < num_samples; ++i) {
     const data::Sample& sample = pack.sample(i);
     truth.image_ids.push_back(sample.source_id);
@@ -93,7 +98,8 @@ CocoGroundTruth ground_truth(const data::Pack& pack, std::int64_t num_samples) {
       EvalBox box;
       box.image_id = sample.source_id;
       box.category_id = object.category;
-      box.xywh = {object.box[0], object.box[1], object.box[2] - object.box[0], object.box[3] - object.box[1]};
+      box.xywh = {object.box[0], object.box[1], object.box[2] - object.box[0],
+                  object.box[3] - object.box[1]};
       box.area = object.area;
       box.crowd = object.crowd;
       truth.boxes.push_back(box);
@@ -102,14 +108,17 @@ CocoGroundTruth ground_truth(const data::Pack& pack, std::int64_t num_samples) {
   return truth;
 }
 
-EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer, const data::Pack& pack,
-                    const data::SampleEncoder& encoder, const EvalOptions& options, sharding::Collective& collective) {
+EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
+                    const data::Pack& pack, const data::SampleEncoder& encoder,
+                    const EvalOptions& options, sharding::Collective& collective) {
   const c10::NoGradGuard no_grad;
   detector.set_training(false);
-  const std::int64_t n = options.max_samples > 0 ? std::min(options.max_samples, pack.size()) : pack.size();
+  const std::int64_t n =
+      options.max_samples > 0 ? std::min(options.max_samples, pack.size()) : pack.size();
   EvalResult result;
   std::vector<Row> rows;
-  Progress progress("evaluating", (n - collective.rank() + collective.size() - 1) / collective.size());
+  Progress progress("evaluating",
+                    (n - collective.rank() + collective.size() - 1) / collective.size());
   std::vector<std::int64_t> batch;
   const auto run_batch = [&] {
     const auto found = detector.detect(encoder.encode(pack, batch, false));
@@ -122,7 +131,7 @@ EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
     batch.clear();
   };
   for (std::int64_t i = collective.rank(); i < n; i += collective.size()) {
-    if (encoder.measure(pack.sample(i)).dropped) continue;   // counts as nothing found
+    if (encoder.measure(pack.sample(i)).dropped) continue;  // counts as nothing found
     batch.push_back(i);
     if (static_cast<std::int64_t>(batch.size()) == options.samples_per_batch) run_batch();
   }
@@ -131,14 +140,17 @@ EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
 
   rows = gather_rows(rows, collective);
   // The ranks' rows interleave differently for every world size; COCO breaks score ties by order.
-  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.image < b.image; });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Row& a, const Row& b) { return a.image < b.image; });
   result.detections = static_cast<std::int64_t>(rows.size());
-  result.unknown_captions = std::count_if(rows.begin(), rows.end(), [](const Row& r) { return r.category < 0; });
+  result.unknown_captions =
+      std::count_if(rows.begin(), rows.end(), [](const Row& r) { return r.category < 0; });
   const CocoGroundTruth truth = ground_truth(pack, n);
   const std::vector<EvalBox> boxes = to_eval_boxes(rows, pack);
   result.coco = evaluate_coco(truth, boxes);
   result.class_agnostic_ap50 = class_agnostic_ap50(truth, boxes);
-  if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) explain_zero(truth, rows, result);
+  if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0)
+    explain_zero(truth, rows, result);
   return result;
 }
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/tensors/process_memory.h"
 #include "base/text.h"
 #include "sharding/cuda_library.h"
-#include "base/tensors/process_memory.h"
 
 namespace muster::trainer {
 namespace {
@@ -18,24 +18,30 @@ constexpr Tolerance kHeap{.bytes = 2 << 20, .of_mean = 0.01};    // the loader's
 void assert_promised(const sharding::ZeroEngine& engine, std::int64_t step) {
   const sharding::EngineBytes bytes = engine.bytes(), planned = engine.planned_bytes();
   if (bytes == planned) return;
-  throw NumericError(fmt::format("step {}: the engine holds {} after empty_partition_cache(), the plan promises {}",
-                                 step, human_bytes(bytes.total()), human_bytes(planned.total())));
+  throw NumericError(fmt::format(
+      "step {}: the engine holds {} after empty_partition_cache(), the plan promises {}", step,
+      human_bytes(bytes.total()), human_bytes(planned.total())));
 }
 
 sharding::DeviceMemory device_memory() { return sharding::load_cuda_library().device_memory(); }
 
-bool on_gpu(const sharding::ZeroEngine& engine) { return engine.registry().trainable().front().tensor.is_cuda(); }
+bool on_gpu(const sharding::ZeroEngine& engine) {
+  return engine.registry().trainable().front().tensor.is_cuda();
+}
 
-std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before, const sharding::TensorMeter::Blocks& after,
-                           std::int64_t steps) {
+std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before,
+                           const sharding::TensorMeter::Blocks& after, std::int64_t steps) {
   std::vector<Holder> growing;
   for (const auto& [kind, count] : after) {
     const auto found = before.find(kind);
     const std::int64_t more = count - (found == before.end() ? 0 : found->second);
-    if (more > 0) growing.push_back({kind.first, kind.second, static_cast<double>(more) / static_cast<double>(steps)});
+    if (more > 0)
+      growing.push_back(
+          {kind.first, kind.second, static_cast<double>(more) / static_cast<double>(steps)});
   }
-  std::ranges::sort(growing, std::greater{},
-                    [](const Holder& h) { return h.blocks_per_step * static_cast<double>(h.block_bytes); });
+  std::ranges::sort(growing, std::greater{}, [](const Holder& h) {
+    return h.blocks_per_step * static_cast<double>(h.block_bytes);
+  });
   return growing;
 }
 
@@ -44,12 +50,16 @@ std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before, const sh
 std::string MemoryReport::culprit() const {
   if (!tensors.slope.flat && !growing.empty()) {
     const Holder& most = growing.front();
-    return fmt::format("tensors made in phase {} and kept: {:.2f} blocks of {} ({} bytes) more with every step",
-                       phase_name(most.phase), most.blocks_per_step, human_bytes(most.block_bytes), most.block_bytes);
+    return fmt::format(
+        "tensors made in phase {} and kept: {:.2f} blocks of {} ({} bytes) more with every step",
+        phase_name(most.phase), most.blocks_per_step, human_bytes(most.block_bytes),
+        most.block_bytes);
   }
   if (!tensors.slope.flat) return "tensors on the GPU, made by a step and kept";
-  if (!heap.slope.flat) return "heap outside of tensors: C++ containers, HDF5 handles, logs or caches grow";
-  if (!resident.slope.flat) return "free pages that the C library keeps: fragmentation, nothing is lost";
+  if (!heap.slope.flat)
+    return "heap outside of tensors: C++ containers, HDF5 handles, logs or caches grow";
+  if (!resident.slope.flat)
+    return "free pages that the C library keeps: fragmentation, nothing is lost";
   return "";
 }
 
@@ -63,7 +73,8 @@ MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::i
   for (std::int64_t k = 0; k < steps; ++k) {
     meter.restart_peak();
     trainer.train_step();
-    report.tensor_peak = std::max(report.tensor_peak, gpu ? device_memory().peak_held : meter.peak());
+    report.tensor_peak =
+        std::max(report.tensor_peak, gpu ? device_memory().peak_held : meter.peak());
     if (after_step) after_step(k);
     assert_promised(trainer.engine(), k);
     const sharding::TensorMeter::Bytes live = meter.live();

@@ -1,4 +1,5 @@
-// Does training hold on to memory? Runs steps and fits three curves, each of which names another kind of leak.
+// Does training hold on to memory? Runs steps and fits three curves, each of which names another
+// kind of leak.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,9 @@ struct MemoryCurve {
 
 struct MemoryReport {
   std::int64_t steps = 0;
-  MemoryCurve tensors;           // of the steps themselves; the loader's micro-batches in waiting vary and are left out.
-                                 // Of a run on a GPU: all that lie there, of which `growing` knows nothing
+  MemoryCurve
+      tensors;  // of the steps themselves; the loader's micro-batches in waiting vary and are left
+                // out. Of a run on a GPU: all that lie there, of which `growing` knows nothing
   MemoryCurve heap;              // what malloc handed out for anything else
   MemoryCurve resident;          // the process, as the system counts it
   std::vector<Holder> growing;   // the largest first
@@ -37,9 +39,9 @@ struct MemoryReport {
   std::string culprit() const;  // what holds the bytes, in a sentence; "" when flat
 };
 
-// Trains `steps` steps; the first third warms up. `meter` must be older than the trainer's model. `after_step` may be
-// empty; what it keeps counts. Throws NumericError when the engine holds something else than planned after a step (law
-// 7).
+// Trains `steps` steps; the first third warms up. `meter` must be older than the trainer's model.
+// `after_step` may be empty; what it keeps counts. Throws NumericError when the engine holds
+// something else than planned after a step (law 7).
 MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::int64_t steps,
                           const std::function<void(std::int64_t step)>& after_step);
 

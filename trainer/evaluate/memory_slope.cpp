@@ -5,7 +5,8 @@
 
 namespace muster::trainer {
 
-MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up, Tolerance tolerance) {
+MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up,
+                       Tolerance tolerance) {
   const std::size_t n = samples.size() > warm_up ? samples.size() - warm_up : 0;
   if (n < 2) return {0, 0, true};
   double mean_x = 0, mean_y = 0;

@@ -8,17 +8,18 @@ namespace muster::trainer {
 
 struct MemorySlope {
   double bytes_per_step = 0;
-  double grown_bytes = 0;       // slope times steps
-  bool flat = false;            // grew by less than the tolerance over the measured steps
+  double grown_bytes = 0;  // slope times steps
+  bool flat = false;       // grew by less than the tolerance over the measured steps
 };
 
 // What a curve may grow without being called a leak: the larger of both.
 struct Tolerance {
-  double bytes = 8 << 20;   // what allocator noise reaches in the resident set
+  double bytes = 8 << 20;  // what allocator noise reaches in the resident set
   double of_mean = 0.01;
 };
 
 // `samples`: one per step. The first `warm_up` are left out: allocators fill their pools there.
-MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up, Tolerance tolerance = {});
+MemorySlope fit_memory(const std::vector<std::int64_t>& samples, std::size_t warm_up,
+                       Tolerance tolerance = {});
 
 }  // namespace muster::trainer

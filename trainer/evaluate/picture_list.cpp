@@ -41,10 +41,12 @@ std::vector<fs::path> read_folder(const fs::path& folder) {
 std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
   std::vector<fs::path> images;
   for (const fs::path input : inputs) {
-    if (!fs::exists(input)) throw DataError(fmt::format("{}: no such file or folder", input.string()));
-    const std::vector<fs::path> named = fs::is_directory(input)            ? read_folder(input)
-                                        : lower_extension(input) == ".txt" ? read_list(input)
-                                                                           : std::vector<fs::path>{input};
+    if (!fs::exists(input))
+      throw DataError(fmt::format("{}: no such file or folder", input.string()));
+    const std::vector<fs::path> named = fs::is_directory(input) ? read_folder(input)
+                                        : lower_extension(input) == ".txt"
+                                            ? read_list(input)
+                                            : std::vector<fs::path>{input};
     images.insert(images.end(), named.begin(), named.end());
   }
   if (images.empty()) throw DataError("no .jpg, .jpeg or .png among the inputs");
@@ -56,7 +58,8 @@ std::vector<std::string> overlay_names(const std::vector<fs::path>& pictures) {
   std::vector<std::string> names;
   for (const fs::path& picture : pictures) {
     std::string name = picture.stem().string();
-    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", picture.stem().string(), i);
+    for (int i = 2; !taken.insert(name).second; ++i)
+      name = fmt::format("{}-{}", picture.stem().string(), i);
     names.push_back(name + ".png");
   }
   return names;

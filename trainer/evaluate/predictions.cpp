@@ -17,10 +17,15 @@ namespace {
 nlohmann::json to_json(const ImageDetections& image) {
   nlohmann::json detections = nlohmann::json::array();
   for (const LabelledDetection& d : image.kept) {
-    detections.push_back({{"box", d.box}, {"score", d.score}, {"caption", d.caption}, {"category_id", d.category_id}});
+    detections.push_back({{"box", d.box},
+                          {"score", d.score},
+                          {"caption", d.caption},
+                          {"category_id", d.category_id}});
   }
-  nlohmann::json entry{
-      {"image", image.image}, {"width", image.width}, {"height", image.height}, {"detections", detections}};
+  nlohmann::json entry{{"image", image.image},
+                       {"width", image.width},
+                       {"height", image.height},
+                       {"detections", detections}};
   if (!image.overlay.empty()) entry["overlay"] = image.overlay;
   return entry;
 }
@@ -28,13 +33,15 @@ nlohmann::json to_json(const ImageDetections& image) {
 // How often a small picture is enlarged, so that labels of readable size do not cover it.
 std::int64_t enlargement(const data::Image& image) {
   constexpr std::int64_t kReadable = 480;  // pixels of the longer side
-  return std::max<std::int64_t>(1, kReadable / std::max<std::int64_t>(1, std::max(image.width, image.height)));
+  return std::max<std::int64_t>(
+      1, kReadable / std::max<std::int64_t>(1, std::max(image.width, image.height)));
 }
 
 }  // namespace
 
 void ScoreHistogram::add(double score) {
-  const double decades = std::clamp(-std::log10(std::max(score, 1e-300)), 0.0, static_cast<double>(kDecades));
+  const double decades =
+      std::clamp(-std::log10(std::max(score, 1e-300)), 0.0, static_cast<double>(kDecades));
   ++bins_[static_cast<std::size_t>(decades * kPerDecade)];
   ++count_;
   best_ = std::max(best_, score);
@@ -44,7 +51,8 @@ double ScoreHistogram::reached_by(double share) const {
   auto wanted = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(count_)));
   std::size_t bin = 0;
   while (bin + 1 < bins_.size() && (wanted -= bins_[bin]) > 0) ++bin;
-  return std::min(best_, std::pow(10.0, -static_cast<double>(bin + 1) / kPerDecade));  // the bin's lower end
+  return std::min(
+      best_, std::pow(10.0, -static_cast<double>(bin + 1) / kPerDecade));  // the bin's lower end
 }
 
 std::vector<ImageDetections> Predictor::predict(std::span<const Picture> pictures, double threshold,
@@ -67,7 +75,9 @@ std::vector<ImageDetections> Predictor::predict(std::span<const Picture> picture
 }
 
 DetectionsFile::DetectionsFile(fs::path path)
-    : path_(std::move(path)), part_(path_.string() + fmt::format(".part.{}", ::getpid())), out_(part_) {
+    : path_(std::move(path)),
+      part_(path_.string() + fmt::format(".part.{}", ::getpid())),
+      out_(part_) {
   if (!out_) throw IoError(part_.string() + ": cannot be written");
 }
 
@@ -77,7 +87,8 @@ DetectionsFile::~DetectionsFile() {
 }
 
 void DetectionsFile::add(const ImageDetections& image) {
-  out_ << (any_ ? ",\n" : "[\n") << to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+  out_ << (any_ ? ",\n" : "[\n")
+       << to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
   any_ = true;
 }
 
@@ -89,14 +100,17 @@ void DetectionsFile::commit() {
   fs::rename(part_, path_);
 }
 
-void draw(const data::Image& image, const ImageDetections& found, const fs::path& png, LabelFont& font) {
+void draw(const data::Image& image, const ImageDetections& found, const fs::path& png,
+          LabelFont& font) {
   const std::int64_t scale = enlargement(image);
-  data::Image drawn = scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
-  RgbImage canvas{static_cast<int>(drawn.width), static_cast<int>(drawn.height), std::move(drawn.rgb)};
+  data::Image drawn =
+      scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
+  RgbImage canvas{static_cast<int>(drawn.width), static_cast<int>(drawn.height),
+                  std::move(drawn.rgb)};
   std::vector<OverlayBox> boxes;
   for (const LabelledDetection& d : found.kept) {
-    OverlayBox& box =
-        boxes.emplace_back(OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
+    OverlayBox& box = boxes.emplace_back(
+        OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
     for (float& edge : box.box) edge *= static_cast<float>(scale);
   }
   draw_boxes(canvas, boxes, font);
@@ -107,13 +121,15 @@ std::string explain_scores(const ScoreHistogram& scores, double threshold) {
   if (scores.count() == 0) return "the model made no query at all";
   const double top = scores.reached_by(0.01), high = scores.reached_by(0.1);
   return fmt::format(
-      "no detection reaches {:.3g}. Scores of {} queries: best {:.3g}, 99th percentile {:.2g}, 90th {:.2g}, "
+      "no detection reaches {:.3g}. Scores of {} queries: best {:.3g}, 99th percentile {:.2g}, "
+      "90th {:.2g}, "
       "median {:.2g}. --threshold {:.2g} would keep the best hundredth, {:.2g} the best tenth",
       threshold, scores.count(), scores.best(), top, high, scores.reached_by(0.5), top, high);
 }
 
-void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::Pack& pack,
-                   const data::SampleEncoder& encoder, double threshold, std::int64_t count, const fs::path& folder) {
+void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
+                   const data::Pack& pack, const data::SampleEncoder& encoder, double threshold,
+                   std::int64_t count, const fs::path& folder) {
   fs::create_directories(folder);
   LabelFont font;
   const Predictor predictor(detector, tokenizer, pack.class_map(), encoder);

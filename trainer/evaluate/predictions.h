@@ -1,5 +1,5 @@
-// Detections for people and programs: detections.json and one overlay PNG per image, for any number of images in flat
-// memory.
+// Detections for people and programs: detections.json and one overlay PNG per image, for any number
+// of images in flat memory.
 #pragma once
 
 #include <array>
@@ -50,8 +50,8 @@ class ScoreHistogram {
 // A detector with what turns its numbers into names. Refers to what it is given.
 class Predictor {
  public:
-  Predictor(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::ClassMap& classes,
-            const data::SampleEncoder& encoder)
+  Predictor(const model::Detector& detector, const data::Tokenizer& tokenizer,
+            const data::ClassMap& classes, const data::SampleEncoder& encoder)
       : detector_(detector), tokenizer_(tokenizer), classes_(classes), encoder_(encoder) {}
 
   // All pictures in one batch. REQUIRES the detector in evaluation mode.
@@ -65,9 +65,9 @@ class Predictor {
   const data::SampleEncoder& encoder_;
 };
 
-// [{"image", "width", "height", "overlay", "detections": [{"box": [x1, y1, x2, y2], "score", "caption",
-// "category_id"}]}], boxes in stored pixels; written image by image, whole after commit() and absent without. Throws
-// IoError.
+// [{"image", "width", "height", "overlay", "detections": [{"box": [x1, y1, x2, y2], "score",
+// "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole after
+// commit() and absent without. Throws IoError.
 class DetectionsFile {
  public:
   explicit DetectionsFile(std::filesystem::path path);
@@ -82,14 +82,16 @@ class DetectionsFile {
 };
 
 // The picture, enlarged a whole number of times when it is small, with its boxes and labels.
-void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png, LabelFont& font);
+void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png,
+          LabelFont& font);
 
-// The score distribution and the threshold that would have kept some: what to say when nothing passes (FAILURES L-106).
+// The score distribution and the threshold that would have kept some: what to say when nothing
+// passes (FAILURES L-106).
 std::string explain_scores(const ScoreHistogram& scores, double threshold);
 
 // The first `count` samples of a pack, drawn into `folder`, for the report.
-void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer, const data::Pack& pack,
-                   const data::SampleEncoder& encoder, double threshold, std::int64_t count,
-                   const std::filesystem::path& folder);
+void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
+                   const data::Pack& pack, const data::SampleEncoder& encoder, double threshold,
+                   std::int64_t count, const std::filesystem::path& folder);
 
 }  // namespace muster::trainer

@@ -24,7 +24,8 @@ using nlohmann::json;
 // The shortest decimal that reads back to the same bits; whole numbers have no fraction.
 std::string number(double value) {
   if (!std::isfinite(value)) return "null";
-  if (value == 0 && std::signbit(value)) return "-0.0";  // readers take "-0" for an integer, which has no sign
+  if (value == 0 && std::signbit(value))
+    return "-0.0";  // readers take "-0" for an integer, which has no sign
   std::array<char, 32> buffer{};
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   return {buffer.data(), result.ptr};
@@ -34,7 +35,8 @@ void write_all(int descriptor, std::string_view text, const std::filesystem::pat
   while (!text.empty()) {
     const ssize_t written = ::write(descriptor, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw IoError(fmt::format("{}: cannot append: {}", file.string(), std::strerror(errno)));
+    if (written < 0)
+      throw IoError(fmt::format("{}: cannot append: {}", file.string(), std::strerror(errno)));
     text.remove_prefix(static_cast<std::size_t>(written));
   }
 }
@@ -52,8 +54,8 @@ void each_line(std::string_view text, const Visit& visit) {
 json parse_line(std::string_view line, const std::filesystem::path& file, std::size_t number) {
   json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object() || !object.contains("step") || !object["step"].is_number())
-    throw DataError(fmt::format("{}:{}: expected an object with a numeric \"step\", found: {}", file.string(), number,
-                                line.substr(0, 80)));
+    throw DataError(fmt::format("{}:{}: expected an object with a numeric \"step\", found: {}",
+                                file.string(), number, line.substr(0, 80)));
   return object;
 }
 
@@ -72,7 +74,8 @@ MetricsLog::MetricsLog(std::filesystem::path file) : file_(std::move(file)) {
   if (file_.has_parent_path()) std::filesystem::create_directories(file_.parent_path());
   if (std::filesystem::exists(file_)) {
     const std::string text = read_text(file_);
-    if (!text.empty() && text.back() != '\n') write_text(file_, text.substr(0, text.rfind('\n') + 1));
+    if (!text.empty() && text.back() != '\n')
+      write_text(file_, text.substr(0, text.rfind('\n') + 1));
   }
   open();
 }
@@ -81,7 +84,8 @@ MetricsLog::~MetricsLog() { close(); }
 
 void MetricsLog::open() {
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", file_.string(), std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw IoError(fmt::format("{}: cannot open: {}", file_.string(), std::strerror(errno)));
 }
 
 void MetricsLog::close() {
@@ -89,13 +93,16 @@ void MetricsLog::close() {
   descriptor_ = -1;
 }
 
-void MetricsLog::append(const MetricsRow& row) { write_all(descriptor_, metrics_line(row) + "\n", file_); }
+void MetricsLog::append(const MetricsRow& row) {
+  write_all(descriptor_, metrics_line(row) + "\n", file_);
+}
 
 void MetricsLog::truncate_after(std::int64_t step) {
   std::string kept;
   bool shorter = false;
   each_line(read_text(file_), [&](std::string_view line, std::size_t number) {
-    const bool keep = parse_line(line, file_, number)["step"].get<double>() <= static_cast<double>(step);
+    const bool keep =
+        parse_line(line, file_, number)["step"].get<double>() <= static_cast<double>(step);
     if (keep) kept.append(line).push_back('\n');
     shorter = shorter || !keep;
   });

@@ -1,5 +1,6 @@
-// metrics.jsonl: one JSON object per optimizer step and one per evaluation, the truth from which TensorBoard files and
-// the report are made. Numbers are plain and round-trip exactly; NaN and infinity, which JSON lacks, are null.
+// metrics.jsonl: one JSON object per optimizer step and one per evaluation, the truth from which
+// TensorBoard files and the report are made. Numbers are plain and round-trip exactly; NaN and
+// infinity, which JSON lacks, are null.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,12 @@ using MetricsRow = std::vector<std::pair<std::string, double>>;
 
 std::string metrics_line(const MetricsRow& row);  // one JSON object, no newline
 
-// Only rank 0 owns one. Each line reaches the kernel with one write, so a crash can tear at most the last line.
+// Only rank 0 owns one. Each line reaches the kernel with one write, so a crash can tear at most
+// the last line.
 class MetricsLog {
  public:
-  // Creates the file and its folder; a torn last line of an earlier process is removed. Throws IoError.
+  // Creates the file and its folder; a torn last line of an earlier process is removed. Throws
+  // IoError.
   explicit MetricsLog(std::filesystem::path file);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
@@ -27,7 +30,8 @@ class MetricsLog {
 
   void append(const MetricsRow& row);  // throws IoError
 
-  // Call on resume with the restored step: later lines go, so that no step appears twice. Whole or not at all.
+  // Call on resume with the restored step: later lines go, so that no step appears twice. Whole or
+  // not at all.
   void truncate_after(std::int64_t step);
 
  private:
@@ -38,7 +42,8 @@ class MetricsLog {
   int descriptor_ = -1;
 };
 
-// null reads as NaN; a torn last line is left out. Throws IoError, and DataError with file:line for anything else.
+// null reads as NaN; a torn last line is left out. Throws IoError, and DataError with file:line for
+// anything else.
 std::vector<std::map<std::string, double>> read_metrics(const std::filesystem::path& file);
 
 }  // namespace muster::trainer

@@ -34,7 +34,9 @@ void fill(RgbImage& image, Rectangle area, Rgb color) {
 // Rounded and clamped, so that an edge at or beyond the border stays visible.
 Rectangle pixels_of(const OverlayBox& box, const RgbImage& image) {
   const auto at = [](float v, int size) {
-    return std::isfinite(v) ? static_cast<int>(std::clamp(std::round(v), 0.0F, static_cast<float>(size))) : 0;
+    return std::isfinite(v)
+               ? static_cast<int>(std::clamp(std::round(v), 0.0F, static_cast<float>(size)))
+               : 0;
   };
   return {at(box.box[0], image.width), at(box.box[1], image.height), at(box.box[2], image.width),
           at(box.box[3], image.height)};
@@ -51,8 +53,8 @@ bool overlap(const Rectangle& a, const Rectangle& b) {
   return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
 }
 
-// Above the box, else inside it at the top, below it, inside at the bottom: the first place inside the picture that no
-// label placed before covers; where there is none, above or inside.
+// Above the box, else inside it at the top, below it, inside at the bottom: the first place inside
+// the picture that no label placed before covers; where there is none, above or inside.
 Rectangle place_label(const RgbImage& image, Rectangle box, int width, int height,
                       const std::vector<Rectangle>& taken) {
   const int left = std::clamp(box.x1, 0, std::max(0, image.width - width));
@@ -65,7 +67,8 @@ Rectangle place_label(const RgbImage& image, Rectangle box, int width, int heigh
     places.push_back(at(right, y));
   }
   for (const Rectangle& place : places)
-    if (std::ranges::none_of(taken, [&](const Rectangle& other) { return overlap(place, other); })) return place;
+    if (std::ranges::none_of(taken, [&](const Rectangle& other) { return overlap(place, other); }))
+      return place;
   return places.empty() ? at(left, std::max(0, image.height - height)) : places.front();
 }
 
@@ -81,7 +84,8 @@ void draw_label(RgbImage& image, const OverlayBox& box, Rectangle place, LabelFo
 }  // namespace
 
 Rgb category_color(std::int64_t category) {
-  constexpr double kGoldenRatio = 0.6180339887498949;  // successive hues never come close to a recent one
+  constexpr double kGoldenRatio =
+      0.6180339887498949;  // successive hues never come close to a recent one
   const double hue = std::fmod(0.58 + static_cast<double>(category) * kGoldenRatio, 1.0);
   return hsv(hue, category % 2 == 0 ? 0.80 : 0.65, category % 3 == 2 ? 0.75 : 0.95);
 }

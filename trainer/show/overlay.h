@@ -1,5 +1,6 @@
-// Boxes with readable labels drawn on a picture, for people. Text needs a font: FreeType, a named file first, then the
-// usual places, so that Chinese captions do not come out as empty frames (FAILURES W-004).
+// Boxes with readable labels drawn on a picture, for people. Text needs a font: FreeType, a named
+// file first, then the usual places, so that Chinese captions do not come out as empty frames
+// (FAILURES W-004).
 #pragma once
 
 #include <array>
@@ -32,13 +33,14 @@ struct OverlayBox {
 // A chain of fonts: each character comes from the first that has it. Not thread-safe.
 class LabelFont {
  public:
-  // `file` empty: only the usual places are searched. Throws UsageError when `file` cannot be read as a font. Without
-  // any font labels are left out, with one warning.
+  // `file` empty: only the usual places are searched. Throws UsageError when `file` cannot be read
+  // as a font. Without any font labels are left out, with one warning.
   explicit LabelFont(const std::filesystem::path& file = {});
   ~LabelFont();
   LabelFont(LabelFont&&) noexcept;
 
-  // Draws one line with its top left corner at x, y; returns its width. `image` null: only measures.
+  // Draws one line with its top left corner at x, y; returns its width. `image` null: only
+  // measures.
   int draw(RgbImage* image, int x, int y, int height_px, const std::string& text, Rgb color);
 
   // Code points no font has, so far; each is warned about once.
@@ -51,8 +53,9 @@ class LabelFont {
   std::set<std::uint32_t> missing_;
 };
 
-// Draws every box, then every label, so that no label is hidden by a later box. The first box and its label matter
-// most: they lie on top, and labels go where no earlier one is, as long as there is such a place.
+// Draws every box, then every label, so that no label is hidden by a later box. The first box and
+// its label matter most: they lie on top, and labels go where no earlier one is, as long as there
+// is such a place.
 void draw_boxes(RgbImage& image, std::span<const OverlayBox> boxes, LabelFont& font);
 
 void write_png(const std::filesystem::path& file, const RgbImage& image);  // throws IoError

@@ -16,11 +16,12 @@ std::string mebibytes(std::int64_t bytes) {
 }  // namespace
 
 std::string progress_line(const StepLine& line) {
-  std::string text =
-      fmt::format("step {}/{} loss {:.4g} lr {:.1e} grad {:.3g} {:.0f} tok/s {}", line.step, line.max_steps, line.loss,
-                  line.lr, line.grad_norm, line.tokens_per_s, mebibytes(line.memory_bytes));
+  std::string text = fmt::format("step {}/{} loss {:.4g} lr {:.1e} grad {:.3g} {:.0f} tok/s {}",
+                                 line.step, line.max_steps, line.loss, line.lr, line.grad_norm,
+                                 line.tokens_per_s, mebibytes(line.memory_bytes));
   const auto left = static_cast<double>(line.max_steps - line.step);
-  if (left > 0 && line.seconds_per_step > 0) text += " ETA " + human_seconds(left * line.seconds_per_step);
+  if (left > 0 && line.seconds_per_step > 0)
+    text += " ETA " + human_seconds(left * line.seconds_per_step);
   return text;
 }
 

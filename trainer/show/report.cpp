@@ -24,7 +24,8 @@ using Rows = std::vector<std::map<std::string, double>>;
 
 std::string read_if_there(const fs::path& file) { return fs::exists(file) ? read_text(file) : ""; }
 
-Series series_of(const Rows& rows, const std::string& key, const std::string& name, double scale = 1) {
+Series series_of(const Rows& rows, const std::string& key, const std::string& name,
+                 double scale = 1) {
   Series series{name, {}};
   for (const auto& row : rows)
     if (const auto found = row.find(key); found != row.end())
@@ -39,7 +40,8 @@ std::vector<Series> all_with(const Rows& rows, const std::string& prefix) {
     for (const auto& entry : row)
       if (entry.first.starts_with(prefix)) keys[entry.first] = true;
   std::vector<Series> all;
-  for (const auto& entry : keys) all.push_back(series_of(rows, entry.first, entry.first.substr(prefix.size())));
+  for (const auto& entry : keys)
+    all.push_back(series_of(rows, entry.first, entry.first.substr(prefix.size())));
   return all;
 }
 
@@ -56,11 +58,11 @@ std::vector<Series> phases(const Rows& rows) {
     steps.back().insert(zeros.begin(), zeros.end());
   }
   // In the order they happen; others follow by name.
-  constexpr std::array<std::string_view, 7> kOrder = {"data",      "forward",   "backward", "reduce",
-                                                      "consensus", "optimizer", "gather"};
+  constexpr std::array<std::string_view, 7> kOrder = {
+      "data", "forward", "backward", "reduce", "consensus", "optimizer", "gather"};
   std::vector<Series> all = all_with(steps, "seconds.");
-  std::ranges::stable_sort(all, {},
-                           [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
+  std::ranges::stable_sort(
+      all, {}, [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
   return all;
 }
 
@@ -84,11 +86,16 @@ std::string charts(const Rows& rows) {
       {"Gradient norm", "", {series_of(rows, "grad_norm", "before clipping")}, false, true},
       {"Throughput", "tokens/s", {series_of(rows, "tokens_per_s", "all ranks")}, false, false},
       {"Step time by phase", "s", phases(rows), true, false},
-      {"Memory per rank", "MiB", {series_of(rows, "memory_bytes", "in use", 1 / kMiB)}, false, false},
+      {"Memory per rank",
+       "MiB",
+       {series_of(rows, "memory_bytes", "in use", 1 / kMiB)},
+       false,
+       false},
   };
   std::string text;
   for (const Chart& chart : all) text += render_chart(chart);
-  return text.empty() ? "" : "<h2>Curves</h2>\n<section class=\"charts\">\n" + text + "</section>\n";
+  return text.empty() ? ""
+                      : "<h2>Curves</h2>\n<section class=\"charts\">\n" + text + "</section>\n";
 }
 
 struct Best {
@@ -99,7 +106,8 @@ std::optional<Best> best_of(const Rows& rows, const std::string& key) {
   std::optional<Best> best;
   for (const auto& row : rows) {
     const auto found = row.find(key);
-    if (found != row.end() && std::isfinite(found->second) && (!best || found->second > best->value))
+    if (found != row.end() && std::isfinite(found->second) &&
+        (!best || found->second > best->value))
       best = Best{found->second, row.at("step")};
   }
   return best;
@@ -114,12 +122,14 @@ std::optional<double> last_of(const Rows& rows, const std::string& key) {
 double sum_of(const Rows& rows, const std::string& key) {
   double sum = 0;
   for (const auto& row : rows)
-    if (const auto found = row.find(key); found != row.end() && std::isfinite(found->second)) sum += found->second;
+    if (const auto found = row.find(key); found != row.end() && std::isfinite(found->second))
+      sum += found->second;
   return sum;
 }
 
 std::string tile(const std::string& name, const std::string& value) {
-  return fmt::format("<div class=\"tile\"><dt>{}</dt><dd>{}</dd></div>\n", escape_html(name), escape_html(value));
+  return fmt::format("<div class=\"tile\"><dt>{}</dt><dd>{}</dd></div>\n", escape_html(name),
+                     escape_html(value));
 }
 
 std::string tiles(const Rows& rows, const fs::path& run_dir) {
@@ -132,11 +142,13 @@ std::string tiles(const Rows& rows, const fs::path& run_dir) {
     text += tile(fmt::format("best AP50, step {:.0f}", ap->step), fmt::format("{:.3f}", ap->value));
   if (const auto loss = last_of(rows, "loss")) text += tile("last loss", short_number(*loss));
   text += tile("steps", fmt::format("{:.0f}", rows.empty() ? 0 : rows.back().at("step")));
-  if (status.is_object() && status.contains("world_size")) text += tile("ranks", status["world_size"].dump());
+  if (status.is_object() && status.contains("world_size"))
+    text += tile("ranks", status["world_size"].dump());
   const double seconds = sum_of(rows, "seconds");
   text += tile("time in steps", human_seconds(seconds));
   text += tile("images", short_number(sum_of(rows, "images")));
-  if (seconds > 0) text += tile("mean throughput", short_number(sum_of(rows, "tokens") / seconds) + " tok/s");
+  if (seconds > 0)
+    text += tile("mean throughput", short_number(sum_of(rows, "tokens") / seconds) + " tok/s");
   return "<dl class=\"tiles\">\n" + text + "</dl>\n";
 }
 
@@ -146,18 +158,21 @@ std::string evaluation_table(const Rows& rows) {
     const auto best = best_of(rows, "eval." + s.name);
     if (!best) continue;
     body += fmt::format(
-        "<tr><td>{}</td><td class=\"n\">{:.4f}</td><td class=\"n\">{:.4f}</td><td class=\"n\">{:.0f}</td></tr>\n",
+        "<tr><td>{}</td><td class=\"n\">{:.4f}</td><td class=\"n\">{:.4f}</td><td "
+        "class=\"n\">{:.0f}</td></tr>\n",
         escape_html(s.name), s.points.back().second, best->value, best->step);
   }
   if (body.empty()) return "";
-  return "<h2>Evaluation</h2>\n<div class=\"card wide\"><table><tr><th>metric</th><th class=\"n\">last</th><th "
+  return "<h2>Evaluation</h2>\n<div class=\"card wide\"><table><tr><th>metric</th><th "
+         "class=\"n\">last</th><th "
          "class=\"n\">best</th>"
          "<th class=\"n\">at step</th></tr>\n" +
          body + "</table></div>\n";
 }
 
 std::string base64(std::string_view bytes) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   text.reserve((bytes.size() + 2) / 3 * 4);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
@@ -165,7 +180,8 @@ std::string base64(std::string_view bytes) {
       return i + k < bytes.size() ? static_cast<std::uint8_t>(bytes[i + k]) : 0;
     };
     const std::uint32_t group = byte(0) << 16 | byte(1) << 8 | byte(2);
-    for (std::size_t k = 0; k < 4; ++k) text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
+    for (std::size_t k = 0; k < 4; ++k)
+      text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
   }
   return text;
 }
@@ -184,20 +200,24 @@ std::string gallery(const fs::path& folder) {
     const std::string caption = read_if_there(fs::path(files[i]).replace_extension(".txt"));
     const std::string name = escape_html(files[i].stem().string());
     text += fmt::format(
-        "<figure class=\"card\"><img alt=\"{}\" src=\"data:image/{};base64,{}\"><figcaption>{}</figcaption></figure>\n",
+        "<figure class=\"card\"><img alt=\"{}\" "
+        "src=\"data:image/{};base64,{}\"><figcaption>{}</figcaption></figure>\n",
         name, files[i].extension() == ".png" ? "png" : "jpeg", base64(read_text(files[i])),
         caption.empty() ? name : escape_html(caption));
   }
   if (text.empty()) return "";
-  const std::string count =
-      files.size() > kMaxPictures ? fmt::format(" <small>{} of {}</small>", kMaxPictures, files.size()) : "";
-  return fmt::format("<h2>Predictions{}</h2>\n<section class=\"gallery\">\n{}</section>\n", count, text);
+  const std::string count = files.size() > kMaxPictures ? fmt::format(" <small>{} of {}</small>",
+                                                                      kMaxPictures, files.size())
+                                                        : "";
+  return fmt::format("<h2>Predictions{}</h2>\n<section class=\"gallery\">\n{}</section>\n", count,
+                     text);
 }
 
 std::string config_section(const fs::path& run_dir) {
   const std::string yaml = read_if_there(run_dir / "config.yaml");
   if (yaml.empty()) return "";
-  return "<h2>Config</h2>\n<details class=\"card\"><summary>config.yaml, as resolved</summary><pre>" +
+  return "<h2>Config</h2>\n<details class=\"card\"><summary>config.yaml, as "
+         "resolved</summary><pre>" +
          escape_html(yaml) + "</pre></details>\n";
 }
 
@@ -212,7 +232,8 @@ std::string render_report(const fs::path& run_dir) {
   const fs::path metrics = run_dir / "metrics.jsonl";
   if (!fs::exists(metrics))
     throw DataError(
-        fmt::format("{}: not there; `muster report` wants the run.dir of a run that took a step", metrics.string()));
+        fmt::format("{}: not there; `muster report` wants the run.dir of a run that took a step",
+                    metrics.string()));
   const Rows rows = read_metrics(metrics);
   const std::string name = escape_html(run_name(run_dir));
   return fmt::format(
@@ -220,9 +241,10 @@ std::string render_report(const fs::path& run_dir) {
              "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
              "<title>{} - muster</title><style>{}</style></head><body><main>\n"
              "<header><h1>{}</h1><p>muster {}, {}</p></header>\n",
-             name, kReportStyle, name, MUSTER_VERSION, escape_html(fs::absolute(run_dir).lexically_normal().string())) +
-         tiles(rows, run_dir) + gallery(run_dir / "predictions") + charts(rows) + evaluation_table(rows) +
-         config_section(run_dir) + "</main></body></html>\n";
+             name, kReportStyle, name, MUSTER_VERSION,
+             escape_html(fs::absolute(run_dir).lexically_normal().string())) +
+         tiles(rows, run_dir) + gallery(run_dir / "predictions") + charts(rows) +
+         evaluation_table(rows) + config_section(run_dir) + "</main></body></html>\n";
 }
 
 fs::path write_report(const fs::path& run_dir) {

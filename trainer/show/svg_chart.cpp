@@ -23,8 +23,8 @@ struct Range {
   bool empty() const { return low > high; }
 };
 
-// At most kMaxPoints: of each run of neighbours the smallest and the largest finite ones stay, so spikes are never
-// lost.
+// At most kMaxPoints: of each run of neighbours the smallest and the largest finite ones stay, so
+// spikes are never lost.
 Points thin(const Points& points) {
   if (points.size() <= kMaxPoints) return points;
   const std::size_t run = (points.size() * 2 + kMaxPoints - 1) / kMaxPoints;
@@ -35,8 +35,8 @@ Points thin(const Points& points) {
       if (std::isfinite(points[i].second)) finite.push_back(points[i]);
     if (finite.empty()) kept.push_back(points[begin]);  // a gap
     if (finite.empty()) continue;
-    const auto [low, high] =
-        std::minmax_element(finite.begin(), finite.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    const auto [low, high] = std::minmax_element(
+        finite.begin(), finite.end(), [](auto& a, auto& b) { return a.second < b.second; });
     kept.push_back(*std::min(low, high));
     if (low != high) kept.push_back(*std::max(low, high));
   }
@@ -50,7 +50,8 @@ Points average(const Points& points) {
   for (std::size_t begin = 0; begin < points.size(); begin += run) {
     const std::size_t end = std::min(begin + run, points.size());
     double sum = 0;
-    for (std::size_t i = begin; i < end; ++i) sum += std::isfinite(points[i].second) ? points[i].second : 0;
+    for (std::size_t i = begin; i < end; ++i)
+      sum += std::isfinite(points[i].second) ? points[i].second : 0;
     means.emplace_back(points[end - 1].first, sum / static_cast<double>(end - begin));
   }
   return means;
@@ -58,7 +59,8 @@ Points average(const Points& points) {
 
 // 1, 2 or 5 times a power of ten, about `count` of them.
 std::vector<double> ticks(Range range, int count) {
-  const double rough = (range.high - range.low) / count, power = std::pow(10, std::floor(std::log10(rough)));
+  const double rough = (range.high - range.low) / count,
+               power = std::pow(10, std::floor(std::log10(rough)));
   const double step = rough / power <= 1   ? power
                       : rough / power <= 2 ? 2 * power
                       : rough / power <= 5 ? 5 * power
@@ -91,8 +93,8 @@ class Plot {
   bool empty() const { return x_.empty(); }
 
   std::string svg() const {
-    std::string text = fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)", kWidth, kHeight,
-                                   escape_html(chart_.title));
+    std::string text = fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)",
+                                   kWidth, kHeight, escape_html(chart_.title));
     text += grid();
     for (std::size_t i = 0; i < lines_.size(); ++i) text += chart_.stacked ? area(i) : path(i);
     return text + hovers() + "</svg>";
@@ -103,7 +105,8 @@ class Plot {
     Points below;
     for (const Series& s : chart_.series) {
       Points sum = average(s.points);
-      for (std::size_t i = 0; i < sum.size() && i < below.size(); ++i) sum[i].second += below[i].second;
+      for (std::size_t i = 0; i < sum.size() && i < below.size(); ++i)
+        sum[i].second += below[i].second;
       below = lines_.emplace_back(sum);
     }
   }
@@ -116,7 +119,9 @@ class Plot {
     if (y_.low != 0) y_.low -= flat + margin;
   }
 
-  double px(double x) const { return kLeft + (x - x_.low) / (x_.high - x_.low) * (kWidth - kLeft - kRight); }
+  double px(double x) const {
+    return kLeft + (x - x_.low) / (x_.high - x_.low) * (kWidth - kLeft - kRight);
+  }
   double py(double y) const {
     const double v = log_ ? std::log10(y) : y;
     return kHeight - kBottom - (v - y_.low) / (y_.high - y_.low) * (kHeight - kTop - kBottom);
@@ -126,14 +131,14 @@ class Plot {
     std::string text;
     for (const double t : ticks(y_, 5)) {
       const double value = log_ ? std::pow(10, t) : t, y = py(value);
-      text +=
-          fmt::format(R"(<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>)", kLeft, kWidth - kRight, y, y);
-      text +=
-          fmt::format(R"(<text x="{}" y="{:.1f}" text-anchor="end">{}</text>)", kLeft - 7, y + 4, short_number(value));
+      text += fmt::format(R"(<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>)", kLeft,
+                          kWidth - kRight, y, y);
+      text += fmt::format(R"(<text x="{}" y="{:.1f}" text-anchor="end">{}</text>)", kLeft - 7,
+                          y + 4, short_number(value));
     }
     for (const double t : ticks(x_, 5))
-      text +=
-          fmt::format(R"(<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", px(t), kHeight - 8, short_number(t));
+      text += fmt::format(R"(<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", px(t),
+                          kHeight - 8, short_number(t));
     return text;
   }
 
@@ -147,21 +152,22 @@ class Plot {
     if (lines_[index].size() <= 24)  // few points: show where they are
       for (const auto& [x, y] : lines_[index])
         if (std::isfinite(y))
-          dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)", index % kColors, px(x),
-                              py(y));
+          dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)",
+                              index % kColors, px(x), py(y));
     return fmt::format(R"(<path class="line c{}" d="{}"/>)", index % kColors, d) + dots;
   }
 
   std::string area(std::size_t index) const {
     std::string d;
-    for (const auto& [x, y] : lines_[index]) d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", px(x), py(y));
+    for (const auto& [x, y] : lines_[index])
+      d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", px(x), py(y));
     const Points below = index > 0 ? lines_[index - 1] : Points{{x_.high, 0}, {x_.low, 0}};
     if (index > 0)
       for (auto it = below.rbegin(); it != below.rend(); ++it)
         d += fmt::format("L{:.1f} {:.1f}", px(it->first), py(it->second));
     else
-      d += fmt::format("L{:.1f} {:.1f}L{:.1f} {:.1f}", px(lines_[0].back().first), py(0), px(lines_[0].front().first),
-                       py(0));
+      d += fmt::format("L{:.1f} {:.1f}L{:.1f} {:.1f}", px(lines_[0].back().first), py(0),
+                       px(lines_[0].front().first), py(0));
     return fmt::format(R"(<path class="area c{}" d="{}Z"/>)", index % kColors, d);
   }
 
@@ -172,7 +178,9 @@ class Plot {
       for (const auto& [x, y] : lines_[i])
         if (std::isfinite(y)) columns[x].emplace_back(i, y);
     const std::size_t every = (columns.size() + kMaxHovers - 1) / kMaxHovers;
-    const double half = (kWidth - kLeft - kRight) / static_cast<double>(std::min(columns.size(), kMaxHovers)) / 2 + 0.5;
+    const double half =
+        (kWidth - kLeft - kRight) / static_cast<double>(std::min(columns.size(), kMaxHovers)) / 2 +
+        0.5;
     std::string text;
     std::size_t at = 0;
     for (const auto& [x, values] : columns)
@@ -180,17 +188,21 @@ class Plot {
     return text;
   }
 
-  std::string hover(double x, double half, const std::vector<std::pair<std::size_t, double>>& values) const {
+  std::string hover(double x, double half,
+                    const std::vector<std::pair<std::size_t, double>>& values) const {
     std::string dots, title = fmt::format("step {:.0f}", x);
     double below = 0;
     for (const auto& [i, y] : values) {
-      dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>)", i % kColors, px(x), py(y));
-      title += fmt::format("\n{}: {} {}", escape_html(chart_.series[i].name), short_number(y - below), chart_.unit);
+      dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>)",
+                          i % kColors, px(x), py(y));
+      title += fmt::format("\n{}: {} {}", escape_html(chart_.series[i].name),
+                           short_number(y - below), chart_.unit);
       if (chart_.stacked) below = y;
     }
     return fmt::format(
         R"(<g class="at"><rect x="{:.1f}" y="{}" width="{:.1f}" height="{}"/><line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>{}<title>{}</title></g>)",
-        px(x) - half, kTop, 2 * half, kHeight - kTop - kBottom, px(x), px(x), kTop, kHeight - kBottom, dots, title);
+        px(x) - half, kTop, 2 * half, kHeight - kTop - kBottom, px(x), px(x), kTop,
+        kHeight - kBottom, dots, title);
   }
 
   const Chart& chart_;
@@ -203,10 +215,11 @@ std::string legend(const Chart& chart) {
   std::string text;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const Points& points = chart.series[i].points;
-    const auto last =
-        std::find_if(points.rbegin(), points.rend(), [](const auto& p) { return std::isfinite(p.second); });
-    text += fmt::format(R"(<li><i class="c{}"></i>{}{}</li>)", i % kColors, escape_html(chart.series[i].name),
-                        last == points.rend() ? "" : fmt::format(" <b>{}</b>", short_number(last->second)));
+    const auto last = std::find_if(points.rbegin(), points.rend(),
+                                   [](const auto& p) { return std::isfinite(p.second); });
+    text += fmt::format(
+        R"(<li><i class="c{}"></i>{}{}</li>)", i % kColors, escape_html(chart.series[i].name),
+        last == points.rend() ? "" : fmt::format(" <b>{}</b>", short_number(last->second)));
   }
   return "<ul class=\"legend\">" + text + "</ul>";
 }
@@ -241,9 +254,10 @@ std::string short_number(double value) {
 std::string render_chart(const Chart& chart) {
   const Plot plot(chart);
   if (plot.empty()) return "";
-  const std::string unit = chart.unit.empty() ? "" : fmt::format(" <small>{}</small>", escape_html(chart.unit));
-  return fmt::format("<figure class=\"card\"><figcaption>{}{}</figcaption>{}{}</figure>\n", escape_html(chart.title),
-                     unit, legend(chart), plot.svg());
+  const std::string unit =
+      chart.unit.empty() ? "" : fmt::format(" <small>{}</small>", escape_html(chart.unit));
+  return fmt::format("<figure class=\"card\"><figcaption>{}{}</figcaption>{}{}</figure>\n",
+                     escape_html(chart.title), unit, legend(chart), plot.svg());
 }
 
 }  // namespace muster::trainer

@@ -1,4 +1,5 @@
-// Line and stacked-area charts as inline SVG: no script, colours from the page's style sheet, exact values on hover.
+// Line and stacked-area charts as inline SVG: no script, colours from the page's style sheet, exact
+// values on hover.
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@ namespace muster::trainer {
 
 struct Series {
   std::string name;
-  std::vector<std::pair<double, double>> points;  // x ascending; a y that is not finite breaks the line
+  std::vector<std::pair<double, double>>
+      points;  // x ascending; a y that is not finite breaks the line
 };
 
 struct Chart {

@@ -19,13 +19,15 @@ constexpr std::array<std::uint32_t, 256> make_crc_table() {
   std::array<std::uint32_t, 256> table{};
   for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoliReflected : 0);
+    for (int bit = 0; bit < 8; ++bit)
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoliReflected : 0);
     table[i] = crc;
   }
   return table;
 }
 
-// TFRecord stores checksums rotated and offset, so that a checksum of data holding checksums stays meaningful.
+// TFRecord stores checksums rotated and offset, so that a checksum of data holding checksums stays
+// meaningful.
 std::uint32_t masked_crc32c(std::string_view bytes) {
   constexpr std::uint32_t kMaskDelta = 0xa282ead8;
   return std::rotr(crc32c(bytes), 15) + kMaskDelta;
@@ -46,7 +48,9 @@ std::string varint(std::uint64_t value) {
   bytes.push_back(static_cast<char>(value));
   return bytes;
 }
-std::string tag(int field, int wire_type) { return varint(static_cast<std::uint64_t>(field << 3 | wire_type)); }
+std::string tag(int field, int wire_type) {
+  return varint(static_cast<std::uint64_t>(field << 3 | wire_type));
+}
 std::string varint_field(int field, std::int64_t value) {
   return tag(field, 0) + varint(static_cast<std::uint64_t>(value));
 }
@@ -57,13 +61,15 @@ std::string bytes_field(int field, std::string_view bytes) {
 }
 
 // Field numbers of tensorflow.Event, Summary, Summary.Value and SessionLog.
-constexpr int kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5, kEventSessionLog = 7;
+constexpr int kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5,
+              kEventSessionLog = 7;
 constexpr int kSummaryValue = 1, kValueTag = 1, kValueSimple = 2;
 constexpr int kSessionStatus = 1, kSessionStart = 1;
 
 std::string event_head(std::int64_t step) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return double_field(kEventWallTime, std::chrono::duration<double>(now).count()) + varint_field(kEventStep, step);
+  return double_field(kEventWallTime, std::chrono::duration<double>(now).count()) +
+         varint_field(kEventStep, step);
 }
 
 std::string host_name() {
@@ -71,12 +77,14 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-// Sorted by name is sorted by time; the serial keeps two writers of one second in one process apart.
+// Sorted by name is sorted by time; the serial keeps two writers of one second in one process
+// apart.
 std::string file_name() {
   static std::atomic<int> serial{0};
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return fmt::format("events.out.tfevents.{:010}.{}.{}.{}",
-                     std::chrono::duration_cast<std::chrono::seconds>(now).count(), host_name(), ::getpid(), serial++);
+                     std::chrono::duration_cast<std::chrono::seconds>(now).count(), host_name(),
+                     ::getpid(), serial++);
 }
 
 }  // namespace
@@ -88,25 +96,29 @@ std::uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
-EventWriter::EventWriter(const std::filesystem::path& folder, std::int64_t first_step) : file_(folder / file_name()) {
+EventWriter::EventWriter(const std::filesystem::path& folder, std::int64_t first_step)
+    : file_(folder / file_name()) {
   std::filesystem::create_directories(folder);
   out_.open(file_, std::ios::binary);
   record(event_head(0) + bytes_field(kEventFileVersion, "brain.Event:2"));
-  record(event_head(first_step) + bytes_field(kEventSessionLog, varint_field(kSessionStatus, kSessionStart)));
+  record(event_head(first_step) +
+         bytes_field(kEventSessionLog, varint_field(kSessionStatus, kSessionStart)));
 }
 
-void EventWriter::write(std::int64_t step, std::span<const std::pair<std::string, double>> scalars) {
+void EventWriter::write(std::int64_t step,
+                        std::span<const std::pair<std::string, double>> scalars) {
   std::string summary;
   for (const auto& [name, value] : scalars)
-    summary +=
-        bytes_field(kSummaryValue, bytes_field(kValueTag, name) + float_field(kValueSimple, static_cast<float>(value)));
+    summary += bytes_field(kSummaryValue, bytes_field(kValueTag, name) +
+                                              float_field(kValueSimple, static_cast<float>(value)));
   record(event_head(step) + bytes_field(kEventSummary, summary));
 }
 
 // TFRecord: u64 length, masked crc of it, the bytes, masked crc of them.
 void EventWriter::record(const std::string& event) {
   const std::string length = little_endian<std::uint64_t>(event.size());
-  out_ << length << little_endian(masked_crc32c(length)) << event << little_endian(masked_crc32c(event));
+  out_ << length << little_endian(masked_crc32c(length)) << event
+       << little_endian(masked_crc32c(event));
   out_.flush();
   if (!out_) throw IoError(fmt::format("{}: cannot write a TensorBoard record", file_.string()));
 }

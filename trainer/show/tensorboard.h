@@ -1,5 +1,6 @@
-// TensorBoard event files, written by hand so that nothing of TensorFlow is needed: TFRecords of Event messages. Layout
-// in docs/metrics.md. Each process start opens a new file; the reader joins them and drops what a resume overwrote.
+// TensorBoard event files, written by hand so that nothing of TensorFlow is needed: TFRecords of
+// Event messages. Layout in docs/metrics.md. Each process start opens a new file; the reader joins
+// them and drops what a resume overwrote.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ std::uint32_t crc32c(std::string_view bytes);  // Castagnoli; "123456789" gives 
 
 class EventWriter {
  public:
-  // `first_step` is the first step this process will write: points of earlier processes from there on are purged by the
-  // reader. Throws IoError.
+  // `first_step` is the first step this process will write: points of earlier processes from there
+  // on are purged by the reader. Throws IoError.
   EventWriter(const std::filesystem::path& folder, std::int64_t first_step);
 
   // One Event with all scalars of a step; flushed.

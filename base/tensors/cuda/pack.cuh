@@ -1,4 +1,5 @@
-// What element-wise kernels share: several elements per thread and access, and 16-bit types as their bits.
+// What element-wise kernels share: several elements per thread and access, and 16-bit types as
+// their bits.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -7,19 +8,21 @@
 
 namespace muster::cuda {
 
-using Bf16Bits = std::uint16_t;  // bfloat16 as its bits; sharding/kernels/bfloat16_bits.h needs C++20
+using Bf16Bits =
+    std::uint16_t;  // bfloat16 as its bits; sharding/kernels/bfloat16_bits.h needs C++20
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000U;
 constexpr int kThreads = 256;
-constexpr std::int64_t kMaxBlocks = 132 * 16;  // 16 per multiprocessor of an H100 or H200; more is strided over
+constexpr std::int64_t kMaxBlocks =
+    132 * 16;  // 16 per multiprocessor of an H100 or H200; more is strided over
 
 inline int blocks_for(std::int64_t threads) {
   const std::int64_t wanted = (threads + kThreads - 1) / kThreads;
   return static_cast<int>(wanted < kMaxBlocks ? (wanted > 0 ? wanted : 1) : kMaxBlocks);
 }
 
-// What a thread moves at a time: 16 bytes of fp32, 8 of a 16-bit type. Pointers that are not so aligned go element by
-// element.
+// What a thread moves at a time: 16 bytes of fp32, 8 of a 16-bit type. Pointers that are not so
+// aligned go element by element.
 constexpr int kPack = 4;
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Pack {
@@ -50,7 +53,9 @@ __device__ void for_packs(std::int64_t n, Body& body) {
 }
 
 __device__ inline float to_float(float value) { return value; }
-__device__ inline float to_float(Bf16Bits bits) { return __uint_as_float(static_cast<std::uint32_t>(bits) << 16); }
+__device__ inline float to_float(Bf16Bits bits) {
+  return __uint_as_float(static_cast<std::uint32_t>(bits) << 16);
+}
 __device__ inline float to_float(__half value) { return __half2float(value); }
 
 // To nearest, ties to even; NaN stays NaN (sharding/kernels/bfloat16_bits.h).

@@ -11,7 +11,8 @@
 namespace muster::sharding::cuda {
 namespace {
 
-static_assert(ExactSum::kLimbs == 19 && ExactSum::kLowestExponent == -320, "kernels.cu has these numbers too");
+static_assert(ExactSum::kLimbs == 19 && ExactSum::kLowestExponent == -320,
+              "kernels.cu has these numbers too");
 
 Type type_of(const at::Tensor& t) {
   if (t.scalar_type() == at::kFloat) return Type::kFloat32;
@@ -32,10 +33,11 @@ void on_device_of(const at::Tensor& tensor, Launch launch) {
 
 class CudaKernels final : public Kernels {
  public:
-  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add, const at::Tensor& nonfinite) override {
+  void to_wire(const at::Tensor& gradient, const at::Tensor& wire, bool add,
+               const at::Tensor& nonfinite) override {
     on_device_of(wire, [&](cudaStream_t stream) {
-      cuda::to_wire(gradient.data_ptr(), type_of(gradient), wire.data_ptr(), type_of(wire), wire.numel(), add,
-                    data_of<std::uint8_t>(nonfinite), stream);
+      cuda::to_wire(gradient.data_ptr(), type_of(gradient), wire.data_ptr(), type_of(wire),
+                    wire.numel(), add, data_of<std::uint8_t>(nonfinite), stream);
     });
   }
 
@@ -45,16 +47,19 @@ class CudaKernels final : public Kernels {
     for (std::size_t first = 0, count = 0; first < rows.size(); first += count, fresh = false) {
       const std::ptrdiff_t apart = first + 1 < rows.size() ? rows[first + 1] - rows[first] : 0;
       count = 1;
-      while (first + count < rows.size() && apart % size == 0 && rows[first + count] - rows[first + count - 1] == apart)
+      while (first + count < rows.size() && apart % size == 0 &&
+             rows[first + count] - rows[first + count - 1] == apart)
         ++count;
       on_device_of(acc, [&](cudaStream_t stream) {
-        cuda::accumulate(rows[first], size == 4 ? Type::kFloat32 : Type::kBFloat16, static_cast<int>(count),
-                         apart / size, data_of<float>(acc), acc.numel(), fresh, stream);
+        cuda::accumulate(rows[first], size == 4 ? Type::kFloat32 : Type::kBFloat16,
+                         static_cast<int>(count), apart / size, data_of<float>(acc), acc.numel(),
+                         fresh, stream);
       });
     }
   }
 
-  void add_squares(const at::Tensor& values, const at::Tensor& limbs, const at::Tensor& nonfinite) override {
+  void add_squares(const at::Tensor& values, const at::Tensor& limbs,
+                   const at::Tensor& nonfinite) override {
     on_device_of(values, [&](cudaStream_t stream) {
       cuda::add_squares(data_of<float>(values), values.numel(), data_of<std::int64_t>(limbs),
                         data_of<std::uint8_t>(nonfinite), stream);
@@ -62,7 +67,9 @@ class CudaKernels final : public Kernels {
   }
 
   void adamw(const AdamWRun& run) override {
-    on_device_of(run.gradient, [&](cudaStream_t stream) { cuda::adamw(adamw_spans(run), adamw_factors(run), stream); });
+    on_device_of(run.gradient, [&](cudaStream_t stream) {
+      cuda::adamw(adamw_spans(run), adamw_factors(run), stream);
+    });
   }
 };
 

@@ -61,18 +61,20 @@ struct Accumulate {
 };
 
 template <int N, typename Wire>
-__global__ void accumulate_kernel(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n,
-                                  bool fresh) {
+__global__ void accumulate_kernel(const Wire* wire, int ranks, std::int64_t stride, float* acc,
+                                  std::int64_t n, bool fresh) {
   Accumulate<Wire> body{wire, ranks, stride, acc, fresh};
   for_packs<N>(n, body);
 }
 
 __device__ void add_limb(std::int64_t* limb, std::uint64_t value) {
-  if (value != 0) atomicAdd(reinterpret_cast<unsigned long long*>(limb), static_cast<unsigned long long>(value));
+  if (value != 0)
+    atomicAdd(reinterpret_cast<unsigned long long*>(limb), static_cast<unsigned long long>(value));
 }
 
-// ExactSum of one thread: the three limbs its values fall on, in registers. Squares of one parameter are of like size,
-// so the limbs change rarely; only then, and at the end, are they added to the block's.
+// ExactSum of one thread: the three limbs its values fall on, in registers. Squares of one
+// parameter are of like size, so the limbs change rarely; only then, and at the end, are they added
+// to the block's.
 struct ThreadSum {
   int limb = -1;
   std::uint64_t part[3] = {0, 0, 0};
@@ -113,13 +115,15 @@ struct ThreadSum {
     if (same == 0) return flush(limbs);
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
-      for (int distance = 16; distance > 0; distance /= 2) part[i] += __shfl_down_sync(kAll, part[i], distance);
+      for (int distance = 16; distance > 0; distance /= 2)
+        part[i] += __shfl_down_sync(kAll, part[i], distance);
     }
     if (threadIdx.x % 32 == 0) flush(limbs);
   }
 };
 
-// The CPU's fixed tree over one block of the norm; `count` elements of it exist, the others are zeros.
+// The CPU's fixed tree over one block of the norm; `count` elements of it exist, the others are
+// zeros.
 template <bool kWhole>
 __device__ double block_squares(const float* values, std::int64_t count) {
   double lanes[4] = {0, 0, 0, 0};
@@ -132,22 +136,26 @@ __device__ double block_squares(const float* values, std::int64_t count) {
       for (int k = 0; k < 4; ++k) x.at[k] = i + k < count ? values[i + k] : 0.0F;
     }
 #pragma unroll
-    for (int k = 0; k < 4; ++k) lanes[k] += static_cast<double>(x.at[k]) * static_cast<double>(x.at[k]);
+    for (int k = 0; k < 4; ++k)
+      lanes[k] += static_cast<double>(x.at[k]) * static_cast<double>(x.at[k]);
   }
   return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
 
 template <bool kAligned>
-__global__ void add_squares_kernel(const float* values, std::int64_t n, std::int64_t* limbs, std::uint8_t* nonfinite) {
+__global__ void add_squares_kernel(const float* values, std::int64_t n, std::int64_t* limbs,
+                                   std::uint8_t* nonfinite) {
   __shared__ std::int64_t shared[kLimbs];
   if (threadIdx.x < kLimbs) shared[threadIdx.x] = 0;
   __syncthreads();
   ThreadSum sum;
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t at = (blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x) * kNormBlock; at < n;
-       at += threads * kNormBlock) {
-    const double squares = kAligned && at + kNormBlock <= n ? block_squares<true>(values + at, kNormBlock)
-                                                            : block_squares<false>(values + at, n - at);
+  for (std::int64_t at =
+           (blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x) * kNormBlock;
+       at < n; at += threads * kNormBlock) {
+    const double squares = kAligned && at + kNormBlock <= n
+                               ? block_squares<true>(values + at, kNormBlock)
+                               : block_squares<false>(values + at, n - at);
     if (isfinite(squares))
       sum.add(squares, shared);
     else
@@ -155,7 +163,8 @@ __global__ void add_squares_kernel(const float* values, std::int64_t n, std::int
   }
   sum.flush_warp(shared);
   __syncthreads();
-  if (threadIdx.x < kLimbs) add_limb(limbs + threadIdx.x, static_cast<std::uint64_t>(shared[threadIdx.x]));
+  if (threadIdx.x < kLimbs)
+    add_limb(limbs + threadIdx.x, static_cast<std::uint64_t>(shared[threadIdx.x]));
 }
 
 // The functions of sharding/kernels/bfloat16_bits.h.
@@ -166,15 +175,19 @@ __device__ Bf16Bits high_half(float value) {
 }
 __device__ std::uint16_t low_half(float value) {
   const std::uint32_t bits = __float_as_uint(value);
-  return is_nan(bits) ? 0 : static_cast<std::uint16_t>(bits - (static_cast<std::uint32_t>(high_half(value)) << 16));
+  return is_nan(bits) ? 0
+                      : static_cast<std::uint16_t>(
+                            bits - (static_cast<std::uint32_t>(high_half(value)) << 16));
 }
 __device__ float join_halves(Bf16Bits high, std::uint16_t low) {
   const std::int32_t offset = static_cast<std::int16_t>(low);
-  return __uint_as_float((static_cast<std::uint32_t>(high) << 16) + static_cast<std::uint32_t>(offset));
+  return __uint_as_float((static_cast<std::uint32_t>(high) << 16) +
+                         static_cast<std::uint32_t>(offset));
 }
 __device__ std::uint32_t random_bits(std::uint32_t key, std::int64_t place) {
   const auto at = static_cast<std::uint64_t>(place);
-  std::uint32_t x = key ^ static_cast<std::uint32_t>(at) ^ (static_cast<std::uint32_t>(at >> 32) * 0x9e3779b9U);
+  std::uint32_t x =
+      key ^ static_cast<std::uint32_t>(at) ^ (static_cast<std::uint32_t>(at >> 32) * 0x9e3779b9U);
   x = (x ^ (x >> 16)) * 0x7feb352dU;
   x = (x ^ (x >> 15)) * 0x846ca68bU;
   return x ^ (x >> 16);
@@ -225,7 +238,8 @@ struct AdamW {
   template <int N>
   __device__ void run(std::int64_t i) {
     auto* const parameter = static_cast<Parameter*>(s.parameter);
-    auto *const exp_avg = static_cast<Moment*>(s.exp_avg), *const exp_avg_sq = static_cast<Moment*>(s.exp_avg_sq);
+    auto *const exp_avg = static_cast<Moment*>(s.exp_avg), *const exp_avg_sq =
+                                                               static_cast<Moment*>(s.exp_avg_sq);
     const Pack<float, N> gradient = read<N>(s.gradient, i);
     Pack<Moment, N> first = read<N>(exp_avg, i), second = read<N>(exp_avg_sq, i);
     Pack<Parameter, N> out;
@@ -268,12 +282,13 @@ struct AdamW {
       return to_float(out.at[e]);
   }
   template <int N>
-  __device__ void after(Pack<float, N>& master, Pack<Parameter, N>& out, Pack<std::uint16_t, N>& low, int e, float p,
-                        std::int64_t place) const {
+  __device__ void after(Pack<float, N>& master, Pack<Parameter, N>& out,
+                        Pack<std::uint16_t, N>& low, int e, float p, std::int64_t place) const {
     if constexpr (kMaster == Master::kFloat32) master.at[e] = p;
     if constexpr (kMaster == Master::kSplit) low.at[e] = low_half(p);
     if constexpr (kMaster == Master::kOwn) {
-      out.at[e] = Stored<Parameter>::of(p, s.stochastic, s.stochastic ? random_bits(~s.key, s.first + place) : 0);
+      out.at[e] = Stored<Parameter>::of(p, s.stochastic,
+                                        s.stochastic ? random_bits(~s.key, s.first + place) : 0);
     } else {
       out.at[e] = rounded_out<Parameter>(p);
     }
@@ -288,9 +303,10 @@ __global__ void adamw_kernel(Body body) {
 template <typename Parameter, Master kMaster, typename Moment>
 void adamw_as(const AdamWSpans& s, const AdamWFactors& k, cudaStream_t stream) {
   const AdamW<Parameter, kMaster, Moment> body{s, k};
-  const bool packs = pack_aligned(s.gradient) && pack_aligned(static_cast<Parameter*>(s.parameter)) &&
-                     pack_aligned(s.master) && pack_aligned(s.remainder) &&
-                     pack_aligned(static_cast<Moment*>(s.exp_avg)) && pack_aligned(static_cast<Moment*>(s.exp_avg_sq));
+  const bool packs = pack_aligned(s.gradient) &&
+                     pack_aligned(static_cast<Parameter*>(s.parameter)) && pack_aligned(s.master) &&
+                     pack_aligned(s.remainder) && pack_aligned(static_cast<Moment*>(s.exp_avg)) &&
+                     pack_aligned(static_cast<Moment*>(s.exp_avg_sq));
   const int blocks = blocks_for(packs ? s.count / kPack : s.count);
   if (packs)
     adamw_kernel<kPack><<<blocks, kThreads, 0, stream>>>(body);
@@ -307,10 +323,11 @@ void adamw_of(const AdamWSpans& s, const AdamWFactors& k, cudaStream_t stream) {
 }
 
 template <typename Gradient, typename Wire>
-void to_wire_as(const Gradient* gradient, Wire* wire, std::int64_t n, bool add, std::uint8_t* nonfinite,
-                cudaStream_t stream) {
+void to_wire_as(const Gradient* gradient, Wire* wire, std::int64_t n, bool add,
+                std::uint8_t* nonfinite, cudaStream_t stream) {
   if (pack_aligned(gradient) && pack_aligned(wire)) {
-    to_wire_kernel<kPack><<<blocks_for(n / kPack), kThreads, 0, stream>>>(gradient, wire, n, add, nonfinite);
+    to_wire_kernel<kPack>
+        <<<blocks_for(n / kPack), kThreads, 0, stream>>>(gradient, wire, n, add, nonfinite);
   } else {
     to_wire_kernel<1><<<blocks_for(n), kThreads, 0, stream>>>(gradient, wire, n, add, nonfinite);
   }
@@ -326,30 +343,33 @@ void to_wire_from(const Gradient* gradient, void* wire, Type wire_type, std::int
 }
 
 template <typename Wire>
-void accumulate_as(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n, bool fresh,
-                   cudaStream_t stream) {
+void accumulate_as(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n,
+                   bool fresh, cudaStream_t stream) {
   if (pack_aligned(wire) && pack_aligned(acc) && (ranks == 1 || stride % kPack == 0)) {
-    accumulate_kernel<kPack><<<blocks_for(n / kPack), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
+    accumulate_kernel<kPack>
+        <<<blocks_for(n / kPack), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
   } else {
-    accumulate_kernel<1><<<blocks_for(n), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
+    accumulate_kernel<1>
+        <<<blocks_for(n), kThreads, 0, stream>>>(wire, ranks, stride, acc, n, fresh);
   }
 }
 
 }  // namespace
 
-void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n, bool add,
-             std::uint8_t* nonfinite, cudaStream_t stream) {
+void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n,
+             bool add, std::uint8_t* nonfinite, cudaStream_t stream) {
   if (gradient_type == Type::kFloat32) {
     to_wire_from(static_cast<const float*>(gradient), wire, wire_type, n, add, nonfinite, stream);
   } else if (gradient_type == Type::kFloat16) {
     to_wire_from(static_cast<const __half*>(gradient), wire, wire_type, n, add, nonfinite, stream);
   } else {
-    to_wire_from(static_cast<const Bf16Bits*>(gradient), wire, wire_type, n, add, nonfinite, stream);
+    to_wire_from(static_cast<const Bf16Bits*>(gradient), wire, wire_type, n, add, nonfinite,
+                 stream);
   }
 }
 
-void accumulate(const void* wire, Type wire_type, int ranks, std::int64_t stride, float* acc, std::int64_t n,
-                bool fresh, cudaStream_t stream) {
+void accumulate(const void* wire, Type wire_type, int ranks, std::int64_t stride, float* acc,
+                std::int64_t n, bool fresh, cudaStream_t stream) {
   if (wire_type == Type::kFloat32)
     accumulate_as(static_cast<const float*>(wire), ranks, stride, acc, n, fresh, stream);
   else

@@ -23,7 +23,8 @@ void use_or_skip() {
 
 }  // namespace
 
-TEST_CASE("a large tensor takes the memory of a freed one of its size, a small one none of it", "[unit]") {
+TEST_CASE("a large tensor takes the memory of a freed one of its size, a small one none of it",
+          "[unit]") {
   use_or_skip();
   trim_tensor_memory();
   const std::int64_t used = tensor_memory_bytes().used;
@@ -34,7 +35,8 @@ TEST_CASE("a large tensor takes the memory of a freed one of its size, a small o
   first = at::Tensor();
   REQUIRE(tensor_memory_bytes().used == used);
   REQUIRE(tensor_memory_bytes().waiting == 3 * kMiB + (1 << 16));
-  const at::Tensor small = of_size(kMiB - 1), larger = of_size(4 * kMiB), much_smaller = of_size(2 * kMiB);
+  const at::Tensor small = of_size(kMiB - 1), larger = of_size(4 * kMiB),
+                   much_smaller = of_size(2 * kMiB);
   REQUIRE(tensor_memory_bytes().waiting == 3 * kMiB + (1 << 16));
   const at::Tensor again = at::zeros({3 * kMiB}, at::kByte);
   REQUIRE(again.data_ptr() == place);

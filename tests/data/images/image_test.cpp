@@ -64,7 +64,8 @@ TEST_CASE("image: pixel values of the oracle", "[golden]") {
     CHECK(grid.patches() / 4 == test.at("vision_tokens"));
     CHECK(image.width == test.at("width"));
 
-    const std::vector<float> want = read_f32(dir / test.at("tensor").get<std::string>(), "pixel_values");
+    const std::vector<float> want =
+        read_f32(dir / test.at("tensor").get<std::string>(), "pixel_values");
     std::vector<float> got(want.size());
     patchify(image, options, got);
     double worst = 0, over = 0;
@@ -79,7 +80,8 @@ TEST_CASE("image: pixel values of the oracle", "[golden]") {
 }
 
 TEST_CASE("image: smart_resize of the oracle", "[golden]") {
-  const json rows = json::parse(read_text(test::shared("golden/processor/smart_resize.json"))).at("rows");
+  const json rows =
+      json::parse(read_text(test::shared("golden/processor/smart_resize.json"))).at("rows");
   for (const json& row : rows) {
     INFO(row);
     CHECK(smart_resize(row[0], row[1], 28, row[2], row[3]) == Size{row[4], row[5]});
@@ -107,8 +109,10 @@ TEST_CASE("image: resize has the bits of Pillow 11.3's", "[unit]") {
       {1, 9, 3, 4, 0xFED995B5},       {300, 2, 28, 28, 0x01E5535D},
   };
   for (const Case& test : cases) {
-    INFO(test.width << " x " << test.height << " -> " << test.new_width << " x " << test.new_height);
-    const Image out = resize_bicubic(formula_image(test.width, test.height), test.new_width, test.new_height);
+    INFO(test.width << " x " << test.height << " -> " << test.new_width << " x "
+                    << test.new_height);
+    const Image out =
+        resize_bicubic(formula_image(test.width, test.height), test.new_width, test.new_height);
     REQUIRE(out.rgb.size() == static_cast<std::size_t>(3 * test.new_width * test.new_height));
     CHECK(crc32(0, out.rgb.data(), static_cast<uInt>(out.rgb.size())) == test.crc32);
   }

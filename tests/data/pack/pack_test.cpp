@@ -55,14 +55,14 @@ TEST_CASE("a pack gives back what was written, byte for byte", "[unit]") {
   REQUIRE(pack.size() == 6);
   for (std::int64_t i = 0; i < pack.size(); ++i) {
     const Sample &a = samples[static_cast<std::size_t>(i)], &b = pack.sample(i);
-    CHECK((a.name == b.name && a.image == b.image && a.source_id == b.source_id && a.width == b.width &&
-           a.height == b.height));
+    CHECK((a.name == b.name && a.image == b.image && a.source_id == b.source_id &&
+           a.width == b.width && a.height == b.height));
     CHECK((a.prompt == b.prompt && a.answer == b.answer));
     REQUIRE(a.objects.size() == b.objects.size());
     for (std::size_t k = 0; k < a.objects.size(); ++k) {
       const Object &x = a.objects[k], &y = b.objects[k];
-      CHECK((x.box == y.box && x.category == y.category && x.caption == y.caption && x.crowd == y.crowd &&
-             x.area == y.area));
+      CHECK((x.box == y.box && x.category == y.category && x.caption == y.caption &&
+             x.crowd == y.crowd && x.area == y.area));
     }
     CHECK(as_text(pack.image_bytes(i)) == (a.has_image() ? read_text(a.image) : ""));
   }
@@ -115,7 +115,8 @@ TEST_CASE("threads read images at once", "[unit]") {
     for (std::size_t t = 0; t < good.size(); ++t)
       threads.emplace_back([&, t] {
         for (std::int64_t i = 0; i < 80; ++i)
-          good[t] += as_text(pack.image_bytes(i % 8)) == read_text(pack.sample(i % 8).image) ? 1 : 0;
+          good[t] +=
+              as_text(pack.image_bytes(i % 8)) == read_text(pack.sample(i % 8).image) ? 1 : 0;
       });
   }
   CHECK(good == std::vector<int>(4, 80));
@@ -126,33 +127,41 @@ TEST_CASE("damage is named", "[fault]") {
   const std::string whole = read_text(set.pack_path);
 
   SECTION("a flipped image byte: sample and pack") {
-    const auto image = static_cast<std::int64_t>(whole.find(read_text(set.source.samples[1].image)));
-    overwrite(set.pack_path, image + 100, static_cast<char>(whole[static_cast<std::size_t>(image) + 100] ^ 1));
+    const auto image =
+        static_cast<std::int64_t>(whole.find(read_text(set.source.samples[1].image)));
+    overwrite(set.pack_path, image + 100,
+              static_cast<char>(whole[static_cast<std::size_t>(image) + 100] ^ 1));
     const Pack pack(set.pack_path);
     CHECK_NOTHROW(pack.image_bytes(0));
-    CHECK_THROWS_MATCHES(pack.image_bytes(1), DataError,
-                         MessageMatches(ContainsSubstring("scene-000001") && ContainsSubstring("train.h5") &&
-                                        ContainsSubstring("storage damage")));
+    CHECK_THROWS_MATCHES(
+        pack.image_bytes(1), DataError,
+        MessageMatches(ContainsSubstring("scene-000001") && ContainsSubstring("train.h5") &&
+                       ContainsSubstring("storage damage")));
   }
   SECTION("flipped metadata") {
     const auto name = static_cast<std::int64_t>(whole.find("scene-000001"));
     overwrite(set.pack_path, name, 'S');
-    CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError, MessageMatches(ContainsSubstring("fingerprint")));
+    CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
+                         MessageMatches(ContainsSubstring("fingerprint")));
   }
   SECTION("cut short, at any length") {
-    for (const std::size_t kept : {std::size_t{0}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    for (const std::size_t kept :
+         {std::size_t{0}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
       write_text(set.pack_path, whole.substr(0, kept));
-      CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError, MessageMatches(ContainsSubstring("train.h5")));
+      CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
+                           MessageMatches(ContainsSubstring("train.h5")));
     }
   }
   SECTION("no pack at all") {
     write_text(set.pack_path, "hello");
-    CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError, MessageMatches(ContainsSubstring("not a muster pack")));
+    CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
+                         MessageMatches(ContainsSubstring("not a muster pack")));
     CHECK_THROWS_MATCHES(Pack(set.dir.path() / "none.h5"), DataError,
                          MessageMatches(ContainsSubstring("no such pack")));
     const fs::path other = set.dir.path() / "other.h5";
     H5Fclose(H5Fcreate(other.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
-    CHECK_THROWS_MATCHES(Pack(other), DataError, MessageMatches(ContainsSubstring("not a muster pack")));
+    CHECK_THROWS_MATCHES(Pack(other), DataError,
+                         MessageMatches(ContainsSubstring("not a muster pack")));
   }
   SECTION("written by a newer muster") {
     const hid_t file = H5Fopen(set.pack_path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
@@ -161,8 +170,9 @@ TEST_CASE("damage is named", "[fault]") {
     H5Awrite(version, H5T_NATIVE_INT64, &newer);
     H5Aclose(version);
     H5Fclose(file);
-    CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
-                         MessageMatches(ContainsSubstring("99") && ContainsSubstring("newer muster")));
+    CHECK_THROWS_MATCHES(
+        Pack(set.pack_path), DataError,
+        MessageMatches(ContainsSubstring("99") && ContainsSubstring("newer muster")));
   }
 }
 
@@ -177,7 +187,9 @@ TEST_CASE("a pack is whole or absent", "[fault]") {
   CHECK_THROWS_AS(write_pack(set.pack_path, samples, set.source.categories), Error);
   CHECK(xxh128_file(set.pack_path) == before);
   CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
-  CHECK_THROWS_AS(write_pack(set.dir.path() / "no" / "folder.h5", set.source.samples, set.source.categories), IoError);
+  CHECK_THROWS_AS(
+      write_pack(set.dir.path() / "no" / "folder.h5", set.source.samples, set.source.categories),
+      IoError);
   samples = set.source.samples;
   samples[1].name = samples[0].name;
   CHECK_THROWS_MATCHES(write_pack(set.pack_path, samples, set.source.categories), DataError,
@@ -212,7 +224,8 @@ TEST_CASE("packs of words only, and of nothing", "[unit]") {
     samples[i].name = std::to_string(i), samples[i].answer = "a" + samples[i].name;
   write_pack(dir.path() / "words.h5", samples, {});
   const Pack pack(dir.path() / "words.h5");
-  CHECK((pack.size() == 20000 && pack.sample(19999).answer == "a19999" && pack.image_bytes(5).empty()));
+  CHECK((pack.size() == 20000 && pack.sample(19999).answer == "a19999" &&
+         pack.image_bytes(5).empty()));
   write_pack(dir.path() / "nothing.h5", {}, {});
   CHECK(Pack(dir.path() / "nothing.h5").size() == 0);
 }
@@ -222,7 +235,9 @@ TEST_CASE("a million samples", "[.bench]") {
   std::vector<Sample> samples(1'000'000, set.source.samples[0]);
   for (std::size_t i = 0; i < samples.size(); ++i) samples[i].name = std::to_string(i);
   const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   write_pack(set.pack_path, samples, set.source.categories);
   WARN("written after " << seconds() << " s, " << fs::file_size(set.pack_path) << " bytes");
   const Pack pack(set.pack_path);

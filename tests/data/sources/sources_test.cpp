@@ -45,7 +45,8 @@ std::string voc(const char* box, const char* name = "cell") {
   return "<?xml version=\"1.0\"?>\n<annotation verified='yes'><!-- c "
          "--><filename>a.jpg</filename>\n<size><width>40</width><height>30</height></size>\n"
          "<object><name>" +
-         std::string(name) + "</name><difficult>1</difficult><bndbox>" + box + "</bndbox></object></annotation>\n";
+         std::string(name) + "</name><difficult>1</difficult><bndbox>" + box +
+         "</bndbox></object></annotation>\n";
 }
 
 Sample good_sample(const Folder& folder) {
@@ -103,9 +104,10 @@ TEST_CASE("pack refuses bad samples by name, or leaves them out", "[golden]") {
   REQUIRE(source.samples.size() == 292);
   const TempDir dir;
   const fs::path out = dir.path() / "all.h5";
-  CHECK_THROWS_MATCHES(pack_source(source, out, false, false), DataError,
-                       MessageMatches(ContainsSubstring("BloodImage_00338") && ContainsSubstring("BloodImage_00343") &&
-                                      ContainsSubstring("--skip-bad")));
+  CHECK_THROWS_MATCHES(
+      pack_source(source, out, false, false), DataError,
+      MessageMatches(ContainsSubstring("BloodImage_00338") &&
+                     ContainsSubstring("BloodImage_00343") && ContainsSubstring("--skip-bad")));
   CHECK_FALSE(fs::exists(out));
   CHECK(pack_source(source, out, true, true).packed == 290);
   CHECK_FALSE(fs::exists(out));
@@ -115,8 +117,8 @@ TEST_CASE("pack refuses bad samples by name, or leaves them out", "[golden]") {
 
 TEST_CASE("VOC", "[unit]") {
   Folder folder{"JPEGImages/a.jpg"};
-  folder.text("Annotations/a.xml",
-              voc("<xmin>1</xmin><ymin>2</ymin><xmax>40</xmax><ymax>30</ymax>", "a &lt;b&gt; &#233;"));
+  folder.text("Annotations/a.xml", voc("<xmin>1</xmin><ymin>2</ymin><xmax>40</xmax><ymax>30</ymax>",
+                                       "a &lt;b&gt; &#233;"));
   folder.text("ImageSets/Main/train.txt", "a  1\n\n");
   const Source source = folder.read("", "train");
   REQUIRE(source.samples.size() == 1);
@@ -124,21 +126,26 @@ TEST_CASE("VOC", "[unit]") {
   CHECK(source.categories[0].name == "a <b> \xc3\xa9");
   CHECK(source.categories[0].id == 1);
   CHECK(faults(source.samples[0]).empty());
-  folder.text("Annotations/b.xml", voc("", "a"));  // of another split: its class counts all the same
+  folder.text("Annotations/b.xml",
+              voc("", "a"));  // of another split: its class counts all the same
   CHECK(folder.read("", "train").samples[0].objects[0].category == 2);
   fs::remove(folder.dir.path() / "Annotations/b.xml");
-  CHECK_THROWS_MATCHES(folder.read("", "test"), DataError, MessageMatches(ContainsSubstring("test.txt")));
+  CHECK_THROWS_MATCHES(folder.read("", "test"), DataError,
+                       MessageMatches(ContainsSubstring("test.txt")));
   folder.text("Annotations/a.xml", voc("<xmin>x</xmin>"));
   CHECK_THROWS_MATCHES(folder.read(), DataError,
                        MessageMatches(ContainsSubstring("a.xml:4") && ContainsSubstring("xmin")));
   folder.text("Annotations/a.xml", voc(""));
-  CHECK_THROWS_MATCHES(folder.read(), DataError, MessageMatches(ContainsSubstring("has no <xmin>")));
+  CHECK_THROWS_MATCHES(folder.read(), DataError,
+                       MessageMatches(ContainsSubstring("has no <xmin>")));
 }
 
 TEST_CASE("XML that is not well formed names file and line", "[fault]") {
-  for (const char* bad : {"", "x", "<a>", "<a><b></a></b>", "<a>\n</b>", "<a b=c/>", "<a>&nbsp;</a>", "<a/><b/>",
-                          "<!DOCTYPE a><a/>", "<a>&#0;</a>", "<a", "<!-- a"})
-    CHECK_THROWS_MATCHES(parse_xml(bad, "f.xml"), DataError, MessageMatches(ContainsSubstring("f.xml:")));
+  for (const char* bad :
+       {"", "x", "<a>", "<a><b></a></b>", "<a>\n</b>", "<a b=c/>", "<a>&nbsp;</a>", "<a/><b/>",
+        "<!DOCTYPE a><a/>", "<a>&#0;</a>", "<a", "<!-- a"})
+    CHECK_THROWS_MATCHES(parse_xml(bad, "f.xml"), DataError,
+                         MessageMatches(ContainsSubstring("f.xml:")));
   CHECK_THROWS_MATCHES(parse_xml("<a>\n\n<b></c>\n</a>", "f.xml"), DataError,
                        MessageMatches(ContainsSubstring("f.xml:3")));
   CHECK(parse_xml("<a>\n <b x='1>2'/> t&amp;u </a>", "f").text == "t&u");
@@ -157,17 +164,20 @@ TEST_CASE("COCO", "[unit]") {
   const Sample& sample = source.samples.at(0);
   CHECK((sample.source_id == 5 && sample.name == "a"));
   CHECK(sample.objects.at(0).box == std::array<double, 4>{1.5, 2, 40, 12});  // 40.01 is rounding
-  CHECK((sample.objects[0].crowd && sample.objects[0].area == 7 && sample.objects[0].caption == "dog"));
-  CHECK((!sample.objects.at(1).crowd && sample.objects[1].area == 4 && sample.objects[1].caption == "a small dog"));
+  CHECK((sample.objects[0].crowd && sample.objects[0].area == 7 &&
+         sample.objects[0].caption == "dog"));
+  CHECK((!sample.objects.at(1).crowd && sample.objects[1].area == 4 &&
+         sample.objects[1].caption == "a small dog"));
   CHECK(faults(sample).empty());
   const auto broken = [&](const std::string& annotation) {
     folder.text("x.json", head + annotation + "]}");
     return [&] { folder.read("x.json"); };
   };
-  CHECK_THROWS_MATCHES(broken(R"({"image_id": 6, "category_id": 9, "bbox": [0,0,1,1]})")(), DataError,
+  CHECK_THROWS_MATCHES(broken(R"({"image_id": 6, "category_id": 9, "bbox": [0,0,1,1]})")(),
+                       DataError,
                        MessageMatches(ContainsSubstring("x.json: annotations[0]: image_id 6")));
-  CHECK_THROWS_MATCHES(broken(R"({"image_id": 5, "category_id": 8, "bbox": [0,0,1,1]})")(), DataError,
-                       MessageMatches(ContainsSubstring("category_id 8")));
+  CHECK_THROWS_MATCHES(broken(R"({"image_id": 5, "category_id": 8, "bbox": [0,0,1,1]})")(),
+                       DataError, MessageMatches(ContainsSubstring("category_id 8")));
   CHECK_THROWS_MATCHES(broken(R"({"image_id": 5, "category_id": 9, "bbox": [0,0,1]})")(), DataError,
                        MessageMatches(ContainsSubstring("annotations[0]")));
   CHECK_THROWS_MATCHES(broken(R"({"image_id": 5, "category_id": 9})")(), DataError,
@@ -177,8 +187,9 @@ TEST_CASE("COCO", "[unit]") {
 }
 
 TEST_CASE("YOLO, with the three forms of names", "[unit]") {
-  for (const char* names : {"path: x\nnames: ['cat', \"big, dog\"]\n", "names:\n  0: cat\n  1: big, dog\nnc: 2\n",
-                            "names:\n- cat\n- big, dog\nnc: 2\n"}) {
+  for (const char* names :
+       {"path: x\nnames: ['cat', \"big, dog\"]\n", "names:\n  0: cat\n  1: big, dog\nnc: 2\n",
+        "names:\n- cat\n- big, dog\nnc: 2\n"}) {
     Folder folder{"images/train/a.jpg", "images/train/sub/b.jpg", "images/val/c.jpg"};
     folder.text("data.yaml", names);
     folder.text("labels/train/a.txt", "1 0.5 0.5 1.000001 0.5\n");
@@ -189,9 +200,11 @@ TEST_CASE("YOLO, with the three forms of names", "[unit]") {
     CHECK(source.samples[1].objects.empty());
     CHECK(faults(source.samples[0]).empty());
     CHECK(folder.read().samples.size() == 3);
-    for (const char* bad : {"1 0.5 0.5 1", "2 0.5 0.5 0.1 0.1", "1 0.5 x 0.1 0.1", "nan 0.5 0.5 0.1 0.1"}) {
+    for (const char* bad :
+         {"1 0.5 0.5 1", "2 0.5 0.5 0.1 0.1", "1 0.5 x 0.1 0.1", "nan 0.5 0.5 0.1 0.1"}) {
       folder.text("labels/train/a.txt", std::string("0 0.5 0.5 0.1 0.1\n") + bad);
-      CHECK_THROWS_MATCHES(folder.read("", "train"), DataError, MessageMatches(ContainsSubstring("a.txt:2")));
+      CHECK_THROWS_MATCHES(folder.read("", "train"), DataError,
+                           MessageMatches(ContainsSubstring("a.txt:2")));
     }
     folder.text("labels/train/a.txt", "0 0.5 0.5 1.5 0.5");
     CHECK_THAT(faults(folder.read("", "train").samples[0]), ContainsSubstring("outside"));
@@ -213,9 +226,12 @@ TEST_CASE("JSONL: conversations, objects, words only", "[unit]") {
   const Source source = folder.read("x.jsonl");
   REQUIRE(source.samples.size() == 4);
   CHECK(source.samples[0].objects.at(0).box == std::array<double, 4>{1, 2, 3, 4});
-  CHECK((source.samples[0].prompt.empty() && source.samples[0].answer.empty() && source.samples[0].width == 40));
-  CHECK((source.samples[1].objects.at(0).caption == "a cat" && source.samples[1].objects[0].category == 1));
-  CHECK((!source.samples[2].has_image() && source.samples[2].prompt == "why?" && source.samples[2].answer == "so"));
+  CHECK((source.samples[0].prompt.empty() && source.samples[0].answer.empty() &&
+         source.samples[0].width == 40));
+  CHECK((source.samples[1].objects.at(0).caption == "a cat" &&
+         source.samples[1].objects[0].category == 1));
+  CHECK((!source.samples[2].has_image() && source.samples[2].prompt == "why?" &&
+         source.samples[2].answer == "so"));
   CHECK((source.samples[3].has_image() && source.samples[3].prompt == "what?" &&
          source.samples[3].answer == "a grey square"));
   for (const Sample& sample : source.samples) CHECK(faults(sample).empty());
@@ -224,13 +240,16 @@ TEST_CASE("JSONL: conversations, objects, words only", "[unit]") {
       {"{", "{}", R"({"image": "a.jpg", "objects": [{"bbox": [1,2,3], "label": "x"}]})",
        R"({"image": "a.jpg", "objects": [{"bbox": [1,2,3,4]}]})",
        R"({"image": "a.jpg", "conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "[{\"bbox_2d\": [1,"}]})",
-       R"({"image": ["a", "b"], "objects": []})", R"({"messages": [{"role": "user", "content": "x"}]})"}) {
+       R"({"image": ["a", "b"], "objects": []})",
+       R"({"messages": [{"role": "user", "content": "x"}]})"}) {
     folder.text("y.jsonl", std::string("{\"image\": \"a.jpg\", \"objects\": []}\n") + bad);
-    CHECK_THROWS_MATCHES(folder.read("y.jsonl"), DataError, MessageMatches(ContainsSubstring("y.jsonl:2")));
+    CHECK_THROWS_MATCHES(folder.read("y.jsonl"), DataError,
+                         MessageMatches(ContainsSubstring("y.jsonl:2")));
   }
 }
 
-TEST_CASE("a good sample has no faults; each bad thing is told with file, object and value", "[unit]") {
+TEST_CASE("a good sample has no faults; each bad thing is told with file, object and value",
+          "[unit]") {
   Folder folder{"a.jpg"};
   const Sample good = good_sample(folder);
   CHECK(faults(good).empty());
@@ -240,13 +259,16 @@ TEST_CASE("a good sample has no faults; each bad thing is told with file, object
     return faults(sample);
   };
   CHECK(with_box({39, 29, 40, 30}).empty());
-  CHECK_THAT(with_box({5, 6, 5, 6}), ContainsSubstring("file.xml: object 1 (blob): box [5,6,5,6]: zero area"));
+  CHECK_THAT(with_box({5, 6, 5, 6}),
+             ContainsSubstring("file.xml: object 1 (blob): box [5,6,5,6]: zero area"));
   CHECK_THAT(with_box({5, 6, 5, 9}), ContainsSubstring("zero area"));
   CHECK_THAT(with_box({9, 6, 5, 9}), ContainsSubstring("inverted"));
-  CHECK_THAT(with_box({5, 6, 40.5, 9}), ContainsSubstring("[5,6,40.5,9]: outside the image of 40x30"));
+  CHECK_THAT(with_box({5, 6, 40.5, 9}),
+             ContainsSubstring("[5,6,40.5,9]: outside the image of 40x30"));
   CHECK_THAT(with_box({-1, 6, 9, 9}), ContainsSubstring("outside"));
   CHECK_THAT(with_box({0.1, 0.2, 0.5, 0.9}), ContainsSubstring("normalised"));
-  CHECK_THAT(with_box({0, 0, std::numeric_limits<double>::quiet_NaN(), 9}), ContainsSubstring("not finite"));
+  CHECK_THAT(with_box({0, 0, std::numeric_limits<double>::quiet_NaN(), 9}),
+             ContainsSubstring("not finite"));
 }
 
 TEST_CASE("images: missing, cut, of another size, turned by EXIF, no image", "[fault]") {
@@ -277,11 +299,12 @@ TEST_CASE("oddities are warned about", "[unit]") {
   const Source source{"coco", {sample, empty}, {{1, "cell"}, {2, "other"}}};
   const PackReport report = pack_source(source, folder.dir.path() / "p.h5", false, false);
   const std::string all = join(report.warnings, "\n");
-  for (const char* expected :
-       {"only one class", "1 images without objects, first a#2", "side under 2 pixels, first a object 1", "over 95 %",
-        "listed before, first a#2", "e.g. a#2"})
+  for (const char* expected : {"only one class", "1 images without objects, first a#2",
+                               "side under 2 pixels, first a object 1", "over 95 %",
+                               "listed before, first a#2", "e.g. a#2"})
     CHECK_THAT(all, ContainsSubstring(expected));
-  CHECK(report.objects_per_category == std::vector<std::pair<std::string, std::int64_t>>{{"cell", 2}, {"other", 0}});
+  CHECK(report.objects_per_category ==
+        std::vector<std::pair<std::string, std::int64_t>>{{"cell", 2}, {"other", 0}});
   CHECK_THROWS_MATCHES(read_source(folder.dir.path(), "", ""), DataError,
                        MessageMatches(ContainsSubstring("not recognised")));
 }

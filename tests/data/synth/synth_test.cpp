@@ -36,11 +36,14 @@ TEST_CASE("equal seeds give equal files, others do not", "[unit]") {
   const test::SmallSet a(6, 64, 11), b(6, 64, 11), c(6, 64, 12);
   for (const char* file : {"annotations.json", "images/scene-000003.jpg", "tokenizer.json"})
     CHECK(read_text(a.dir.path() / file) == read_text(b.dir.path() / file));
-  CHECK(read_text(a.dir.path() / "annotations.json") != read_text(c.dir.path() / "annotations.json"));
-  CHECK(read_text(a.dir.path() / "images/scene-000003.jpg") != read_text(c.dir.path() / "images/scene-000003.jpg"));
+  CHECK(read_text(a.dir.path() / "annotations.json") !=
+        read_text(c.dir.path() / "annotations.json"));
+  CHECK(read_text(a.dir.path() / "images/scene-000003.jpg") !=
+        read_text(c.dir.path() / "images/scene-000003.jpg"));
 }
 
-TEST_CASE("boxes are the bounds of what is drawn, and at least half of each shape shows", "[unit]") {
+TEST_CASE("boxes are the bounds of what is drawn, and at least half of each shape shows",
+          "[unit]") {
   std::set<std::int64_t> labels;
   std::set<std::size_t> counts;
   for (std::int64_t i = 0; i < 200; ++i) {
@@ -51,9 +54,11 @@ TEST_CASE("boxes are the bounds of what is drawn, and at least half of each shap
       labels.insert(label);
       REQUIRE((box[0] >= 0 && box[1] >= 0 && box[2] <= 168 && box[3] <= 168));
       REQUIRE((box[2] - box[0] <= 70 && box[3] - box[1] <= 70));
-      // A shape fills pi/4 of its box or all of it, half of that is visible, and is at least 28 on a side.
+      // A shape fills pi/4 of its box or all of it, half of that is visible, and is at least 28 on
+      // a side.
       REQUIRE(area * 2 >= 28 * 28 * 3 / 4);
-      // In the box's pixels of this shape the label's colour channel is the strongest: red, green or blue.
+      // In the box's pixels of this shape the label's colour channel is the strongest: red, green
+      // or blue.
       std::int64_t found = 0, strongest = 0;
       for (std::int64_t y = 0; y < 168; ++y)
         for (std::int64_t x = 0; x < 168; ++x) {
@@ -78,7 +83,8 @@ TEST_CASE("a synthetic set validates and reads as COCO with captions", "[unit]")
   for (const Sample& sample : set.source.samples) {
     CHECK(validate(sample).empty());
     for (const Object& object : sample.objects)
-      CHECK(object.caption == set.source.categories[static_cast<std::size_t>(object.category - 1)].name);
+      CHECK(object.caption ==
+            set.source.categories[static_cast<std::size_t>(object.category - 1)].name);
   }
   CHECK_THROWS_AS(synthesise(set.dir.path(), SynthOptions{}), UsageError);
 }
@@ -90,9 +96,10 @@ TEST_CASE("the synthetic tokenizer knows the demo's words", "[unit]") {
   tokenizer.assert_tokens(ids);
   CHECK(ids.size() == 22);
   CHECK(tokenizer.size() < 512);
-  CHECK((tokenizer.token_id("!") == 0 && tokenizer.token_id("\xc4\x80") == 188));  // GPT-2's byte order
-  for (const char* word :
-       {"red", "green", "blue", " ellipse", " rectangle", "system", "user", "assistant", "\n", "json", "label", "```"})
+  CHECK((tokenizer.token_id("!") == 0 &&
+         tokenizer.token_id("\xc4\x80") == 188));  // GPT-2's byte order
+  for (const char* word : {"red", "green", "blue", " ellipse", " rectangle", "system", "user",
+                           "assistant", "\n", "json", "label", "```"})
     CHECK(tokenizer.encode(word).size() == 1);
   CHECK(tokenizer.encode("green rectangle").size() == 2);
   const std::string text = "blue ellipse, caf\xc3\xa9 42\n\t\xe7\xba\xa2";

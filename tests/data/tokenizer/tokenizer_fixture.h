@@ -1,4 +1,5 @@
-// A tokenizer.json of the Qwen form, small enough to reason about, for tests of data/tokenizer/tokenizer.h and data/chat.h.
+// A tokenizer.json of the Qwen form, small enough to reason about, for tests of
+// data/tokenizer/tokenizer.h and data/chat.h.
 #pragma once
 
 #include <filesystem>
@@ -9,7 +10,8 @@
 
 namespace muster::test {
 
-// How byte-level vocabularies spell a byte: printable bytes as themselves, the others from U+0100 on.
+// How byte-level vocabularies spell a byte: printable bytes as themselves, the others from U+0100
+// on.
 inline std::string spell_byte(int byte) {
   const auto printable = [](int b) { return (b >= '!' && b <= '~') || (b >= 0xA1 && b != 0xAD); };
   int point = byte;
@@ -27,14 +29,14 @@ inline std::string spell(const std::string& bytes) {
   return out;
 }
 
-// Ids 0..255 are the bytes by value, 256.. the merges "he" "ll" "hell" "hello" " w" "aa" "aaaa", 1000.. the added
-// tokens.
+// Ids 0..255 are the bytes by value, 256.. the merges "he" "ll" "hell" "hello" " w" "aa" "aaaa",
+// 1000.. the added tokens.
 inline nlohmann::json small_tokenizer() {
   using nlohmann::json;
   json vocab = json::object(), merges = json::array();
   for (int byte = 0; byte < 256; ++byte) vocab[spell_byte(byte)] = byte;
-  const std::pair<const char*, const char*> pairs[] = {{"h", "e"}, {"l", "l"}, {"he", "ll"}, {"hell", "o"},
-                                                       {" ", "w"}, {"a", "a"}, {"aa", "aa"}};
+  const std::pair<const char*, const char*> pairs[] = {
+      {"h", "e"}, {"l", "l"}, {"he", "ll"}, {"hell", "o"}, {" ", "w"}, {"a", "a"}, {"aa", "aa"}};
   for (const auto& [left, right] : pairs) {
     vocab[spell(left) + spell(right)] = 256 + merges.size();
     merges.push_back(spell(left) + " " + spell(right));
@@ -50,7 +52,8 @@ inline nlohmann::json small_tokenizer() {
                      {"rstrip", false}});
   };
   int id = 1000;
-  for (const char* token : {"<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"}) {
+  for (const char* token :
+       {"<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"}) {
     add(id++, token, true, false);
   }
   add(1005, "<tool>", false, false);
@@ -58,8 +61,14 @@ inline nlohmann::json small_tokenizer() {
   add(1007, "caf\xC3\xA9", false, true);  // NFC
   const std::string regex = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
                             R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-  const json split{{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
-  const json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  const json split{{"type", "Split"},
+                   {"pattern", {{"Regex", regex}}},
+                   {"behavior", "Isolated"},
+                   {"invert", false}};
+  const json bytes{{"type", "ByteLevel"},
+                   {"add_prefix_space", false},
+                   {"trim_offsets", true},
+                   {"use_regex", false}};
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},

@@ -33,9 +33,10 @@ Tokenizer small(const std::function<void(json&)>& change = [](json&) {}) {
   return Tokenizer(test::write_tokenizer(dir, file));
 }
 
-// The definition of byte-pair encoding, in the most direct way: of all adjacent pairs, merge the leftmost of lowest
-// rank.
-Ids merge_plainly(const std::string& text, const std::vector<std::pair<std::string, std::string>>& merges,
+// The definition of byte-pair encoding, in the most direct way: of all adjacent pairs, merge the
+// leftmost of lowest rank.
+Ids merge_plainly(const std::string& text,
+                  const std::vector<std::pair<std::string, std::string>>& merges,
                   const std::function<std::int64_t(const std::string&)>& id) {
   std::vector<std::string> parts;
   for (const char c : text) parts.emplace_back(1, c);
@@ -93,7 +94,8 @@ TEST_CASE("tokenizer: merges in order of rank, and only inside a piece", "[unit]
   CHECK(tokenizer.encode("h e") == Ids{'h', ' ', 'e'});
   CHECK(tokenizer.encode("aaaaa") == Ids{262, 'a'});
   CHECK(tokenizer.encode("").empty());
-  CHECK(tokenizer.decode(Ids{258, 260, 'o', 5000, -1, 500}) == "hell wo");  // ids that stand for nothing are left out
+  CHECK(tokenizer.decode(Ids{258, 260, 'o', 5000, -1, 500}) ==
+        "hell wo");  // ids that stand for nothing are left out
 }
 
 TEST_CASE("tokenizer: merges as pairs and as strings are the same", "[unit]") {
@@ -108,7 +110,9 @@ TEST_CASE("tokenizer: merges as pairs and as strings are the same", "[unit]") {
 
 TEST_CASE("tokenizer: agrees with plain byte-pair merging for random merges", "[unit]") {
   std::mt19937 random(7);
-  const auto pick = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
+  const auto pick = [&](std::size_t n) {
+    return std::uniform_int_distribution<std::size_t>(0, n - 1)(random);
+  };
   for (int round = 0; round < 20; ++round) {
     std::vector<std::string> known{"a", "b", "c"};
     std::vector<std::pair<std::string, std::string>> merges;
@@ -129,7 +133,8 @@ TEST_CASE("tokenizer: agrees with plain byte-pair merging for random merges", "[
       for (std::size_t n = pick(40); n > 0; --n) text += "abc"[pick(3)];
       const auto id = [&](const std::string& token) { return *tokenizer.token_id(token); };
       REQUIRE(tokenizer.encode(text) == merge_plainly(text, merges, id));
-      REQUIRE(tokenizer.encode(text) == merge_plainly(text, merges, id));  // again, from what was remembered
+      REQUIRE(tokenizer.encode(text) ==
+              merge_plainly(text, merges, id));  // again, from what was remembered
     }
   }
 }
@@ -153,8 +158,10 @@ TEST_CASE("tokenizer: added tokens are found first, leftmost and longest", "[uni
 TEST_CASE("tokenizer: user text with an added token is refused by name", "[unit]") {
   const Tokenizer tokenizer = small();
   CHECK(tokenizer.encode_user_text("hello <|im_", "x") == tokenizer.encode("hello <|im_"));
-  CHECK_THROWS_MATCHES(tokenizer.encode_user_text("a <|image_pad|>", "img_7.jpg, caption 2"), DataError,
-                       MessageMatches(ContainsSubstring("img_7.jpg, caption 2") && ContainsSubstring("<|image_pad|>")));
+  CHECK_THROWS_MATCHES(tokenizer.encode_user_text("a <|image_pad|>", "img_7.jpg, caption 2"),
+                       DataError,
+                       MessageMatches(ContainsSubstring("img_7.jpg, caption 2") &&
+                                      ContainsSubstring("<|image_pad|>")));
 }
 
 TEST_CASE("tokenizer: bytes that are not UTF-8", "[unit]") {
@@ -163,7 +170,8 @@ TEST_CASE("tokenizer: bytes that are not UTF-8", "[unit]") {
   CHECK_THROWS_AS(tokenizer.encode("\xE2\x82"), DataError);
   CHECK_THROWS_AS(tokenizer.encode("\xED\xA0\x80"), DataError);  // a surrogate
   const std::string bad = "\xEF\xBF\xBD";
-  CHECK(tokenizer.decode(Ids{'a', 0xE2, 0x82, 'b', 0xE2, 0x82, 0xAC}) == "a" + bad + "b\xE2\x82\xAC");
+  CHECK(tokenizer.decode(Ids{'a', 0xE2, 0x82, 'b', 0xE2, 0x82, 0xAC}) ==
+        "a" + bad + "b\xE2\x82\xAC");
   CHECK(tokenizer.decode(Ids{0xFF, 0xC0, 0x80, 0xF0, 0x9F}) == bad + bad + bad + bad);
 }
 
@@ -192,20 +200,24 @@ TEST_CASE("tokenizer: what it cannot reproduce is refused", "[unit]") {
   };
   for (const auto& [pointer, value] : changes) {
     INFO(pointer << " = " << value);
-    CHECK_THROWS_AS(small([&](json& file) { file[json::json_pointer(pointer)] = value; }), DataError);
+    CHECK_THROWS_AS(small([&](json& file) { file[json::json_pointer(pointer)] = value; }),
+                    DataError);
   }
-  CHECK_THROWS_AS(small([](json& file) { file["model"]["vocab"].erase("q"); }), DataError);  // a byte without a token
+  CHECK_THROWS_AS(small([](json& file) { file["model"]["vocab"].erase("q"); }),
+                  DataError);  // a byte without a token
   CHECK_THROWS_AS(Tokenizer("/no/such/folder"), DataError);
   const TempDir dir;
   write_text(dir.path() / "tokenizer.json", "{\"model\": ");
-  CHECK_THROWS_MATCHES(Tokenizer(dir.path()), DataError, MessageMatches(ContainsSubstring(dir.path().string())));
+  CHECK_THROWS_MATCHES(Tokenizer(dir.path()), DataError,
+                       MessageMatches(ContainsSubstring(dir.path().string())));
 }
 
 TEST_CASE("tokenizer: special tokens are asserted, all at once", "[unit]") {
   const Tokenizer tokenizer = small();
   CHECK_NOTHROW(tokenizer.assert_tokens({{"<|im_end|>", 1001}, {"<|image_pad|>", 1004}}));
   CHECK_THROWS_MATCHES(
-      tokenizer.assert_tokens({{"<|im_end|>", 1001}, {"<|image_pad|>", 151655}, {"<|box_start|>", 151648}}),
+      tokenizer.assert_tokens(
+          {{"<|im_end|>", 1001}, {"<|image_pad|>", 151655}, {"<|box_start|>", 151648}}),
       ConfigError,
       MessageMatches(ContainsSubstring("<|image_pad|>: expected id 151655, found 1004") &&
                      ContainsSubstring("<|box_start|>: expected id 151648, found no such token") &&
@@ -232,7 +244,8 @@ TEST_CASE("tokenizer: speed", "[.bench]") {
   const auto path = test::shared("data/qwen_tokenizer");
   const Tokenizer tokenizer(path);
   std::string text;
-  while (text.size() < (1 << 20)) text += read_text(test::source_dir() / "data/tokenizer/tokenizer.cpp");
+  while (text.size() < (1 << 20))
+    text += read_text(test::source_dir() / "data/tokenizer/tokenizer.cpp");
   BENCHMARK("load") { return Tokenizer(path).size(); };
   BENCHMARK("encode 1 MiB of source code") { return tokenizer.encode(text).size(); };
 }

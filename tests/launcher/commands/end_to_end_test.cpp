@@ -19,11 +19,13 @@ struct Program {
   fs::path config = dir.path() / "run.yaml";
 
   explicit Program(std::vector<std::string> overrides = {}) {
-    overrides.insert(overrides.begin(), {"logging.level=info", "sharding.backend=mpi", "launch.max_restarts=0"});
+    overrides.insert(overrides.begin(),
+                     {"logging.level=info", "sharding.backend=mpi", "launch.max_restarts=0"});
     write_text(config, configs::to_yaml(test::tiny_config(dir.path() / "run", overrides)));
   }
   // stdout and stderr in one.
-  launcher::CapturedRun run(std::vector<std::string> arguments, const launcher::Environment& environment = {}) const {
+  launcher::CapturedRun run(std::vector<std::string> arguments,
+                            const launcher::Environment& environment = {}) const {
     arguments.insert(arguments.begin(), (test::build_dir() / "muster").string());
     return launcher::run_captured(arguments, 120s, environment);
   }
@@ -37,7 +39,8 @@ struct Program {
 
 }  // namespace
 
-TEST_CASE("program: 64 for a config, 65 for data, 69 for the machine, before any rank starts", "[fault]") {
+TEST_CASE("program: 64 for a config, 65 for data, 69 for the machine, before any rank starts",
+          "[fault]") {
   const Program program;
   const auto typo = program.launch("1", {"--set", "batch.max_tokenz=3"});
   CHECK(typo.exit_code == 64);
@@ -47,31 +50,37 @@ TEST_CASE("program: 64 for a config, 65 for data, 69 for the machine, before any
   const auto no_pack = program.launch("1", {"--set", "data.train=/no/such/train.h5"});
   CHECK(no_pack.exit_code == 65);
   CHECK_THAT(no_pack.output, ContainsSubstring("D-003"));
-  const auto nested = program.launch("1", {}, {{"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_COMM_WORLD_RANK", "0"}});
+  const auto nested =
+      program.launch("1", {}, {{"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_COMM_WORLD_RANK", "0"}});
   CHECK(nested.exit_code == 69);
   CHECK_THAT(nested.output, ContainsSubstring("R-011"));
   CHECK(!fs::exists(program.dir.path() / "run" / "launch.json"));
 }
 
-TEST_CASE("program: a rank that runs out of memory leaves with 78 and says who holds what", "[fault]") {
-  const Program program(
-      {"detection.queries=learned", "detection.num_queries=1000000000000"});  // beyond 47 bits of bytes
+TEST_CASE("program: a rank that runs out of memory leaves with 78 and says who holds what",
+          "[fault]") {
+  const Program program({"detection.queries=learned",
+                         "detection.num_queries=1000000000000"});  // beyond 47 bits of bytes
   const auto run = program.run({"train", program.config.string()});
   INFO(run.output);
   CHECK(run.exit_code == 78);
-  CHECK_THAT(run.output, ContainsSubstring("out of memory (R-001): ") && ContainsSubstring("who holds what") &&
+  CHECK_THAT(run.output, ContainsSubstring("out of memory (R-001): ") &&
+                             ContainsSubstring("who holds what") &&
                              ContainsSubstring("resident at the peak"));
-  CHECK_THAT(read_text(program.dir.path() / "run" / "black_box" / "rank-0.error"), ContainsSubstring("out of memory"));
+  CHECK_THAT(read_text(program.dir.path() / "run" / "black_box" / "rank-0.error"),
+             ContainsSubstring("out of memory"));
 }
 
-TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric abort is 77", "[fault][ranks]") {
+TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric abort is 77",
+          "[fault][ranks]") {
   const Program program({"schedule.max_steps=3", "checkpoint.every_steps=3"});
   const auto run = program.launch("2", {"--color", "never"});
   INFO(run.output);
   REQUIRE(run.exit_code == 0);
   CHECK_THAT(run.output, ContainsSubstring("[rank 0/2 ") && !ContainsSubstring("\x1b["));
   const fs::path run_dir = program.dir.path() / "run";
-  const auto status = nlohmann::json::parse(program.run({"status", run_dir.string(), "--json"}).output);
+  const auto status =
+      nlohmann::json::parse(program.run({"status", run_dir.string(), "--json"}).output);
   CHECK(status["state"] == "done");
   CHECK(status["step"] == 3);
   CHECK(status["max_steps"] == 3);
@@ -84,9 +93,10 @@ TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric ab
   CHECK_THAT(read_text(run_dir / "debug" / "metrics.jsonl"), ContainsSubstring("\"step\": 4"));
   CHECK(fs::exists(run_dir / "checkpoints" / "step-000003" / "manifest.json"));
   CHECK(!fs::exists(run_dir / "checkpoints" / "step-000004"));
-  CHECK_THAT(read_text(run_dir / "debug" / "launch.json"), ContainsSubstring("CUDA_LAUNCH_BLOCKING"));
+  CHECK_THAT(read_text(run_dir / "debug" / "launch.json"),
+             ContainsSubstring("CUDA_LAUNCH_BLOCKING"));
 
-  const auto sick =
-      program.launch("2", {"--fresh", "--set", "health.max_grad_norm=1e-9", "--set", "health.max_skips_in_row=1"});
+  const auto sick = program.launch(
+      "2", {"--fresh", "--set", "health.max_grad_norm=1e-9", "--set", "health.max_skips_in_row=1"});
   CHECK(sick.exit_code == 77);
 }

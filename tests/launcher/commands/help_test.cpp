@@ -1,4 +1,5 @@
-// Every command explains itself: help with examples that are true, and completion in the shells themselves.
+// Every command explains itself: help with examples that are true, and completion in the shells
+// themselves.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -32,7 +33,8 @@ struct Table {
 std::string bash_offers(const fs::path& script, const std::string& line) {
   const fs::path out = script.parent_path() / "offers";
   const std::string body = fmt::format(
-      "source {}; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _muster; echo \" ${{COMPREPLY[*]}} \"",
+      "source {}; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _muster; echo \" "
+      "${{COMPREPLY[*]}} \"",
       script.string(), line);
   const std::string command = fmt::format("bash -c '{}' > {}", body, out.string());
   REQUIRE(std::system(command.c_str()) == 0);
@@ -69,11 +71,13 @@ TEST_CASE("completion: what bash offers", "[unit]") {
   const TempDir dir;
   const fs::path script = dir.path() / "muster.bash";
   write_text(script, completion_script(table.app, "bash", {"run.dir", "batch.max_tokens"}));
-  CHECK_THAT(bash_offers(script, "muster \"\""),
-             ContainsSubstring(" launch ") && ContainsSubstring(" triage ") && !ContainsSubstring("rank-wrap"));
+  CHECK_THAT(bash_offers(script, "muster \"\""), ContainsSubstring(" launch ") &&
+                                                     ContainsSubstring(" triage ") &&
+                                                     !ContainsSubstring("rank-wrap"));
   CHECK(bash_offers(script, "muster lau") == " launch \n");
   CHECK(bash_offers(script, "muster launch c.yaml --fre") == " --fresh \n");
-  CHECK_THAT(bash_offers(script, "muster submit -"), ContainsSubstring(" --dry-run ") && !ContainsSubstring("--fresh"));
+  CHECK_THAT(bash_offers(script, "muster submit -"),
+             ContainsSubstring(" --dry-run ") && !ContainsSubstring("--fresh"));
   CHECK(bash_offers(script, "muster launch c.yaml --starter \"\"") == " auto mpirun srun \n");
   CHECK(bash_offers(script, "muster launch c.yaml --set ba") == " batch.max_tokens= \n");
   CHECK(bash_offers(script, "muster completion \"\"") == " bash zsh \n");
@@ -88,7 +92,8 @@ TEST_CASE("completion: zsh takes the script", "[unit]") {
   const fs::path script = dir.path() / "_muster", out = dir.path() / "out";
   write_text(script, completion_script(table.app, "zsh", {"run.dir"}));
   const std::string command = fmt::format(
-      "zsh -f -c 'autoload -U compinit; compinit -D -u -d {1}/dump; source {0}; echo $_comps[muster] "
+      "zsh -f -c 'autoload -U compinit; compinit -D -u -d {1}/dump; source {0}; echo "
+      "$_comps[muster] "
       "$+functions[_muster]' > {2}",
       script.string(), dir.path().string(), out.string());
   REQUIRE(std::system(command.c_str()) == 0);

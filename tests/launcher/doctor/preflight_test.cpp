@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "launcher/commands/node_preflight.h"
 #include "base/process/process_tree.h"
+#include "launcher/commands/node_preflight.h"
 #include "launcher/rank/run_folder.h"
 #include "support/test_paths.h"
 
@@ -74,7 +74,8 @@ TEST_CASE("preflight: one broken fact of a machine is one finding with its diary
         Row{"D-010", Level::kWarn, [](NodeFacts& f) { f.shm_bytes = -1; }},
         Row{"", Level::kWarn, [](NodeFacts& f) { f.open_files = 256; }},
         Row{"", Level::kWarn, [](NodeFacts& f) { f.locked_bytes = 65536; }},
-        Row{"R-007", Level::kWarn, [](NodeFacts& f) { f.host_error = "Name or service not known"; }}}) {
+        Row{"R-007", Level::kWarn,
+            [](NodeFacts& f) { f.host_error = "Name or service not known"; }}}) {
     NodeFacts facts = good_node("a");
     row.broken(facts);
     const Finding finding = only_bad(judge_machine(facts));
@@ -93,16 +94,19 @@ TEST_CASE("preflight: one broken fact of a run, on CPUs and GPUs", "[unit]") {
     Level level;
     void (*broken)(NodeFacts&);
   };
-  for (const Row& row : {Row{"D-006", Level::kFail, [](NodeFacts& f) { f.run_dir_error = "Permission denied"; }},
-                         Row{"R-009", Level::kFail, [](NodeFacts& f) { f.disk_free_bytes = 1 << 20; }},
-                         Row{"R-009", Level::kWarn, [](NodeFacts& f) { f.disk_free_bytes = 1 << 30; }},
-                         Row{"R-012", Level::kFail, [](NodeFacts& f) { f.gpus.clear(); }},
-                         Row{"R-012", Level::kFail, [](NodeFacts& f) { f.gpus.resize(1); }},
-                         Row{"R-012", Level::kFail, [](NodeFacts& f) { f.driver = "535.104.05"; }},
-                         Row{"R-012", Level::kWarn, [](NodeFacts& f) { f.driver = ""; }},
-                         Row{"R-001", Level::kWarn, [](NodeFacts& f) { f.gpus[1].used_bytes = std::int64_t{3} << 30; }},
-                         Row{"", Level::kWarn, [](NodeFacts& f) { f.cores = 1; }},
-                         Row{"D-003", Level::kFail, [](NodeFacts& f) { f.packs["val.h5"] = "error: no such file"; }}}) {
+  for (const Row& row :
+       {Row{"D-006", Level::kFail, [](NodeFacts& f) { f.run_dir_error = "Permission denied"; }},
+        Row{"R-009", Level::kFail, [](NodeFacts& f) { f.disk_free_bytes = 1 << 20; }},
+        Row{"R-009", Level::kWarn, [](NodeFacts& f) { f.disk_free_bytes = 1 << 30; }},
+        Row{"R-012", Level::kFail, [](NodeFacts& f) { f.gpus.clear(); }},
+        Row{"R-012", Level::kFail, [](NodeFacts& f) { f.gpus.resize(1); }},
+        Row{"R-012", Level::kFail, [](NodeFacts& f) { f.driver = "535.104.05"; }},
+        Row{"R-012", Level::kWarn, [](NodeFacts& f) { f.driver = ""; }},
+        Row{"R-001", Level::kWarn,
+            [](NodeFacts& f) { f.gpus[1].used_bytes = std::int64_t{3} << 30; }},
+        Row{"", Level::kWarn, [](NodeFacts& f) { f.cores = 1; }},
+        Row{"D-003", Level::kFail,
+            [](NodeFacts& f) { f.packs["val.h5"] = "error: no such file"; }}}) {
     NodeFacts facts = good_node("a");
     row.broken(facts);
     const Finding finding = only_bad(judge_run(facts, config, 2));
@@ -120,10 +124,14 @@ TEST_CASE("preflight: what differs between nodes is found, and the odd node is n
   CHECK(findings_as_text(judge_equality(same), Level::kWarn) == "");
   using Break = void (*)(NodeFacts&);
   for (const Break broken :
-       {Break{[](NodeFacts& f) { f.binary_hash = "bb"; }}, Break{[](NodeFacts& f) { f.libtorch = "2.10.0"; }},
-        Break{[](NodeFacts& f) { f.mpi_library = "Open MPI v4.1.5"; }}, Break{[](NodeFacts& f) { f.libc = "2.31"; }},
-        Break{[](NodeFacts& f) { f.driver = "580.82.07"; }}, Break{[](NodeFacts& f) { f.nccl = "2.27.3"; }},
-        Break{[](NodeFacts& f) { f.gpus.resize(1); }}, Break{[](NodeFacts& f) { f.config_hash = "dd"; }},
+       {Break{[](NodeFacts& f) { f.binary_hash = "bb"; }},
+        Break{[](NodeFacts& f) { f.libtorch = "2.10.0"; }},
+        Break{[](NodeFacts& f) { f.mpi_library = "Open MPI v4.1.5"; }},
+        Break{[](NodeFacts& f) { f.libc = "2.31"; }},
+        Break{[](NodeFacts& f) { f.driver = "580.82.07"; }},
+        Break{[](NodeFacts& f) { f.nccl = "2.27.3"; }},
+        Break{[](NodeFacts& f) { f.gpus.resize(1); }},
+        Break{[](NodeFacts& f) { f.config_hash = "dd"; }},
         Break{[](NodeFacts& f) { f.packs["train.h5"] = "ffff456789abcdef"; }}}) {
     std::vector<NodeFacts> nodes = same;
     broken(nodes[1]);
@@ -138,10 +146,12 @@ TEST_CASE("preflight: what differs between nodes is found, and the odd node is n
   CHECK(findings_as_text(judge_equality(unknown), Level::kWarn) == "");
 }
 
-TEST_CASE("preflight: does the plan fit the machine? states are exact, activations an estimate", "[unit]") {
+TEST_CASE("preflight: does the plan fit the machine? states are exact, activations an estimate",
+          "[unit]") {
   const configs::Config config =
       configs::load(test::source_dir() / "configs/demo.yaml",
-                    std::vector<std::string>{"model.path=" + (test::source_dir() / "configs/models/demo").string()});
+                    std::vector<std::string>{
+                        "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   NodeFacts node = good_node("a");
   CHECK(count_findings(examine_plan(config, node, 2, 2), "R-001", Level::kOk) == 1);
   node.memory_bytes = 1 << 20;
@@ -153,10 +163,12 @@ TEST_CASE("preflight: does the plan fit the machine? states are exact, activatio
   CHECK(count_findings(examine_plan(elsewhere, node, 2, 2), "L-102", Level::kFail) == 1);
 }
 
-TEST_CASE("preflight: nodes are judged each by itself and together; a silent one is R-007", "[unit]") {
+TEST_CASE("preflight: nodes are judged each by itself and together; a silent one is R-007",
+          "[unit]") {
   configs::Config config =
       configs::load(test::source_dir() / "configs/demo.yaml",
-                    std::vector<std::string>{"model.path=" + (test::source_dir() / "configs/models/demo").string()});
+                    std::vector<std::string>{
+                        "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   LaunchSpec spec;
   spec.ranks = 4, spec.hosts = {{"a", 2}, {"b", 2}};
   CHECK(count_nodes(spec, "7") == 2);
@@ -170,7 +182,8 @@ TEST_CASE("preflight: nodes are judged each by itself and together; a silent one
   CHECK_THAT(findings_as_text(judge_nodes(answers, spec, 2, config), Level::kFail),
              ContainsSubstring("fail R-007  1 of 2 nodes answered: a. The starter said: words"));
   spec.hosts.clear();
-  CHECK(count_nodes(spec, "7") == 1);  // the variable is left over from somewhere: no allocation of ours
+  CHECK(count_nodes(spec, "7") ==
+        1);  // the variable is left over from somewhere: no allocation of ours
   spec.in_allocation = true;
   CHECK(count_nodes(spec, "7") == 7);
   CHECK(ranks_on(spec, "b", 3) == 2);
@@ -200,7 +213,8 @@ TEST_CASE("preflight: this machine's run folder is probed and nothing is left be
 
 TEST_CASE("preflight: the machine that runs the tests is fit, and the report is JSON", "[unit]") {
   const auto findings = examine_machine();
-  CHECK(count_findings(findings, "R-012", Level::kOk) == 1);  // mpirun and library are of one Open MPI
+  CHECK(count_findings(findings, "R-012", Level::kOk) ==
+        1);  // mpirun and library are of one Open MPI
   const auto report = nlohmann::json::parse(findings_as_json(findings));
   CHECK(report["ok"] == !any_failed(findings));
   CHECK(report["findings"].size() == findings.size());

@@ -1,4 +1,5 @@
-// The memory ladder as the shipped configs have it: every rung loads, holds less, and the same samples per step.
+// The memory ladder as the shipped configs have it: every rung loads, holds less, and the same
+// samples per step.
 #include "launcher/plan/oom_ladder.h"
 
 #include <ATen/ops/empty.h>
@@ -17,8 +18,9 @@ using launcher::Rung;
 
 TEST_CASE("memory ladder: recompute first, then half micro-batches and twice as many", "[unit]") {
   const auto file = test::source_dir() / "configs" / "bccd_small.yaml";
-  const std::vector<std::string> top{"model.checkpoint_vision=false", "batch.max_samples=5", "batch.max_tokens=2000",
-                                     "batch.max_vision_tokens=700", "data.max_vision_tokens=200"};
+  const std::vector<std::string> top{"model.checkpoint_vision=false", "batch.max_samples=5",
+                                     "batch.max_tokens=2000", "batch.max_vision_tokens=700",
+                                     "data.max_vision_tokens=200"};
   const configs::Config config = configs::load(file, top);
   const std::vector<Rung> ladder = launcher::oom_ladder(config);
   REQUIRE(ladder.size() == 3);  // 5 samples: recompute, 2, 1
@@ -37,14 +39,16 @@ TEST_CASE("memory ladder: recompute first, then half micro-batches and twice as 
   CHECK(samples == 1);
   CHECK(ladder[2].overrides.size() == 6);
 
-  const configs::Config last =
-      configs::load(file, std::vector<std::string>{"model.checkpoint_vision=true", "model.checkpoint_language=true",
-                                                   "batch.max_samples=1"});
+  const configs::Config last = configs::load(
+      file, std::vector<std::string>{"model.checkpoint_vision=true",
+                                     "model.checkpoint_language=true", "batch.max_samples=1"});
   CHECK(launcher::oom_ladder(last).empty());
 }
 
-TEST_CASE("out of memory: the allocators' errors are known, others are not; the rank says where and who holds what",
-          "[unit]") {
+TEST_CASE(
+    "out of memory: the allocators' errors are known, others are not; the rank says where and who "
+    "holds what",
+    "[unit]") {
   CHECK(launcher::is_out_of_memory(std::bad_alloc()));
   CHECK(!launcher::is_out_of_memory(std::runtime_error("out of luck")));
   const TempDir dir;
@@ -58,14 +62,16 @@ TEST_CASE("out of memory: the allocators' errors are known, others are not; the 
     box.set_micro_batch(1, {});
     box.record(Phase::kForward);
     CHECK_THAT(launcher::out_of_memory_line(error, dir.path(), 2),
-               Catch::Matchers::StartsWith("out of memory in phase forward of step 12, micro-batch 1 (R-001): ") &&
+               Catch::Matchers::StartsWith(
+                   "out of memory in phase forward of step 12, micro-batch 1 (R-001): ") &&
                    Catch::Matchers::ContainsSubstring("allocate"));
   }
   const std::string report = launcher::memory_report(
       configs::load(test::source_dir() / "configs" / "demo.yaml",
-                    std::vector<std::string>{"model.path=" + (test::source_dir() / "configs/models/demo").string()}),
+                    std::vector<std::string>{
+                        "model.path=" + (test::source_dir() / "configs/models/demo").string()}),
       2);
-  for (const char* holder :
-       {"parameters", "moments shard", "activations", "total", "resident at the peak", "batch.max_tokens"})
+  for (const char* holder : {"parameters", "moments shard", "activations", "total",
+                             "resident at the peak", "batch.max_tokens"})
     CHECK_THAT(report, Catch::Matchers::ContainsSubstring(holder));
 }

@@ -14,12 +14,15 @@ using namespace muster::test;
 namespace {
 
 configs::Config base_config(const std::vector<std::string>& overrides = {}) {
-  std::vector<std::string> set = {"run.dir=/x", "model.path=/x", "tokens.tokenizer=/x", "data.train=/x", "data.val=/x"};
+  std::vector<std::string> set = {"run.dir=/x", "model.path=/x", "tokens.tokenizer=/x",
+                                  "data.train=/x", "data.val=/x"};
   set.insert(set.end(), overrides.begin(), overrides.end());
   return configs::load(source_dir() / "configs/base.yaml", set);
 }
 
-model::QwenConfig small_model() { return model::read_config(source_dir() / "configs/models/bccd_small"); }
+model::QwenConfig small_model() {
+  return model::read_config(source_dir() / "configs/models/bccd_small");
+}
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 
@@ -32,7 +35,8 @@ TEST_CASE("plan: parameters per group of the published models", "[golden]") {
     INFO(name);
     const RunPlan plan = make_plan(base_config(), model::read_config(folder / (name + ".json")), 8);
     for (const GroupCount& group : plan.groups) {
-      if (group.name != "detection_head") CHECK(group.elements == counts.at(group.name).get<std::int64_t>());
+      if (group.name != "detection_head")
+        CHECK(group.elements == counts.at(group.name).get<std::int64_t>());
     }
   }
 }
@@ -40,13 +44,15 @@ TEST_CASE("plan: parameters per group of the published models", "[golden]") {
 TEST_CASE("plan: what forward and backward of the 3B took on an H100", "[golden]") {
   const model::QwenConfig model = model::read_config(shared("golden/published_configs/3b.json"));
   const configs::Config config =
-      base_config({"model.checkpoint_language=false", "model.checkpoint_vision=false", "detection.enabled=false"});
+      base_config({"model.checkpoint_language=false", "model.checkpoint_vision=false",
+                   "detection.enabled=false"});
   const MicroBatchShape shape{.samples = 8, .tokens = 3312, .vision_tokens = 1536, .labels = 1600};
   const RunPlan plan = make_plan(config, model, 1);
   std::int64_t parameters = 0;
   for (const GroupCount& group : plan.groups) parameters += group.elements;
   const double planned =
-      static_cast<double>(2 * parameters + estimate_activations(config, model, shape).total()) / kGiB;
+      static_cast<double>(2 * parameters + estimate_activations(config, model, shape).total()) /
+      kGiB;
   CAPTURE(planned);
   CHECK(std::abs(planned / 29.36 - 1) < 0.03);  // docs/gpu_results.md: the peak of its tensors
 }
@@ -56,24 +62,28 @@ TEST_CASE("plan: activations grow with tokens, recomputation shrinks them", "[un
   const MicroBatchShape shape{2, 512, 256, 100, 10, 40, false};
   MicroBatchShape longer = shape;
   longer.tokens *= 2;
-  const configs::Config kept = base_config({"model.checkpoint_language=false", "model.checkpoint_vision=false"});
+  const configs::Config kept =
+      base_config({"model.checkpoint_language=false", "model.checkpoint_vision=false"});
   const ActivationBytes base = estimate_activations(kept, model, shape),
                         more = estimate_activations(kept, model, longer);
   CHECK(more.language == 2 * base.language);
   CHECK(more.vision == base.vision);
   CHECK(estimate_activations(base_config(), model, shape).language < base.language / 2);
-  CHECK(estimate_activations(base_config({"groups.visual.lr=0", "groups.merger.lr=0"}), model, shape).vision == 0);
+  CHECK(
+      estimate_activations(base_config({"groups.visual.lr=0", "groups.merger.lr=0"}), model, shape)
+          .vision == 0);
 }
 
 TEST_CASE("plan: what does not fit comes with changes that were planned again", "[unit]") {
   const model::QwenConfig model = small_model();
-  const configs::Config config =
-      base_config({"model.checkpoint_language=false", "model.dtype=fp32", "sharding.wire_dtype=fp32"});
+  const configs::Config config = base_config(
+      {"model.checkpoint_language=false", "model.dtype=fp32", "sharding.wire_dtype=fp32"});
   const RunPlan roomy = make_plan(config, model, 1, largest_allowed(config), 500 * kGiB);
   REQUIRE(roomy.fits());
   CHECK(advise(config, model, roomy).changes.empty());
 
-  const RunPlan tight = make_plan(config, model, 1, largest_allowed(config), roomy.total() * 7 / 10);
+  const RunPlan tight =
+      make_plan(config, model, 1, largest_allowed(config), roomy.total() * 7 / 10);
   REQUIRE_FALSE(tight.fits());
   const Advice advice = advise(config, model, tight);
   REQUIRE(advice.fits);
@@ -87,7 +97,8 @@ TEST_CASE("plan: what does not fit comes with changes that were planned again", 
 
   const RunPlan hopeless = make_plan(config, model, 1, largest_allowed(config), 1 << 20);
   CHECK_FALSE(advise(config, model, hopeless).fits);
-  CHECK(format_advice(advise(config, model, hopeless), hopeless).find("not enough") != std::string::npos);
+  CHECK(format_advice(advise(config, model, hopeless), hopeless).find("not enough") !=
+        std::string::npos);
 }
 
 TEST_CASE("plan: the first advice, applied as told, gives the total it promised", "[unit]") {
@@ -97,8 +108,10 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
   const Advice advice = advise(config, model, plan);
   REQUIRE_FALSE(advice.changes.empty());
   REQUIRE(advice.changes[0].set == "model.checkpoint_language=true");
-  const configs::Config changed = base_config({"model.checkpoint_language=false", advice.changes[0].set});
-  CHECK(make_plan(changed, model, 1, largest_allowed(changed)).total() == advice.changes[0].total_after);
+  const configs::Config changed =
+      base_config({"model.checkpoint_language=false", advice.changes[0].set});
+  CHECK(make_plan(changed, model, 1, largest_allowed(changed)).total() ==
+        advice.changes[0].total_after);
 }
 
 TEST_CASE("plan: simulation over worlds", "[unit]") {
@@ -106,8 +119,10 @@ TEST_CASE("plan: simulation over worlds", "[unit]") {
   const ClusterModel cluster{
       .flops = 4e14,
       .memory_bytes_per_s = 2.5e12,
-      .network = {.ranks_per_node = 8, .node = {1e-5, 3e11}, .cluster = {2e-5, 4e10}, .message_s = 1e-6}};
-  const auto runs = simulate_run(config, small_model(), largest_allowed(config), cluster, {8, 64, 512});
+      .network = {
+          .ranks_per_node = 8, .node = {1e-5, 3e11}, .cluster = {2e-5, 4e10}, .message_s = 1e-6}};
+  const auto runs =
+      simulate_run(config, small_model(), largest_allowed(config), cluster, {8, 64, 512});
   REQUIRE(runs.size() == 3);
   CHECK(runs[0].bytes_per_rank > runs[2].bytes_per_rank);    // shards shrink
   CHECK(runs[0].step.exposed_s < runs[2].step.exposed_s);    // between nodes it is slower

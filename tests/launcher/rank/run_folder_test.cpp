@@ -62,8 +62,10 @@ TEST_CASE("rank status: what is written is read, damage is absence", "[unit]") {
   const TempDir dir;
   make_run_folder(dir.path());
   RankStatus s;
-  s.rank = 3, s.world_size = 8, s.host = "node17", s.pid = 99, s.attempt = 2, s.start_unix = 1.5, s.end_unix = 2.25;
-  s.exit_code = 137, s.signal = 9, s.last_step = 41, s.error = "bytes \xff here", s.torn_down = true;
+  s.rank = 3, s.world_size = 8, s.host = "node17", s.pid = 99, s.attempt = 2, s.start_unix = 1.5,
+  s.end_unix = 2.25;
+  s.exit_code = 137, s.signal = 9, s.last_step = 41, s.error = "bytes \xff here",
+  s.torn_down = true;
   write_rank_status(dir.path(), s);
   const auto r = read_rank_status(dir.path(), 3);
   REQUIRE(r);
@@ -80,7 +82,8 @@ TEST_CASE("rank status: what is written is read, damage is absence", "[unit]") {
   CHECK_NOTHROW(report_rank_error("/proc/no/such/folder", 0, "x"));
 }
 
-TEST_CASE("bounded file: it and its predecessor stay below the bound, the newest bytes are kept", "[unit]") {
+TEST_CASE("bounded file: it and its predecessor stay below the bound, the newest bytes are kept",
+          "[unit]") {
   const TempDir dir;
   const fs::path file = dir.path() / "a.out";
   {

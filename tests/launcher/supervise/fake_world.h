@@ -70,7 +70,8 @@ inline pid_t child_named(pid_t parent, const std::string& name) {
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream in(entry.path() / "stat");
     std::string pid, comm, state, ppid;
-    if (in >> pid >> comm >> state >> ppid && comm == "(" + name + ")" && ppid == std::to_string(parent))
+    if (in >> pid >> comm >> state >> ppid && comm == "(" + name + ")" &&
+        ppid == std::to_string(parent))
       return std::stoi(pid);
   }
   return 0;
@@ -83,7 +84,8 @@ inline bool all_ranks_ready(const fs::path& run_dir, int ranks) {
   return true;
 }
 
-// Runs `action` in another process once every rank is stepping. (A thread here would take the signals it sends.)
+// Runs `action` in another process once every rank is stepping. (A thread here would take the
+// signals it sends.)
 inline pid_t when_ready(const World& world, const std::function<void(pid_t)>& action) {
   const pid_t target = ::getpid();
   const pid_t child = ::fork();

@@ -13,7 +13,8 @@ using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::MessageMatches;
 
-TEST_CASE("hosts: names with and without slots, a hostfile, and what is wrong with others", "[unit]") {
+TEST_CASE("hosts: names with and without slots, a hostfile, and what is wrong with others",
+          "[unit]") {
   CHECK(parse_host("node17") == Host{"node17", 0});
   CHECK(parse_host("10.0.0.1:8") == Host{"10.0.0.1", 8});
   for (const char* bad : {"", ":4", "a:", "a:0", "a:-1", "a:4x", "-x", "a,b"})
@@ -21,7 +22,8 @@ TEST_CASE("hosts: names with and without slots, a hostfile, and what is wrong wi
 
   const TempDir dir;
   write_text(dir.path() / "hosts", "# two nodes\nn1 slots=4 max_slots=4\n\n n2:2   # half\nn3\t\n");
-  CHECK((read_hostfile(dir.path() / "hosts") == std::vector<Host>{{"n1", 4}, {"n2", 2}, {"n3", 0}}));
+  CHECK(
+      (read_hostfile(dir.path() / "hosts") == std::vector<Host>{{"n1", 4}, {"n2", 2}, {"n3", 0}}));
   write_text(dir.path() / "hosts", "n1\nn2 slot=4\n");
   CHECK_THROWS_MATCHES(read_hostfile(dir.path() / "hosts"), UsageError,
                        MessageMatches(ContainsSubstring("hosts:2: \"slot=4\" is not understood")));

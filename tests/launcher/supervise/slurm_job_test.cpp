@@ -1,5 +1,5 @@
-// What the launcher does as the batch process of a job, without a SLURM: pure decisions, and a scontrol of our own on
-// the PATH.
+// What the launcher does as the batch process of a job, without a SLURM: pure decisions, and a
+// scontrol of our own on the PATH.
 #include "launcher/supervise/slurm_job.h"
 
 #include <algorithm>
@@ -21,7 +21,8 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 constexpr const char* kJobLine =
-    "JobId=17 JobName=tiny UserId=ada(1000) Priority=1 JobState=RUNNING Reason=None Requeue=1 Restarts=2 BatchFlag=1 "
+    "JobId=17 JobName=tiny UserId=ada(1000) Priority=1 JobState=RUNNING Reason=None Requeue=1 "
+    "Restarts=2 BatchFlag=1 "
     "Reboot=0 NodeList=n[1-2] BatchHost=n1 NumNodes=2\n";
 
 class SetEnv {
@@ -42,17 +43,21 @@ struct FakeSlurm {
   TempDir dir{"muster-fake-slurm"};
   std::string job_line, calls = (dir.path() / "calls").string();
 
-  explicit FakeSlurm(std::string line, const std::string& dead_node = "-") : job_line(std::move(line)) {
-    program("scontrol", "case $2 in job) echo '" + job_line + "';; hostnames) printf 'n1\\nn2\\n';; esac");
+  explicit FakeSlurm(std::string line, const std::string& dead_node = "-")
+      : job_line(std::move(line)) {
+    program("scontrol",
+            "case $2 in job) echo '" + job_line + "';; hostnames) printf 'n1\\nn2\\n';; esac");
     program("srun", "case \"$*\" in *--nodelist=" + dead_node + "*) exit 1;; esac");
     write_text(calls, "");
   }
   void program(const std::string& name, const std::string& body) {
-    write_text(dir.path() / name, "#!/bin/sh\necho \"" + name + " $*\" >> " + calls + "\n" + body + "\n");
+    write_text(dir.path() / name,
+               "#!/bin/sh\necho \"" + name + " $*\" >> " + calls + "\n" + body + "\n");
     fs::permissions(dir.path() / name, fs::perms::owner_all);
   }
   std::string calls_after(int exit_code) {
-    const SetEnv path("PATH", dir.path().string() + ":" + std::getenv("PATH")), job("SLURM_JOB_ID", "17");
+    const SetEnv path("PATH", dir.path().string() + ":" + std::getenv("PATH")),
+        job("SLURM_JOB_ID", "17");
     ::unsetenv("SLURM_STEP_ID");
     requeue_if_wanted(exit_code);
     return read_text(calls);
@@ -76,8 +81,10 @@ TEST_CASE("which ends send a job back to the queue", "[unit]") {
   const SlurmJob job{"17", "RUNNING", "n[1-2]", true, true};
   CHECK(decide_requeue(job, 75, {}).wanted);
   CHECK(decide_requeue(job, 70, {"n2"}).wanted);
-  CHECK_THAT(decide_requeue(job, 93, {"n2"}).why, ContainsSubstring("n2") && ContainsSubstring("R-007"));
-  for (const int code : {0, 64, 65, 70, 71, 74, 77, 78, 93}) CHECK_FALSE(decide_requeue(job, code, {}).wanted);
+  CHECK_THAT(decide_requeue(job, 93, {"n2"}).why,
+             ContainsSubstring("n2") && ContainsSubstring("R-007"));
+  for (const int code : {0, 64, 65, 70, 71, 74, 77, 78, 93})
+    CHECK_FALSE(decide_requeue(job, code, {}).wanted);
   for (const int code : {0, 64, 65, 77}) CHECK_FALSE(decide_requeue(job, code, {"n2"}).wanted);
   SlurmJob other = job;
   other.state = "CANCELLED";  // scancel must stay the last word
@@ -96,7 +103,8 @@ TEST_CASE("a stopped job asks scontrol to requeue it, last", "[unit]") {
 
 TEST_CASE("a failure is requeued only when a node of the job is gone", "[fault]") {
   FakeSlurm healthy(kJobLine);
-  CHECK_THAT(healthy.calls_after(70), ContainsSubstring("--nodelist=n2") && !ContainsSubstring("requeue"));
+  CHECK_THAT(healthy.calls_after(70),
+             ContainsSubstring("--nodelist=n2") && !ContainsSubstring("requeue"));
   FakeSlurm lost(kJobLine, "n2");
   CHECK_THAT(lost.calls_after(70), ContainsSubstring("scontrol requeue 17"));
   FakeSlurm done(kJobLine, "n2");
@@ -106,7 +114,8 @@ TEST_CASE("a failure is requeued only when a node of the job is gone", "[fault]"
 TEST_CASE("a chain ends with its run, and goes on after a stop", "[unit]") {
   FakeSlurm slurm(kJobLine);
   slurm.program("scancel", "");
-  const SetEnv path("PATH", slurm.dir.path().string() + ":" + std::getenv("PATH")), chain("MUSTER_CHAIN", "40");
+  const SetEnv path("PATH", slurm.dir.path().string() + ":" + std::getenv("PATH")),
+      chain("MUSTER_CHAIN", "40");
   end_chain_if_over(75);
   CHECK(read_text(slurm.calls).empty());
   end_chain_if_over(0);
@@ -134,8 +143,9 @@ TEST_CASE("ranks in a container: Apptainer is run by each rank, pyxis by srun", 
   const std::string here = fs::current_path().string();
   LaunchSpec apptainer = spec;
   enter_container(apptainer, "/images/muster.sif", true);
-  CHECK(apptainer.wrapper == std::vector<std::string>{"apptainer", "exec", "--bind", here + ",/scratch/run", "--pwd",
-                                                      here, "--nv", "/images/muster.sif", "muster-rank-wrap"});
+  CHECK(apptainer.wrapper == std::vector<std::string>{"apptainer", "exec", "--bind",
+                                                      here + ",/scratch/run", "--pwd", here, "--nv",
+                                                      "/images/muster.sif", "muster-rank-wrap"});
   CHECK(apptainer.rank_program[0] == "muster");
   LaunchSpec pyxis = spec;
   enter_container(pyxis, "registry#muster:1", false);

@@ -14,7 +14,8 @@ using namespace muster;
 using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
 
-TEST_CASE("status: step, loss, time to go, restarts and phases come from the run folder", "[unit]") {
+TEST_CASE("status: step, loss, time to go, restarts and phases come from the run folder",
+          "[unit]") {
   const TempDir dir;
   make_run_folder(dir.path());
   write_text(dir.path() / "metrics.jsonl",
@@ -39,9 +40,10 @@ TEST_CASE("status: step, loss, time to go, restarts and phases come from the run
   CHECK(status.ranks_now[0].collective == 17);
   CHECK(status.ranks_now[1].phase == "not there");
   status.max_steps = 10, status.eta_s = 24.0;
-  CHECK_THAT(status_as_text(status), ContainsSubstring("step     2 of 10, loss 4.25, 24.0 s to go") &&
-                                         ContainsSubstring("state    running, 1 restarts") &&
-                                         ContainsSubstring("changed  rung 1"));
+  CHECK_THAT(status_as_text(status),
+             ContainsSubstring("step     2 of 10, loss 4.25, 24.0 s to go") &&
+                 ContainsSubstring("state    running, 1 restarts") &&
+                 ContainsSubstring("changed  rung 1"));
   const auto parsed = nlohmann::json::parse(status_as_json(status));
   CHECK(parsed["ranks"][0]["phase"] == "backward");
   CHECK(parsed["exit_code"].is_null());
@@ -51,7 +53,8 @@ TEST_CASE("status: step, loss, time to go, restarts and phases come from the run
   const RunStatus ended = read_status(dir.path());
   CHECK(ended.state == "hang");
   CHECK(ended.exit_code == 71);
-  CHECK_THAT(status_as_text(ended), ContainsSubstring("hang (code 71)") && ContainsSubstring("last     rank 1 hung"));
+  CHECK_THAT(status_as_text(ended),
+             ContainsSubstring("hang (code 71)") && ContainsSubstring("last     rank 1 hung"));
 }
 
 TEST_CASE("status: a folder that is no run, and one that has only begun", "[unit]") {
@@ -63,14 +66,17 @@ TEST_CASE("status: a folder that is no run, and one that has only begun", "[unit
 
 TEST_CASE("status: a SLURM job leads to its run folder", "[unit]") {
   const JobStatus job = parse_job_status(
-      "JobId=42 JobName=demo\n   UserId=root(0)\n   JobState=PENDING Reason=Resources Dependency=(null)\n"
-      "   Requeue=1 Restarts=3 BatchFlag=1\n   WorkDir=/w\n   StdOut=/runs/a/logs/slurm-42.out\n   Power=\n");
+      "JobId=42 JobName=demo\n   UserId=root(0)\n   JobState=PENDING Reason=Resources "
+      "Dependency=(null)\n"
+      "   Requeue=1 Restarts=3 BatchFlag=1\n   WorkDir=/w\n   StdOut=/runs/a/logs/slurm-42.out\n   "
+      "Power=\n");
   CHECK(job.id == "42");
   CHECK(job.state == "PENDING");
   CHECK(job.reason == "Resources");
   CHECK(job.restarts == 3);
   CHECK(job.run_dir == "/runs/a");
-  CHECK_THROWS_AS(parse_job_status("slurm_load_jobs error: Invalid job id specified\n"), UsageError);
+  CHECK_THROWS_AS(parse_job_status("slurm_load_jobs error: Invalid job id specified\n"),
+                  UsageError);
   CHECK(is_job_id("42"));
   CHECK(is_job_id("42_7"));
   CHECK(!is_job_id("runs/42"));

@@ -73,9 +73,11 @@ TEST_CASE("what is not asked for leaves no line", "[unit]") {
   spec.min_nodes = 0;
   spec.gpus_per_node = 0, spec.ranks_per_node = 3;
   const std::string script = render_sbatch(sbatch_template(), spec);
-  for (const char* absent : {"--time", "--partition", "--account", "gpus-per-node", "module load", "--container"})
+  for (const char* absent :
+       {"--time", "--partition", "--account", "gpus-per-node", "module load", "--container"})
     CHECK(script.find(absent) == std::string::npos);
-  CHECK_THAT(script, ContainsSubstring("--nodes=4\n") && ContainsSubstring("SLURM_JOB_NUM_NODES * 3"));
+  CHECK_THAT(script,
+             ContainsSubstring("--nodes=4\n") && ContainsSubstring("SLURM_JOB_NUM_NODES * 3"));
   spec.gpus_per_node = 3;
   spec.cpus_per_gpu = 12;
   CHECK(render_sbatch(sbatch_template(), spec).find("--exclusive") == std::string::npos);
@@ -87,17 +89,20 @@ TEST_CASE("a chain of jobs instead of one that is requeued", "[unit]") {
   CHECK_THAT(render_sbatch(sbatch_template(), spec),
              ContainsSubstring("#SBATCH --no-requeue\n#SBATCH --array=1-5%1\n") &&
                  ContainsSubstring("slurm-%A_%a.out") &&
-                 ContainsSubstring("export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n") && !ContainsSubstring("--requeue\n"));
+                 ContainsSubstring("export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n") &&
+                 !ContainsSubstring("--requeue\n"));
 }
 
 TEST_CASE("no task count stands in the header and the launcher is the last word", "[unit]") {
   const std::string script = render_sbatch(sbatch_template(), example());
-  CHECK_FALSE(std::regex_search(script, std::regex(R"(#SBATCH +(-n|--ntasks|--ntasks-per-node|--ntasks-per-gpu))")));
+  CHECK_FALSE(std::regex_search(
+      script, std::regex(R"(#SBATCH +(-n|--ntasks|--ntasks-per-node|--ntasks-per-gpu))")));
   const std::string last = script.substr(script.rfind('\n', script.size() - 2) + 1);
   CHECK_THAT(last, Catch::Matchers::StartsWith("exec "));
 }
 
-TEST_CASE("the script is one bash can read, and starts the launcher with the words meant", "[unit]") {
+TEST_CASE("the script is one bash can read, and starts the launcher with the words meant",
+          "[unit]") {
   const TempDir dir;
   SubmitSpec spec = example();
   spec.modules.clear(), spec.container = "";
@@ -106,11 +111,14 @@ TEST_CASE("the script is one bash can read, and starts the launcher with the wor
   spec.muster = dir.path() / "muster";
   write_text(dir.path() / "job", render_sbatch(sbatch_template(), spec));
   const std::string seen = (dir.path() / "seen").string();
-  const std::string command = "SLURM_JOB_NUM_NODES=3 MUSTER_SEEN=" + seen + " bash " + (dir.path() / "job").string();
+  const std::string command =
+      "SLURM_JOB_NUM_NODES=3 MUSTER_SEEN=" + seen + " bash " + (dir.path() / "job").string();
   REQUIRE(std::system(command.c_str()) == 0);
   CHECK(read_text(seen) ==
         "launch\n/home/ada/my "
-        "runs/shapes.yaml\n--starter\nsrun\n-n\n24\n--set\nschedule.max_steps=600\n--set\ndata.prompt=what's "
+        "runs/"
+        "shapes.yaml\n--starter\nsrun\n-n\n24\n--set\nschedule.max_steps=600\n--set\ndata.prompt="
+        "what's "
         "here?\n");
 }
 
@@ -153,8 +161,9 @@ TEST_CASE("what SLURM would refuse is refused before", "[fault]") {
 
 TEST_CASE("--time is read as sbatch reads it", "[unit]") {
   const std::vector<std::pair<std::string, std::optional<long>>> cases = {
-      {"90", 5400},  {"10:30", 630},  {"01:00:05", 3605}, {"2-00:00:00", 172800}, {"1-12", 129600}, {"1-12:30", 131400},
-      {"12:61", {}}, {"1:75:00", {}}, {"", {}},           {"12:00:00:00", {}},    {"1h", {}}};
+      {"90", 5400},     {"10:30", 630},      {"01:00:05", 3605}, {"2-00:00:00", 172800},
+      {"1-12", 129600}, {"1-12:30", 131400}, {"12:61", {}},      {"1:75:00", {}},
+      {"", {}},         {"12:00:00:00", {}}, {"1h", {}}};
   for (const auto& [time, seconds] : cases) {
     INFO(time);
     CHECK(seconds_of_time(time) == seconds);

@@ -1,5 +1,5 @@
-// Real processes: mpirun starts wrappers and fake ranks, one of which fails in a known way. The supervisor must name
-// it, answer with the documented code, and leave nobody behind.
+// Real processes: mpirun starts wrappers and fake ranks, one of which fails in a known way. The
+// supervisor must name it, answer with the documented code, and leave nobody behind.
 #include "launcher/supervise/supervisor.h"
 
 #include <fmt/core.h>
@@ -41,7 +41,8 @@ TEST_CASE("launch: a world that finishes", "[fault]") {
                ContainsSubstring("finished"));
   }
   CHECK_THAT(read_text(world.spec.run_dir / "logs" / "mpirun.out"),
-             ContainsSubstring("[rank 0] rank 0 finished") && ContainsSubstring("[rank 1] rank 1 finished"));
+             ContainsSubstring("[rank 0] rank 0 finished") &&
+                 ContainsSubstring("[rank 1] rank 1 finished"));
   const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
   CHECK(record["attempts"][0]["ending"] == "done");
   CHECK(record["environment"]["OMP_NUM_THREADS"] == "1");
@@ -56,7 +57,8 @@ TEST_CASE("launch: a rank that exits with 3", "[fault]") {
   CHECK(result.attempts[0].failure->rank.last->step == 3);
 }
 
-TEST_CASE("launch: a rank killed by SIGKILL, while its peers complain about the lost connection", "[fault]") {
+TEST_CASE("launch: a rank killed by SIGKILL, while its peers complain about the lost connection",
+          "[fault]") {
   World world(2, {"--fault", "kill", "--peers-complain"});
   const LaunchResult result = world.run("kill");
   CHECK(result.exit_code == 70);
@@ -150,8 +152,10 @@ TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts ag
   CHECK_THAT(result.attempts[0].what, ContainsSubstring("mpirun itself was killed by signal 9"));
 }
 
-TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung", "[fault]") {
-  World world(2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
+TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung",
+          "[fault]") {
+  World world(
+      2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
   world.spec.max_restarts = 1;
   world.spec.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
   const LaunchResult result = world.run("ladder");
@@ -160,12 +164,14 @@ TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its
   REQUIRE(result.changes.size() == 2);
   CHECK(result.changes[1].attempt == 2);
   CHECK_THAT(result.changes[1].what, ContainsSubstring("memory ladder, rung 2 of 2: half (T-005)"));
-  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"), ContainsSubstring("rank 0 set c.d=2"));
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"),
+             ContainsSubstring("rank 0 set c.d=2"));
   const auto record = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
   CHECK(record["ladder_rung"] == 2);
   CHECK(record["changes"].size() == 2);
 
-  world.spec.rank_program.insert(world.spec.rank_program.end(), {"--fault", "none", "--steps", "7"});  // a later launch
+  world.spec.rank_program.insert(world.spec.rank_program.end(),
+                                 {"--fault", "none", "--steps", "7"});  // a later launch
   CHECK(world.run("continued").attempts.size() == 1);
   const auto later = nlohmann::json::parse(read_text(world.spec.run_dir / "launch.json"));
   CHECK(later["ladder_rung"] == 2);
@@ -177,9 +183,11 @@ TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its
   CHECK(small.run("exhausted").exit_code == 78);
 }
 
-TEST_CASE("launch: a rung on which the data does not fit is out of memory, not bad data", "[fault]") {
+TEST_CASE("launch: a rung on which the data does not fit is out of memory, not bad data",
+          "[fault]") {
   World world(1, {"--fault-rank", "0", "--steps", "5"});
-  world.spec.rank_program = {"/bin/sh", "-c", "case \"$*\" in *less*) exit 65;; *) exit 78;; esac", "sh"};
+  world.spec.rank_program = {"/bin/sh", "-c", "case \"$*\" in *less*) exit 65;; *) exit 78;; esac",
+                             "sh"};
   world.spec.max_restarts = 3;
   world.spec.ladder = {{"less", {"a.b=less"}}};
   const LaunchResult result = world.run("rung too low");
@@ -189,10 +197,11 @@ TEST_CASE("launch: a rung on which the data does not fit is out of memory, not b
 }
 
 // The other codes come from what they stand for, in this file and in end_to_end_test.cpp.
-TEST_CASE("launch: a rank's documented exit code passes through mpirun and the wrapper", "[fault]") {
+TEST_CASE("launch: a rank's documented exit code passes through mpirun and the wrapper",
+          "[fault]") {
   for (const int code : {64, 74}) {
-    World world(1,
-                {"--fault", "code" + std::to_string(code), "--fault-rank", "0", "--fault-step", "0", "--step-ms", "0"});
+    World world(1, {"--fault", "code" + std::to_string(code), "--fault-rank", "0", "--fault-step",
+                    "0", "--step-ms", "0"});
     CHECK(world.run("code").exit_code == code);
   }
 }
@@ -210,8 +219,10 @@ TEST_CASE("launch: the second INT kills ranks that do not listen", "[fault]") {
   CHECK(result.attempts[0].ending == Ending::kKilled);
 }
 
-TEST_CASE("launch: after a failure the next attempt continues from the newest checkpoint", "[fault]") {
-  World world(2, {"--fault", "abort", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
+TEST_CASE("launch: after a failure the next attempt continues from the newest checkpoint",
+          "[fault]") {
+  World world(
+      2, {"--fault", "abort", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
   world.spec.max_restarts = 1;
   const LaunchResult result = world.run("restart");
   CHECK(result.exit_code == 0);
@@ -255,7 +266,8 @@ TEST_CASE("launch: a program that cannot be run, and an mpirun that is not there
   const LaunchResult result = world.run("no program");
   CHECK(result.exit_code == 70);
   CHECK(result.attempts[0].failure->rank.status.exit_code == 127);
-  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"), ContainsSubstring("cannot run /no/such/program"));
+  CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"),
+             ContainsSubstring("cannot run /no/such/program"));
 
   world.spec.starter_program = "/no/such/mpirun";
   CHECK(supervise(world.spec).exit_code == 69);

@@ -43,7 +43,8 @@ void add_section(Evidence& evidence, const std::string& head, const std::string&
   }
   for (const Source source : {Source::kRank, Source::kLauncher, Source::kSlurm, Source::kKernel})
     if (kind == launcher::source_name(source)) {
-      for (Record& line : launcher::read_lines(source, rank, kind + ".log", body)) evidence.records.push_back(line);
+      for (Record& line : launcher::read_lines(source, rank, kind + ".log", body))
+        evidence.records.push_back(line);
       return;
     }
   throw std::runtime_error("sample: unknown section " + head);
@@ -54,7 +55,8 @@ void mark_lagging(Evidence& evidence) {
   Record* least = nullptr;
   for (Record& r : evidence.records)
     if (r.source == Source::kBox && r.fields.contains("collective") &&
-        (least == nullptr || std::stoi(r.fields["collective"]) < std::stoi(least->fields["collective"])))
+        (least == nullptr ||
+         std::stoi(r.fields["collective"]) < std::stoi(least->fields["collective"])))
       least = &r;
   if (least != nullptr) least->fields["lagging"] = "yes";
 }

@@ -29,10 +29,12 @@ const Diary& diary() {
 // Samples of one kind ("hit" or "miss") as (row ID, file).
 std::vector<std::pair<std::string, fs::path>> samples(const std::string& kind) {
   std::vector<std::pair<std::string, fs::path>> found;
-  for (const auto& entry : fs::directory_iterator(test::source_dir() / "tests" / "launcher" / "diary_samples")) {
+  for (const auto& entry :
+       fs::directory_iterator(test::source_dir() / "tests" / "launcher" / "diary_samples")) {
     const std::string name = entry.path().filename().string(), id = name.substr(0, name.find('.'));
     const std::string rest = name.substr(id.size());
-    if (rest == "." + kind || rest.starts_with("." + kind + ".")) found.emplace_back(id, entry.path());
+    if (rest == "." + kind || rest.starts_with("." + kind + "."))
+      found.emplace_back(id, entry.path());
   }
   return found;
 }
@@ -53,7 +55,8 @@ std::set<std::string> all_ids(const fs::path& sample, std::optional<Role> role =
 }
 
 constexpr const char* kTable =
-    "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |\n|---|---|---|---|---|---|---|---|\n";
+    "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard "
+    "|\n|---|---|---|---|---|---|---|---|\n";
 
 Diary parse(const std::string& rows) { return parse_diary("d.md", kTable + rows); }
 
@@ -112,12 +115,15 @@ TEST_CASE("every guard exists", "[unit]") {
   CHECK(missing.empty());
 }
 
-// The failures muster was built to explain; FAILURES.md of the shared folder, where it is there, may not know more.
+// The failures muster was built to explain; FAILURES.md of the shared folder, where it is there,
+// may not know more.
 TEST_CASE("every known failure has its row", "[unit]") {
   const std::string known =
-      "G-001 G-002 M-001 M-002 M-003 P-001 P-004 P-002 P-003 L-001 I-001 I-002 I-003 I-004 W-001 W-002 W-003 W-004 "
+      "G-001 G-002 M-001 M-002 M-003 P-001 P-004 P-002 P-003 L-001 I-001 I-002 I-003 I-004 W-001 "
+      "W-002 W-003 W-004 "
       "W-005 "
-      "T-001 T-002 T-003 T-004 T-005 T-006 D-001 D-002 D-003 D-004 D-005 D-006 D-007 D-008 D-009 D-010 "
+      "T-001 T-002 T-003 T-004 T-005 T-006 D-001 D-002 D-003 D-004 D-005 D-006 D-007 D-008 D-009 "
+      "D-010 "
       "L-101 L-102 L-103 L-104 L-105 L-106 L-107 "
       "R-001 R-002 R-003 R-004 R-005 R-006 R-007 R-008 R-009 R-010 R-011 R-012 R-013 R-014";
   for (const std::string& id : split(known, ' ')) {
@@ -126,7 +132,8 @@ TEST_CASE("every known failure has its row", "[unit]") {
   }
   const std::string list = read_text(test::shared("FAILURES.md"));
   static const std::regex kId(R"((?:\| |, )([A-Z]-\d{3})(?=[, ]))");
-  for (auto id = std::sregex_iterator(list.begin(), list.end(), kId); id != std::sregex_iterator(); ++id) {
+  for (auto id = std::sregex_iterator(list.begin(), list.end(), kId); id != std::sregex_iterator();
+       ++id) {
     INFO((*id)[1].str());
     CHECK(known.find((*id)[1].str()) != std::string::npos);
   }
@@ -137,8 +144,8 @@ TEST_CASE("every setting a fix names exists", "[unit]") {
   static const std::regex kSpan("`([a-z_0-9]+(?:\\.[a-z_0-9]+)+)(?:: [^`]+)?`");
   int named = 0;
   for (const DiaryRow& row : diary().rows)
-    for (auto span = std::sregex_iterator(row.fix.begin(), row.fix.end(), kSpan); span != std::sregex_iterator();
-         ++span) {
+    for (auto span = std::sregex_iterator(row.fix.begin(), row.fix.end(), kSpan);
+         span != std::sregex_iterator(); ++span) {
       const std::string key = (*span)[1].str();
       INFO(row.id << ": " << key);
       CHECK(settings.find("  " + key + " ") != std::string::npos);
@@ -149,7 +156,8 @@ TEST_CASE("every setting a fix names exists", "[unit]") {
 
 TEST_CASE("clauses: bars, negation, options, several sources, key=value", "[unit]") {
   const Diary d = parse(
-      "| X-1 | a | `rank,launcher: /b \\| c/`<br>`!status: signal=9`<br>`?box: phase=reduce` | root | - | - | here | "
+      "| X-1 | a | `rank,launcher: /b \\| c/`<br>`!status: signal=9`<br>`?box: phase=reduce` | "
+      "root | - | - | here | "
       "`test:x` |\n");
   REQUIRE(d.rows.size() == 1);
   const DiaryRow& row = d.rows[0];
@@ -161,7 +169,8 @@ TEST_CASE("clauses: bars, negation, options, several sources, key=value", "[unit
   CHECK_FALSE(row.clauses[0].holds_for({Source::kSlurm, -1, "", 1, kNoTime, " c", {}}));
   CHECK(row.clauses[1].negated);
   CHECK(row.clauses[1].holds_for({Source::kStatus, 0, "", 0, kNoTime, "", {{"signal", "9"}}}));
-  CHECK_FALSE(row.clauses[1].holds_for({Source::kStatus, 0, "", 0, kNoTime, "", {{"signal", "99"}}}));
+  CHECK_FALSE(
+      row.clauses[1].holds_for({Source::kStatus, 0, "", 0, kNoTime, "", {{"signal", "99"}}}));
   CHECK(row.clauses[2].optional);
 }
 
@@ -171,9 +180,12 @@ TEST_CASE("every mistake in the table is reported with its line", "[fault]") {
   CHECK_THROWS_WITH(parse(good + good), ContainsSubstring("d.md:4") && ContainsSubstring("taken"));
   CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /(b/` | root | c | d | here | `test:x` |\n"),
                     ContainsSubstring("does not compile"));
-  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | cause | c | d | here | `test:x` |\n"), ContainsSubstring("role"));
-  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | root | c | d | twice | `test:x` |\n"), ContainsSubstring("retry"));
-  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | root | c | d | here | - |\n"), ContainsSubstring("guard"));
+  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | cause | c | d | here | `test:x` |\n"),
+                    ContainsSubstring("role"));
+  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | root | c | d | twice | `test:x` |\n"),
+                    ContainsSubstring("retry"));
+  CHECK_THROWS_WITH(parse("| X-1 | a | `rank: /b/` | root | c | d | here | - |\n"),
+                    ContainsSubstring("guard"));
   CHECK_THROWS_WITH(parse("| X-1 | a | `dmesg: /b/` | root | c | d | here | `test:x` |\n"),
                     ContainsSubstring("unknown source"));
   CHECK_THROWS_WITH(parse("| X-1 | a | `!rank: /b/` | root | c | d | here | `test:x` |\n"),
@@ -187,7 +199,9 @@ TEST_CASE("a guard that does not exist is named, by file and by test case", "[fa
   const TempDir dir;
   write_text(dir.path() / "a_test.cpp", "TEST_CASE(\"it holds\", \"[unit]\")");
   const auto missing = [&](const std::string& guard) {
-    return missing_guards(parse("| X-1 | a | `rank: /b/` | root | c | d | here | `" + guard + "` |\n"), dir.path())
+    return missing_guards(
+               parse("| X-1 | a | `rank: /b/` | root | c | d | here | `" + guard + "` |\n"),
+               dir.path())
         .size();
   };
   CHECK(missing("test:a_test.cpp") == 0);

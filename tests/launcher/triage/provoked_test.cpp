@@ -1,4 +1,5 @@
-// The diary, executed: failures are really provoked with the real program, and triage must name their row first.
+// The diary, executed: failures are really provoked with the real program, and triage must name
+// their row first.
 #include <fmt/core.h>
 #include <sys/mount.h>
 
@@ -13,8 +14,8 @@
 #include <thread>
 
 #include "base/files.h"
-#include "base/text.h"
 #include "base/process/process_tree.h"
+#include "base/text.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/triage/triage.h"
 #include "support/test_paths.h"
@@ -40,13 +41,16 @@ class Bench {
   fs::path config() const { return dir() / "tiny.yaml"; }
 
   CapturedRun muster(std::vector<std::string> words) const {
-    words.insert(words.begin(), {"env", "OMP_NUM_THREADS=1", (test::build_dir() / "muster").string()});
+    words.insert(words.begin(),
+                 {"env", "OMP_NUM_THREADS=1", (test::build_dir() / "muster").string()});
     return run_captured(words, kCommandLimit);
   }
   // `muster COMMAND tiny.yaml` with its own run folder and --set values.
-  CapturedRun with_config(const std::string& command, const std::string& name, const std::vector<std::string>& sets,
+  CapturedRun with_config(const std::string& command, const std::string& name,
+                          const std::vector<std::string>& sets,
                           const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {command, config().string(), "--set", "run.dir=" + run_dir(name).string()};
+    std::vector<std::string> words = {command, config().string(), "--set",
+                                      "run.dir=" + run_dir(name).string()};
     words.insert(words.end(), more.begin(), more.end());
     for (const std::string& set : sets) words.insert(words.end(), {"--set", set});
     return muster(words);
@@ -58,8 +62,8 @@ class Bench {
     const std::string d = dir().string();
     for (const char* split : {"train", "val"}) {
       const std::string folder = d + "/" + split;
-      good(muster(
-          {"synth", folder, "--images", split == std::string("train") ? "8" : "2", "--size", "84", "--seed", "3"}));
+      good(muster({"synth", folder, "--images", split == std::string("train") ? "8" : "2", "--size",
+                   "84", "--seed", "3"}));
       good(muster({"pack", folder + "/annotations.json", "-o", folder + ".h5"}));
     }
     write_text(config(), fmt::format(R"(extends: {0}/configs/demo.yaml
@@ -127,7 +131,8 @@ int steps_done(const fs::path& run_dir) {
 }
 
 // Two ranks of a long run under `launch`; once they step, `signal` hits rank 1.
-CapturedRun launch_and_signal(const std::string& name, int signal, const std::vector<std::string>& sets = {}) {
+CapturedRun launch_and_signal(const std::string& name, int signal,
+                              const std::vector<std::string>& sets = {}) {
   const Bench& bench = Bench::instance();
   const fs::path run_dir = bench.run_dir(name);
   std::vector<std::string> all = {"schedule.max_steps=100000", "checkpoint.every_steps=100000"};
@@ -154,24 +159,30 @@ TEST_CASE("provoked: what the configuration can do wrong", "[fault]") {
   check_says("D-009", b.with_config("check", "x", {"data.prompt=see <|im_end|>"}));
   check_says("I-003", b.with_config("check", "x", {"tokens.expected={\"<|im_start|>\": 5}"}));
   check_says("R-011", b.with_config("launch", "x", {}, {"-n", "3"}));
-  check_says("D-006", b.muster({"launch", b.config().string(), "-n", "1", "--set", "run.dir=/dev/null/x"}));
+  check_says("D-006",
+             b.muster({"launch", b.config().string(), "-n", "1", "--set", "run.dir=/dev/null/x"}));
 }
 
 TEST_CASE("provoked: what data can do wrong", "[fault]") {
-  check_says("D-002", pack_changed("gone", [](json& a) { a["images"][3]["file_name"] = "gone.jpg"; }));
-  check_says("D-004", pack_changed("box", [](json& a) { a["annotations"][0]["bbox"] = {10, 10, 0, 5}; }));
-  check_says("D-001", pack_changed("category", [](json& a) { a["annotations"][0]["category_id"] = 99; }));
+  check_says("D-002",
+             pack_changed("gone", [](json& a) { a["images"][3]["file_name"] = "gone.jpg"; }));
+  check_says("D-004", pack_changed("box", [](json& a) {
+               a["annotations"][0]["bbox"] = {10, 10, 0, 5};
+             }));
+  check_says("D-001",
+             pack_changed("category", [](json& a) { a["annotations"][0]["category_id"] = 99; }));
   check_says("P-002", pack_changed("size", [](json& a) { a["images"][0]["width"] = 999; }));
   check_says("D-005", pack_changed("one_class", [](json& a) {
                json kept = json::array();
                for (const json& object : a["annotations"])
-                 if (object["category_id"] == a["annotations"][0]["category_id"]) kept.push_back(object);
+                 if (object["category_id"] == a["annotations"][0]["category_id"])
+                   kept.push_back(object);
                a["annotations"] = kept;
              }));
   const fs::path images = Bench::instance().dir() / "train" / "images";
   check_says("D-003", pack_changed("cut", [&](json& a) {
-               const std::string image =
-                   read_text(Bench::instance().dir() / "train" / a["images"][0]["file_name"].get<std::string>());
+               const std::string image = read_text(Bench::instance().dir() / "train" /
+                                                   a["images"][0]["file_name"].get<std::string>());
                write_text(images / "cut.jpg", image.substr(0, 300));
                a["images"][0]["file_name"] = "images/cut.jpg";
              }));
@@ -184,49 +195,61 @@ TEST_CASE("provoked: what weights and checkpoints can do wrong", "[fault]") {
 
   fs::copy(b.dir() / "hf", b.dir() / "renamed");
   std::string weights = read_text(b.dir() / "renamed" / "model.safetensors");
-  for (std::size_t at = 0; (at = weights.find("layers.0.mlp", at)) != std::string::npos; ++at) weights[at + 5] = 'z';
+  for (std::size_t at = 0; (at = weights.find("layers.0.mlp", at)) != std::string::npos; ++at)
+    weights[at + 5] = 'z';
   write_text(b.dir() / "renamed" / "model.safetensors", weights);
-  check_run_says("W-005", "renamed",
-                 b.with_config("train", "renamed", {given, "model.path=" + (b.dir() / "renamed").string()}));
+  check_run_says(
+      "W-005", "renamed",
+      b.with_config("train", "renamed", {given, "model.path=" + (b.dir() / "renamed").string()}));
 
   const fs::path small = b.dir() / "small_vocabulary";
   fs::copy(test::source_dir() / "configs" / "models" / "demo", small);
   json config = json::parse(read_text(small / "config.json"));
   config["text_config"]["vocab_size"] = 300;
   write_text(small / "config.json", config.dump());
-  check_run_says("D-008", "small", b.with_config("train", "small", {"model.path=" + small.string()}));
+  check_run_says("D-008", "small",
+                 b.with_config("train", "small", {"model.path=" + small.string()}));
 
   fs::copy(b.run_dir("tiny") / "checkpoints" / "step-000002", b.dir() / "step-000002");
   fs::resize_file(b.dir() / "step-000002" / "model.safetensors", 5000);
-  check_says("R-010", b.muster({"eval", (b.dir() / "step-000002").string(), "--data", (b.dir() / "val.h5").string()}));
+  check_says("R-010", b.muster({"eval", (b.dir() / "step-000002").string(), "--data",
+                                (b.dir() / "val.h5").string()}));
 }
 
 TEST_CASE("provoked: what training can do wrong", "[fault]") {
   const Bench& b = Bench::instance();
   const std::string steps = "schedule.max_steps=6", limit = "health.max_skips_in_row=1";
-  check_run_says("T-001", "nan",
-                 b.with_config("train", "nan", {steps, limit, "groups.detection_head={lr: 1e30, weight_decay: 0}"}));
-  check_run_says("T-002", "norm", b.with_config("train", "norm", {steps, limit, "health.max_grad_norm=1e-9"}));
-  check_run_says("R-001", "memory",
-                 b.with_config("train", "memory", {"detection.queries=learned", "detection.num_queries=100000000000"}));
+  check_run_says(
+      "T-001", "nan",
+      b.with_config("train", "nan",
+                    {steps, limit, "groups.detection_head={lr: 1e30, weight_decay: 0}"}));
+  check_run_says("T-002", "norm",
+                 b.with_config("train", "norm", {steps, limit, "health.max_grad_norm=1e-9"}));
+  check_run_says(
+      "R-001", "memory",
+      b.with_config("train", "memory",
+                    {"detection.queries=learned", "detection.num_queries=100000000000"}));
   const CapturedRun random = b.with_config("train", "random", {});
   CHECK(random.exit_code == 0);
   check_says("L-104", random);
-  const CapturedRun frozen = b.with_config(
-      "train", "frozen",
-      {"model.random_init=false", "model.path=" + (b.dir() / "hf").string(), "detection.freeze_epochs=5"});
+  const CapturedRun frozen =
+      b.with_config("train", "frozen",
+                    {"model.random_init=false", "model.path=" + (b.dir() / "hf").string(),
+                     "detection.freeze_epochs=5"});
   CHECK(frozen.exit_code == 0);
   check_says("W-003", frozen);
   const std::string image = (b.dir() / "val" / "images" / "scene-000000.jpg").string();
-  check_says("L-106", b.muster({"predict", b.run_dir("tiny").string(), image, "-o", (b.dir() / "out").string(),
-                                "--threshold", "1"}));
-  check_says("L-107", b.muster({"eval", b.run_dir("tiny").string(), "--data", (b.dir() / "val.h5").string()}));
+  check_says("L-106", b.muster({"predict", b.run_dir("tiny").string(), image, "-o",
+                                (b.dir() / "out").string(), "--threshold", "1"}));
+  check_says("L-107", b.muster({"eval", b.run_dir("tiny").string(), "--data",
+                                (b.dir() / "val.h5").string()}));
 }
 
 TEST_CASE("provoked: a machine without the GPU that is asked for", "[fault]") {
   if (fs::exists("/dev/nvidiactl")) SKIP("this machine has a GPU");
-  check_run_says("R-012", "gpu",
-                 Bench::instance().with_config("train", "gpu", {"run.device=cuda", "sharding.backend=nccl"}));
+  check_run_says(
+      "R-012", "gpu",
+      Bench::instance().with_config("train", "gpu", {"run.device=cuda", "sharding.backend=nccl"}));
 }
 
 TEST_CASE("provoked: a full disk", "[fault]") {
@@ -241,7 +264,8 @@ TEST_CASE("provoked: a full disk", "[fault]") {
   check_run_says("R-009", "full", run);
 }
 
-TEST_CASE("provoked: a rank is killed; launch itself explains it, down to the line of the config", "[fault]") {
+TEST_CASE("provoked: a rank is killed; launch itself explains it, down to the line of the config",
+          "[fault]") {
   const CapturedRun run = launch_and_signal("killed", SIGKILL);
   check_run_says("R-004", "killed", run);
   CHECK(run.exit_code == 70);

@@ -43,7 +43,8 @@ void write_status(const fs::path& run, int rank, double end, int exit_code, int 
   write_text(run / "black_box" / ("rank-" + std::to_string(rank) + ".status"), status.dump());
 }
 
-void write_box(const fs::path& run, int rank, Phase phase, std::int64_t step, std::int64_t collective) {
+void write_box(const fs::path& run, int rank, Phase phase, std::int64_t step,
+               std::int64_t collective) {
   fs::create_directories(run / "black_box");
   FlightRecorder recorder(run / "black_box" / ("rank-" + std::to_string(rank) + ".bin"), rank, 3);
   const std::vector<std::int64_t> samples = {14, 3};
@@ -71,15 +72,19 @@ json run_json(const fs::path& path) {
 
 }  // namespace
 
-TEST_CASE("a killed rank: the rank, its phase, step, collective and samples come from its black box", "[fault]") {
+TEST_CASE(
+    "a killed rank: the rank, its phase, step, collective and samples come from its black box",
+    "[fault]") {
   const TempDir dir;
   const fs::path run = dir.path();
-  write_status(run, 0, 2000.9, 70, 0, {{"error", "a peer is gone"}, {"consequence", true}, {"error_unix", 1999.0}});
+  write_status(run, 0, 2000.9, 70, 0,
+               {{"error", "a peer is gone"}, {"consequence", true}, {"error_unix", 1999.0}});
   write_status(run, 1, 2000.2, 137, 9);
   write_status(run, 2, 2000.1, 143, 15, {{"torn_down", true}});
   for (int rank = 0; rank < 3; ++rank)
     write_box(run, rank, rank == 1 ? Phase::kReduce : Phase::kForward, 12, 90 + rank);
-  write_log(run, "rank-0.log", "1970-01-01 00:33:20.500 E [rank 0/3 node17] Connection reset by peer\n");
+  write_log(run, "rank-0.log",
+            "1970-01-01 00:33:20.500 E [rank 0/3 node17] Connection reset by peer\n");
   write_text(run / "config.yaml", "run:\n  dir: x\ncheckpoint:\n  every_steps: 50\n  keep: 2\n");
 
   const json verdict = run_json(run);
@@ -94,13 +99,15 @@ TEST_CASE("a killed rank: the rank, its phase, step, collective and samples come
   REQUIRE(verdict["matches"].size() >= 2);
   CHECK(verdict["matches"][0]["id"] == "R-004");
   CHECK(verdict["matches"][0]["role"] == "root");
-  CHECK_THAT(verdict["matches"][0]["evidence"].get<std::string>(), ContainsSubstring("rank-1.status"));
+  CHECK_THAT(verdict["matches"][0]["evidence"].get<std::string>(),
+             ContainsSubstring("rank-1.status"));
   CHECK(verdict["matches"][1]["id"] == "R-006");
   CHECK(verdict["matches"][1]["role"] == "cascade");
 
   const Evidence evidence = gather(run);
   const std::string text = verdict_as_text(triage(evidence, diary()), run);
-  CHECK_THAT(text, ContainsSubstring("Rank 1 on node18 failed first: signal 9, in phase reduce, step 12"));
+  CHECK_THAT(
+      text, ContainsSubstring("Rank 1 on node18 failed first: signal 9, in phase reduce, step 12"));
   CHECK_THAT(text, ContainsSubstring("config.yaml:4: checkpoint.every_steps: 50 -> 25"));
 }
 
@@ -125,11 +132,13 @@ TEST_CASE("a rank's own words come before its end, and before the peers it took 
   const TempDir dir;
   const fs::path run = dir.path();
   write_status(run, 0, 2000.0, 137, 9, {{"torn_down", true}});
-  write_status(run, 2, 2003.0, 77, 0, {{"error", "too many skipped steps"}, {"error_unix", 1998.5}});
-  write_log(
-      run, "rank-2.log",
-      "1970-01-01 00:33:17.000 W [rank 2/3 n] step 14 skipped on all ranks: loss.giou is not finite on rank 2\n"
-      "1970-01-01 00:33:18.000 E [rank 2/3 n] health: 3 steps skipped in a row (health.max_skips_in_row), giving up\n");
+  write_status(run, 2, 2003.0, 77, 0,
+               {{"error", "too many skipped steps"}, {"error_unix", 1998.5}});
+  write_log(run, "rank-2.log",
+            "1970-01-01 00:33:17.000 W [rank 2/3 n] step 14 skipped on all ranks: loss.giou is not "
+            "finite on rank 2\n"
+            "1970-01-01 00:33:18.000 E [rank 2/3 n] health: 3 steps skipped in a row "
+            "(health.max_skips_in_row), giving up\n");
   const json verdict = run_json(run);
   CHECK(verdict["first"]["rank"] == 2);
   CHECK(verdict["first"]["exit_code"] == 77);
@@ -137,12 +146,16 @@ TEST_CASE("a rank's own words come before its end, and before the peers it took 
   CHECK(verdict["matches"][0]["id"] == "T-001");
 }
 
-TEST_CASE("the earliest root wins over later ones, and a more specific one over a vaguer one at the same time",
-          "[unit]") {
+TEST_CASE(
+    "the earliest root wins over later ones, and a more specific one over a vaguer one at the same "
+    "time",
+    "[unit]") {
   const Diary d = parse_diary(
       "d.md",
-      "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |\n|---|---|---|---|---|---|---|---|\n"
-      "| A-1 | later | `rank: /second/` | root | - | - | here | `test:x` |\n| A-2 | vague | `rank: /first/` | root | - "
+      "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard "
+      "|\n|---|---|---|---|---|---|---|---|\n"
+      "| A-1 | later | `rank: /second/` | root | - | - | here | `test:x` |\n| A-2 | vague | `rank: "
+      "/first/` | root | - "
       "| - | here | `test:x` |\n"
       "| A-3 | exact | `rank: /first failure of all/` | root | - | - | here | `test:x` |\n"
       "| A-4 | reaction | `rank: /zeroth/` | cascade | - | - | here | `test:x` |\n");
@@ -159,7 +172,8 @@ TEST_CASE("the earliest root wins over later ones, and a more specific one over 
 TEST_CASE("all clauses of a row must hold for one and the same rank", "[unit]") {
   const Diary d = parse_diary(
       "d.md",
-      "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |\n|---|---|---|---|---|---|---|---|\n"
+      "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard "
+      "|\n|---|---|---|---|---|---|---|---|\n"
       "| A-1 | both | `rank: /red/`<br>`rank: /blue/` | root | - | - | here | `test:x` |\n");
   const Evidence apart = test::parse_sample("== rank 0 ==\nred\n== rank 1 ==\nblue\n");
   const Evidence together = test::parse_sample("== rank 0 ==\nred\n== rank 1 ==\nblue\nred\n");
@@ -169,11 +183,13 @@ TEST_CASE("all clauses of a row must hold for one and the same rank", "[unit]") 
   CHECK(verdict.matches[0].rank == 1);
 }
 
-TEST_CASE("an unknown failure has no matches, and its drafted row explains it next time", "[unit]") {
+TEST_CASE("an unknown failure has no matches, and its drafted row explains it next time",
+          "[unit]") {
   const TempDir dir;
   const fs::path file = dir.path() / "diary.md", log = dir.path() / "run.log";
   write_text(file, read_text(test::source_dir() / "DEBUG_DIARY.md"));
-  write_text(log, "2026-11-20 10:00:05.120 E [rank 3/8 node20] flux | capacitor `12` failed (code 4)\n");
+  write_text(log,
+             "2026-11-20 10:00:05.120 E [rank 3/8 node20] flux | capacitor `12` failed (code 4)\n");
   const Evidence evidence = gather(log);
   const Diary before = load_diary(file);
   const Verdict unknown = triage(evidence, before);
@@ -185,7 +201,8 @@ TEST_CASE("an unknown failure has no matches, and its drafted row explains it ne
   const Diary after = load_diary(file);
   REQUIRE(after.rows.size() == before.rows.size() + 1);
   CHECK(after.rows.back().id == "N-001");
-  write_text(log, "2026-11-21 11:00:05.120 E [rank 0/8 node17] flux | capacitor `7` failed (code 55)\n");
+  write_text(log,
+             "2026-11-21 11:00:05.120 E [rank 0/8 node17] flux | capacitor `7` failed (code 55)\n");
   const Evidence again = gather(log);
   const Verdict known = triage(again, after);
   REQUIRE(known.matches.size() == 1);
@@ -196,21 +213,24 @@ TEST_CASE("an unknown failure has no matches, and its drafted row explains it ne
 TEST_CASE("a run in which nothing failed is said to be so", "[unit]") {
   const TempDir dir;
   for (int rank = 0; rank < 3; ++rank) write_status(dir.path(), rank, 2000, 0, 0);
-  write_log(dir.path(), "rank-0.log",
-            "2026-11-20 10:00:05.120 W [rank 0/3 n] no font has U+72D7: it is drawn as an empty frame\n");
+  write_log(
+      dir.path(), "rank-0.log",
+      "2026-11-20 10:00:05.120 W [rank 0/3 n] no font has U+72D7: it is drawn as an empty frame\n");
   const Evidence evidence = gather(dir.path());
   const Verdict verdict = triage(evidence, diary());
   CHECK(verdict.nothing_failed);
   CHECK(verdict.matches.empty());
   CHECK(json::parse(verdict_as_json(verdict, "none"))["first"].is_null());
-  CHECK_THAT(verdict_as_text(verdict, "none"), ContainsSubstring("Nothing failed") && ContainsSubstring("W-004"));
+  CHECK_THAT(verdict_as_text(verdict, "none"),
+             ContainsSubstring("Nothing failed") && ContainsSubstring("W-004"));
 }
 
 TEST_CASE("one log file speaks for every source of text", "[unit]") {
   const TempDir dir;
   const fs::path log = dir.path() / "job.out";
   write_text(log,
-             "2026-11-20 10:00:20.000 E attempt 0: rank 1 on node18 was killed by signal 9 (KILL) in phase reduce of "
+             "2026-11-20 10:00:20.000 E attempt 0: rank 1 on node18 was killed by signal 9 (KILL) "
+             "in phase reduce of "
              "step 12, collective 96\n");
   const json verdict = run_json(log);
   CHECK(verdict["first"]["rank"] == 1);
@@ -226,7 +246,8 @@ TEST_CASE("lines of earlier attempts do not explain the newest", "[fault]") {
   write_status(dir.path(), 0, 2000, 137, 9, {{"start_unix", 1900}});
   REQUIRE(kUtc);  // 00:20:00 is 1200 s: an attempt before
   write_log(dir.path(), "rank-0.log",
-            "1970-01-01 00:20:00.000 E [rank 0/3 n] parameters in no learning-rate group: adapter.weight\n");
+            "1970-01-01 00:20:00.000 E [rank 0/3 n] parameters in no learning-rate group: "
+            "adapter.weight\n");
   const json verdict = run_json(dir.path());
   for (const json& match : verdict["matches"]) CHECK(match["id"] != "I-002");
   CHECK(verdict["matches"][0]["id"] == "R-004");
@@ -244,7 +265,8 @@ TEST_CASE("long logs: the newest lines and every early error are kept, lines are
   CHECK(std::ranges::all_of(lines, [](const Record& r) { return r.text.size() <= 4096; }));
 }
 
-TEST_CASE("a damaged status file, and a path that is neither folder nor file, are named", "[fault]") {
+TEST_CASE("a damaged status file, and a path that is neither folder nor file, are named",
+          "[fault]") {
   CHECK_THROWS_AS(status_record("rank-0.status", "{\"rank\": "), DataError);
   CHECK_THROWS_AS(gather("/nowhere/at/all"), UsageError);
 }

@@ -31,9 +31,11 @@ std::string message_of(const Json& json) {
 
 // Parameters by learning-rate group, merger before visual (law 3).
 std::map<std::string, std::int64_t> count(const QwenConfig& config) {
-  std::map<std::string, std::int64_t> counts{{"merger", 0}, {"visual", 0}, {"model", 0}, {"lm_head", 0}, {"total", 0}};
+  std::map<std::string, std::int64_t> counts{
+      {"merger", 0}, {"visual", 0}, {"model", 0}, {"lm_head", 0}, {"total", 0}};
   for (const auto& [name, shape] : parameter_shapes(config)) {
-    const auto n = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+    const auto n =
+        std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
     counts[name.starts_with("visual.merger.") ? "merger" : name.substr(0, name.find('.'))] += n;
     counts["total"] += n;
   }
@@ -46,17 +48,19 @@ TEST_CASE("the published sizes have the published numbers of parameters", "[gold
   const std::string size = GENERATE("3b", "7b", "32b", "72b");
   const auto dir = test::shared("golden/published_configs");
   const Json expected = Json::parse(read_text(dir / "expected_counts.json"))[size];
-  CHECK(count(read_config(dir / (size + ".json"))) == expected.get<std::map<std::string, std::int64_t>>());
+  CHECK(count(read_config(dir / (size + ".json"))) ==
+        expected.get<std::map<std::string, std::int64_t>>());
 }
 
-// Sizes as published: Qwen2-VL in the flat layout, Qwen3-VL in the nested one. Counts from transformers 5.17, of the
-// same files without allocation; the totals are the published ones.
+// Sizes as published: Qwen2-VL in the flat layout, Qwen3-VL in the nested one. Counts from
+// transformers 5.17, of the same files without allocation; the totals are the published ones.
 TEST_CASE("Qwen2-VL and Qwen3-VL have the published numbers of parameters", "[unit]") {
   struct Published {
     const char* config;
     std::map<std::string, std::int64_t> counts;
   };
-  static const char* const kQwen2_2b = R"({"model_type": "qwen2_vl", "vision_start_token_id": 151652,
+  static const char* const kQwen2_2b =
+      R"({"model_type": "qwen2_vl", "vision_start_token_id": 151652,
     "image_token_id": 151655, "hidden_act": "silu", "hidden_size": 1536, "initializer_range": 0.02,
     "intermediate_size": 8960, "num_attention_heads": 12, "num_hidden_layers": 28, "num_key_value_heads": 2,
     "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "tie_word_embeddings": true, "use_sliding_window": false,
@@ -73,34 +77,39 @@ TEST_CASE("Qwen2-VL and Qwen3-VL have the published numbers of parameters", "[un
     {"deepstack_visual_indexes": [8, 16, 24], "depth": 27, "hidden_act": "gelu_pytorch_tanh", "hidden_size": 1152,
     "in_channels": 3, "intermediate_size": 4304, "num_heads": 16, "num_position_embeddings": 2304,
     "out_hidden_size": 4096, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2}})";
-  const auto published = GENERATE(
-      Published{
-          kQwen2_2b,
-          {{"merger", 34087936}, {"visual", 631183360}, {"model", 1543714304}, {"lm_head", 0}, {"total", 2208985600}}},
-      Published{kQwen3_8b,
-                {{"merger", 40119040},
-                 {"visual", 536269296},
-                 {"model", 7568405504},
-                 {"lm_head", 622329856},
-                 {"total", 8767123696}}});
+  const auto published = GENERATE(Published{kQwen2_2b,
+                                            {{"merger", 34087936},
+                                             {"visual", 631183360},
+                                             {"model", 1543714304},
+                                             {"lm_head", 0},
+                                             {"total", 2208985600}}},
+                                  Published{kQwen3_8b,
+                                            {{"merger", 40119040},
+                                             {"visual", 536269296},
+                                             {"model", 7568405504},
+                                             {"lm_head", 622329856},
+                                             {"total", 8767123696}}});
   const TempDir dir;
   write_text(dir.path() / "config.json", published.config);
   CHECK(count(read_config(dir.path())) == published.counts);
 }
 
-TEST_CASE("a Qwen3-VL config that this program would compute otherwise is refused", "[golden][fault]") {
+TEST_CASE("a Qwen3-VL config that this program would compute otherwise is refused",
+          "[golden][fault]") {
   Json json = Json::parse(read_text(test::shared("golden/qwen3_vl_tied/config.json")));
   json["text_config"]["attention_bias"] = true;
   json["text_config"]["rope_parameters"]["mrope_interleaved"] = false;
   json["vision_config"]["hidden_act"] = "silu";
-  CHECK_THAT(message_of(json), ContainsSubstring("attention_bias: true is not supported, only false") &&
-                                   ContainsSubstring("mrope_interleaved: false is not supported") &&
-                                   ContainsSubstring("vision_config.hidden_act: \"silu\" is not supported"));
+  CHECK_THAT(message_of(json),
+             ContainsSubstring("attention_bias: true is not supported, only false") &&
+                 ContainsSubstring("mrope_interleaved: false is not supported") &&
+                 ContainsSubstring("vision_config.hidden_act: \"silu\" is not supported"));
   json = Json::parse(read_text(test::shared("golden/qwen3_vl_tied/config.json")));
   json["vision_config"]["num_position_embeddings"] = 63;
   json["vision_config"]["deepstack_visual_indexes"] = {1, 1, 9, 0};
   CHECK_THAT(message_of(json), ContainsSubstring("num_position_embeddings: must be a square") &&
-                                   ContainsSubstring("no block 9") && ContainsSubstring("must grow") &&
+                                   ContainsSubstring("no block 9") &&
+                                   ContainsSubstring("must grow") &&
                                    ContainsSubstring("more entries than the decoder has layers"));
 }
 
@@ -108,7 +117,8 @@ TEST_CASE("both config layouts give the same sizes", "[golden]") {
   const Json flat = Json::parse(read_text(test::shared("golden/published_configs/3b.json")));
   Json nested = {{"vision_config", flat["vision_config"]}, {"text_config", flat}};
   nested["text_config"].erase("vision_config");
-  for (const char* key : {"model_type", "image_token_id", "vision_start_token_id", "tie_word_embeddings"})
+  for (const char* key :
+       {"model_type", "image_token_id", "vision_start_token_id", "tie_word_embeddings"})
     nested[key] = flat[key];
   nested["text_config"]["rope_parameters"] = {
       {"mrope_section", {16, 24, 24}}, {"rope_theta", 1e6}, {"rope_type", "default"}};
@@ -119,7 +129,8 @@ TEST_CASE("both config layouts give the same sizes", "[golden]") {
   const TempDir dir;
   write_text(dir.path() / "flat.json", flat.dump());
   write_text(dir.path() / "nested.json", nested.dump());
-  const QwenConfig a = read_config(dir.path() / "flat.json"), b = read_config(dir.path() / "nested.json");
+  const QwenConfig a = read_config(dir.path() / "flat.json"),
+                   b = read_config(dir.path() / "nested.json");
   CHECK(parameter_shapes(a) == parameter_shapes(b));
   CHECK(a.text.rope_theta == b.text.rope_theta);
   CHECK(a.text.mrope_section == b.text.mrope_section);
@@ -133,11 +144,12 @@ TEST_CASE("everything wrong with a config is reported at once", "[golden][fault]
   json["vision_config"]["depth"] = "many";
   json["num_hidden_layers"] = 0;
   json["hidden_act"] = "relu";
-  CHECK_THAT(message_of(json), ContainsSubstring("rms_norm_eps: missing") &&
-                                   ContainsSubstring("vision_config.in_channels or in_chans: missing") &&
-                                   ContainsSubstring("vision_config.depth: unexpected value \"many\"") &&
-                                   ContainsSubstring("num_hidden_layers: must be at least 1") &&
-                                   ContainsSubstring("\"relu\""));
+  CHECK_THAT(message_of(json),
+             ContainsSubstring("rms_norm_eps: missing") &&
+                 ContainsSubstring("vision_config.in_channels or in_chans: missing") &&
+                 ContainsSubstring("vision_config.depth: unexpected value \"many\"") &&
+                 ContainsSubstring("num_hidden_layers: must be at least 1") &&
+                 ContainsSubstring("\"relu\""));
 }
 
 TEST_CASE("sizes that do not fit each other, and other models, are refused", "[golden][fault]") {
@@ -147,9 +159,10 @@ TEST_CASE("sizes that do not fit each other, and other models, are refused", "[g
   json["use_sliding_window"] = true;
   json["vision_config"]["out_hidden_size"] = 2000;
   json["vision_config"]["fullatt_block_indexes"] = {7, 99};
-  CHECK_THAT(message_of(json), ContainsSubstring("mrope_section") && ContainsSubstring("num_key_value_heads") &&
-                                   ContainsSubstring("use_sliding_window") && ContainsSubstring("out_hidden_size") &&
-                                   ContainsSubstring("no block 99"));
+  CHECK_THAT(message_of(json),
+             ContainsSubstring("mrope_section") && ContainsSubstring("num_key_value_heads") &&
+                 ContainsSubstring("use_sliding_window") && ContainsSubstring("out_hidden_size") &&
+                 ContainsSubstring("no block 99"));
   json["model_type"] = "llava";
   CHECK_THAT(message_of(json), ContainsSubstring("\"llava\" is not supported"));
 }

@@ -11,10 +11,13 @@ namespace {
 
 Box random_box(Rng& rng) {  // x1, y1, x2, y2
   const auto x = static_cast<float>(rng.uniform()), y = static_cast<float>(rng.uniform());
-  return {x, y, x + static_cast<float>(rng.uniform(0.05, 0.6)), y + static_cast<float>(rng.uniform(0.05, 0.6))};
+  return {x, y, x + static_cast<float>(rng.uniform(0.05, 0.6)),
+          y + static_cast<float>(rng.uniform(0.05, 0.6))};
 }
 
-at::Tensor tensor_of(const Box& box) { return at::tensor(std::vector<float>(box.begin(), box.end())).view({1, 4}); }
+at::Tensor tensor_of(const Box& box) {
+  return at::tensor(std::vector<float>(box.begin(), box.end())).view({1, 4});
+}
 
 // GIoU by counting the cells of a fine grid: knows nothing of min and max.
 double counted_giou(const Box& a, const Box& b, int cells) {
@@ -24,7 +27,8 @@ double counted_giou(const Box& a, const Box& b, int cells) {
   for (int i = 0; i < cells; ++i) {
     for (int j = 0; j < cells; ++j) {
       const double x = low + (i + 0.5) * step, y = low + (j + 0.5) * step;
-      const bool in_a = x > a[0] && x < a[2] && y > a[1] && y<a[3], in_b = x> b[0] && x < b[2] && y > b[1] && y < b[3];
+      const bool in_a = x > a[0] && x < a[2] && y > a[1] && y<a[3], in_b = x> b[0] && x < b[2] &&
+                        y > b[1] && y < b[3];
       common += in_a && in_b;
       if (!in_a && !in_b) continue;
       both += 1;
@@ -42,28 +46,32 @@ TEST_CASE("GIoU agrees with counting cells", "[unit]") {
     const Box a = random_box(rng), b = random_box(rng);
     const double expected = counted_giou(a, b, 700);
     CHECK(giou(a, b) == Catch::Approx(expected).margin(0.02));
-    CHECK(paired_giou(tensor_of(a), tensor_of(b)).item<float>() == Catch::Approx(giou(a, b)).margin(1e-6));
+    CHECK(paired_giou(tensor_of(a), tensor_of(b)).item<float>() ==
+          Catch::Approx(giou(a, b)).margin(1e-6));
   }
 }
 
 TEST_CASE("GIoU of known pairs", "[unit]") {
   const Box box{0.2f, 0.2f, 0.6f, 0.4f};
   CHECK(giou(box, box) == Catch::Approx(1));
-  CHECK(giou({0, 0, 1, 1}, {2, 0, 3, 1}) == Catch::Approx(-1.0 / 3));              // hull 3, union 2
-  CHECK(giou({0, 0, 2, 2}, {1, 1, 3, 3}) == Catch::Approx(1.0 / 7 - 2.0 / 9));     // union 7, hull 9
-  CHECK(std::isfinite(giou({0.5f, 0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f, 0.5f})));  // points: still a number
+  CHECK(giou({0, 0, 1, 1}, {2, 0, 3, 1}) == Catch::Approx(-1.0 / 3));           // hull 3, union 2
+  CHECK(giou({0, 0, 2, 2}, {1, 1, 3, 3}) == Catch::Approx(1.0 / 7 - 2.0 / 9));  // union 7, hull 9
+  CHECK(std::isfinite(
+      giou({0.5f, 0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f, 0.5f})));  // points: still a number
 }
 
 TEST_CASE("the gradient of GIoU is that of finite differences", "[unit]") {
   Rng rng(5);
   for (int trial = 0; trial < 8; ++trial) {
-    const at::Tensor a = tensor_of(random_box(rng)).to(at::kDouble), b = tensor_of(random_box(rng)).to(at::kDouble);
+    const at::Tensor a = tensor_of(random_box(rng)).to(at::kDouble),
+                     b = tensor_of(random_box(rng)).to(at::kDouble);
     at::Tensor leaf = a.clone().requires_grad_(true);
     paired_giou(leaf, b).sum().backward();
     for (std::int64_t i = 0; i < 4; ++i) {
       at::Tensor step = at::zeros_like(a);
       step[0][i] = 1e-6;
-      const double slope = (paired_giou(a + step, b) - paired_giou(a - step, b)).item<double>() / 2e-6;
+      const double slope =
+          (paired_giou(a + step, b) - paired_giou(a - step, b)).item<double>() / 2e-6;
       CHECK(leaf.grad()[0][i].item<double>() == Catch::Approx(slope).margin(1e-5));
     }
   }
@@ -75,7 +83,8 @@ TEST_CASE("corner and centre forms are the same box", "[unit]") {
   CHECK(corners[1] == Catch::Approx(0.2));
   CHECK(corners[2] == Catch::Approx(0.6));
   CHECK(corners[3] == Catch::Approx(0.3));
-  CHECK(at::allclose(cxcywh_to_xyxy(at::tensor({0.5f, 0.25f, 0.2f, 0.1f})), at::tensor({0.4f, 0.2f, 0.6f, 0.3f})));
+  CHECK(at::allclose(cxcywh_to_xyxy(at::tensor({0.5f, 0.25f, 0.2f, 0.1f})),
+                     at::tensor({0.4f, 0.2f, 0.6f, 0.3f})));
 }
 
 TEST_CASE("inverse_sigmoid undoes sigmoid and stays finite at the edges", "[unit]") {

@@ -23,7 +23,8 @@ constexpr std::int64_t kText = 24, kVocab = 40, kEnd = 39;
 
 HeadConfig small_head() {
   HeadConfig config;
-  config.num_queries = 5, config.hidden_size = 16, config.num_layers = 2, config.num_heads = 2, config.mlp_size = 32;
+  config.num_queries = 5, config.hidden_size = 16, config.num_layers = 2, config.num_heads = 2,
+  config.mlp_size = 32;
   config.caption_layers = 1, config.caption_max_tokens = 4, config.denoising_groups = 2,
   config.denoising_box_noise = 0.4;
   return config;
@@ -32,13 +33,15 @@ HeadConfig small_head() {
 at::Tensor noise(std::uint64_t seed, at::IntArrayRef shape) {
   Rng rng(seed);
   at::Tensor x = at::empty(shape);
-  for (std::int64_t i = 0; i < x.numel(); ++i) x.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    x.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
   return x;
 }
 
 ImageTargets objects(const std::vector<float>& boxes, std::vector<CaptionIds> captions) {
   const auto count = static_cast<std::int64_t>(captions.size());
-  return {at::tensor(boxes, at::kFloat).view({count, 4}), captions, std::vector<std::int64_t>(captions.size(), 0)};
+  return {at::tensor(boxes, at::kFloat).view({count, 4}), captions,
+          std::vector<std::int64_t>(captions.size(), 0)};
 }
 
 DetectionHead make_head(const HeadConfig& config, std::int64_t end = kEnd) {
@@ -60,14 +63,17 @@ DetectionHead awake_head(const HeadConfig& config, std::int64_t end = kEnd) {
 struct Batch {
   at::Tensor grid = at::tensor({1, 6, 8, 1, 4, 4, 1, 6, 6}, at::kLong).view({3, 3});
   TokenLayout layout = token_layout(grid, 2);
-  at::Tensor vision = noise(1, {25, kText}), language = noise(2, {25, kText}), embedding = noise(3, {kVocab, kText});
-  std::vector<ImageTargets> targets{objects({0.3f, 0.4f, 0.2f, 0.3f, 0.7f, 0.6f, 0.3f, 0.2f}, {{4, 7}, {9}}),
-                                    objects({}, {}), objects({0.5f, 0.5f, 0.4f, 0.6f}, {{1, 2, 3}})};
+  at::Tensor vision = noise(1, {25, kText}), language = noise(2, {25, kText}),
+             embedding = noise(3, {kVocab, kText});
+  std::vector<ImageTargets> targets{
+      objects({0.3f, 0.4f, 0.2f, 0.3f, 0.7f, 0.6f, 0.3f, 0.2f}, {{4, 7}, {9}}), objects({}, {}),
+      objects({0.5f, 0.5f, 0.4f, 0.6f}, {{1, 2, 3}})};
 };
 
-std::vector<LossTerm> loss_of(const DetectionHead& head, const Batch& batch, const DenoisingQueries& denoising) {
-  return head.loss(head.forward(batch.vision, batch.language, batch.layout, denoising), batch.targets, denoising,
-                   loss_options(1), batch.embedding);
+std::vector<LossTerm> loss_of(const DetectionHead& head, const Batch& batch,
+                              const DenoisingQueries& denoising) {
+  return head.loss(head.forward(batch.vision, batch.language, batch.layout, denoising),
+                   batch.targets, denoising, loss_options(1), batch.embedding);
 }
 
 TEST_CASE("tokens know where they lie", "[unit]") {
@@ -77,7 +83,8 @@ TEST_CASE("tokens know where they lie", "[unit]") {
   CHECK(at::allclose(centres[0][5], at::tensor({1.5f / 4, 1.5f / 3})));
   CHECK(at::allclose(centres[1][3], at::tensor({0.75f, 0.75f})));
   for (std::int64_t i = 0; i < 12; ++i) {
-    CHECK(batch.layout.token_at(0, centres[0][i][0].item<float>(), centres[0][i][1].item<float>()) == i);
+    CHECK(batch.layout.token_at(0, centres[0][i][0].item<float>(),
+                                centres[0][i][1].item<float>()) == i);
   }
   CHECK(batch.layout.token_at(0, 1, 1) == 11);
 }
@@ -91,7 +98,8 @@ TEST_CASE("every parameter is drawn from its own stream and gets a gradient", "[
     const Batch batch;
     const DenoisingQueries denoising = make_denoising(batch.targets, 2, 0.4, 77);
     at::Tensor total;
-    for (const LossTerm& term : loss_of(head, batch, denoising)) total = total.defined() ? total + term.sum : term.sum;
+    for (const LossTerm& term : loss_of(head, batch, denoising))
+      total = total.defined() ? total + term.sum : term.sum;
     total.backward();
     std::map<std::string, at::Tensor> drawn;
     same.visit("", [&](const std::string& name, at::Tensor& tensor) { drawn[name] = tensor; });
@@ -102,18 +110,21 @@ TEST_CASE("every parameter is drawn from its own stream and gets a gradient", "[
       CHECK(tensor.grad().abs().max().item<float>() > 0);
     });
     DetectionHead again = make_head(config);
-    again.visit("", [&](const std::string& name, at::Tensor& tensor) { CHECK(at::equal(tensor, drawn.at(name))); });
+    again.visit("", [&](const std::string& name, at::Tensor& tensor) {
+      CHECK(at::equal(tensor, drawn.at(name)));
+    });
     other.visit("", [&](const std::string& name, at::Tensor& tensor) {
       if (name == "vision.weight") CHECK_FALSE(at::equal(tensor, drawn.at(name)));
     });
   }
 }
 
-// [queries, 5]: boxes and logits; a whole image's tokens come in place order alone, in score order beside larger
-// images.
+// [queries, 5]: boxes and logits; a whole image's tokens come in place order alone, in score order
+// beside larger images.
 at::Tensor by_score(const LayerOutput& layer, std::int64_t image, std::int64_t queries) {
   const at::Tensor logits = layer.logits[image].narrow(0, 0, queries);
-  const at::Tensor rows = at::cat({layer.boxes[image].narrow(0, 0, queries), logits.unsqueeze(1)}, 1);
+  const at::Tensor rows =
+      at::cat({layer.boxes[image].narrow(0, 0, queries), logits.unsqueeze(1)}, 1);
   return rows.index_select(0, logits.argsort());
 }
 
@@ -144,7 +155,8 @@ TEST_CASE("images packed together say what they say alone", "[unit]") {
     }
     const auto packed = values(loss_of(head, batch, {}));
     CHECK(packed.size() == sums.size());
-    for (const auto& [name, value] : packed) CHECK(value == Catch::Approx(sums.at(name)).epsilon(1e-4));
+    for (const auto& [name, value] : packed)
+      CHECK(value == Catch::Approx(sums.at(name)).epsilon(1e-4));
   }
 }
 
@@ -164,7 +176,8 @@ TEST_CASE("denoising slots are invisible to matching queries and to other groups
     CHECK_FALSE(at::equal(x[0][7], y[0][7]));                // itself
     CHECK(at::allclose(x.narrow(1, 0, 5), none.layers[layer].boxes, 1e-5, 1e-6));
   }
-  CHECK_FALSE(at::equal(a.layers[1].boxes[0][8], b.layers[1].boxes[0][8]));  // its neighbour in the group
+  CHECK_FALSE(
+      at::equal(a.layers[1].boxes[0][8], b.layers[1].boxes[0][8]));  // its neighbour in the group
 }
 
 TEST_CASE("terms by name; captions are counted with their end", "[unit]") {
@@ -200,8 +213,9 @@ TEST_CASE("a batch without any object still trains objectness", "[unit]") {
   total.backward();
 }
 
-// Every term at once: queries, matching, focal loss, GIoU, captions and denoising. One layer, and behind the proposals:
-// elsewhere references are detached on purpose, which differences would not know.
+// Every term at once: queries, matching, focal loss, GIoU, captions and denoising. One layer, and
+// behind the proposals: elsewhere references are detached on purpose, which differences would not
+// know.
 TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
   for (const bool proposals : {true, false}) {
     HeadConfig config = small_head();
@@ -216,7 +230,8 @@ TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
     };
     total().backward();
     std::uint64_t seed = 500;
-    for (const char* part : {"vision.", "layers.", "box.", "score.", "caption.", "position.", "learned_box"}) {
+    for (const char* part :
+         {"vision.", "layers.", "box.", "score.", "caption.", "position.", "learned_box"}) {
       double along = 0;
       std::vector<std::pair<at::Tensor, at::Tensor>> moves;  // parameter, direction
       head.visit("", [&](const std::string& name, at::Tensor& tensor) {
@@ -251,20 +266,24 @@ TEST_CASE("a caption's loss is that of its tokens, one after another", "[unit]")
   double apart = 0;
   for (std::size_t i = 0; i < 2; ++i) {
     apart += head.captions()
-                 .loss_sum(queries.narrow(0, static_cast<std::int64_t>(i), 1), {&both[i], 1}, batch.embedding)
+                 .loss_sum(queries.narrow(0, static_cast<std::int64_t>(i), 1), {&both[i], 1},
+                           batch.embedding)
                  .item<double>();
   }
   CHECK(together == Catch::Approx(apart));
-  const at::Tensor first = head.captions().first_log_probs(queries, at::tensor({4, 7}, at::kLong), batch.embedding);
+  const at::Tensor first =
+      head.captions().first_log_probs(queries, at::tensor({4, 7}, at::kLong), batch.embedding);
   const CaptionIds empty;
   const std::vector<const CaptionIds*> ends{&empty};
-  const at::Tensor end = head.captions().first_log_probs(queries, at::tensor({kEnd}, at::kLong), batch.embedding);
+  const at::Tensor end =
+      head.captions().first_log_probs(queries, at::tensor({kEnd}, at::kLong), batch.embedding);
   CHECK(head.captions().loss_sum(queries.narrow(0, 0, 1), ends, batch.embedding).item<double>() ==
         Catch::Approx(-end[0][0].item<double>()));
   CHECK(first.exp().max().item<float>() < 1);
   const CaptionIds endless{1, 2, 3, 4, 5};
   const std::vector<const CaptionIds*> one{&endless};
-  CHECK_THROWS_AS(head.captions().loss_sum(queries.narrow(0, 0, 1), one, batch.embedding), DataError);
+  CHECK_THROWS_AS(head.captions().loss_sum(queries.narrow(0, 0, 1), one, batch.embedding),
+                  DataError);
 }
 
 // Teacher forcing over what was decoded must give back the decoder's own probability.
@@ -275,17 +294,22 @@ TEST_CASE("decoding agrees with the loss", "[unit]") {
     config.caption_layers = layers;
     const at::NoGradGuard no_grad;
     const at::Tensor queries = noise(9, {30, 16}) * 2;
-    const std::int64_t end =
-        awake_head(config).captions().decode(queries, batch.embedding)[0].ids[1];  // one that comes up
+    const std::int64_t end = awake_head(config)
+                                 .captions()
+                                 .decode(queries, batch.embedding)[0]
+                                 .ids[1];  // one that comes up
     const DetectionHead head = awake_head(config, end);
     const std::vector<DecodedCaption> decoded = head.captions().decode(queries, batch.embedding);
     std::int64_t ended = 0;
     for (std::int64_t i = 0; i < 30; ++i) {
       CHECK(decoded[i].ids.size() <= 4);
-      if (decoded[i].ids.size() == 4) continue;  // may have stopped for want of room: its end was not counted
+      if (decoded[i].ids.size() == 4)
+        continue;  // may have stopped for want of room: its end was not counted
       ++ended;
       const CaptionIds* ids = &decoded[i].ids;
-      const double nll = head.captions().loss_sum(queries.narrow(0, i, 1), {&ids, 1}, batch.embedding).item<double>();
+      const double nll = head.captions()
+                             .loss_sum(queries.narrow(0, i, 1), {&ids, 1}, batch.embedding)
+                             .item<double>();
       CHECK(decoded[i].log_probability == Catch::Approx(-nll).epsilon(1e-3));
     }
     CHECK(ended > 0);
@@ -296,11 +320,11 @@ TEST_CASE("bf16 parameters still give fp32 boxes and terms", "[unit]") {
   const Batch batch;
   const DetectionHead head{small_head(), kText, kEnd, 5, at::kBFloat16, at::kCPU};
   const DenoisingQueries denoising = make_denoising(batch.targets, 2, 0.4, 77);
-  const HeadOutput output =
-      head.forward(batch.vision.to(at::kBFloat16), batch.language.to(at::kBFloat16), batch.layout, denoising);
+  const HeadOutput output = head.forward(batch.vision.to(at::kBFloat16),
+                                         batch.language.to(at::kBFloat16), batch.layout, denoising);
   CHECK(output.layers[1].boxes.scalar_type() == at::kFloat);
-  for (const LossTerm& term :
-       head.loss(output, batch.targets, denoising, loss_options(1), batch.embedding.to(at::kBFloat16))) {
+  for (const LossTerm& term : head.loss(output, batch.targets, denoising, loss_options(1),
+                                        batch.embedding.to(at::kBFloat16))) {
     INFO(term.name);
     CHECK(term.sum.scalar_type() == at::kFloat);
     CHECK(term.sum.isfinite().item<bool>());

@@ -21,20 +21,23 @@ using Catch::Approx;
 at::Tensor random_boxes(Rng& rng, std::int64_t count) {
   at::Tensor boxes = at::empty({count, 4});
   for (std::int64_t i = 0; i < boxes.numel(); ++i) {
-    boxes.mutable_data_ptr<float>()[i] = static_cast<float>(i % 4 < 2 ? rng.uniform(0.3, 0.7) : rng.uniform(0.05, 0.5));
+    boxes.mutable_data_ptr<float>()[i] =
+        static_cast<float>(i % 4 < 2 ? rng.uniform(0.3, 0.7) : rng.uniform(0.05, 0.5));
   }
   return boxes;
 }
 
 at::Tensor random_logits(Rng& rng, std::int64_t count) {
   at::Tensor logits = at::empty({count});
-  for (std::int64_t i = 0; i < count; ++i) logits.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
+  for (std::int64_t i = 0; i < count; ++i)
+    logits.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
   return logits;
 }
 
 ImageTargets targets_of(const at::Tensor& boxes) {
   const auto count = static_cast<std::size_t>(boxes.size(0));
-  return {boxes, std::vector<std::vector<std::int64_t>>(count, {1}), std::vector<std::int64_t>(count, 0)};
+  return {boxes, std::vector<std::vector<std::int64_t>>(count, {1}),
+          std::vector<std::int64_t>(count, 0)};
 }
 
 TEST_CASE("focal loss is its formula, and its gradient that of finite differences", "[unit]") {
@@ -54,14 +57,16 @@ TEST_CASE("focal loss is its formula, and its gradient that of finite difference
       CHECK(logit.grad().item<double>() == Approx(slope).margin(1e-8));
     }
   }
-  CHECK(std::isfinite(focal_loss(at::scalar_tensor(-200.0f), at::scalar_tensor(1.0f), 0.25, 2).item<double>()));
+  CHECK(std::isfinite(
+      focal_loss(at::scalar_tensor(-200.0f), at::scalar_tensor(1.0f), 0.25, 2).item<double>()));
 }
 
 TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[unit]") {
   const Box truth{0.5f, 0.5f, 0.2f, 0.2f};
   CHECK(match_cost(truth, 0, truth, loss_options(0)) <
         match_cost({0.55f, 0.5f, 0.2f, 0.2f}, 0, truth, loss_options(0)));
-  CHECK(match_cost(truth, 2, truth, loss_options(0)) < match_cost(truth, 1, truth, loss_options(0)));
+  CHECK(match_cost(truth, 2, truth, loss_options(0)) <
+        match_cost(truth, 1, truth, loss_options(0)));
   CHECK(match_cost(truth, 0, truth, {0.25, 2, 5, 2, 0, 0}) == Approx(-2));  // L1 0, GIoU 1
   const double p = 0.5, focal = 0.25 * 0.25 * -std::log(p) - 0.75 * 0.25 * -std::log(1 - p);
   CHECK(match_cost(truth, 0, truth, {0.25, 2, 0, 0, 1, 0}) == Approx(focal));
@@ -71,14 +76,17 @@ TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[u
 struct Scene {
   Rng rng{17};
   Predictions predictions{random_boxes(rng, 12), random_logits(rng, 12)};
-  std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)), targets_of(random_boxes(rng, 1))};
+  std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)),
+                                    targets_of(random_boxes(rng, 1))};
   std::vector<PredictionSet> sets{{"aux_", 0, 3, {3, 2}, {}, {}}, {"", 6, 3, {3, 2}, {}, {}}};
   Scene() {
-    for (PredictionSet& set : sets) set.matches = match_set(predictions, set, targets, loss_options(0), {});
+    for (PredictionSet& set : sets)
+      set.matches = match_set(predictions, set, targets, loss_options(0), {});
   }
 };
 
-TEST_CASE("box terms are sums over matched pairs, objectness over every row but padding", "[unit]") {
+TEST_CASE("box terms are sums over matched pairs, objectness over every row but padding",
+          "[unit]") {
   const Scene scene;
   const std::map<std::string, double> got =
       values(box_terms(scene.predictions, scene.sets, scene.targets, loss_options(0)));
@@ -97,7 +105,8 @@ TEST_CASE("box terms are sums over matched pairs, objectness over every row but 
     }
     for (std::int64_t row = set.first; row < set.first + 5; ++row) {  // the sixth is padding
       const double p = 1 / (1 + std::exp(-scene.predictions.logits[row].item<double>()));
-      focal += hits.contains(row) ? 0.25 * (1 - p) * (1 - p) * -std::log(p) : 0.75 * p * p * -std::log(1 - p);
+      focal += hits.contains(row) ? 0.25 * (1 - p) * (1 - p) * -std::log(p)
+                                  : 0.75 * p * p * -std::log(1 - p);
     }
     CHECK(hits.size() == 3);
     CHECK(got.at(set.prefix + "box_l1") == Approx(l1));
@@ -116,7 +125,8 @@ TEST_CASE("the order of the queries does not matter", "[unit]") {
   PredictionSet set{"", 0, 7, {7}, {}, {}}, moved = set;
   set.matches = match_set(a, set, targets, loss_options(0), {});
   moved.matches = match_set(b, moved, targets, loss_options(0), {});
-  for (std::size_t i = 0; i < 3; ++i) CHECK(order[moved.matches[i].row].item<std::int64_t>() == set.matches[i].row);
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(order[moved.matches[i].row].item<std::int64_t>() == set.matches[i].row);
   const auto first = values(box_terms(a, {&set, 1}, targets, loss_options(0))),
              second = values(box_terms(b, {&moved, 1}, targets, loss_options(0)));
   for (const auto& [name, value] : first) CHECK(second.at(name) == Approx(value));
@@ -130,7 +140,8 @@ TEST_CASE("an image without objects trains objectness only", "[unit]") {
   PredictionSet set{"", 0, 4, {4}, {}, {}};
   set.matches = match_set({boxes.detach(), logits.detach()}, set, targets, loss_options(0), {});
   CHECK(set.matches.empty());
-  const std::vector<LossTerm> terms = box_terms({boxes, logits}, {&set, 1}, targets, loss_options(0));
+  const std::vector<LossTerm> terms =
+      box_terms({boxes, logits}, {&set, 1}, targets, loss_options(0));
   const auto got = values(terms);
   CHECK(got.at("box_l1") == 0);
   CHECK(got.at("giou") == 0);
@@ -143,10 +154,12 @@ TEST_CASE("an image without objects trains objectness only", "[unit]") {
 TEST_CASE("with more objects than queries the best fitting objects are matched", "[unit]") {
   Rng rng(31);
   const at::Tensor truths = random_boxes(rng, 5);
-  const Predictions predictions{truths.index_select(0, at::tensor({3, 1}, at::kLong)), at::zeros({2})};
+  const Predictions predictions{truths.index_select(0, at::tensor({3, 1}, at::kLong)),
+                                at::zeros({2})};
   const PredictionSet set{"", 0, 2, {2}, {}, {}};
   const std::vector<ImageTargets> targets{targets_of(truths)};
-  CHECK((match_set(predictions, set, targets, loss_options(0), {}) == std::vector<Match>{{1, 0, 1}, {0, 0, 3}}));
+  CHECK((match_set(predictions, set, targets, loss_options(0), {}) ==
+         std::vector<Match>{{1, 0, 1}, {0, 0, 3}}));
 }
 
 TEST_CASE("the caption's cost decides between equal boxes", "[unit]") {
@@ -155,10 +168,11 @@ TEST_CASE("the caption's cost decides between equal boxes", "[unit]") {
   const std::vector<ImageTargets> targets{targets_of(box)};
   HeadLossOptions options = loss_options(0);
   options.match_caption = 1;
-  const at::Tensor cost =
-      at::tensor({0.0f, -0.9f, -0.9f, 0.0f}).view({1, 2, 2});  // query 0 says object 1, query 1 object 0
+  const at::Tensor cost = at::tensor({0.0f, -0.9f, -0.9f, 0.0f})
+                              .view({1, 2, 2});  // query 0 says object 1, query 1 object 0
   const PredictionSet set{"", 0, 2, {2}, {}, {}};
-  CHECK((match_set({box, at::zeros({2})}, set, targets, options, cost) == std::vector<Match>{{1, 0, 0}, {0, 0, 1}}));
+  CHECK((match_set({box, at::zeros({2})}, set, targets, options, cost) ==
+         std::vector<Match>{{1, 0, 0}, {0, 0, 1}}));
 }
 
 TEST_CASE("predictions that are not finite reach the loss, not an exception", "[unit]") {
@@ -169,7 +183,8 @@ TEST_CASE("predictions that are not finite reach the loss, not an exception", "[
   const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2))};
   set.matches = match_set({boxes, at::zeros({3})}, set, targets, loss_options(0), {});
   CHECK(set.matches.size() == 2);
-  CHECK(std::isnan(values(box_terms({boxes, at::zeros({3})}, {&set, 1}, targets, loss_options(0))).at("box_l1")));
+  CHECK(std::isnan(values(box_terms({boxes, at::zeros({3})}, {&set, 1}, targets, loss_options(0)))
+                       .at("box_l1")));
 }
 
 TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
@@ -183,8 +198,8 @@ TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
     CHECK(noised == noised_box(box, 0.4, 9, 1, 2, group));
     seen.insert(noised);
   }
-  for (const Box& other :
-       {noised_box(box, 0.4, 8, 1, 2, 0), noised_box(box, 0.4, 9, 0, 2, 0), noised_box(box, 0.4, 9, 1, 1, 0)}) {
+  for (const Box& other : {noised_box(box, 0.4, 8, 1, 2, 0), noised_box(box, 0.4, 9, 0, 2, 0),
+                           noised_box(box, 0.4, 9, 1, 1, 0)}) {
     seen.insert(other);
   }
   CHECK(seen.size() == 53);
@@ -193,12 +208,16 @@ TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
 
 TEST_CASE("who may look at whom", "[unit]") {
   Rng rng(43);
-  const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)), targets_of(random_boxes(rng, 1))};
-  const DenoisingQueries denoising = make_denoising(targets, 2, 0.4, 1);  // slots 0 1 | 2 3; image 1 lacks 1 and 3
-  const at::Tensor mask = self_attention_mask(3, std::vector<std::int64_t>{3, 2}, denoising).isfinite();
-  const at::Tensor expected = at::tensor({1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1,
-                                          1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1})
-                                  .view({7, 7});
+  const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2)),
+                                          targets_of(random_boxes(rng, 1))};
+  const DenoisingQueries denoising =
+      make_denoising(targets, 2, 0.4, 1);  // slots 0 1 | 2 3; image 1 lacks 1 and 3
+  const at::Tensor mask =
+      self_attention_mask(3, std::vector<std::int64_t>{3, 2}, denoising).isfinite();
+  const at::Tensor expected =
+      at::tensor({1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1,
+                  1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1})
+          .view({7, 7});
   CHECK(at::equal(mask[0][0].to(at::kInt), expected.to(at::kInt)));
   at::Tensor second = expected.clone();
   for (const std::int64_t padding : {2, 4, 6}) second.select(1, padding).zero_();

@@ -9,8 +9,11 @@
 
 namespace muster::test {
 
-// Focal loss as published (alpha 0.25, gamma 2), DETR's matching weights (L1 5, GIoU 2, class 2), captions as given.
-constexpr model::HeadLossOptions loss_options(double match_caption) { return {0.25, 2, 5, 2, 2, match_caption}; }
+// Focal loss as published (alpha 0.25, gamma 2), DETR's matching weights (L1 5, GIoU 2, class 2),
+// captions as given.
+constexpr model::HeadLossOptions loss_options(double match_caption) {
+  return {0.25, 2, 5, 2, 2, match_caption};
+}
 
 inline std::map<std::string, double> values(const std::vector<model::LossTerm>& terms) {
   std::map<std::string, double> result;

@@ -14,9 +14,11 @@
 namespace muster::model {
 namespace {
 
-double total(const std::vector<float>& cost, std::int64_t columns, const std::vector<std::int64_t>& column_of) {
+double total(const std::vector<float>& cost, std::int64_t columns,
+             const std::vector<std::int64_t>& column_of) {
   double sum = 0;
-  for (std::size_t row = 0; row < column_of.size(); ++row) sum += cost[row * columns + column_of[row]];
+  for (std::size_t row = 0; row < column_of.size(); ++row)
+    sum += cost[row * columns + column_of[row]];
   return sum;
 }
 
@@ -44,7 +46,8 @@ TEST_CASE("assign finds the cheapest assignment", "[unit]") {
       for (int trial = 0; trial < 30; ++trial) {
         const std::vector<float> cost = random_costs(rng, rows * columns, trial % 2 ? 4 : 1000);
         const std::vector<std::int64_t> column_of = assign(cost, rows, columns);
-        CHECK(std::set(column_of.begin(), column_of.end()).size() == static_cast<std::size_t>(rows));
+        CHECK(std::set(column_of.begin(), column_of.end()).size() ==
+              static_cast<std::size_t>(rows));
         CHECK(total(cost, columns, column_of) == cheapest(cost, rows, columns));
       }
     }
@@ -71,7 +74,8 @@ TEST_CASE("a permutation of the columns permutes the assignment", "[unit]") {
   rng.shuffle(order);
   std::vector<float> moved(cost.size());
   for (std::size_t row = 0; row < 4; ++row) {
-    for (std::size_t column = 0; column < 9; ++column) moved[row * 9 + column] = cost[row * 9 + order[column]];
+    for (std::size_t column = 0; column < 9; ++column)
+      moved[row * 9 + column] = cost[row * 9 + order[column]];
   }
   std::vector<std::int64_t> expected = assign(cost, 4, 9), got = assign(moved, 4, 9);
   for (std::int64_t& column : got) column = order[column];

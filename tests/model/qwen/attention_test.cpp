@@ -11,8 +11,8 @@ using namespace muster::model;
 namespace {
 
 // The definition, one head and one query at a time, in double.
-at::Tensor naive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<std::int64_t>& cu,
-                 bool causal) {
+at::Tensor naive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                 const std::vector<std::int64_t>& cu, bool causal) {
   at::Tensor out = at::zeros_like(q);
   const std::int64_t group = q.size(1) / k.size(1);
   for (std::size_t s = 0; s + 1 < cu.size(); ++s)
@@ -27,14 +27,17 @@ at::Tensor naive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, 
   return out;
 }
 
-at::Tensor leaf(std::vector<std::int64_t> shape) { return at::randn(shape, at::kDouble).requires_grad_(); }
+at::Tensor leaf(std::vector<std::int64_t> shape) {
+  return at::randn(shape, at::kDouble).requires_grad_();
+}
 
 }  // namespace
 
 TEST_CASE("attend equals the definition, with gradients", "[unit]") {
   at::manual_seed(1);
-  const auto cu = GENERATE(std::vector<std::int64_t>{0, 7}, std::vector<std::int64_t>{0, 4, 8, 8, 9, 12},
-                           std::vector<std::int64_t>{0, 3, 6, 9});
+  const auto cu =
+      GENERATE(std::vector<std::int64_t>{0, 7}, std::vector<std::int64_t>{0, 4, 8, 8, 9, 12},
+               std::vector<std::int64_t>{0, 3, 6, 9});
   const bool causal = GENERATE(false, true);
   const std::int64_t kv = GENERATE(4, 2, 1), tokens = cu.back();
   const at::Tensor q = leaf({tokens, 4, 8}), k = leaf({tokens, kv, 8}), v = leaf({tokens, kv, 8});
@@ -61,16 +64,20 @@ TEST_CASE("attend equals the definition, with gradients", "[unit]") {
 
 TEST_CASE("a segment's attention does not depend on the segments beside it", "[unit]") {
   at::manual_seed(2);
-  const at::Tensor q = at::randn({96, 4, 16}), k = at::randn({96, 2, 16}), v = at::randn({96, 2, 16});
+  const at::Tensor q = at::randn({96, 4, 16}), k = at::randn({96, 2, 16}),
+                   v = at::randn({96, 2, 16});
   const std::vector<std::int64_t> all{0, 32, 64, 96}, one{0, 32};
   const at::Tensor packed = attend(q, k, v, all, true).narrow(0, 32, 32);
-  CHECK(at::equal(packed, attend(q.narrow(0, 32, 32), k.narrow(0, 32, 32), v.narrow(0, 32, 32), one, true)));
-  const std::vector<std::int64_t> merged{0, 64, 96};  // negative control: seeing a neighbour changes the result
+  CHECK(at::equal(
+      packed, attend(q.narrow(0, 32, 32), k.narrow(0, 32, 32), v.narrow(0, 32, 32), one, true)));
+  const std::vector<std::int64_t> merged{
+      0, 64, 96};  // negative control: seeing a neighbour changes the result
   CHECK(!at::allclose(packed, attend(q, k, v, merged, true).narrow(0, 32, 32)));
 }
 
 TEST_CASE("attend_cached equals the last row of attend", "[unit]") {
   const at::Tensor q = at::randn({9, 4, 8}), k = at::randn({9, 2, 8}), v = at::randn({9, 2, 8});
   const std::vector<std::int64_t> cu{0, 9};
-  CHECK(at::allclose(attend_cached(q.narrow(0, 8, 1), k, v), attend(q, k, v, cu, true).narrow(0, 8, 1), 1e-5, 1e-6));
+  CHECK(at::allclose(attend_cached(q.narrow(0, 8, 1), k, v),
+                     attend(q, k, v, cu, true).narrow(0, 8, 1), 1e-5, 1e-6));
 }

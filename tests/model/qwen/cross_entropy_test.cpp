@@ -16,11 +16,14 @@ TEST_CASE("chunked cross-entropy equals the plain one, with gradients", "[unit]"
   const std::int64_t chunk = GENERATE(1, 3, 7, 100);
   const bool train_weight = GENERATE(true, false);
   const at::Tensor hidden = at::randn({10, 6}, at::kDouble).requires_grad_();
-  const at::Tensor weight = at::randn({23, 6}, at::kDouble).mul_(40).requires_grad_(train_weight);  // large logits
+  const at::Tensor weight =
+      at::randn({23, 6}, at::kDouble).mul_(40).requires_grad_(train_weight);  // large logits
   const at::Tensor labels = at::randint(0, 23, {10}, at::kLong);
-  const at::Tensor plain = at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
+  const at::Tensor plain =
+      at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
   (plain * 0.3).backward();
-  const at::Tensor d_hidden = hidden.grad().clone(), d_weight = train_weight ? weight.grad().clone() : at::Tensor();
+  const at::Tensor d_hidden = hidden.grad().clone(),
+                   d_weight = train_weight ? weight.grad().clone() : at::Tensor();
   at::Tensor(hidden).mutable_grad().reset();
   at::Tensor(weight).mutable_grad().reset();
   const at::Tensor chunked = cross_entropy_sum(hidden, weight, labels, chunk);
@@ -45,10 +48,12 @@ TEST_CASE("chunked cross-entropy in bf16 sums the weight's gradient in fp32", "[
 }
 
 TEST_CASE("the loss without a graph keeps no gradients", "[unit]") {
-  const at::Tensor hidden = at::randn({5, 4}), weight = at::randn({9, 4}), labels = at::randint(0, 9, {5}, at::kLong);
+  const at::Tensor hidden = at::randn({5, 4}), weight = at::randn({9, 4}),
+                   labels = at::randint(0, 9, {5}, at::kLong);
   const at::Tensor loss = cross_entropy_sum(hidden, weight, labels, 2);
   CHECK_FALSE(loss.requires_grad());
-  CHECK(at::allclose(loss, at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum)));
+  CHECK(at::allclose(
+      loss, at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum)));
 }
 
 TEST_CASE("softmax rows equal the definition in fp32 and bf16, and a NaN stays one", "[unit]") {
@@ -57,7 +62,8 @@ TEST_CASE("softmax rows equal the definition in fp32 and bf16, and a NaN stays o
   const bool narrow = GENERATE(false, true);
   const at::Tensor logits = (at::randn({4, vocab}) * 30).to(narrow ? at::kBFloat16 : at::kFloat);
   const at::Tensor labels = at::randint(0, vocab, {4}, at::kLong), exact = logits.to(at::kDouble);
-  const double expected = at::cross_entropy_loss(exact, labels, {}, at::Reduction::Sum).item<double>();
+  const double expected =
+      at::cross_entropy_loss(exact, labels, {}, at::Reduction::Sum).item<double>();
   at::Tensor gradient = exact.softmax(1);
   gradient.scatter_add_(1, labels.unsqueeze(1), at::full({4, 1}, -1.0, at::kDouble));
   at::Tensor got = logits.clone(), forward_only = logits.clone();
@@ -83,7 +89,8 @@ TEST_CASE("[rows, vocab] logits are never held", "[unit]") {
   CHECK(meter.peak() >= kChunk * kVocab * kFloat + kGradient);  // the meter sees what must be there
   CHECK(meter.peak() < 2 * kChunk * kVocab * kFloat + 2 * kGradient);
   CHECK(meter.held() < 2 * kGradient);
-  const at::Tensor plain = at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
+  const at::Tensor plain =
+      at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
   CHECK(meter.peak() > kLogits);  // negative control
 }
 

@@ -22,7 +22,8 @@ std::int64_t pages_in_memory(const at::Tensor& x) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   std::vector<unsigned char> in_memory((x.nbytes() + page - 1) / page);
   REQUIRE(::mincore(x.data_ptr(), x.nbytes(), in_memory.data()) == 0);
-  return std::count_if(in_memory.begin(), in_memory.end(), [](unsigned char c) { return (c & 1) != 0; });
+  return std::count_if(in_memory.begin(), in_memory.end(),
+                       [](unsigned char c) { return (c & 1) != 0; });
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ std::int64_t pages_in_memory(const at::Tensor& x) {
 TEST_CASE("a looked-up row's gradient is the sum over its places", "[unit]") {
   at::manual_seed(1);
   const at::Tensor ours = table(), theirs = ours.detach().clone().requires_grad_();
-  const at::Tensor ids = at::tensor({7, 3, 7, 4999}, at::kLong).view({2, 2}), weight = at::randn({2, 2, kDim});
+  const at::Tensor ids = at::tensor({7, 3, 7, 4999}, at::kLong).view({2, 2}),
+                   weight = at::randn({2, 2, kDim});
   for (int step = 0; step < 2; ++step) {  // gradients accumulate over micro-batches
     (lookup(ours, ids) * weight).sum().backward();
     (at::embedding(theirs, ids) * weight).sum().backward();
@@ -47,18 +49,21 @@ TEST_CASE("the gradient is in memory only where rows were looked up", "[unit]") 
 }
 
 TEST_CASE("a tied table's gradient is one dense tensor, of both uses", "[unit]") {
-  const at::Tensor ids = at::tensor({7, 3, 7}, at::kLong), labels = at::tensor({1, 2, 7}, at::kLong);
+  const at::Tensor ids = at::tensor({7, 3, 7}, at::kLong),
+                   labels = at::tensor({1, 2, 7}, at::kLong);
   const auto gradient = [&](auto look_up, std::int64_t& peak) {
     at::manual_seed(2);
     const at::Tensor tied = table();
     const muster::test::MemoryMeter meter;
-    muster::model::cross_entropy_sum(look_up(tied), tied, labels, 1).backward();  // lookups and logits share the table
+    muster::model::cross_entropy_sum(look_up(tied), tied, labels, 1)
+        .backward();  // lookups and logits share the table
     peak = meter.peak();
     return tied.grad();
   };
   std::int64_t lean = 0, dense = 0;
   const at::Tensor ours = gradient([&](const at::Tensor& t) { return lookup(t, ids); }, lean);
-  CHECK(at::allclose(ours, gradient([&](const at::Tensor& t) { return at::embedding(t, ids); }, dense)));
+  CHECK(at::allclose(ours,
+                     gradient([&](const at::Tensor& t) { return at::embedding(t, ids); }, dense)));
   CHECK(dense > 2 * kTableBytes);
   CHECK(lean < 2 * kTableBytes);
 }

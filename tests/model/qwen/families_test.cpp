@@ -1,4 +1,5 @@
-// What sets the members of the Qwen-VL family apart, one by one; golden_test compares them whole with transformers.
+// What sets the members of the Qwen-VL family apart, one by one; golden_test compares them whole
+// with transformers.
 #include <ATen/core/grad_mode.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -27,11 +28,13 @@ std::string any_family() { return GENERATE("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 }  // namespace
 
-TEST_CASE("every parameter of every family gets a gradient, the same when blocks are recomputed", "[unit]") {
+TEST_CASE("every parameter of every family gets a gradient, the same when blocks are recomputed",
+          "[unit]") {
   const QwenConfig config = small_family(any_family());
   const MicroBatch batch = family_batch(config, 1);
   const QwenVL plain = QwenVL::random(config, {}, 3);
-  const QwenVL saving = QwenVL::random(config, {.checkpoint_vision = true, .checkpoint_language = true}, 3);
+  const QwenVL saving =
+      QwenVL::random(config, {.checkpoint_vision = true, .checkpoint_language = true}, 3);
   train_all(plain), train_all(saving);
   const auto expected = gradients(plain, batch), got = gradients(saving, batch);
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -53,7 +56,8 @@ TEST_CASE("samples of one batch do not see each other in any family", "[unit]") 
   second.cu_seqlens = {0, length};
   second.pixel_values = both.pixel_values.narrow(0, 32, 16);
   second.grid_thw = both.grid_thw.narrow(0, 1, 1);
-  const at::Tensor together = qwen.forward(both).hidden.narrow(0, start, length), alone = qwen.forward(second).hidden;
+  const at::Tensor together = qwen.forward(both).hidden.narrow(0, start, length),
+                   alone = qwen.forward(second).hidden;
   CHECK((together - alone).abs().max().item<float>() < 1e-4);
 }
 
@@ -77,8 +81,8 @@ TEST_CASE("the table of learned positions is interpolated, corners on corners", 
   // A plane is what bilinear interpolation reproduces exactly: entry (y, x) holds 10 y + x.
   const at::Tensor axis = at::arange(kSide, at::kFloat);
   const at::Tensor table = (10 * axis.unsqueeze(1) + axis.unsqueeze(0)).reshape({kSide * kSide, 1});
-  const at::Tensor got =
-      learned_positions(table, at::tensor(std::vector<std::int64_t>{2, kRows, kColumns}).view({1, 3}), kMerge);
+  const at::Tensor got = learned_positions(
+      table, at::tensor(std::vector<std::int64_t>{2, kRows, kColumns}).view({1, 3}), kMerge);
   REQUIRE(got.sizes() == at::IntArrayRef({2 * kRows * kColumns, 1}));
   std::int64_t row = 0;
   for (std::int64_t frame = 0; frame < 2; ++frame)
@@ -96,7 +100,8 @@ TEST_CASE("M-RoPE rows: in runs, and interleaved", "[unit]") {
   config.head_dim = 16;
   config.mrope_section = {4, 2, 2};
   config.rope_theta = 100;
-  const at::Tensor positions = at::tensor({1, 10, 100}, at::kLong).view({3, 1});  // the angle tells the row
+  const at::Tensor positions =
+      at::tensor({1, 10, 100}, at::kLong).view({3, 1});  // the angle tells the row
   const auto rows = [&](bool interleaved) {
     const Rotary rotary = text_rotary(positions, config, interleaved, at::kDouble, at::kCPU);
     std::vector<std::int64_t> result;
@@ -131,7 +136,8 @@ TEST_CASE("DeepStack reaches the decoder, and text alone needs none of it", "[un
   REQUIRE(with.deepstack.size() == 2);
   CHECK(with.deepstack[0].sizes() == with.image_embeds.sizes());
   for (const auto& p : qwen.parameters())
-    if (p.name.starts_with("visual.deepstack_merger_list.1.linear_fc2.")) at::Tensor(p.tensor).zero_();
+    if (p.name.starts_with("visual.deepstack_merger_list.1.linear_fc2."))
+      at::Tensor(p.tensor).zero_();
   CHECK((qwen.forward(batch).hidden - with.hidden).abs().max().item<float>() > 1e-3);
   CHECK(qwen.forward(small_batch({{}}, 4)).deepstack.empty());
 }
@@ -143,12 +149,14 @@ TEST_CASE("the gate opens Qwen3-VL's own parameters before they are used", "[uni
   qwen.set_forward_gate([&](std::string_view prefix) { calls.emplace_back(prefix); });
   qwen.forward(family_batch(config, 3));
   calls.resize(8);
-  CHECK(calls == std::vector<std::string>{"visual.patch_embed.", "visual.pos_embed.", "visual.blocks.0.",
-                                          "visual.deepstack_merger_list.0.", "visual.blocks.1.", "visual.blocks.2.",
+  CHECK(calls == std::vector<std::string>{"visual.patch_embed.", "visual.pos_embed.",
+                                          "visual.blocks.0.", "visual.deepstack_merger_list.0.",
+                                          "visual.blocks.1.", "visual.blocks.2.",
                                           "visual.deepstack_merger_list.1.", "visual.merger."});
 }
 
 TEST_CASE("a model that is no member is refused with the list of members", "[unit][fault]") {
-  CHECK_THROWS_WITH(family_of("qwen3_vl_moe"),
-                    ContainsSubstring("\"qwen3_vl_moe\"") && ContainsSubstring("qwen2_vl, qwen2_5_vl, qwen3_vl"));
+  CHECK_THROWS_WITH(
+      family_of("qwen3_vl_moe"),
+      ContainsSubstring("\"qwen3_vl_moe\"") && ContainsSubstring("qwen2_vl, qwen2_5_vl, qwen3_vl"));
 }

@@ -16,19 +16,24 @@ TEST_CASE("temperature 0 takes the most probable token, the first of equals", "[
 
 TEST_CASE("draws follow the distribution at a temperature, cut to its nucleus", "[unit]") {
   const std::vector<double> p{0.5, 0.25, 0.125, 0.125};
-  const at::Tensor logits = at::tensor(p, at::kDouble).log() * 2;  // at temperature 2 the probabilities are p
+  const at::Tensor logits =
+      at::tensor(p, at::kDouble).log() * 2;  // at temperature 2 the probabilities are p
   const auto frequencies = [&](double top_p) {
     constexpr int kDraws = 20'000;
     std::vector<double> counts(4);
     for (int step = 0; step < kDraws; ++step)
-      counts[choose_token(logits, {.temperature = 2, .top_p = top_p, .seed = 3}, step)] += 1.0 / kDraws;
+      counts[choose_token(logits, {.temperature = 2, .top_p = top_p, .seed = 3}, step)] +=
+          1.0 / kDraws;
     return counts;
   };
-  const auto near = [](double a, double b) { return std::abs(a - b) < 0.02; };  // over five standard errors
+  const auto near = [](double a, double b) {
+    return std::abs(a - b) < 0.02;
+  };  // over five standard errors
   const auto all = frequencies(1);
   for (std::size_t i = 0; i < 4; ++i) CHECK(near(all[i], p[i]));
   const auto nucleus = frequencies(0.7);  // the first two hold 0.75
-  CHECK((near(nucleus[0], 2.0 / 3) && near(nucleus[1], 1.0 / 3) && nucleus[2] == 0 && nucleus[3] == 0));
+  CHECK((near(nucleus[0], 2.0 / 3) && near(nucleus[1], 1.0 / 3) && nucleus[2] == 0 &&
+         nucleus[3] == 0));
   CHECK(frequencies(0)[0] > 0.999);  // never empty
 }
 
@@ -42,9 +47,10 @@ TEST_CASE("sampled text depends on the seed alone and is told as it comes", "[un
   const MicroBatch prompt = small_batch({{{8, 4}}}, 5);
   const auto run = [&](std::uint64_t seed) {
     std::vector<std::int64_t> told;
-    const auto ids = qwen.generate(prompt, {.max_new_tokens = 12,
-                                            .sampling = {.temperature = 3, .top_p = 0.95, .seed = seed},
-                                            .on_token = [&](std::int64_t id) { told.push_back(id); }});
+    const auto ids =
+        qwen.generate(prompt, {.max_new_tokens = 12,
+                               .sampling = {.temperature = 3, .top_p = 0.95, .seed = seed},
+                               .on_token = [&](std::int64_t id) { told.push_back(id); }});
     CHECK(told == ids);
     return ids;
   };

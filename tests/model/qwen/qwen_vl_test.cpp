@@ -20,8 +20,8 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 // One sample of a batch as a batch of its own. `images` and `patches` are those before it.
-MicroBatch sample_of(const MicroBatch& all, std::size_t s, std::int64_t first_image, std::int64_t images,
-                     std::int64_t first_patch, std::int64_t patches) {
+MicroBatch sample_of(const MicroBatch& all, std::size_t s, std::int64_t first_image,
+                     std::int64_t images, std::int64_t first_patch, std::int64_t patches) {
   MicroBatch one;
   const std::int64_t start = all.cu_seqlens[s], length = all.cu_seqlens[s + 1] - start;
   one.input_ids = all.input_ids.narrow(0, start, length);
@@ -34,7 +34,9 @@ MicroBatch sample_of(const MicroBatch& all, std::size_t s, std::int64_t first_im
   return one;
 }
 
-double max_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double max_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 }  // namespace
 
@@ -49,18 +51,21 @@ TEST_CASE("packed samples give what each gives alone", "[unit]") {
   double loss = 0;
   for (std::size_t s = 0; s < 3; ++s) {
     const at::Tensor hidden = qwen.forward(alone[s]).hidden;
-    CHECK(max_difference(logits.narrow(0, all.cu_seqlens[s], alone[s].input_ids.size(0)), qwen.logits(hidden)) < 1e-5);
+    CHECK(max_difference(logits.narrow(0, all.cu_seqlens[s], alone[s].input_ids.size(0)),
+                         qwen.logits(hidden)) < 1e-5);
     loss += qwen.lm_loss_sum(hidden, alone[s]).item<double>();
   }
   CHECK(std::abs(qwen.lm_loss_sum(qwen.forward(all).hidden, all).item<double>() - loss) < 1e-4);
-  MicroBatch joined = all;  // negative control: without the boundary the second sample sees the first
+  MicroBatch joined =
+      all;  // negative control: without the boundary the second sample sees the first
   joined.cu_seqlens = {0, all.cu_seqlens[2], all.cu_seqlens[3]};
   CHECK(max_difference(logits, qwen.logits(qwen.forward(joined).hidden)) > 1e-3);
 }
 
 TEST_CASE("the loss is the plain shifted cross-entropy inside each sample", "[unit]") {
   const QwenVL qwen = QwenVL::random(small_config(false), {.logits_chunk_tokens = 4}, 2);
-  const MicroBatch batch = small_batch({{{4, 4}}, {}}, 7);  // sample 1 starts with a label that nothing predicts
+  const MicroBatch batch =
+      small_batch({{{4, 4}}, {}}, 7);  // sample 1 starts with a label that nothing predicts
   const at::Tensor hidden = qwen.forward(batch).hidden, log_p = qwen.logits(hidden).log_softmax(1);
   double expected = 0;
   for (std::size_t s = 0; s < 2; ++s)
@@ -73,7 +78,8 @@ TEST_CASE("the loss is the plain shifted cross-entropy inside each sample", "[un
 TEST_CASE("recomputed blocks give the same gradients, bit for bit", "[unit]") {
   const MicroBatch batch = small_batch({{{20, 12}}, {{8, 8}}}, 6);
   const QwenVL plain = QwenVL::random(small_config(), {}, 3);
-  const QwenVL saving = QwenVL::random(small_config(), {.checkpoint_vision = true, .checkpoint_language = true}, 3);
+  const QwenVL saving =
+      QwenVL::random(small_config(), {.checkpoint_vision = true, .checkpoint_language = true}, 3);
   train_all(plain), train_all(saving);
   const auto expected = gradients(plain, batch), got = gradients(saving, batch);
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -85,16 +91,18 @@ TEST_CASE("recomputed blocks give the same gradients, bit for bit", "[unit]") {
 
 TEST_CASE("frozen parts cost no graph and get no gradient", "[unit]") {
   const bool recompute = GENERATE(false, true);
-  const QwenVL qwen =
-      QwenVL::random(small_config(), {.checkpoint_vision = recompute, .checkpoint_language = recompute}, 4);
+  const QwenVL qwen = QwenVL::random(
+      small_config(), {.checkpoint_vision = recompute, .checkpoint_language = recompute}, 4);
   const MicroBatch batch = small_batch({{{8, 8}}}, 6);
   CHECK_FALSE(qwen.forward(batch).hidden.requires_grad());
-  for (const auto& p : qwen.parameters()) p.tensor.requires_grad_(p.name.starts_with("model.layers.1."));
+  for (const auto& p : qwen.parameters())
+    p.tensor.requires_grad_(p.name.starts_with("model.layers.1."));
   const QwenOutput out = qwen.forward(batch);
   CHECK_FALSE(out.image_embeds.requires_grad());
   const auto grads = gradients(qwen, batch);
   const auto params = qwen.parameters();
-  for (std::size_t i = 0; i < params.size(); ++i) CHECK(grads[i].defined() == params[i].tensor.requires_grad());
+  for (std::size_t i = 0; i < params.size(); ++i)
+    CHECK(grads[i].defined() == params[i].tensor.requires_grad());
   for (const auto& p : params) p.tensor.requires_grad_(p.name.starts_with("visual.merger."));
   CHECK(qwen.forward(batch).image_embeds.requires_grad());
 }
@@ -120,8 +128,9 @@ TEST_CASE("a frozen tower's activations cost no memory", "[unit]") {
   const std::int64_t vision_bytes = held_after_vision(true);
   CHECK(vision_bytes > 3 * 448 * 32 * 4 * 10);  // 3 blocks of 448 patches of 32: tens of tensors
   CHECK(held_after_all("visual.") <= held_after_all("nothing") - vision_bytes * 9 / 10);
-  const std::int64_t outputs = (batch.input_ids.size(0) + 448 / 4) * 32 * 4;  // hidden and image_embeds
-  CHECK(held_after_all("") == outputs);                                       // only the head is trained
+  const std::int64_t outputs =
+      (batch.input_ids.size(0) + 448 / 4) * 32 * 4;  // hidden and image_embeds
+  CHECK(held_after_all("") == outputs);              // only the head is trained
 }
 
 TEST_CASE("a batch of text only", "[unit]") {
@@ -131,7 +140,8 @@ TEST_CASE("a batch of text only", "[unit]") {
   CHECK_FALSE(qwen.forward(batch).image_embeds.defined());
   const auto grads = gradients(qwen, batch);
   const auto params = qwen.parameters();
-  for (std::size_t i = 0; i < params.size(); ++i) CHECK(grads[i].defined() == !params[i].name.starts_with("visual."));
+  for (std::size_t i = 0; i < params.size(); ++i)
+    CHECK(grads[i].defined() == !params[i].name.starts_with("visual."));
 }
 
 TEST_CASE("a batch without labels has loss zero, with a graph", "[unit]") {
@@ -145,18 +155,22 @@ TEST_CASE("a batch without labels has loss zero, with a graph", "[unit]") {
   CHECK(qwen.parameters().front().tensor.grad().abs().max().item<float>() == 0);
 }
 
-TEST_CASE("pixel_values without image_grid_thw, or the other way round, is refused by name", "[unit][fault]") {
+TEST_CASE("pixel_values without image_grid_thw, or the other way round, is refused by name",
+          "[unit][fault]") {
   const QwenVL qwen = QwenVL::random(small_config(), {}, 6);
   MicroBatch no_grid = small_batch({{{4, 4}}}, 3), no_pixels = no_grid;
   no_grid.grid_thw.reset();
   no_pixels.pixel_values.reset();
-  CHECK_THROWS_WITH(qwen.forward(no_grid), ContainsSubstring("pixel_values is given without image_grid_thw") &&
-                                               ContainsSubstring("together, or neither"));
-  CHECK_THROWS_WITH(qwen.forward(no_pixels), ContainsSubstring("image_grid_thw is given without pixel_values"));
+  CHECK_THROWS_WITH(qwen.forward(no_grid),
+                    ContainsSubstring("pixel_values is given without image_grid_thw") &&
+                        ContainsSubstring("together, or neither"));
+  CHECK_THROWS_WITH(qwen.forward(no_pixels),
+                    ContainsSubstring("image_grid_thw is given without pixel_values"));
   CHECK_THROWS_AS(qwen.generate(no_grid, {.max_new_tokens = 1}), DataError);
 }
 
-TEST_CASE("vision tensors of the wrong shape, and image tokens that do not match, are refused", "[unit][fault]") {
+TEST_CASE("vision tensors of the wrong shape, and image tokens that do not match, are refused",
+          "[unit][fault]") {
   const QwenVL qwen = QwenVL::random(small_config(), {}, 6);
   const MicroBatch good = small_batch({{{4, 4}}}, 3);
   const auto with = [&](const at::Tensor& pixels) {
@@ -164,18 +178,21 @@ TEST_CASE("vision tensors of the wrong shape, and image tokens that do not match
     batch.pixel_values = pixels;
     return batch;
   };
-  CHECK_THROWS_WITH(qwen.forward(with(at::zeros({16, 1, 1176}))), ContainsSubstring("[16, 1, 1176]"));
+  CHECK_THROWS_WITH(qwen.forward(with(at::zeros({16, 1, 1176}))),
+                    ContainsSubstring("[16, 1, 1176]"));
   CHECK_THROWS_AS(qwen.forward(with(at::zeros({12, 1176}))), DataError);
   CHECK_THROWS_AS(qwen.forward(with(at::zeros({16, 588}))), DataError);
   CHECK_THROWS_WITH(qwen.forward(with(at::zeros({1, 3, 56, 84}))), ContainsSubstring("4-D"));
   MicroBatch cut = good;  // an image token less, and none at all
   cut.input_ids = good.input_ids.index_fill(0, at::tensor({1}, at::kLong), 7);
-  CHECK_THROWS_WITH(qwen.forward(cut), ContainsSubstring("image 0 has 4 merged tokens, the text 3"));
+  CHECK_THROWS_WITH(qwen.forward(cut),
+                    ContainsSubstring("image 0 has 4 merged tokens, the text 3"));
   cut.input_ids = at::zeros_like(good.input_ids);
   CHECK_THROWS_WITH(qwen.forward(cut), ContainsSubstring("1 images but image tokens for 0"));
 }
 
-TEST_CASE("raw bytes as pixels, and ids that are not int64, are refused at the door", "[unit][fault]") {
+TEST_CASE("raw bytes as pixels, and ids that are not int64, are refused at the door",
+          "[unit][fault]") {
   const QwenVL qwen = QwenVL::random(small_config(), {}, 5);
   MicroBatch batch = small_batch({{{8, 8}}}, 5);
   batch.pixel_values = batch.pixel_values.to(at::kByte);
@@ -185,7 +202,8 @@ TEST_CASE("raw bytes as pixels, and ids that are not int64, are refused at the d
   CHECK_THROWS_WITH(qwen.forward(batch), ContainsSubstring("labels is Int"));
 }
 
-// Norms, rope of the vision tower, softmax and losses compute in fp32 in every policy, so both follow fp32 closely.
+// Norms, rope of the vision tower, softmax and losses compute in fp32 in every policy, so both
+// follow fp32 closely.
 TEST_CASE("bf16 and fp16 compute what fp32 does, and give fp32 losses", "[unit]") {
   const MicroBatch batch = small_batch({{{8, 8}}, {}}, 5);
   const QwenVL exact = QwenVL::random(small_config(), {}, 6);
@@ -196,7 +214,8 @@ TEST_CASE("bf16 and fp16 compute what fp32 does, and give fp32 losses", "[unit]"
     CHECK(out.hidden.scalar_type() == dtype);
     const at::Tensor loss = narrow.lm_loss_sum(out.hidden, batch);
     CHECK(loss.scalar_type() == at::kFloat);
-    CHECK(std::abs(loss.item<double>() - expected) < (dtype == at::kHalf ? 0.005 : 0.03) * expected);
+    CHECK(std::abs(loss.item<double>() - expected) <
+          (dtype == at::kHalf ? 0.005 : 0.03) * expected);
   }
 }
 
@@ -204,7 +223,8 @@ TEST_CASE("4-D images equal the same images as patches", "[unit]") {
   const QwenConfig config = small_config();
   const QwenVL qwen = QwenVL::random(config, {}, 7);
   const at::Tensor images = at::randn({2, 3, 56, 84});
-  // By the definition: row (merged row, merged column, inner row, inner column), column (channel, frame, y, x).
+  // By the definition: row (merged row, merged column, inner row, inner column), column (channel,
+  // frame, y, x).
   at::Tensor patches = at::empty({2 * 24, 1176});
   std::int64_t row = 0;
   for (std::int64_t n = 0; n < 2; ++n)
@@ -235,7 +255,8 @@ TEST_CASE("generation with a cache equals running everything again, and stops", 
     prompt.cu_seqlens.back() += 1;
   }
   const std::vector<std::int64_t> stop{ids[2]};
-  const auto stopped = qwen.generate(small_batch({{{8, 4}}}, 5), {.max_new_tokens = 6, .stop = stop});
+  const auto stopped =
+      qwen.generate(small_batch({{{8, 4}}}, 5), {.max_new_tokens = 6, .stop = stop});
   CHECK(stopped.back() == ids[2]);
   CHECK(stopped.size() <= 3);
 }
@@ -246,9 +267,10 @@ TEST_CASE("the gate is called before every block, in forward order", "[unit]") {
   qwen.set_forward_gate([&](std::string_view prefix) { calls.emplace_back(prefix); });
   const MicroBatch batch = small_batch({{{4, 4}}}, 3);
   qwen.lm_loss_sum(qwen.forward(batch).hidden, batch);
-  CHECK(calls == std::vector<std::string>{"visual.patch_embed.", "visual.blocks.0.", "visual.blocks.1.",
-                                          "visual.blocks.2.", "visual.merger.", "model.embed_tokens.",
-                                          "model.layers.0.", "model.layers.1.", "model.norm.", "lm_head."});
+  CHECK(calls == std::vector<std::string>{"visual.patch_embed.", "visual.blocks.0.",
+                                          "visual.blocks.1.", "visual.blocks.2.", "visual.merger.",
+                                          "model.embed_tokens.", "model.layers.0.",
+                                          "model.layers.1.", "model.norm.", "lm_head."});
 }
 
 TEST_CASE("bf16 follows fp32, and cast() sends gradients back", "[unit]") {
@@ -265,6 +287,6 @@ TEST_CASE("bf16 follows fp32, and cast() sends gradients back", "[unit]") {
   high.lm_loss_sum(high.forward(batch).hidden, batch).backward();
   const auto params = qwen.parameters();
   for (std::size_t i = 0; i < params.size(); ++i)
-    CHECK(
-        at::allclose(params[i].tensor.grad(), expected[i], 1e-3, 1e-4 * expected[i].abs().max().item<double>() + 1e-7));
+    CHECK(at::allclose(params[i].tensor.grad(), expected[i], 1e-3,
+                       1e-4 * expected[i].abs().max().item<double>() + 1e-7));
 }

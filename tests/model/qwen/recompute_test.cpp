@@ -19,16 +19,19 @@ struct Run {
 
 Run run(bool recomputed) {
   at::manual_seed(11);
-  const at::Tensor x = at::randn({6, 8}).requires_grad_(), weight = at::randn({8, 8}).requires_grad_();
+  const at::Tensor x = at::randn({6, 8}).requires_grad_(),
+                   weight = at::randn({8, 8}).requires_grad_();
   at::Tensor y = x;
-  for (int i = 0; i < 3; ++i) y = recomputed ? recompute(noisy_block, y, {weight}) : noisy_block(y, {weight});
+  for (int i = 0; i < 3; ++i)
+    y = recomputed ? recompute(noisy_block, y, {weight}) : noisy_block(y, {weight});
   y.square().sum().backward();
   return {y.detach(), x.grad(), weight.grad(), at::randn({3})};
 }
 
 }  // namespace
 
-TEST_CASE("a recomputed block draws the same random numbers, and the generator goes on as without", "[unit]") {
+TEST_CASE("a recomputed block draws the same random numbers, and the generator goes on as without",
+          "[unit]") {
   const Run plain = run(false), again = run(true);
   CHECK(at::equal(plain.out, again.out));
   CHECK(at::equal(plain.d_x, again.d_x));
@@ -38,7 +41,8 @@ TEST_CASE("a recomputed block draws the same random numbers, and the generator g
 
 TEST_CASE("a recomputed block keeps its input alone", "[unit]") {
   constexpr std::int64_t kInput = 64 * 32 * 4;
-  const at::Tensor x = at::randn({64, 32}).requires_grad_(), weight = at::randn({32, 32}).requires_grad_();
+  const at::Tensor x = at::randn({64, 32}).requires_grad_(),
+                   weight = at::randn({32, 32}).requires_grad_();
   const auto deep = [](const at::Tensor& input, const std::vector<at::Tensor>& params) {
     at::Tensor y = input;
     for (int i = 0; i < 8; ++i) y = at::tanh(at::linear(y, params[0]));

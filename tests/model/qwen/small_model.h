@@ -33,7 +33,8 @@ inline model::QwenConfig small_config(bool tied = true) {
             .rope_theta = 1e6,
             .mrope_section = {1, 1, 2},
             .tie_word_embeddings = tied};
-  c.image_token_id = kSmallImageToken, c.vision_start_token_id = kSmallVisionStart, c.initializer_range = 0.1;
+  c.image_token_id = kSmallImageToken, c.vision_start_token_id = kSmallVisionStart,
+  c.initializer_range = 0.1;
   return c;
 }
 
@@ -53,10 +54,11 @@ inline model::QwenConfig small_family(const std::string& model_type, bool tied =
   return c;
 }
 
-// Samples of random text, each with the given images (patch rows x columns) in front. Every text token is a label.
+// Samples of random text, each with the given images (patch rows x columns) in front. Every text
+// token is a label.
 using ImageSizes = std::vector<std::pair<std::int64_t, std::int64_t>>;
-inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64_t text_tokens, std::uint64_t seed = 0,
-                              std::int64_t patch_dim = 1176) {
+inline MicroBatch small_batch(const std::vector<ImageSizes>& samples, std::int64_t text_tokens,
+                              std::uint64_t seed = 0, std::int64_t patch_dim = 1176) {
   at::manual_seed(seed);
   MicroBatch batch;
   std::vector<std::int64_t> ids, labels, grid;
@@ -93,7 +95,8 @@ inline void train_all(const model::QwenVL& qwen) {
   for (const auto& p : qwen.parameters()) p.tensor.requires_grad_();
 }
 
-// Every parameter's gradient of the summed loss; undefined where there is none. The parameters' own are dropped.
+// Every parameter's gradient of the summed loss; undefined where there is none. The parameters' own
+// are dropped.
 inline std::vector<at::Tensor> gradients(const model::QwenVL& qwen, const MicroBatch& batch) {
   qwen.lm_loss_sum(qwen.forward(batch).hidden, batch).backward();
   std::vector<at::Tensor> grads;

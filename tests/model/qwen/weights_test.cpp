@@ -22,7 +22,8 @@ using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 Tensors random_checkpoint(const QwenConfig& config) {
   Tensors tensors;
-  for (const auto& [name, tensor] : random_weights(config, at::kFloat, 1)) tensors.emplace_back(name, tensor);
+  for (const auto& [name, tensor] : random_weights(config, at::kFloat, 1))
+    tensors.emplace_back(name, tensor);
   return tensors;
 }
 
@@ -80,14 +81,15 @@ TEST_CASE("integers are no weights", "[unit][fault]") {
   Tensors tensors = random_checkpoint(config);
   for (auto& [name, tensor] : tensors)
     if (name == "model.norm.weight") tensor = tensor.to(at::kInt);
-  CHECK_THROWS_WITH(load(tensors, config), ContainsSubstring("no weights  model.norm.weight: Int numbers"));
+  CHECK_THROWS_WITH(load(tensors, config),
+                    ContainsSubstring("no weights  model.norm.weight: Int numbers"));
 }
 
 TEST_CASE("missing, unexpected and mis-shaped tensors are listed together", "[unit][fault]") {
   const QwenConfig config = small_config(false);
   Tensors tensors = random_checkpoint(config);
-  tensors.erase(
-      std::find_if(tensors.begin(), tensors.end(), [](auto& t) { return t.first == "visual.merger.ln_q.weight"; }));
+  tensors.erase(std::find_if(tensors.begin(), tensors.end(),
+                             [](auto& t) { return t.first == "visual.merger.ln_q.weight"; }));
   tensors.emplace_back("model.layers.7.mlp.up_proj.weight", at::zeros({1}));
   for (auto& [name, tensor] : tensors)
     if (name == "model.norm.weight") tensor = at::ones({31});
@@ -106,24 +108,29 @@ TEST_CASE("a tied checkpoint may repeat the embedding, if it is the same", "[uni
   tensors.emplace_back("lm_head.weight", embedding);
   CHECK(!load(tensors, config).contains("lm_head.weight"));
   tensors.back().second = embedding + 1;
-  CHECK_THROWS_WITH(load(tensors, config), ContainsSubstring("lm_head.weight: tied by config.json, but not equal"));
+  CHECK_THROWS_WITH(load(tensors, config),
+                    ContainsSubstring("lm_head.weight: tied by config.json, but not equal"));
 }
 
 TEST_CASE("random weights depend on seed and name alone and are normal", "[unit]") {
   const std::int64_t n = 400'000;
   const at::Tensor a = random_tensor("a.weight", {n / 100, 100}, 0.02, 1).to(at::kDouble) / 0.02;
-  CHECK(at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("a.weight", {4, 4}, 1, 1)));
-  CHECK(!at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("b.weight", {4, 4}, 1, 1)));
-  CHECK(!at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("a.weight", {4, 4}, 1, 2)));
+  CHECK(
+      at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("a.weight", {4, 4}, 1, 1)));
+  CHECK(
+      !at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("b.weight", {4, 4}, 1, 1)));
+  CHECK(
+      !at::equal(random_tensor("a.weight", {4, 4}, 1, 1), random_tensor("a.weight", {4, 4}, 1, 2)));
   CHECK(at::equal(random_tensor("norm.weight", {4}, 1, 1), at::ones({4})));
   CHECK(at::equal(random_tensor("x.bias", {4}, 1, 1), at::zeros({4})));
-  // Moments within five standard errors, and the distribution function at the branch points of the inverse and in the
-  // tail.
+  // Moments within five standard errors, and the distribution function at the branch points of the
+  // inverse and in the tail.
   CHECK(std::abs(a.mean().item<double>()) < 5 / std::sqrt(n));
   CHECK(std::abs(a.square().mean().item<double>() - 1) < 5 * std::sqrt(2.0 / n));
   CHECK(std::abs(a.pow(4).mean().item<double>() - 3) < 5 * std::sqrt(96.0 / n));
   for (const double x : {-3.0, -1.4395, -0.5, 0.0, 1.0, 1.4395, 2.5, 3.5}) {
-    const double p = 0.5 * std::erfc(-x / std::sqrt(2.0)), below = (a < x).to(at::kDouble).mean().item<double>();
+    const double p = 0.5 * std::erfc(-x / std::sqrt(2.0)),
+                 below = (a < x).to(at::kDouble).mean().item<double>();
     CHECK(std::abs(below - p) < 5 * std::sqrt(p * (1 - p) / n));
   }
 }

@@ -1,4 +1,5 @@
-// What every backend must do, with values that tell who sent what to whom. Throws, so that it can run on any thread.
+// What every backend must do, with values that tell who sent what to whom. Throws, so that it can
+// run on any thread.
 #pragma once
 
 #include <bit>
@@ -7,8 +8,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "sharding/kernels/bfloat16_bits.h"
 #include "sharding/collectives/collective.h"
+#include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::test {
 
@@ -73,14 +74,18 @@ void check_reduce_scatter(sharding::Collective& c, std::size_t count, sharding::
   for (std::size_t i = 0; i < n; ++i) {
     send.insert(send.end(), count, sharding::from_float<Value>(static_cast<float>(me + i + 1)));
   }
-  c.reduce_scatter_sum(std::as_bytes(std::span(send)), std::as_writable_bytes(std::span(receive)), type);
+  c.reduce_scatter_sum(std::as_bytes(std::span(send)), std::as_writable_bytes(std::span(receive)),
+                       type);
   const auto sum = static_cast<float>(n * (me + 1) + n * (n - 1) / 2);
-  expect(receive == std::vector<Value>(count, sharding::from_float<Value>(sum)), "reduce_scatter_sum");
+  expect(receive == std::vector<Value>(count, sharding::from_float<Value>(sum)),
+         "reduce_scatter_sum");
 }
 
 inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) {
   const auto n = static_cast<std::size_t>(c.size()), me = static_cast<std::size_t>(c.rank());
-  const auto value = [](std::size_t from, std::size_t to) { return static_cast<std::byte>(16 * from + to); };
+  const auto value = [](std::size_t from, std::size_t to) {
+    return static_cast<std::byte>(16 * from + to);
+  };
   std::vector<std::byte> send, receive(n * chunk), expected, all(n * chunk), gathered;
   for (std::size_t r = 0; r < n; ++r) {
     send.insert(send.end(), chunk, value(me, r));
@@ -103,7 +108,8 @@ inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) 
   std::vector<std::int64_t> values{static_cast<std::int64_t>(me) + 1, me == 0 ? bits : 0, -1};
   c.all_reduce_sum(values);
   expect(values[0] == static_cast<std::int64_t>(n * (n + 1) / 2), "all_reduce_sum");
-  expect(values[1] == bits && values[2] == -static_cast<std::int64_t>(n), "all_reduce_sum of bits and negatives");
+  expect(values[1] == bits && values[2] == -static_cast<std::int64_t>(n),
+         "all_reduce_sum of bits and negatives");
   expect(c.sequence() >= 6, "sequence");
 }
 

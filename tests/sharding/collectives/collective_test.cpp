@@ -10,12 +10,15 @@ using namespace muster;
 using namespace muster::test;
 
 TEST_CASE("the threads and self backends do what the interface says", "[unit]") {
-  for (const int size : {1, 2, 3, 5}) on_ranks(size, [](std::shared_ptr<Collective> c) { check_collective(*c); });
+  for (const int size : {1, 2, 3, 5})
+    on_ranks(size, [](std::shared_ptr<Collective> c) { check_collective(*c); });
   check_collective(*make_self());
   auto ranks = make_threads(3, std::chrono::seconds(20));
   std::vector<std::unique_ptr<Collective>> checked;
   for (auto& rank : ranks) checked.push_back(make_checked(std::move(rank)));
-  on_ranks(3, [&](std::shared_ptr<Collective> c) { check_collective(*checked[static_cast<std::size_t>(c->rank())]); });
+  on_ranks(3, [&](std::shared_ptr<Collective> c) {
+    check_collective(*checked[static_cast<std::size_t>(c->rank())]);
+  });
 }
 
 TEST_CASE("a mismatch between ranks is an error on every one of them", "[unit][fault]") {
@@ -41,7 +44,8 @@ TEST_CASE("a rank that never comes ends in an error after the timeout", "[unit][
         try {
           c->all_reduce_sum(values);
         } catch (const CollectiveError& e) {
-          told += std::string(e.what()).find("all_reduce_sum of 32 bytes (collective 1)") != std::string::npos;
+          told += std::string(e.what()).find("all_reduce_sum of 32 bytes (collective 1)") !=
+                  std::string::npos;
         }
       },
       0.2);

@@ -14,7 +14,8 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 std::shared_ptr<Collective> on_node(std::shared_ptr<Collective> c, double timeout_s = 20) {
-  return make_node(std::make_unique<Forwarding>(std::move(c)), std::chrono::duration<double>(timeout_s));
+  return make_node(std::make_unique<Forwarding>(std::move(c)),
+                   std::chrono::duration<double>(timeout_s));
 }
 
 ToyRun shared_run(int world, std::int64_t bucket, bool overlap) {
@@ -50,7 +51,8 @@ TEST_CASE("ranks of a node do what the interface says, in shared memory and outs
       const auto memory = node->shared_memory(n * n * 8);
       expect((memory == nullptr) == (n == 1), "memory is shared by several ranks");
       if (n == 1) return;
-      expect(std::all_of(memory->begin(), memory->end(), [](std::byte b) { return b == std::byte{0}; }),
+      expect(std::all_of(memory->begin(), memory->end(),
+                         [](std::byte b) { return b == std::byte{0}; }),
              "zeros at first");
       node->broadcast(*memory, 0);  // nobody writes before all have looked
       const std::span<std::byte> send = memory->subspan(me * n * 8, n * 8);
@@ -64,9 +66,12 @@ TEST_CASE("ranks of a node do what the interface says, in shared memory and outs
         node->all_to_all(send, {}, [&](Chunks chunks) {
           expect(chunks.size() == n, "one chunk per rank");
           for (std::size_t r = 0; r < n; ++r)
-            expect(std::all_of(chunks[r], chunks[r] + 8, [&](std::byte b) { return b == value(r, me); }), "chunk");
+            expect(std::all_of(chunks[r], chunks[r] + 8,
+                               [&](std::byte b) { return b == value(r, me); }),
+                   "chunk");
         });
-        expect(node->stats().bytes_sent - before == static_cast<std::int64_t>(8 * (n - 1)), "bytes sent");
+        expect(node->stats().bytes_sent - before == static_cast<std::int64_t>(8 * (n - 1)),
+               "bytes sent");
       }
       std::fill(send.begin(), send.end(), static_cast<std::byte>(me + 1));
       node->all_gather(*memory);
@@ -102,7 +107,8 @@ TEST_CASE("a node's ranks that do different things are all told", "[unit][fault]
     try {
       c->rank() == 2 ? node->all_gather(*memory) : node->broadcast(*memory, 0);
     } catch (const CollectiveError& e) {
-      told += std::string(e.what()).find("rank 0 is in broadcast of 300 bytes (collective 1), rank 2 in all_gather") !=
+      told += std::string(e.what()).find(
+                  "rank 0 is in broadcast of 300 bytes (collective 1), rank 2 in all_gather") !=
               std::string::npos;
     }
   });
@@ -118,7 +124,8 @@ TEST_CASE("a node's rank that never comes ends in an error that names it", "[uni
     try {
       node->all_gather(*memory);
     } catch (const CollectiveError& e) {
-      told += std::string(e.what()).find("all_gather of 300 bytes (collective 1): rank 1 did not come within 0.3 s") !=
+      told += std::string(e.what()).find(
+                  "all_gather of 300 bytes (collective 1): rank 1 did not come within 0.3 s") !=
               std::string::npos;
     }
   });
@@ -134,7 +141,8 @@ TEST_CASE("ranks that cannot reach one memory go on without", "[unit]") {
   });
 }
 
-TEST_CASE("pages given back are zeros on every rank, and a freed memory is shared no more", "[unit]") {
+TEST_CASE("pages given back are zeros on every rank, and a freed memory is shared no more",
+          "[unit]") {
   on_ranks(2, [](std::shared_ptr<Collective> c) {
     const auto node = on_node(c);
     auto memory = node->shared_memory(1 << 20);

@@ -46,12 +46,14 @@ void count_owners(const FlatSpace& space, const ShardLayout& layout) {
 
 }  // namespace
 
-TEST_CASE("every element has exactly one owner, for any shapes, world size and bucket size", "[unit]") {
+TEST_CASE("every element has exactly one owner, for any shapes, world size and bucket size",
+          "[unit]") {
   Rng rng(3);
   for (int round = 0; round < 25; ++round) {
     const FlatSpace space = random_space(rng);
     for (int world = 1; world <= 9; ++world) {
-      for (const std::int64_t bucket : {std::int64_t{1}, 64 + rng.below(5000), std::int64_t{1} << 40}) {
+      for (const std::int64_t bucket :
+           {std::int64_t{1}, 64 + rng.below(5000), std::int64_t{1} << 40}) {
         const ShardLayout layout(space.elements(), world, bucket);
         std::int64_t end = 0;
         for (int w = 0; w < layout.num_windows(); ++w) {
@@ -70,7 +72,8 @@ TEST_CASE("every element has exactly one owner, for any shapes, world size and b
 }
 
 TEST_CASE("the flat space is in reverse registration order with aligned starts", "[unit]") {
-  const FlatSpace space({{.name = "a", .shape = {10}, .numel = 10}, {.name = "b", .shape = {65}, .numel = 65}});
+  const FlatSpace space(
+      {{.name = "a", .shape = {10}, .numel = 10}, {.name = "b", .shape = {65}, .numel = 65}});
   REQUIRE(space.slots()[0].name == "b");
   REQUIRE(space.of_param(0).offset == 128);
   REQUIRE(space.elements() == 192);

@@ -1,4 +1,5 @@
-// The plan against bytes that were counted while engines trained: of all ranks, which are threads here.
+// The plan against bytes that were counted while engines trained: of all ranks, which are threads
+// here.
 #include <catch2/catch_test_macros.hpp>
 
 #include "sharding/plan/memory_plan.h"
@@ -33,14 +34,16 @@ struct Counted {
 };
 
 // Trains a few steps; `keep_gradients` plants a leak of a tenth of the parameters in each.
-Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes, bool keep_gradients) {
+Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes,
+                      bool keep_gradients) {
   TensorMeter meter;
   const std::int64_t before = meter.live().total();
   Counted counted;
   std::mutex mutex;
   on_ranks(world, [&](std::shared_ptr<Collective> collective) {
     std::vector<NamedTensor> named;
-    for (int i = 0; i < kParams; ++i) named.push_back({"p" + std::to_string(i), at::full({kNumel}, 0.5, type)});
+    for (int i = 0; i < kParams; ++i)
+      named.push_back({"p" + std::to_string(i), at::full({kNumel}, 0.5, type)});
     EngineOptions options = toy_options(bucket_bytes);
     options.wire_dtype = type == at::kFloat ? WireDtype::kFloat32 : WireDtype::kBFloat16;
     ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.0}}, false), collective, options);
@@ -59,15 +62,18 @@ Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes,
       engine.empty_partition_cache();
       const std::lock_guard lock(mutex);
       const TransientBytes peak = engine.step_peak();
-      for (const Ledger::Kind kind : {&TransientBytes::staging, &TransientBytes::receive, &TransientBytes::gradient,
-                                      &TransientBytes::consensus, &TransientBytes::snapshot}) {
+      for (const Ledger::Kind kind :
+           {&TransientBytes::staging, &TransientBytes::receive, &TransientBytes::gradient,
+            &TransientBytes::consensus, &TransientBytes::snapshot}) {
         counted.transient.*kind = std::max(counted.transient.*kind, peak.*kind);
       }
-      if (!(engine.bytes() == engine.planned_bytes())) throw std::runtime_error("other bytes than planned");
+      if (!(engine.bytes() == engine.planned_bytes()))
+        throw std::runtime_error("other bytes than planned");
     }
     engine.await_all();
     collective->all_reduce_sum(meet);
-    if (collective->rank() == 0) counted = {meter.peak() - before, meter.live().total() - before, counted.transient};
+    if (collective->rank() == 0)
+      counted = {meter.peak() - before, meter.live().total() - before, counted.transient};
     collective->all_reduce_sum(meet);
   });
   return counted;
@@ -98,7 +104,8 @@ TEST_CASE("memory plan: the counted peak of model states is within 2 % of the pl
 TEST_CASE("memory plan: a tenth of the parameters kept per step breaks the bound", "[unit]") {
   const MemoryPlan plan = plan_memory(plan_of(2, at::kFloat, 64 << 10));
   const Counted counted = train_counted(2, at::kFloat, 64 << 10, true);
-  CHECK(counted.peak > (plan.bytes.total() + plan.transient.total() - plan.transient.snapshot) * 2 * 102 / 100);
+  CHECK(counted.peak >
+        (plan.bytes.total() + plan.transient.total() - plan.transient.snapshot) * 2 * 102 / 100);
 }
 
 TEST_CASE("memory plan: a snapshot is on the books until it is dropped", "[unit]") {

@@ -1,5 +1,5 @@
-// The simulator against limits that are known, and against the engine itself: ranks as threads, computing replaced by
-// sleeps, and a delay per byte on every collective.
+// The simulator against limits that are known, and against the engine itself: ranks as threads,
+// computing replaced by sleeps, and a delay per byte on every collective.
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -48,7 +48,8 @@ class SlowLink final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     delayed([&] { inner_->all_to_all(send, receive); });
   }
-  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive, WireDtype type) override {
+  void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
+                          WireDtype type) override {
     delayed([&] { inner_->reduce_scatter_sum(send, receive, type); });
   }
   void all_gather(std::span<std::byte> buffer) override {
@@ -75,7 +76,8 @@ class SlowLink final : public Collective {
 
 // Sleeps in backward, before the gradients below it are made.
 struct SleepInBackward : torch::autograd::Function<SleepInBackward> {
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, double seconds) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                            double seconds) {
     ctx->saved_data["seconds"] = seconds;
     return x.clone();
   }
@@ -86,13 +88,15 @@ struct SleepInBackward : torch::autograd::Function<SleepInBackward> {
   }
 };
 
-// The engine's own step under the input's compute times and bandwidth; the median of the slowest rank's.
+// The engine's own step under the input's compute times and bandwidth; the median of the slowest
+// rank's.
 double measured_step(const SimulationInput& input) {
   std::vector<double> slowest(9, 0.0);
   std::mutex mutex;
   on_ranks(input.world_size, [&](std::shared_ptr<Collective> threads) {
     std::vector<NamedTensor> named;
-    for (int i = 0; i < kWindows; ++i) named.push_back({"p" + std::to_string(i) + ".", at::ones({kWindowElements})});
+    for (int i = 0; i < kWindows; ++i)
+      named.push_back({"p" + std::to_string(i) + ".", at::ones({kWindowElements})});
     const auto link = std::make_shared<SlowLink>(threads, input.network.node.bytes_per_s);
     ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.0}}, false), link,
                       toy_options(input.bucket_bytes, input.overlap));
@@ -110,13 +114,15 @@ double measured_step(const SimulationInput& input) {
       }
       engine.step(rates, engine.consensus({}, {}, false));
       engine.empty_partition_cache();
-      const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      const double took =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       const std::lock_guard lock(mutex);
       slowest_of_step = std::max(slowest_of_step, took);
     }
     engine.await_all();
   });
-  slowest.erase(slowest.begin(), slowest.begin() + 2);  // the first ones have no gathers to wait for
+  slowest.erase(slowest.begin(),
+                slowest.begin() + 2);  // the first ones have no gathers to wait for
   std::nth_element(slowest.begin(), slowest.begin() + 3, slowest.end());
   return slowest[3];
 }
@@ -185,7 +191,8 @@ TEST_CASE("simulator: limits that can be worked out by hand", "[unit]") {
 TEST_CASE("simulator: nodes", "[unit]") {
   const Network network{.ranks_per_node = 8, .node = {0, 100e9}, .cluster = {0, 10e9}};
   const std::int64_t bytes = 1 << 30;
-  // 64 ranks: 56/64 of a rank's chunks leave the node; a gather fetches them once per node, an eighth per rank.
+  // 64 ranks: 56/64 of a rank's chunks leave the node; a gather fetches them once per node, an
+  // eighth per rank.
   CHECK(all_to_all_seconds(bytes, 64, network) == Approx(bytes * 56.0 / 64 / 10e9));
   CHECK(all_gather_seconds(bytes, 64, network) == Approx(bytes * 56.0 / 64 / 8 / 10e9));
   CHECK(all_gather_seconds(bytes, 8, network) == Approx(bytes * 7.0 / 8 / 100e9));
@@ -196,7 +203,8 @@ TEST_CASE("simulator: nodes", "[unit]") {
   CHECK(simulate_step(input).wire_s < ordered);
 }
 
-// Sleeps stand for computing, so that the two cores of a busy machine do not matter; noise only lengthens a step.
+// Sleeps stand for computing, so that the two cores of a busy machine do not matter; noise only
+// lengthens a step.
 TEST_CASE("simulator: within 10 % of the engine over a link with a delay per byte", "[unit]") {
   constexpr double kTolerance = 0.10;
   SECTION("computing hides most of it") {

@@ -50,9 +50,11 @@ State train(std::shared_ptr<Collective> collective, const EngineOptions& options
 }
 
 State expected(int world, const EngineOptions& options = toy_options()) {
-  State state = train_toy({.world = world, .options = options, .steps = kSteps, .per_step = kPerStep});
-  std::erase_if(state,
-                [](const auto& entry) { return entry.first == "norms" || entry.first.find('/') != std::string::npos; });
+  State state =
+      train_toy({.world = world, .options = options, .steps = kSteps, .per_step = kPerStep});
+  std::erase_if(state, [](const auto& entry) {
+    return entry.first == "norms" || entry.first.find('/') != std::string::npos;
+  });
   return state;
 }
 
@@ -115,8 +117,8 @@ TEST_CASE("the reduce-scatter of mpi and gloo trains alike", "[ranks]") {
   REQUIRE(distance(ordered, train(gloo(), options)) < 0.1);
 }
 
-// Hidden: `mpirun -n 2 build/ranks_sharding --world 2 "[wire]"` on a quiet machine. Compares what Gloo says it sent
-// with what the loopback device carried.
+// Hidden: `mpirun -n 2 build/ranks_sharding --world 2 "[wire]"` on a quiet machine. Compares what
+// Gloo says it sent with what the loopback device carried.
 TEST_CASE("bytes on the loopback device", "[.][wire]") {
   const auto carried = [] {
     std::ifstream file("/proc/net/dev");
@@ -126,7 +128,8 @@ TEST_CASE("bytes on the loopback device", "[.][wire]") {
     return 0LL;
   };
   const auto collective = gloo();
-  std::vector<std::byte> send(static_cast<std::size_t>(world_size()) << 24), all(send.size()), receive(1 << 24);
+  std::vector<std::byte> send(static_cast<std::size_t>(world_size()) << 24), all(send.size()),
+      receive(1 << 24);
   const auto measure = [&](const char* what, auto call) {
     MPI_Barrier(MPI_COMM_WORLD);
     const long long before = carried();
@@ -135,7 +138,8 @@ TEST_CASE("bytes on the loopback device", "[.][wire]") {
     sent += collective->stats().bytes_sent;
     MPI_Allreduce(&sent, &counted, 1, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
     if (world_rank() == 0)
-      std::printf("%-12s counted %lld, loopback %lld\n", what, static_cast<long long>(counted), carried() - before);
+      std::printf("%-12s counted %lld, loopback %lld\n", what, static_cast<long long>(counted),
+                  carried() - before);
   };
   measure("all-to-all", [&] { collective->all_to_all(send, all); });
   measure("native", [&] { collective->reduce_scatter_sum(send, receive, WireDtype::kFloat32); });
@@ -151,7 +155,8 @@ TEST_CASE("a checked collective turns a mismatch into an error on every rank", "
   }
 }
 
-TEST_CASE("a rank that does not come ends in an error that names the collective", "[ranks][fault]") {
+TEST_CASE("a rank that does not come ends in an error that names the collective",
+          "[ranks][fault]") {
   if (world_size() == 1) SKIP("one rank never waits");
   const auto collective = make_mpi(std::chrono::milliseconds(300));
   std::vector<std::int64_t> values(4);
@@ -160,7 +165,8 @@ TEST_CASE("a rank that does not come ends in an error that names the collective"
       collective->all_reduce_sum(values);
       FAIL("nobody else came");
     } catch (const CollectiveError& e) {
-      REQUIRE(std::string(e.what()).find("all_reduce_sum of 32 bytes (collective 1)") != std::string::npos);
+      REQUIRE(std::string(e.what()).find("all_reduce_sum of 32 bytes (collective 1)") !=
+              std::string::npos);
     }
   }
   MPI_Barrier(MPI_COMM_WORLD);

@@ -1,4 +1,5 @@
-// Resuming: on another world size, another bucket size, other groups; and files that must not be believed.
+// Resuming: on another world size, another bucket size, other groups; and files that must not be
+// believed.
 #include <sys/resource.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -23,12 +24,14 @@ std::vector<fs::path> files_in(const fs::path& dir, int world) {
   return files;
 }
 
-void train_and_save(const fs::path& dir, int world, std::int64_t bucket, at::ScalarType type = at::kFloat) {
+void train_and_save(const fs::path& dir, int world, std::int64_t bucket,
+                    at::ScalarType type = at::kFloat) {
   on_ranks(world, [&](std::shared_ptr<Collective> collective) {
     const Toy toy(type);
     ZeroEngine engine(toy_registry(toy), collective, toy_options(bucket));
     for (std::int64_t step = 0; step < kBefore; ++step) toy_step(engine, toy, step, kPerStep);
-    ZeroEngine::write(*engine.snapshot(), files_in(dir, world)[static_cast<std::size_t>(collective->rank())]);
+    ZeroEngine::write(*engine.snapshot(),
+                      files_in(dir, world)[static_cast<std::size_t>(collective->rank())]);
   });
 }
 
@@ -41,7 +44,8 @@ State load_and_train(const std::vector<fs::path>& files, int world, std::int64_t
     ZeroEngine engine(toy_registry(toy), collective, toy_options(bucket));
     engine.load(files);
     if (engine.steps_taken() != kBefore) throw std::runtime_error("the step count was lost");
-    for (std::int64_t step = kBefore; step < kBefore + kAfter; ++step) toy_step(engine, toy, step, kPerStep);
+    for (std::int64_t step = kBefore; step < kBefore + kAfter; ++step)
+      toy_step(engine, toy, step, kPerStep);
     engine.await_all();
     const std::lock_guard lock(mutex);
     add_state(engine, state);
@@ -61,9 +65,11 @@ std::string checkpoint_error(Body body) {
 
 }  // namespace
 
-TEST_CASE("saved at N, continued at M, for all of 1..8: the same bits as without the stop", "[unit]") {
+TEST_CASE("saved at N, continued at M, for all of 1..8: the same bits as without the stop",
+          "[unit]") {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-    State whole = train_toy({.world = 1, .type = type, .steps = kBefore + kAfter, .per_step = kPerStep});
+    State whole =
+        train_toy({.world = 1, .type = type, .steps = kBefore + kAfter, .per_step = kPerStep});
     whole.erase("norms");
     for (int saved = 1; saved <= 8; ++saved) {
       if (type == at::kBFloat16 && saved != 3) continue;
@@ -77,7 +83,8 @@ TEST_CASE("saved at N, continued at M, for all of 1..8: the same bits as without
   }
 }
 
-TEST_CASE("a newly thawed parameter starts with zero moments; a frozen one's state is left behind", "[unit]") {
+TEST_CASE("a newly thawed parameter starts with zero moments; a frozen one's state is left behind",
+          "[unit]") {
   const TempDir dir;
   train_and_save(dir.path(), 2, 2048);
   const Toy toy;
@@ -90,7 +97,8 @@ TEST_CASE("a newly thawed parameter starts with zero moments; a frozen one's sta
   add_state(engine, state);
   REQUIRE(state.at("model.frozen/exp_avg") == std::string(576 * 4, '\0'));
   REQUIRE(state.at("model.frozen") == raw_bytes(Toy().tensor("model.frozen")));
-  REQUIRE(state.at("model.embed/exp_avg") != std::string(state.at("model.embed/exp_avg").size(), '\0'));
+  REQUIRE(state.at("model.embed/exp_avg") !=
+          std::string(state.at("model.embed/exp_avg").size(), '\0'));
   REQUIRE(state.at("model.embed") != raw_bytes(Toy().tensor("model.embed")));
 }
 
@@ -99,10 +107,13 @@ TEST_CASE("an incomplete, mixed, damaged or foreign set of shards is refused", "
   train_and_save(dir.path(), 3, 2048);
   train_and_save(other.path(), 2, 2048);
   const auto files = files_in(dir.path(), 3);
-  const auto load = [&](std::vector<fs::path> set) { return checkpoint_error([&] { load_and_train(set, 2, 4096); }); };
+  const auto load = [&](std::vector<fs::path> set) {
+    return checkpoint_error([&] { load_and_train(set, 2, 4096); });
+  };
   REQUIRE_THAT(load({files[0], files[2]}), ContainsSubstring("missing: rank 1 of 3"));
   REQUIRE_THAT(load({files[0], files[1], files[1]}), ContainsSubstring("rank 1"));
-  REQUIRE_THAT(load({files[0], files[1], other.path() / "optimizer-0.h5"}), ContainsSubstring("mixed"));
+  REQUIRE_THAT(load({files[0], files[1], other.path() / "optimizer-0.h5"}),
+               ContainsSubstring("mixed"));
   REQUIRE_THAT(load({}), ContainsSubstring("no optimizer shard"));
   fs::resize_file(files[1], fs::file_size(files[1]) / 2);
   REQUIRE_THAT(load(files), ContainsSubstring("optimizer-1.h5"));
@@ -114,7 +125,8 @@ TEST_CASE("an incomplete, mixed, damaged or foreign set of shards is refused", "
                ContainsSubstring("head.weight is [3, 24]"));
 }
 
-TEST_CASE("a flipped bit is an error or was in a byte nobody reads; most are, and name the dataset", "[unit][fault]") {
+TEST_CASE("a flipped bit is an error or was in a byte nobody reads; most are, and name the dataset",
+          "[unit][fault]") {
   const TempDir dir;
   train_and_save(dir.path(), 1, 2048);
   const fs::path file = files_in(dir.path(), 1)[0];
@@ -134,7 +146,8 @@ TEST_CASE("a flipped bit is an error or was in a byte nobody reads; most are, an
     damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
     write_text(file, damaged);
     const std::string error = checkpoint_error([&] {
-      if (load() != expected) throw std::runtime_error("byte " + std::to_string(at) + " was believed");
+      if (load() != expected)
+        throw std::runtime_error("byte " + std::to_string(at) + " was believed");
     });
     found += error != "no error";
     named += error.find("exp_avg") != std::string::npos;
@@ -155,7 +168,8 @@ TEST_CASE("a full disk is an error, and the shard that was there before stays", 
   rlimit limit{};
   getrlimit(RLIMIT_FSIZE, &limit);
   const rlimit small{.rlim_cur = before.size() / 2, .rlim_max = limit.rlim_max};
-  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);  // then a write beyond the limit fails as on a full disk
+  const auto ignored =
+      std::signal(SIGXFSZ, SIG_IGN);  // then a write beyond the limit fails as on a full disk
   setrlimit(RLIMIT_FSIZE, &small);
   std::string error;
   try {
@@ -177,8 +191,9 @@ TEST_CASE("a file only one rank cannot read stops all ranks", "[unit][fault]") {
     const Toy toy;
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
     const bool broken = collective->rank() == 1;
-    stopped +=
-        checkpoint_error([&] { engine.load({dir.path() / (broken ? "absent.h5" : "optimizer-0.h5")}); }) != "no error";
+    stopped += checkpoint_error([&] {
+                 engine.load({dir.path() / (broken ? "absent.h5" : "optimizer-0.h5")});
+               }) != "no error";
   });
   REQUIRE(stopped == 3);
 }
@@ -186,5 +201,6 @@ TEST_CASE("a file only one rank cannot read stops all ranks", "[unit][fault]") {
 TEST_CASE("a write that fails leaves no file of that name", "[unit][fault]") {
   const Toy toy;
   ZeroEngine engine(toy_registry(toy), make_self(), toy_options());
-  REQUIRE_THROWS_AS(ZeroEngine::write(*engine.snapshot(), "/proc/no/such/folder/shard.h5"), IoError);
+  REQUIRE_THROWS_AS(ZeroEngine::write(*engine.snapshot(), "/proc/no/such/folder/shard.h5"),
+                    IoError);
 }

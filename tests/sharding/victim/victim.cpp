@@ -1,5 +1,5 @@
-// A rank of a small training run in which rank 1 kills itself at its third collective of a kind. The others write what
-// they were told into OUT_DIR/rank-<r> and leave.
+// A rank of a small training run in which rank 1 kills itself at its third collective of a kind.
+// The others write what they were told into OUT_DIR/rank-<r> and leave.
 //   victim mpi|node KIND OUT_DIR                  under mpirun; node: through shared memory
 //   victim gloo KIND OUT_DIR RANK SIZE PORT
 #include <mpi.h>
@@ -39,8 +39,8 @@ class Suicidal final : public Forwarding {
 
 std::shared_ptr<Collective> connect(const std::vector<std::string>& arguments) {
   if (arguments[1] == "gloo") {
-    return make_gloo("127.0.0.1", std::stoi(arguments[6]), std::stoi(arguments[4]), std::stoi(arguments[5]),
-                     kGlooPatience);
+    return make_gloo("127.0.0.1", std::stoi(arguments[6]), std::stoi(arguments[4]),
+                     std::stoi(arguments[5]), kGlooPatience);
   }
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
@@ -52,7 +52,8 @@ void train(std::shared_ptr<Collective> collective, const std::string& kind) {
   EngineOptions options = toy_options(4096);
   if (kind == "reduce_scatter_sum") options.reduce = ReduceKind::kNative;
   const Toy toy;
-  ZeroEngine engine(toy_registry(toy), std::make_shared<Suicidal>(std::move(collective), kind), options);
+  ZeroEngine engine(toy_registry(toy), std::make_shared<Suicidal>(std::move(collective), kind),
+                    options);
   for (int step = 0; step < 20; ++step) toy_step(engine, toy, step, 6);
   engine.await_all();
 }

@@ -23,9 +23,11 @@ TEST_CASE("a caption that does not fit the decoder stops the start, not the step
   CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));
   detection.caption_max_tokens = 1;
   CHECK_THROWS_WITH(check_captions("data.train", pack, tokenizer, detection),
-                    ContainsSubstring("data.train") && ContainsSubstring("the longest has 2 tokens") &&
+                    ContainsSubstring("data.train") &&
+                        ContainsSubstring("the longest has 2 tokens") &&
                         ContainsSubstring("Set detection.caption_max_tokens: 2"));
-  const configs::Config short_captions = test::tiny_config(dir.path(), {"detection.caption_max_tokens=1"});
+  const configs::Config short_captions =
+      test::tiny_config(dir.path(), {"detection.caption_max_tokens=1"});
   CHECK_THROWS_AS(Trainer(short_captions, sharding::make_self()), ConfigError);
   detection.enabled = false;
   CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));

@@ -22,7 +22,7 @@ Manifest manifest_at(std::int64_t step) {
 
 // Writes a checkpoint of one file per rank, as `ranks` ranks would, and commits it.
 void save(const fs::path& run, std::int64_t step, int ranks = 2, std::int64_t keep = 10) {
-  for (int rank = ranks - 1; rank >= 0; --rank) {   // rank 0 last: it commits
+  for (int rank = ranks - 1; rank >= 0; --rank) {  // rank 0 last: it commits
     CheckpointStore store(run, rank, ranks, keep);
     store.begin(manifest_at(step), [rank](const fs::path& folder) {
       const std::string name = "part-" + std::to_string(rank);
@@ -34,7 +34,9 @@ void save(const fs::path& run, std::int64_t step, int ranks = 2, std::int64_t ke
   }
 }
 
-fs::path step_dir(const fs::path& run, std::int64_t step) { return run / "checkpoints" / CheckpointStore::folder_name(step); }
+fs::path step_dir(const fs::path& run, std::int64_t step) {
+  return run / "checkpoints" / CheckpointStore::folder_name(step);
+}
 
 }  // namespace
 
@@ -47,7 +49,7 @@ TEST_CASE("a checkpoint is committed whole, with every rank's checksum in the ma
   CHECK(m.files.at("part-1").bytes == 1000);
   CHECK(m.world_size == 2);
   CHECK(m.state.cursor == data::Cursor{1, 100});
-  CHECK(m.state.health.recent_losses == std::deque<double>{0.1, 1.0 / 3});   // exact through JSON
+  CHECK(m.state.health.recent_losses == std::deque<double>{0.1, 1.0 / 3});  // exact through JSON
   CHECK(CheckpointStore(run.path(), 0, 2, 10).find_newest_whole() == step_dir(run.path(), 100));
 }
 
@@ -55,7 +57,8 @@ TEST_CASE("an unfinished checkpoint does not exist for a restart", "[unit][fault
   const TempDir run;
   fs::create_directories(run.path() / "checkpoints");
   save(run.path(), 100);
-  fs::copy(step_dir(run.path(), 100), step_dir(run.path(), 200).string() + ".tmp");   // as SIGKILL leaves it
+  fs::copy(step_dir(run.path(), 100),
+           step_dir(run.path(), 200).string() + ".tmp");  // as SIGKILL leaves it
   CheckpointStore store(run.path(), 0, 2, 10);
   CHECK(store.find_newest_whole() == step_dir(run.path(), 100));
   CHECK_FALSE(fs::exists(step_dir(run.path(), 200).string() + ".tmp"));
@@ -107,7 +110,8 @@ TEST_CASE("a writer's failure surfaces and commits nothing", "[unit][fault]") {
   const TempDir run;
   fs::create_directories(run.path() / "checkpoints");
   CheckpointStore store(run.path(), 0, 1, 2);
-  store.begin(manifest_at(5), [](const fs::path&) -> std::vector<std::string> { throw IoError("disk full"); });
+  store.begin(manifest_at(5),
+              [](const fs::path&) -> std::vector<std::string> { throw IoError("disk full"); });
   CHECK_THROWS_AS(store.wait(), IoError);
   CHECK_FALSE(fs::exists(step_dir(run.path(), 5)));
 }

@@ -12,7 +12,8 @@ using namespace muster::test;
 
 namespace {
 
-trainer::MemoryReport check_tiny(std::int64_t steps, const std::function<void(std::int64_t)>& after_step) {
+trainer::MemoryReport check_tiny(std::int64_t steps,
+                                 const std::function<void(std::int64_t)>& after_step) {
   const TempDir dir;
   sharding::TensorMeter meter;
   trainer::Trainer trainer(tiny_config(dir.path()), sharding::make_self());

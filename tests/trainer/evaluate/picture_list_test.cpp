@@ -17,7 +17,8 @@ TEST_CASE("pictures come from files, folders and lists, in the order given", "[u
   fs::create_directories(dir.path() / "folder");
   for (const char* name : {"folder/b.JPG", "folder/a.png", "folder/notes.md", "c.jpeg"})
     write_text(dir.path() / name, "x");
-  write_text(dir.path() / "list.txt", "c.jpeg\r\n\nfolder/b.JPG  \n" + (dir.path() / "folder/a.png").string());
+  write_text(dir.path() / "list.txt",
+             "c.jpeg\r\n\nfolder/b.JPG  \n" + (dir.path() / "folder/a.png").string());
   const auto in = [&](const char* name) { return (dir.path() / name).string(); };
   const std::vector<fs::path> expected = {in("c.jpeg"), in("folder/a.png"), in("folder/b.JPG"),
                                           in("c.jpeg"), in("folder/b.JPG"), in("folder/a.png")};
@@ -28,7 +29,8 @@ TEST_CASE("pictures come from files, folders and lists, in the order given", "[u
 
 TEST_CASE("an input that is not there, or holds no picture, is named", "[fault]") {
   const TempDir dir;
-  CHECK_THROWS_WITH(list_pictures({(dir.path() / "gone.jpg").string()}), ContainsSubstring("gone.jpg: no such file"));
+  CHECK_THROWS_WITH(list_pictures({(dir.path() / "gone.jpg").string()}),
+                    ContainsSubstring("gone.jpg: no such file"));
   CHECK_THROWS_AS(list_pictures({dir.path().string()}), DataError);
 }
 

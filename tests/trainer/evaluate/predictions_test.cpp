@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/tensors/process_memory.h"
 #include "tiny_run.h"
 #include "trainer/assembly/from_config.h"
-#include "base/tensors/process_memory.h"
 
 namespace muster::trainer {
 namespace {
@@ -31,11 +31,13 @@ TEST_CASE("a histogram's quantiles are those of the scores, to 5 %", "[unit]") {
   CHECK(histogram.reached_by(1) <= 1e-8);
 }
 
-TEST_CASE("what to say when nothing passes: the scores, and thresholds that would keep some", "[unit]") {
+TEST_CASE("what to say when nothing passes: the scores, and thresholds that would keep some",
+          "[unit]") {
   ScoreHistogram histogram;
   CHECK_THAT(explain_scores(histogram, 0.3), ContainsSubstring("no query"));
   for (int i = 1; i <= 100; ++i) histogram.add(i * 1e-3);
-  CHECK_THAT(explain_scores(histogram, 0.3), ContainsSubstring("best 0.1") && ContainsSubstring("--threshold 0.09"));
+  CHECK_THAT(explain_scores(histogram, 0.3),
+             ContainsSubstring("best 0.1") && ContainsSubstring("--threshold 0.09"));
 }
 
 TEST_CASE("detections.json is whole after commit and absent without", "[unit][fault]") {
@@ -69,7 +71,8 @@ struct TinyPredictor {
   configs::Config config = test::tiny_config(dir.path());
   data::Tokenizer tokenizer{config.tokens.tokenizer};
   data::Pack pack{config.data.val};
-  data::SampleEncoder encoder{tokenizer, encode_options(config, model::read_config(find_model(config.model)))};
+  data::SampleEncoder encoder{tokenizer,
+                              encode_options(config, model::read_config(find_model(config.model)))};
   model::Detector detector = build_detector(config, tokenizer);
   TinyPredictor() { detector.set_training(false); }
   Predictor predictor() const { return {detector, tokenizer, pack.class_map(), encoder}; }

@@ -18,17 +18,21 @@ fs::path shared_folder(sharding::Collective& collective, const TempDir& mine) {
 
 }  // namespace
 
-TEST_CASE("20 steps over MPI, and through shared memory, give the bits of one process, overlap on and off", "[ranks]") {
+TEST_CASE(
+    "20 steps over MPI, and through shared memory, give the bits of one process, overlap on and "
+    "off",
+    "[ranks]") {
   const std::shared_ptr<sharding::Collective> mpi = sharding::make_mpi(std::chrono::seconds(60));
   const TempDir alone_dir, first_dir, second_dir;
   const RunResult alone = run_on(tiny_config(alone_dir.path()), sharding::make_self());
   const RunResult over_mpi = run_on(tiny_config(shared_folder(*mpi, first_dir)), mpi);
   CHECK(over_mpi == alone);
-  CHECK(run_on(tiny_config(shared_folder(*mpi, second_dir), {"sharding.overlap=false"}), mpi) == alone);
+  CHECK(run_on(tiny_config(shared_folder(*mpi, second_dir), {"sharding.overlap=false"}), mpi) ==
+        alone);
   const std::shared_ptr<sharding::Collective> node =
       sharding::make_node(sharding::make_mpi(std::chrono::seconds(60)), std::chrono::seconds(60));
   const TempDir third_dir;
   CHECK(run_on(tiny_config(shared_folder(*mpi, third_dir)), node) == alone);
   std::vector<std::int64_t> done{1};
-  mpi->all_reduce_sum(done);   // rank 0's folders outlive the other ranks' use of them
+  mpi->all_reduce_sum(done);  // rank 0's folders outlive the other ranks' use of them
 }

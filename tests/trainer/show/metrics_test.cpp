@@ -19,14 +19,22 @@ using namespace muster::trainer;
 TEST_CASE("a metrics line keeps the order given and writes whole numbers plainly", "[unit]") {
   CHECK(metrics_line({{"step", 120}, {"loss", 1.5}, {"lr.merger", 1e-5}}) ==
         R"({"step": 120, "loss": 1.5, "lr.merger": 1e-05})");
-  CHECK(metrics_line({{"step", 1}, {"loss", std::nan("")}, {"grad_norm", std::numeric_limits<double>::infinity()}}) ==
+  CHECK(metrics_line({{"step", 1},
+                      {"loss", std::nan("")},
+                      {"grad_norm", std::numeric_limits<double>::infinity()}}) ==
         R"({"step": 1, "loss": null, "grad_norm": null})");
 }
 
 TEST_CASE("every number reads back to the same bits", "[unit]") {
   const TempDir dir;
-  std::vector<double> written = {
-      0.0, -0.0, 0.1, 1.0 / 3.0, 1e22, 5e-324, std::numeric_limits<double>::max(), 9007199254740993.0};
+  std::vector<double> written = {0.0,
+                                 -0.0,
+                                 0.1,
+                                 1.0 / 3.0,
+                                 1e22,
+                                 5e-324,
+                                 std::numeric_limits<double>::max(),
+                                 9007199254740993.0};
   Rng rng(7);
   while (written.size() < 500) {
     const double value = std::bit_cast<double>(rng.next());
@@ -34,15 +42,18 @@ TEST_CASE("every number reads back to the same bits", "[unit]") {
   }
   {
     MetricsLog log(dir.path() / "metrics.jsonl");
-    for (std::size_t i = 0; i < written.size(); ++i) log.append({{"step", static_cast<double>(i)}, {"x", written[i]}});
+    for (std::size_t i = 0; i < written.size(); ++i)
+      log.append({{"step", static_cast<double>(i)}, {"x", written[i]}});
   }
   const auto rows = read_metrics(dir.path() / "metrics.jsonl");
   REQUIRE(rows.size() == written.size());
   for (std::size_t i = 0; i < written.size(); ++i)
-    CHECK(std::bit_cast<std::uint64_t>(rows[i].at("x")) == std::bit_cast<std::uint64_t>(written[i]));
+    CHECK(std::bit_cast<std::uint64_t>(rows[i].at("x")) ==
+          std::bit_cast<std::uint64_t>(written[i]));
 }
 
-TEST_CASE("after truncate_after no step appears twice and evaluations go with their step", "[unit]") {
+TEST_CASE("after truncate_after no step appears twice and evaluations go with their step",
+          "[unit]") {
   const TempDir dir;
   const fs::path file = dir.path() / "run" / "metrics.jsonl";
   MetricsLog log(file);
@@ -57,7 +68,8 @@ TEST_CASE("after truncate_after no step appears twice and evaluations go with th
   CHECK(rows.back().at("loss") == 50);
 }
 
-TEST_CASE("a line torn by a crash is dropped and the next process starts on a fresh line", "[fault]") {
+TEST_CASE("a line torn by a crash is dropped and the next process starts on a fresh line",
+          "[fault]") {
   const TempDir dir;
   const fs::path file = dir.path() / "metrics.jsonl";
   std::ofstream(file) << "{\"step\": 1, \"loss\": null}\n{\"step\": 2, \"lo";
@@ -79,7 +91,8 @@ TEST_CASE("a damaged line in the middle is an error with file and line", "[fault
 
 TEST_CASE("the progress line says everything in one line", "[unit]") {
   StepLine line{120, 600, 1.2344, 1e-3, 0.5199, 1234.4, 812LL << 20, 0.4};
-  CHECK(progress_line(line) == "step 120/600 loss 1.234 lr 1.0e-03 grad 0.52 1234 tok/s 812 MiB ETA 3m 12s");
+  CHECK(progress_line(line) ==
+        "step 120/600 loss 1.234 lr 1.0e-03 grad 0.52 1234 tok/s 812 MiB ETA 3m 12s");
   line.seconds_per_step = 0;
   line.memory_bytes = 81LL << 30;
   CHECK(progress_line(line) == "step 120/600 loss 1.234 lr 1.0e-03 grad 0.52 1234 tok/s 81.0 GiB");

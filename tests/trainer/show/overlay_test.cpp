@@ -15,7 +15,8 @@ using namespace muster::trainer;
 namespace {
 
 RgbImage gray(int width, int height) {
-  return {width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3, 128)};
+  return {width, height,
+          std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3, 128)};
 }
 
 Rgb pixel_at(const RgbImage& image, int x, int y) {
@@ -33,7 +34,8 @@ constexpr Rgb kGray = {128, 128, 128};
 
 }  // namespace
 
-TEST_CASE("a box is an outline: its edges are coloured, its inside and outside are untouched", "[unit]") {
+TEST_CASE("a box is an outline: its edges are coloured, its inside and outside are untouched",
+          "[unit]") {
   RgbImage image = gray(200, 100);
   LabelFont font;
   const std::vector<OverlayBox> boxes = {{{20, 30, 120, 80}, "", 3}};
@@ -47,10 +49,11 @@ TEST_CASE("a box is an outline: its edges are coloured, its inside and outside a
 TEST_CASE("boxes beyond the picture, reversed or not finite neither crash nor spill", "[fault]") {
   RgbImage image = gray(64, 48);
   LabelFont font;
-  const std::vector<OverlayBox> boxes = {{{-1e30F, -5, 1e30F, 500}, "all", 0},
-                                         {{40, 40, 10, 10}, "reversed", 1},
-                                         {{std::nanf(""), 0, 9, 9}, "nan", 2},
-                                         {{60, 44, 64, 48}, "a label much wider than the picture it is drawn on", 3}};
+  const std::vector<OverlayBox> boxes = {
+      {{-1e30F, -5, 1e30F, 500}, "all", 0},
+      {{40, 40, 10, 10}, "reversed", 1},
+      {{std::nanf(""), 0, 9, 9}, "nan", 2},
+      {{60, 44, 64, 48}, "a label much wider than the picture it is drawn on", 3}};
   draw_boxes(image, boxes, font);
   CHECK(image.pixels.size() == 64u * 48u * 3u);
   CHECK(pixel_at(image, 63, 20) == category_color(0));  // clamped, still visible at the border
@@ -79,20 +82,26 @@ TEST_CASE("a label has a background of the box's colour and text that stands out
 TEST_CASE("labels of boxes that lie on each other do not", "[unit]") {
   LabelFont font;
   if (font.empty()) SKIP("no font on this machine");
-  const auto pixels_above = [&](int bottom, const std::vector<OverlayBox>& boxes, std::int64_t category) {
+  const auto pixels_above = [&](int bottom, const std::vector<OverlayBox>& boxes,
+                                std::int64_t category) {
     RgbImage image = gray(320, 240);
     draw_boxes(image, boxes, font);
     int count = 0;
     for (int y = 0; y < bottom; ++y)
-      for (int x = 0; x < image.width; ++x) count += pixel_at(image, x, y) == category_color(category);
+      for (int x = 0; x < image.width; ++x)
+        count += pixel_at(image, x, y) == category_color(category);
     return count;
   };
-  const OverlayBox first{{50, 80, 200, 200}, "first 0.98", 0}, second{{50, 80, 200, 200}, "second 0.50", 1};
+  const OverlayBox first{{50, 80, 200, 200}, "first 0.98", 0},
+      second{{50, 80, 200, 200}, "second 0.50", 1};
   const OverlayBox silent{{50, 80, 200, 200}, "", 1};
   const std::vector<OverlayBox> both{first, second};
-  CHECK(pixels_above(80, both, 0) == pixels_above(80, {first}, 0));  // the first label is above the box, whole
-  const int outline = pixels_above(240, {silent}, 1), label = pixels_above(240, {second}, 1) - outline;
-  CHECK(pixels_above(240, both, 1) > label * 9 / 10);  // the second is elsewhere and seen, too; its outline is covered
+  CHECK(pixels_above(80, both, 0) ==
+        pixels_above(80, {first}, 0));  // the first label is above the box, whole
+  const int outline = pixels_above(240, {silent}, 1),
+            label = pixels_above(240, {second}, 1) - outline;
+  CHECK(pixels_above(240, both, 1) >
+        label * 9 / 10);  // the second is elsewhere and seen, too; its outline is covered
 }
 
 TEST_CASE("a character no font has is reported once, known ones are not", "[unit]") {
@@ -101,7 +110,8 @@ TEST_CASE("a character no font has is reported once, known ones are not", "[unit
   const std::string private_use = "\xf3\xb0\x80\x80";  // U+F0000
   CHECK(font.draw(nullptr, 0, 0, 20, "abc " + private_use + private_use, {}) > 0);
   CHECK(font.missing() == std::set<std::uint32_t>{0xf0000});
-  CHECK(font.draw(nullptr, 0, 0, 20, "\xff\xfe", {}) > 0);  // not UTF-8: replacement characters, no crash
+  CHECK(font.draw(nullptr, 0, 0, 20, "\xff\xfe", {}) >
+        0);  // not UTF-8: replacement characters, no crash
 }
 
 TEST_CASE("a named font that is none is refused", "[fault]") {

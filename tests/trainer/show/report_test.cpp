@@ -22,28 +22,31 @@ namespace {
 void write_run(const fs::path& run) {
   MetricsLog log(run / "metrics.jsonl");
   for (int step = 1; step <= 600; ++step) {
-    const double warm = std::min(1.0, step / 30.0), decay = 0.5 * (1 + std::cos(3.14159 * step / 600));
+    const double warm = std::min(1.0, step / 30.0),
+                 decay = 0.5 * (1 + std::cos(3.14159 * step / 600));
     const double noise = std::sin(step * 1.7) * 0.04;
     const double lm = 2.4 * std::exp(-step / 150.0) + 0.2 + noise,
                  box = 1.6 * std::exp(-step / 220.0) + 0.1 - noise / 2;
-    log.append({{"step", step},
-                {"epoch", step / 100},
-                {"loss", lm + box},
-                {"loss.lm", lm},
-                {"loss.box_l1", box},
-                {"lr.merger", 1e-4 * warm * decay},
-                {"lr.visual", 1e-5 * warm * decay},
-                {"grad_norm", step == 300 ? std::nan("") : 0.4 + 4 * std::exp(-step / 60.0) + noise},
-                {"tokens", 4096},
-                {"images", 8},
-                {"tokens_per_s", 9000 + 800 * noise},
-                {"seconds", 0.45},
-                {"seconds.data", 0.02},
-                {"seconds.forward", 0.15 + noise / 4},
-                {"seconds.backward", 0.22},
-                {"seconds.optimizer", 0.06},
-                {"memory_bytes", 812.0 * 1024 * 1024}});
-    if (step % 100 == 0) log.append({{"step", step}, {"eval.AP", step / 900.0}, {"eval.AP50", step / 650.0}});
+    log.append(
+        {{"step", step},
+         {"epoch", step / 100},
+         {"loss", lm + box},
+         {"loss.lm", lm},
+         {"loss.box_l1", box},
+         {"lr.merger", 1e-4 * warm * decay},
+         {"lr.visual", 1e-5 * warm * decay},
+         {"grad_norm", step == 300 ? std::nan("") : 0.4 + 4 * std::exp(-step / 60.0) + noise},
+         {"tokens", 4096},
+         {"images", 8},
+         {"tokens_per_s", 9000 + 800 * noise},
+         {"seconds", 0.45},
+         {"seconds.data", 0.02},
+         {"seconds.forward", 0.15 + noise / 4},
+         {"seconds.backward", 0.22},
+         {"seconds.optimizer", 0.06},
+         {"memory_bytes", 812.0 * 1024 * 1024}});
+    if (step % 100 == 0)
+      log.append({{"step", step}, {"eval.AP", step / 900.0}, {"eval.AP50", step / 650.0}});
   }
   write_text(run / "config.yaml", "run:\n  dir: \"runs/<demo>\"\n");
   fs::create_directories(run / "predictions");
@@ -78,13 +81,15 @@ TEST_CASE("the report is one file that needs nothing else", "[unit]") {
   const fs::path run = keep != nullptr ? fs::path(keep) / "demo" : dir.path() / "demo";
   write_run(run);
   const std::string html = read_text(write_report(run));
-  CHECK_FALSE(std::regex_search(html.substr(0, html.find("base64")), std::regex("https?://|<script|<link|@import")));
+  CHECK_FALSE(std::regex_search(html.substr(0, html.find("base64")),
+                                std::regex("https?://|<script|<link|@import")));
   CHECK(count(html, "<svg") == 8);
   CHECK(count(html, "<svg") == count(html, "</svg>"));
   CHECK(count(html, "<figure") == count(html, "</figure>"));
   CHECK(count(html, "<g class") == count(html, "</g>"));
   CHECK(count(html, "data:image/png;base64,iVBORw0KGgo") == 4);
-  CHECK_THAT(html, ContainsSubstring("two shapes &amp; a star") && ContainsSubstring("runs/&lt;demo&gt;"));
+  CHECK_THAT(
+      html, ContainsSubstring("two shapes &amp; a star") && ContainsSubstring("runs/&lt;demo&gt;"));
   CHECK_THAT(html, ContainsSubstring("best AP, step 600") && ContainsSubstring("<dd>0.667</dd>"));
   CHECK_THAT(html, ContainsSubstring("<dt>ranks</dt><dd>2</dd>"));
   const std::string curves = html.substr(html.find("<h2>Curves"));  // behind the pictures' base64

@@ -110,8 +110,9 @@ TEST_CASE("an event file decodes to the scalars written", "[unit]") {
   const std::vector<Message> events = read_events(writer.file());
   REQUIRE(events.size() == 4);
   CHECK(events[0].find(3)->second.bytes == "brain.Event:2");
-  CHECK(events[1].find(2)->second.varint == 301);                                     // purge from here on
-  CHECK(parse_message(events[1].find(7)->second.bytes).find(1)->second.varint == 1);  // SessionLog.START
+  CHECK(events[1].find(2)->second.varint == 301);  // purge from here on
+  CHECK(parse_message(events[1].find(7)->second.bytes).find(1)->second.varint ==
+        1);  // SessionLog.START
   CHECK(events[2].find(2)->second.varint == 301);
   CHECK(scalars(events[2]) == std::map<std::string, float>{{"loss", 1.25F}, {"lr.merger", 1e-5F}});
   CHECK(events[3].find(2)->second.varint == 1ULL << 40);

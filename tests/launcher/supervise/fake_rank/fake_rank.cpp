@@ -1,5 +1,5 @@
-// A stand-in for `muster train`: joins the world, steps with short sleeps and one collective each, writes a black box
-// and fake checkpoints, stops on USR2 with 75, and fails the way it is told to.
+// A stand-in for `muster train`: joins the world, steps with short sleeps and one collective each,
+// writes a black box and fake checkpoints, stops on USR2 with 75, and fails the way it is told to.
 #include <mpi.h>
 #include <unistd.h>
 
@@ -16,8 +16,8 @@
 #include "base/files.h"
 #include "base/flight_recorder.h"
 #include "launcher/rank/rank_status.h"
-#include "launcher/rendezvous/rendezvous.h"
 #include "launcher/rank/run_folder.h"
+#include "launcher/rendezvous/rendezvous.h"
 
 namespace {
 
@@ -77,13 +77,15 @@ bool step(const Options& o, MpiSession& session, FlightRecorder& box, int number
     if (session.info().rank == o.fault_rank) fail(o, session);
     if (o.peers_complain) {
       pause_ms(100);
-      report_rank_error(o.run_dir, session.info().rank, "all_reduce: connection closed by peer", true);
+      report_rank_error(o.run_dir, session.info().rank, "all_reduce: connection closed by peer",
+                        true);
       session.abort(static_cast<int>(ExitCode::kRankFailed));
     }
   }
   box.record(Phase::kConsensus, -1, number);
   int mine = o.ignore_stop ? 0 : static_cast<int>(stop_requested), all = mine;
-  if (session.info().world_size > 1) MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  if (session.info().world_size > 1)
+    MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
   box.record(Phase::kGather, -1, number);
   const bool save = all != 0 || (o.checkpoint_every > 0 && (number + 1) % o.checkpoint_every == 0);
   if (save) box.record(Phase::kCheckpoint);
@@ -95,17 +97,20 @@ int run(const Options& o) {
   MpiSession session;
   const RankInfo& me = session.info();
   if (o.print_world) {
-    std::printf("world %d/%d local %d store %s:%d\n", me.rank, me.world_size, me.local_rank, me.store_host.c_str(),
-                me.store_port);
+    std::printf("world %d/%d local %d store %s:%d\n", me.rank, me.world_size, me.local_rank,
+                me.store_host.c_str(), me.store_port);
     return 0;
   }
   const char* attempt = std::getenv("MUSTER_ATTEMPT");
-  for (const std::string& setting : o.settings) std::fprintf(stderr, "rank %d set %s\n", me.rank, setting.c_str());
-  const bool faulty = o.fault != "none" && attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
+  for (const std::string& setting : o.settings)
+    std::fprintf(stderr, "rank %d set %s\n", me.rank, setting.c_str());
+  const bool faulty =
+      o.fault != "none" && attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
   if (faulty && o.fault == "never-starts" && me.rank == o.fault_rank) fail(o, session);
   FlightRecorder box(flight_file(o.run_dir, me.rank), me.rank, me.world_size);
   box.record(Phase::kStart);
-  for (int number = static_cast<int>(newest_checkpoint(o.run_dir)) + 1; number < o.steps; ++number) {
+  for (int number = static_cast<int>(newest_checkpoint(o.run_dir)) + 1; number < o.steps;
+       ++number) {
     if (step(o, session, box, number, faulty)) {
       box.record(Phase::kDone);
       return static_cast<int>(ExitCode::kStoppedOnRequest);
