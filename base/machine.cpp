@@ -1,3 +1,5 @@
+#include "base/machine.h"
+
 #include <sched.h>
 
 #include <algorithm>
@@ -8,9 +10,7 @@
 #include <limits>
 #include <string>
 
-#include "launcher/doctor/judgements.h"
-
-namespace muster::launcher {
+namespace muster {
 namespace {
 
 namespace fs = std::filesystem;
@@ -65,4 +65,4 @@ int gpus() {
 
 Machine this_machine() { return {cores(), available_memory(), gpus()}; }
 
-}  // namespace muster::launcher
+}  // namespace muster

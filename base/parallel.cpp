@@ -10,7 +10,7 @@
 
 #include "base/progress.h"
 
-namespace muster::data {
+namespace muster {
 namespace {
 
 // What the threads share. Indices are handed out in order, so every index below a failed one has
@@ -58,4 +58,4 @@ void parallel_for(const std::string& what, std::int64_t n, int threads,
   if (shared.error) std::rethrow_exception(shared.error);
 }
 
-}  // namespace muster::data
+}  // namespace muster

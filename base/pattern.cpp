@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace muster::launcher {
+namespace muster {
 
 Pattern::Pattern(const std::string& expression) {
   int error = 0;
@@ -43,4 +43,4 @@ bool Pattern::found_in(std::string_view line) const {
                      context.get()) >= 0;
 }
 
-}  // namespace muster::launcher
+}  // namespace muster

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace muster::launcher {
+namespace muster {
 
 class Pattern {
  public:
@@ -17,4 +17,4 @@ class Pattern {
   std::shared_ptr<const void> code_;
 };
 
-}  // namespace muster::launcher
+}  // namespace muster

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace muster::launcher {
+namespace muster {
 namespace fs = std::filesystem;
 
 fs::path executable_path() {
@@ -29,4 +29,4 @@ fs::path find_source_file(const fs::path& relative, const char* variable) {
                                variable));
 }
 
-}  // namespace muster::launcher
+}  // namespace muster

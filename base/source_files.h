@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-namespace muster::launcher {
+namespace muster {
 
 std::filesystem::path executable_path();
 
@@ -13,4 +13,4 @@ std::filesystem::path executable_path();
 // Throws UsageError naming all places tried.
 std::filesystem::path find_source_file(const std::filesystem::path& relative, const char* variable);
 
-}  // namespace muster::launcher
+}  // namespace muster

@@ -12,6 +12,7 @@ find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
+find_package(EXPAT REQUIRED)
 find_package(Catch2 3 REQUIRED)
 find_package(PkgConfig REQUIRED)
 
@@ -32,6 +33,7 @@ muster_pkg(xxhash::xxhash libxxhash)
 muster_pkg(pcre2::pcre2 libpcre2-8)
 muster_pkg(utf8proc::utf8proc libutf8proc)
 muster_pkg(freetype::freetype freetype2)
+muster_pkg(fontconfig::fontconfig fontconfig)
 
 # The LibTorch wheel ships no gloo headers, and ProcessGroupGloo.hpp includes them. Declarations only: nothing of
 # the distribution's gloo is linked, the code is inside libtorch_cpu.so.

@@ -4,6 +4,9 @@ find_path(LIBTORCH_INCLUDE ATen/ATen.h PATHS "${MUSTER_LIBTORCH}" PATH_SUFFIXES 
 get_filename_component(LIBTORCH_ROOT "${LIBTORCH_INCLUDE}" DIRECTORY)
 find_library(LIBTORCH_CPU torch_cpu PATHS "${LIBTORCH_ROOT}/lib" NO_DEFAULT_PATH NO_CACHE REQUIRED)
 find_library(LIBTORCH_C10 c10 PATHS "${LIBTORCH_ROOT}/lib" NO_DEFAULT_PATH NO_CACHE REQUIRED)
+file(READ "${LIBTORCH_ROOT}/version.py" version)   # the wheel's; a plain LibTorch has build-version
+string(REGEX MATCH "__version__ = '([^'+]*)" version "${version}")
+set(LIBTORCH_VERSION "${CMAKE_MATCH_1}")
 message(STATUS "LibTorch: ${LIBTORCH_ROOT}")
 
 add_library(torch::cpu INTERFACE IMPORTED)

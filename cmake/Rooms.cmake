@@ -1,27 +1,39 @@
-# The include law. Each room's headers are visible only through a folder of its own that holds one link to the room, so
-# `#include "sharding/layout/flat_space.h"` compiles exactly in the rooms that USE sharding.
+# The include law. A room is a folder, a target and a list of the rooms it USES. Each room's headers are
+# visible only through a folder of links of its own, so `#include "sharding/layout/flat_space.h"`
+# compiles exactly in the rooms that USE sharding/layout. A room inside another room's folder is a room
+# like any other: its headers do not come with the outer one.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 
-# Flags every target of ours shares: the precompiled header needs them to be identical.
+# Flags every target of ours shares: a precompiled header needs them to be identical.
 add_library(muster_flags INTERFACE)
-target_compile_options(muster_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fpch-preprocess
+target_compile_options(muster_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fpch-preprocess
   $<$<BOOL:${MUSTER_UNITY}>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
-  MUSTER_VERSION="${PROJECT_VERSION}")
+  MUSTER_VERSION="${PROJECT_VERSION}" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
 target_include_directories(muster_flags SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/first")
-target_link_libraries(muster_flags INTERFACE torch::cpu Threads::Threads)
+target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
 if(MUSTER_SANITIZE)
   target_compile_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
   target_link_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
 endif()
 
-# Every file pays about 1.3 s for templates that <ATen/ATen.h> leaves to be instantiated at its end, so a clean build
-# compiles a room's files some at a time: half the processor time (measured on tests/sharding: 14.1 s alone, 6.7 s as
-# one). -DMUSTER_UNITY=OFF compiles each alone.
+# What is precompiled: <ATen/ATen.h> for rooms that say TORCH, what most files include for the others.
+add_library(muster_torch_pch OBJECT cmake/torch_pch.cpp)
+target_link_libraries(muster_torch_pch PUBLIC muster_flags torch::cpu)
+target_precompile_headers(muster_torch_pch PRIVATE <ATen/ATen.h>)
+add_library(muster_plain_pch OBJECT cmake/plain_pch.cpp)
+target_link_libraries(muster_plain_pch PUBLIC muster_flags fmt::fmt)
+target_precompile_headers(muster_plain_pch PRIVATE
+  <fmt/core.h> <algorithm> <chrono> <filesystem> <map> <optional> <span> <string> <vector>)
+
+# A target pays for its headers once per compiled file, so a clean build compiles a room's files some at
+# a time: half the processor time (measured on tests/sharding: 14.1 s alone, 6.7 s as one).
+# -DMUSTER_UNITY=OFF compiles each alone.
 function(muster_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 6)
   get_target_property(sources ${target} SOURCES)
@@ -34,36 +46,71 @@ function(muster_unity target)
   endforeach()
 endfunction()
 
-add_library(muster_pch OBJECT cmake/pch.cpp)
-target_link_libraries(muster_pch PUBLIC muster_flags)
-target_precompile_headers(muster_pch PRIVATE <ATen/ATen.h>)
-
-function(muster_room name)
-  cmake_parse_arguments(ROOM "" "" "USES;LINKS" ${ARGN})
-  file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/rooms/${name}")
-  file(CREATE_LINK "${CMAKE_SOURCE_DIR}/${name}" "${CMAKE_BINARY_DIR}/rooms/${name}/${name}" SYMBOLIC)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.cpp")
-  list(FILTER sources EXCLUDE REGEX "/cuda/|/main\\.cpp$")
-  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.h")
-  add_library(muster_${name} STATIC ${sources} cmake/empty.cpp)
-  add_library(muster::${name} ALIAS muster_${name})
-  target_include_directories(muster_${name} PUBLIC "${CMAKE_BINARY_DIR}/rooms/${name}")
-  target_link_libraries(muster_${name} PUBLIC muster_flags ${ROOM_LINKS})
-  foreach(used ${ROOM_USES})
-    target_link_libraries(muster_${name} PUBLIC muster::${used})
-  endforeach()
-  target_precompile_headers(muster_${name} REUSE_FROM muster_pch)
-  muster_unity(muster_${name})
-  set_property(TARGET muster_${name} PROPERTY MUSTER_HEADERS "${headers}")
+# A target of ours with LibTorch, or without.
+function(muster_finish target torch)
+  if(torch)
+    target_link_libraries(${target} PUBLIC torch::cpu)
+    target_precompile_headers(${target} REUSE_FROM muster_torch_pch)
+  else()
+    target_precompile_headers(${target} REUSE_FROM muster_plain_pch)
+  endif()
+  muster_unity(${target})
 endfunction()
 
+# "launcher/triage" -> muster_launcher_triage, which links as muster::launcher_triage.
+function(muster_room_target room result)
+  string(REPLACE "/" "_" id "${room}")
+  set(${result} "${id}" PARENT_SCOPE)
+endfunction()
+
+# muster_room(NAME [TORCH] [USES rooms...] [LINKS targets...]): the .cpp files of the folder itself, not
+# of the folders in it.
+function(muster_room room)
+  cmake_parse_arguments(ROOM "TORCH" "" "USES;LINKS" ${ARGN})
+  muster_room_target(${room} id)
+  set(links "${CMAKE_BINARY_DIR}/rooms/${id}")
+  file(REMOVE_RECURSE "${links}")
+  file(MAKE_DIRECTORY "${links}/${room}")
+  file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.h" "${CMAKE_SOURCE_DIR}/${room}/*.cuh"
+    "${CMAKE_SOURCE_DIR}/${room}/cuda/*.h" "${CMAKE_SOURCE_DIR}/${room}/cuda/*.cuh")
+  foreach(header ${headers})
+    file(RELATIVE_PATH name "${CMAKE_SOURCE_DIR}" "${header}")
+    get_filename_component(folder "${links}/${name}" DIRECTORY)
+    file(MAKE_DIRECTORY "${folder}")
+    file(CREATE_LINK "${header}" "${links}/${name}" SYMBOLIC)
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  add_library(muster_${id} STATIC ${sources} cmake/empty.cpp)
+  add_library(muster::${id} ALIAS muster_${id})
+  target_include_directories(muster_${id} PUBLIC "${links}")
+  target_link_libraries(muster_${id} PUBLIC muster_flags ${ROOM_LINKS})
+  foreach(used ${ROOM_USES})
+    muster_room_target(${used} used_id)
+    target_link_libraries(muster_${id} PUBLIC muster::${used_id})
+  endforeach()
+  muster_finish(muster_${id} "${ROOM_TORCH}")
+endfunction()
+
+# muster_executable(NAME [TORCH] [USES rooms...] [LINKS targets...]), of a target that exists.
 function(muster_executable name)
-  cmake_parse_arguments(EXE "" "" "USES;LINKS" ${ARGN})
+  cmake_parse_arguments(EXE "TORCH" "" "USES;LINKS" ${ARGN})
   target_link_libraries(${name} PRIVATE muster_flags ${EXE_LINKS})
   foreach(used ${EXE_USES})
-    target_link_libraries(${name} PRIVATE muster::${used})
+    muster_room_target(${used} used_id)
+    target_link_libraries(${name} PRIVATE muster::${used_id})
   endforeach()
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}" ENABLE_EXPORTS ON)
-  target_precompile_headers(${name} REUSE_FROM muster_pch)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  if(EXE_TORCH)
+    set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)   # libmuster_cuda.so takes our symbols
+  else()
+    target_link_options(${name} PRIVATE -Wl,--as-needed)          # it loads what it calls, nothing more
+  endif()
+  if(EXE_TORCH)
+    target_link_libraries(${name} PRIVATE torch::cpu)
+    target_precompile_headers(${name} REUSE_FROM muster_torch_pch)
+  else()
+    target_precompile_headers(${name} REUSE_FROM muster_plain_pch)
+  endif()
   muster_unity(${name})
 endfunction()

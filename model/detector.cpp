@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "model/head/boxes.h"
 #include "model/head/detection_head.h"
+#include "model/head/files.h"
+#include "model/head/matcher.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {
@@ -169,6 +171,14 @@ void Detector::set_training(bool training) { impl_->training = training; }
 void Detector::set_forward_gate(ForwardGate gate) {
   impl_->gate = gate;
   impl_->backbone.set_forward_gate(std::move(gate));
+}
+
+void Detector::save_head(const std::filesystem::path& file) const {
+  model::save_head(file, head_parameters(), head_config());
+}
+
+void Detector::load_head(const std::filesystem::path& file) {
+  model::load_head(file, head_parameters(), head_config());
 }
 
 }  // namespace muster::model

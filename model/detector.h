@@ -13,41 +13,10 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
+#include "model/head/detection.h"
 #include "model/qwen/qwen_vl.h"
 
 namespace muster::model {
-
-struct HeadConfig {
-  bool proposals =
-      true;  // query init: every merged token is scored, top-K become queries; else learned
-  bool use_language = true;  // also attend to the last LM states at the image's tokens
-  std::int64_t num_queries = 0, hidden_size = 0, num_layers = 0, num_heads = 0, mlp_size = 0;
-  std::int64_t caption_layers = 0, caption_max_tokens = 0;
-  std::int64_t denoising_groups = 0;
-  double denoising_box_noise = 0;
-};
-
-struct HeadLossOptions {
-  double focal_alpha = 0, focal_gamma = 0;
-  double match_l1 = 0, match_giou = 0, match_objectness = 0, match_caption = 0;
-  bool detection = true;  // false: the head does not run, `lm` is the only term
-};
-
-// One term of the loss, as a SUM over tokens or boxes; the trainer weighs it and divides by the
-// step's denominator.
-struct LossTerm {
-  enum class Denominator { kTokens, kBoxes, kCaptionTokens };
-  std::string name;  // lm, box_l1, giou, objectness, caption; with prefix aux_ (decoder layers but
-                     // the last, and proposals) and dn_ (all layers; mean over groups)
-  at::Tensor sum;  // fp32 scalar with a graph
-  Denominator denominator = Denominator::kBoxes;
-};
-
-struct Detection {
-  std::array<float, 4> box{};         // x1, y1, x2, y2 in stored pixels
-  float score = 0;                    // objectness times the probability of the whole caption
-  std::vector<std::int64_t> caption;  // token ids
-};
 
 class Detector {
  public:
@@ -86,14 +55,5 @@ class Detector {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The settings a saved head was made with, to create() a Detector that load_head() fits.
-HeadConfig read_head_config(const std::filesystem::path& file);
-
-// Minimum-cost assignment of rows to columns, rows <= columns; ties resolved towards smaller
-// indices, NaN is a NumericError naming the entry. cost is row-major [rows, columns]. Returns the
-// column of each row. (Jonker and Volgenant's shortest augmenting paths, O(rows^2 columns).)
-std::vector<std::int64_t> assign(const std::vector<float>& cost, std::int64_t rows,
-                                 std::int64_t columns);
 
 }  // namespace muster::model

@@ -311,8 +311,8 @@ std::string ZeroEngine::layout_hash() const {
   return xxh128(std::as_bytes(std::span(impl_->layout_text)));
 }
 
-std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
-  auto snapshot = std::make_shared<Snapshot>();
+std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
+  auto snapshot = std::make_shared<ShardSnapshot>();
   snapshot->header = {.space = impl_->core.space,
                       .layout = impl_->core.layout,
                       .rank = impl_->core.rank(),
@@ -327,7 +327,7 @@ std::shared_ptr<const ZeroEngine::Snapshot> ZeroEngine::snapshot() const {
   return snapshot;
 }
 
-void ZeroEngine::write(const Snapshot& snapshot, const std::filesystem::path& file) {
+void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::path& file) {
   write_shard(snapshot.header, snapshot.tensors, file);
 }
 

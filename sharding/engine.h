@@ -20,78 +20,13 @@
 #include <vector>
 
 #include "sharding/collectives/collective.h"
+#include "sharding/engine_options.h"
 #include "sharding/layout/param_registry.h"
 #include "sharding/plan/ledger.h"
-#include "sharding/state/loss_scaler.h"
 
 namespace muster::sharding {
 
-enum class ReduceKind {
-  kOrdered,  // all-to-all, then slices added in rank order: same bits for any world size
-  kNative    // the backend's reduce-scatter
-};
-
-// Where the fp32 value behind a 16-bit parameter lives; see optimizer_state.h. fp32 parameters are
-// their own master.
-enum class MasterKind { kFloat32, kSplit, kNone };
-
-// What full() reads: kMaster is the parameter as the optimizer holds it; kGradient the reduced sum
-// of this step.
-enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
-
-struct EngineOptions {
-  std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
-  bool overlap = true;  // reduce on a worker thread during backward, gather during the next forward
-  WireDtype wire_dtype = WireDtype::kFloat32;
-  ReduceKind reduce = ReduceKind::kOrdered;
-  double beta1 = 0, beta2 = 0, eps = 0;  // betas of groups that have none of their own
-  double clip_norm = 0;                  // 0: none
-  // The last windows, as far as this reaches, are summed in fp32 on each rank and reduced once a
-  // step, in consensus().
-  std::int64_t accumulation_budget_bytes = 0;
-
-  MasterKind master = MasterKind::kFloat32;
-  bool bf16_moments = false;
-  bool stochastic_rounding = false;  // of bf16 moments, and of bf16 parameters without a master
-  std::uint64_t rounding_seed = 0;
-  LossScaleOptions loss_scale;  // for fp16 parameters
-
-  // Parameters (by name prefix) that may get several gradients within one backward: used in more
-  // than one checkpointed segment, or inside and outside one. Their windows are reduced at the end
-  // of backward. Tied parameters always are.
-  std::vector<std::string> reused;
-
-  // Flight recorder; may be empty. Called on the main thread only: `phase` is reduce, gather or
-  // consensus when a bucket is handed over (`collective`: the number it will have), and the same
-  // with " done" once the main thread knows.
-  std::function<void(int bucket, std::int64_t collective, std::string_view phase)> observer;
-};
-
-// What all ranks agreed on, bit for bit the same on each.
-struct StepVerdict {
-  bool finite = false;
-  int culprit_rank = -1;      // when not finite: the first rank with a bad value ...
-  std::string culprit_param;  // ... and its first bad parameter in registration order
-  double grad_norm = 0;       // of the summed gradient, before clipping, without the loss scale
-  double loss_scale = 1;      // this step's; 1 unless parameters are fp16
-  bool scale_too_high =
-      false;  // not finite, and a lower loss scale may cure it: skip, nothing is wrong
-  std::vector<double> group_norms;   // per group of the registry
-  std::vector<std::int64_t> counts;  // consensus()'s `counts`, summed over ranks
-  std::vector<double>
-      values;         // consensus()'s `values`, as the rank that owned each slot wrote them
-  bool stop = false;  // some rank was asked to stop
-};
-
-// Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
-struct EngineBytes {
-  std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
-               accumulation = 0;
-  std::int64_t total() const {
-    return parameters + gradient_shard + master + moments + staging + accumulation;
-  }
-  bool operator==(const EngineBytes&) const = default;
-};
+struct ShardSnapshot;  // state/shard_store.h
 
 class ZeroEngine {
  public:
@@ -152,9 +87,8 @@ class ZeroEngine {
 
   // Checkpointing. [C] except snapshot(), which copies this rank's shard (master, moments, step) to
   // host memory quickly, so that the file can be written by another thread.
-  class Snapshot;
-  std::shared_ptr<const Snapshot> snapshot() const;
-  static void write(const Snapshot& snapshot,
+  std::shared_ptr<const ShardSnapshot> snapshot() const;
+  static void write(const ShardSnapshot& snapshot,
                     const std::filesystem::path& file);  // one HDF5 file; throws IoError
   // Reads any set of files written at any world size, bucket size or group layout that covers this
   // engine's parameters; parameters absent there (newly thawed) start with zero moments. Throws

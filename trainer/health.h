@@ -8,6 +8,7 @@
 
 #include "configs/config.h"
 #include "sharding/engine.h"
+#include "trainer/checkpoint/run_state.h"
 #include "trainer/loss_terms.h"
 
 namespace muster::trainer {
@@ -22,21 +23,15 @@ class Health {
               const LossTerms::Report& loss, const LossTerms& terms);
   const std::string& reason() const { return reason_; }
 
-  // Saved in checkpoints.
-  struct State {
-    std::deque<double> recent_losses;
-    std::int64_t skips_in_row = 0, skips = 0;
-    double lr_scale = 1;
-  };
-  const State& state() const { return state_; }
-  void restore(State state) { state_ = std::move(state); }
+  const HealthState& state() const { return state_; }
+  void restore(HealthState state) { state_ = std::move(state); }
 
  private:
   std::string problem(const sharding::StepVerdict& verdict, const LossTerms::Report& loss,
                       const LossTerms& terms) const;
 
   configs::Health config_;
-  State state_;
+  HealthState state_;
   std::string reason_;
 };
 

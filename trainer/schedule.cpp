@@ -28,17 +28,17 @@ double lr_factor(const configs::Schedule& schedule, std::int64_t step) {
   return 1;
 }
 
-Plateau::Action Plateau::observe(const configs::Schedule& schedule, double metric) {
-  if (metric > best) {
-    best = metric;
-    stale = 0;
-    return Action::kNone;
+PlateauAction observe(Plateau& plateau, const configs::Schedule& schedule, double metric) {
+  if (metric > plateau.best) {
+    plateau.best = metric;
+    plateau.stale = 0;
+    return PlateauAction::kNone;
   }
-  if (schedule.patience == 0 || ++stale < schedule.patience) return Action::kNone;
-  stale = 0;
-  if (schedule.kind != "plateau") return Action::kStop;
-  factor *= 0.5;
-  return factor < schedule.min_lr_ratio ? Action::kStop : Action::kLowered;
+  if (schedule.patience == 0 || ++plateau.stale < schedule.patience) return PlateauAction::kNone;
+  plateau.stale = 0;
+  if (schedule.kind != "plateau") return PlateauAction::kStop;
+  plateau.factor *= 0.5;
+  return plateau.factor < schedule.min_lr_ratio ? PlateauAction::kStop : PlateauAction::kLowered;
 }
 
 }  // namespace muster::trainer

@@ -217,7 +217,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
           fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
           collective_->rank(), collective_->size()),
       terms_(config_.loss),
-      data_(std::make_unique<Data>(config_)),
+      data_(std::make_unique<RunData>(config_)),
       detector_(build_detector(config_, data_->tokenizer)),
       health_(config_.health),
       store_(config_.run.dir, collective_->rank(), collective_->size(), config_.checkpoint.keep),
@@ -326,7 +326,7 @@ void Trainer::evaluate_now() {
       evaluate(detector_, data_->tokenizer, *data_->val, data_->encoder, options, *collective_);
   const double ap50 = result.coco.metrics.at("AP50");
   if (ap50 > state_.plateau.best) best_ = Best{state_.step, ap50};
-  early_stop_ = state_.plateau.observe(config_.schedule, ap50) == Plateau::Action::kStop;
+  early_stop_ = observe(state_.plateau, config_.schedule, ap50) == PlateauAction::kStop;
   if (early_stop_ && first_rank_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   if (first_rank_) {

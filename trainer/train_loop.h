@@ -13,6 +13,7 @@
 #include "data/loader.h"
 #include "model/detector.h"
 #include "sharding/engine.h"
+#include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/health.h"
@@ -65,8 +66,6 @@ class Trainer {
   }
 
  private:
-  struct Data;
-
   double lr_scale() const;
   std::vector<double> current_lrs() const;
   void resume();  // [C]
@@ -83,7 +82,7 @@ class Trainer {
   bool first_rank_;
   FlightRecorder recorder_;
   LossTerms terms_;
-  std::unique_ptr<Data> data_;
+  std::unique_ptr<RunData> data_;
   model::Detector detector_;
   std::unique_ptr<sharding::ZeroEngine> zero_;
   std::int64_t bytes_sent_ = 0;  // by the collective, up to the last step

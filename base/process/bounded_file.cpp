@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-namespace muster::launcher {
+namespace muster {
 
 BoundedFile::BoundedFile(const std::filesystem::path& file, std::size_t max_bytes)
     : file_(file), limit_(std::max<std::size_t>(max_bytes / 2, 1)) {
@@ -47,4 +47,4 @@ void BoundedFile::write(std::string_view bytes) noexcept {
   }
 }
 
-}  // namespace muster::launcher
+}  // namespace muster

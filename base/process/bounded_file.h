@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string_view>
 
-namespace muster::launcher {
+namespace muster {
 
 class BoundedFile {
  public:
@@ -24,4 +24,4 @@ class BoundedFile {
   int fd_ = -1;
 };
 
-}  // namespace muster::launcher
+}  // namespace muster

@@ -19,7 +19,7 @@
 #include "base/files.h"
 #include "base/process/signal_hub.h"
 
-namespace muster::launcher {
+namespace muster {
 namespace {
 
 using namespace std::chrono_literals;
@@ -232,4 +232,4 @@ CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seco
   return run;
 }
 
-}  // namespace muster::launcher
+}  // namespace muster

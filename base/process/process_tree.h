@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace muster::launcher {
+namespace muster {
 
 using Environment = std::map<std::string, std::string>;
 
@@ -60,4 +60,4 @@ struct CapturedRun {
 CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit,
                          const Environment& extra = {});
 
-}  // namespace muster::launcher
+}  // namespace muster

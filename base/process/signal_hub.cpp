@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace muster::launcher {
+namespace muster {
 
 SignalHub::SignalHub(std::initializer_list<int> signals) {
   sigset_t wanted;
@@ -44,4 +44,4 @@ bool die_with_parent(int signal, pid_t parent) {
   return ::getppid() == parent;
 }
 
-}  // namespace muster::launcher
+}  // namespace muster

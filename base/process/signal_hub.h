@@ -9,7 +9,7 @@
 #include <initializer_list>
 #include <optional>
 
-namespace muster::launcher {
+namespace muster {
 
 class SignalHub {
  public:
@@ -33,4 +33,4 @@ void reset_signals_for_exec();
 // In a child: this signal when the parent goes. False when the parent is gone already.
 bool die_with_parent(int signal, pid_t parent);
 
-}  // namespace muster::launcher
+}  // namespace muster

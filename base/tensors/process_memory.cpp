@@ -8,7 +8,7 @@
 
 #include "base/tensors/tensor_memory.h"
 
-namespace muster::trainer {
+namespace muster {
 
 std::int64_t resident_bytes() {
   std::int64_t total_pages = 0, resident_pages = 0;
@@ -27,4 +27,4 @@ std::int64_t heap_bytes() {
   return static_cast<std::int64_t>(info.uordblks + info.hblkhd) + tensor_memory_bytes().used;
 }
 
-}  // namespace muster::trainer
+}  // namespace muster

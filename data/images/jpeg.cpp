@@ -45,12 +45,12 @@ void install(ErrorManager& errors) {
 }
 
 // One decompression. Each step returns false with message() set.
-class Decoder {
+class JpegDecoder {
  public:
-  Decoder() { install(errors_); }
-  ~Decoder() { jpeg_destroy_decompress(&info_); }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
+  JpegDecoder() { install(errors_); }
+  ~JpegDecoder() { jpeg_destroy_decompress(&info_); }
+  JpegDecoder(const JpegDecoder&) = delete;
+  JpegDecoder& operator=(const JpegDecoder&) = delete;
 
   bool read_header(std::span<const std::byte> bytes) {
     info_.err = &errors_.base;
@@ -86,7 +86,7 @@ class Decoder {
   jpeg_decompress_struct info_{};
 };
 
-void read_header(Decoder& decoder, std::span<const std::byte> bytes, std::string_view name) {
+void read_header(JpegDecoder& decoder, std::span<const std::byte> bytes, std::string_view name) {
   if (!decoder.read_header(bytes)) throw_bad_image(name, decoder.message());
   check_image_size(decoder.info().image_width, decoder.info().image_height, name);
 }
@@ -153,14 +153,14 @@ class Encoder {
 }  // namespace
 
 ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name) {
-  Decoder decoder;
+  JpegDecoder decoder;
   read_header(decoder, bytes, name);
   return {decoder.info().image_width, decoder.info().image_height,
           stored_orientation(decoder.info())};
 }
 
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
-  Decoder decoder;
+  JpegDecoder decoder;
   read_header(decoder, bytes, name);
   const J_COLOR_SPACE space = decoder.info().jpeg_color_space;
   if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "data/images/image.h"
@@ -87,8 +88,9 @@ Grid patch_grid(std::int64_t height, std::int64_t width, const PatchOptions& opt
 void patchify(const Image& image, const PatchOptions& options, std::span<float> out) {
   const Grid grid = patch_grid(image.height, image.width, options);
   const auto wanted = static_cast<std::size_t>(grid.patches() * options.patch_dim());
-  TORCH_CHECK(out.size() == wanted, "patchify: the output holds ", out.size(),
-              " values, the image has ", wanted);
+  if (out.size() != wanted)
+    throw std::logic_error(
+        fmt::format("patchify: the output holds {} values, the image has {}", out.size(), wanted));
   const Image resized =
       resize_bicubic(image, grid.w * options.patch_size, grid.h * options.patch_size);
   const ValueTable table = value_table(options);

@@ -17,16 +17,16 @@
 namespace muster::data {
 namespace {
 
-class Decoder {
+class PngDecoder {
  public:
-  explicit Decoder(std::span<const std::byte> bytes) : bytes_(bytes) {
+  explicit PngDecoder(std::span<const std::byte> bytes) : bytes_(bytes) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error,
                                   [](png_structp, png_const_charp) {});
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
   }
-  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
+  ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngDecoder(const PngDecoder&) = delete;
+  PngDecoder& operator=(const PngDecoder&) = delete;
 
   bool read_header() {
     if (info_ == nullptr) return fail("out of memory");
@@ -68,12 +68,12 @@ class Decoder {
   }
 
   [[noreturn]] static void on_error(png_structp png, png_const_charp why) {
-    static_cast<Decoder*>(png_get_error_ptr(png))->fail(why);
+    static_cast<PngDecoder*>(png_get_error_ptr(png))->fail(why);
     png_longjmp(png, 1);
   }
 
   static void on_read(png_structp png, png_bytep out, std::size_t size) {
-    auto* self = static_cast<Decoder*>(png_get_io_ptr(png));
+    auto* self = static_cast<PngDecoder*>(png_get_io_ptr(png));
     if (self->bytes_.size() - self->position_ < size) png_error(png, "premature end of PNG file");
     std::memcpy(out, self->bytes_.data() + self->position_, size);
     self->position_ += size;
@@ -86,7 +86,7 @@ class Decoder {
   char message_[256] = "";
 };
 
-void read_header(Decoder& decoder, std::string_view name) {
+void read_header(PngDecoder& decoder, std::string_view name) {
   if (!decoder.read_header()) throw_bad_image(name, decoder.message());
   check_image_size(decoder.width(), decoder.height(), name);
 }
@@ -100,13 +100,13 @@ std::uint8_t on_white(unsigned over, unsigned alpha) {
 }  // namespace
 
 ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name) {
-  Decoder decoder(bytes);
+  PngDecoder decoder(bytes);
   read_header(decoder, name);
   return {decoder.width(), decoder.height(), decoder.orientation()};
 }
 
 Image decode_png(std::span<const std::byte> bytes, std::string_view name) {
-  Decoder decoder(bytes);
+  PngDecoder decoder(bytes);
   read_header(decoder, name);
   Image image{decoder.width(), decoder.height(), {}};
   const auto stride = static_cast<std::size_t>(image.width * 4);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <vector>
 
 #include "data/images/image.h"
@@ -216,8 +217,8 @@ Image run_pass(const Image& in, std::int64_t width, std::int64_t height, const W
 }  // namespace
 
 Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height) {
-  TORCH_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0,
-              "resize_bicubic: an image without area");
+  if (width <= 0 || height <= 0 || image.width <= 0 || image.height <= 0)
+    throw std::logic_error("resize_bicubic: an image without area");
   static const bool avx2 = has_avx2();
   Image out;
   if (width != image.width) {

@@ -1,6 +1,6 @@
 #include "launcher/commands/command_table.h"
 
-#include "launcher/commands/examples.h"
+#include "launcher/front/examples.h"
 
 namespace muster::launcher {
 

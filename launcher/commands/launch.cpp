@@ -16,6 +16,8 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
 #include "launcher/commands/node_preflight.h"
+#include "launcher/plan/examine_plan.h"
+#include "launcher/plan/oom_ladder.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"

@@ -13,6 +13,7 @@
 #include "launcher/plan/plan.h"
 #include "trainer/assembly/from_config.h"
 #include "trainer/evaluate/memcheck.h"
+#include "trainer/train_loop.h"
 
 namespace muster::launcher {
 namespace {
@@ -72,8 +73,9 @@ int memcheck(const MemcheckArguments& a) {
   trainer::Trainer trainer(config, sharding::make_self());
   std::vector<at::Tensor> planted;
   Progress progress("training", a.steps);
-  const trainer::MemoryReport report =
-      trainer::check_memory(trainer, meter, a.steps, [&](std::int64_t) {
+  const trainer::MemoryReport report = trainer::check_memory(
+      trainer.engine(), [&] { trainer.train_step(); }, meter, a.steps,
+      [&](std::int64_t) {
         if (a.planted_bytes > 0) planted.push_back(at::zeros({a.planted_bytes}, at::kByte));
         progress.add();
       });

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/process/process_tree.h"
 #include "base/text.h"
+#include "launcher/plan/examine_plan.h"
 #include "launcher/supervise/command_builder.h"
 
 namespace muster::launcher {

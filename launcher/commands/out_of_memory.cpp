@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "base/flight_recorder.h"
+#include "base/machine.h"
 #include "base/tensors/process_memory.h"
 #include "base/text.h"
-#include "launcher/doctor/judgements.h"
 #include "launcher/plan/plan.h"
 #include "launcher/rank/rank_status.h"
 #include "trainer/assembly/from_config.h"
@@ -59,7 +59,7 @@ std::string memory_report(const configs::Config& config, int ranks) {
       "batch.max_samples {} with "
       "more "
       "batch.micro_batches_per_step, or more ranks. `muster launch` steps down by itself (T-005)",
-      table, human_bytes(trainer::peak_resident_bytes()), human_bytes(this_machine().memory_bytes),
+      table, human_bytes(peak_resident_bytes()), human_bytes(this_machine().memory_bytes),
       config.batch.max_tokens, config.batch.max_samples);
 }
 

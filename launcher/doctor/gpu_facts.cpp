@@ -5,8 +5,8 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/machine.h"
 #include "base/text.h"
-#include "launcher/doctor/judgements.h"
 #include "launcher/doctor/node_facts.h"
 
 namespace muster::launcher {

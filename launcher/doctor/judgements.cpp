@@ -10,10 +10,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "launcher/plan/plan.h"
 #include "launcher/rank/world.h"
 #include "launcher/supervise/command_builder.h"
-#include "trainer/assembly/from_config.h"
 
 namespace muster::launcher {
 namespace {
@@ -255,32 +253,6 @@ Finding check_division(int ranks, std::int64_t micro_batches_per_step) {
   } catch (const UsageError& error) {
     return {"R-011", Level::kFail, error.what(), "see the message", ""};
   }
-}
-
-std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks,
-                                  int ranks_here) {
-  RunPlan plan;
-  try {
-    plan = make_plan(config, model::read_config(trainer::find_model(config.model)), ranks);
-  } catch (const Error& error) {
-    return {{"L-102", Level::kFail, error.what(), "see model.path", facts.host}};
-  }
-  const bool gpu = config.run.device == "cuda";
-  std::int64_t offered = gpu ? 0 : facts.memory_bytes;
-  for (const Gpu& g : facts.gpus) {
-    if (gpu && (offered == 0 || g.total_bytes < offered)) offered = g.total_bytes;
-  }
-  if (offered == 0) return {};  // GPUs of unknown size
-  const int sharers = gpu ? 1 : std::max(ranks_here, 1);
-  const std::int64_t wanted = plan.total() * sharers,
-                     states = wanted - plan.activations.total() * sharers;
-  const std::string what =
-      fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
-                  human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");
-  const std::string fix = "`muster plan CONFIG` shows who holds what and what to change";
-  if (states > offered) return {{"R-001", Level::kFail, what, fix, facts.host}};
-  if (wanted > offered) return {{"R-001", Level::kWarn, what, fix, facts.host}};
-  return {{"R-001", Level::kOk, what, "", facts.host}};
 }
 
 bool any_failed(std::span<const Finding> findings) {

@@ -34,23 +34,10 @@ std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes);
 std::vector<Finding> examine_machine();
 std::vector<Finding> examine_run(const configs::Config& config, int ranks_here);
 Finding check_division(int ranks, std::int64_t micro_batches_per_step);
-// Opens the packs. In preflight_data.cpp, so that only commands that read packs link HDF5.
+// Opens the packs.
 std::vector<Finding> examine_data(const configs::Config& config);
-// Does what `ranks_here` ranks of `ranks` hold fit the machine? States are exact: too much of them
-// fails. Activations are an estimate: too much with them warns.
-std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks,
-                                  int ranks_here);
-
 bool any_failed(std::span<const Finding> findings);
 std::string findings_as_json(std::span<const Finding> findings);
 std::string findings_as_text(std::span<const Finding> findings, Level least);  // one line each
-
-// What the machine offers this process; cgroup limits count.
-struct Machine {
-  int cores = 1;                  // may be used by this process
-  std::int64_t memory_bytes = 0;  // free for it now
-  int gpus = 0;
-};
-Machine this_machine();
 
 }  // namespace muster::launcher

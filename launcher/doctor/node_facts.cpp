@@ -1,12 +1,11 @@
 #include "launcher/doctor/node_facts.h"
 
+#include <dlfcn.h>
 #include <fmt/core.h>
 #include <gnu/libc-version.h>
-#include <mpi.h>
 #include <netdb.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
-#include <torch/headeronly/version.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,9 +13,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/machine.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
-#include "launcher/doctor/judgements.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 
@@ -27,11 +26,27 @@ constexpr std::chrono::seconds kVersionLimit{20};
 
 std::string head_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+// Asked of the library that ranks will load, without linking it: a command that starts no rank does
+// not pay for loading it.
 std::string mpi_library_version() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  void* library = ::dlopen("libmpi.so.40", RTLD_LAZY | RTLD_GLOBAL);
+  if (library == nullptr) return "";
+  using Version = int (*)(char*, int*);
+  const auto version = reinterpret_cast<Version>(::dlsym(library, "MPI_Get_library_version"));
+  if (version == nullptr) return "";
+  std::array<char, 256> text{};  // MPI_MAX_LIBRARY_VERSION_STRING of Open MPI
   int length = 0;
-  MPI_Get_library_version(text.data(), &length);
+  version(text.data(), &length);
   return head_line(text.data());
+}
+
+// Both programs a run is made of.
+std::string program_hash() {
+  const fs::path folder = executable_path().parent_path();
+  std::string hashes;
+  for (const char* name : {"muster", "muster-torch"})
+    if (fs::exists(folder / name)) hashes += xxh128_file(folder / name);
+  return xxh128(std::as_bytes(std::span(hashes)));
 }
 
 std::int64_t limit_of(__rlimit_resource which) {
@@ -79,8 +94,8 @@ NodeFacts gather_facts() {
   NodeFacts facts;
   facts.host = own_host();
   facts.muster = MUSTER_VERSION;
-  facts.binary_hash = xxh128_file(executable_path());
-  facts.libtorch = TORCH_VERSION;
+  facts.binary_hash = program_hash();
+  facts.libtorch = MUSTER_LIBTORCH_VERSION;
   facts.libc = ::gnu_get_libc_version();
   const CapturedRun mpirun = run_captured({"mpirun", "--version"}, kVersionLimit);
   facts.mpirun = mpirun.exit_code == -1 ? "" : head_line(mpirun.output);

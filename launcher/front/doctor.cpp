@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "configs/config.h"
-#include "launcher/commands/command_table.h"
 #include "launcher/doctor/judgements.h"
+#include "launcher/front/command_line.h"
 
 namespace muster::launcher {
 namespace {
@@ -33,7 +33,8 @@ int write_facts(const DoctorOptions& options) {
   return 0;
 }
 
-int doctor(const DoctorOptions& options) {
+int doctor(const DoctorOptions& options, const CommandLine& cli) {
+  if (!options.config.empty() && options.ranks > 0 && !cli.examine_plan) hand_over(cli.argv);
   if (!options.facts_folder.empty()) return write_facts(options);
   NodeFacts facts = gather_facts();
   std::vector<Finding> findings = judge_machine(facts);
@@ -50,7 +51,7 @@ int doctor(const DoctorOptions& options) {
       if (options.ranks > 0) {
         add({check_division(options.ranks, config.batch.micro_batches_per_step)}, ExitCode::kUsage);
         if (!any_failed(findings))
-          add(examine_plan(config, facts, options.ranks, options.ranks), ExitCode::kPreflight);
+          add(cli.examine_plan(config, facts, options.ranks), ExitCode::kPreflight);
       }
       add(examine_data(config), ExitCode::kData);
     } catch (const ConfigError& error) {
@@ -81,7 +82,7 @@ void add_doctor(CommandLine& cli) {
   command->add_option("-n,--ranks", options->ranks, "how many ranks are meant")
       ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "findings as one JSON object on stdout");
-  command->callback([&cli, options] { cli.exit_code = doctor(*options); });
+  command->callback([&cli, options] { cli.exit_code = doctor(*options, cli); });
 }
 
 }  // namespace muster::launcher

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "launcher/commands/command_table.h"
+#include "launcher/front/command_line.h"
 #include "trainer/show/report.h"
 
 namespace muster::launcher {

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/process/process_tree.h"
-#include "launcher/commands/command_table.h"
+#include "launcher/front/command_line.h"
 
 namespace muster::launcher {
 namespace {

@@ -16,7 +16,7 @@
 #include "base/files.h"
 #include "base/source_files.h"
 #include "configs/config.h"
-#include "launcher/commands/command_table.h"
+#include "launcher/front/command_line.h"
 
 namespace muster::launcher {
 namespace {

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/files.h"
-#include "launcher/commands/command_table.h"
+#include "launcher/front/command_line.h"
 
 namespace muster::launcher {
 namespace {

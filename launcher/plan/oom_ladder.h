@@ -6,14 +6,9 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "launcher/supervise/launch_spec.h"
 
 namespace muster::launcher {
-
-struct Rung {
-  std::string what;  // for the log
-  std::vector<std::string>
-      overrides;  // as --set takes them; all that this rung stands for, with those above it
-};
 
 // First recompute activations of both towers, then half the tokens, vision tokens and samples of a
 // micro-batch with twice the micro-batches per step, again and again until a micro-batch is one

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "launcher/doctor/judgements.h"
+#include "base/machine.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/shapes.h"
 #include "sharding/layout/flat_space.h"

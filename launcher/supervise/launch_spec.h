@@ -9,13 +9,19 @@
 #include <string>
 #include <vector>
 
-#include "launcher/plan/oom_ladder.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/supervise/hosts.h"
 
 namespace muster::launcher {
 
 enum class Starter { kMpirun4, kMpirun5, kSrun };
+
+// One thing to try when ranks run out of memory.
+struct Rung {
+  std::string what;  // for the log
+  std::vector<std::string>
+      overrides;  // as --set takes them; all that this rung stands for, with those above it
+};
 
 struct LaunchSpec {
   std::filesystem::path run_dir;

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "model/detector.h"
+#include "model/head/detection.h"
 #include "model/head/layers.h"
 
 namespace muster::model {

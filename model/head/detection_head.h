@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
-#include "model/detector.h"
 #include "model/head/caption_decoder.h"
 #include "model/head/denoising.h"
+#include "model/head/detection.h"
 #include "model/head/detection_losses.h"
 #include "model/head/layers.h"
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/head/boxes.h"
+#include "model/head/matcher.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {

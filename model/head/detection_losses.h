@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
-#include "model/detector.h"
 #include "model/head/boxes.h"
+#include "model/head/detection.h"
 
 namespace muster::model {
 

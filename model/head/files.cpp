@@ -1,4 +1,5 @@
-// detection_head.safetensors.
+#include "model/head/files.h"
+
 #include <ATen/core/grad_mode.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -43,22 +44,23 @@ HeadConfig read_head_config(const std::filesystem::path& file) {
   return head_from_json(saved_config(SafetensorsReader(file), file));
 }
 
-void Detector::save_head(const std::filesystem::path& file) const {
+void save_head(const std::filesystem::path& file, const std::vector<NamedParam>& parameters,
+               const HeadConfig& config) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const NamedParam& param : head_parameters())
+  for (const NamedParam& param : parameters)
     tensors.emplace_back(param.name, param.tensor.detach().cpu());
-  write_safetensors(file, tensors, {{"config", head_to_json(head_config()).dump()}});
+  write_safetensors(file, tensors, {{"config", head_to_json(config).dump()}});
 }
 
-void Detector::load_head(const std::filesystem::path& file) {
+void load_head(const std::filesystem::path& file, const std::vector<NamedParam>& parameters,
+               const HeadConfig& config) {
   const SafetensorsReader reader(file);
   std::vector<std::string> problems;
-  compare_configs(head_to_json(head_from_json(saved_config(reader, file))),
-                  head_to_json(head_config()), problems);
+  compare_configs(head_to_json(head_from_json(saved_config(reader, file))), head_to_json(config),
+                  problems);
   const std::vector<std::string> names = reader.names();
   std::set<std::string> unexpected(names.begin(), names.end());
-  const std::vector<NamedParam> params = head_parameters();
-  for (const NamedParam& param : params) {
+  for (const NamedParam& param : parameters) {
     if (unexpected.erase(param.name) == 0) {
       problems.push_back("missing " + param.name);
     } else if (const std::vector<std::int64_t> shape = reader.shape(param.name);
@@ -72,7 +74,8 @@ void Detector::load_head(const std::filesystem::path& file) {
   if (!problems.empty())
     throw CheckpointError(fmt::format("{}: {}", file.string(), join(problems, "; ")));
   const at::NoGradGuard no_grad;
-  for (const NamedParam& param : params) at::Tensor(param.tensor).copy_(reader.view(param.name));
+  for (const NamedParam& param : parameters)
+    at::Tensor(param.tensor).copy_(reader.view(param.name));
 }
 
 }  // namespace muster::model

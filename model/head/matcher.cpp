@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "model/detector.h"
+#include "model/head/matcher.h"
 
 namespace muster::model {
 namespace {

@@ -14,6 +14,7 @@
 #include "base/tensors/micro_batch.h"
 #include "model/files/config.h"
 #include "model/qwen/layers.h"
+#include "model/qwen/rope.h"
 #include "model/qwen/sampling.h"
 
 namespace muster::model {
@@ -25,15 +26,6 @@ struct QwenOptions {
   bool checkpoint_vision = false, checkpoint_language = false;
   std::int64_t logits_chunk_tokens = 1024;
 };
-
-// M-RoPE positions [3, tokens] i64 of packed samples, exact against transformers' get_rope_index
-// per sample.
-struct RopeIndex {
-  at::Tensor position_ids;           // [3, tokens]
-  std::vector<std::int64_t> deltas;  // per sample: max position + 1 - length
-};
-RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> cu_seqlens,
-                     const at::Tensor& grid_thw, const QwenConfig& config);
 
 struct QwenOutput {
   at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "model/qwen/fused.h"
-#include "model/qwen/qwen_vl.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/files/config.h"
@@ -44,5 +45,14 @@ struct VisionPlan {
 // into merged tokens.
 VisionPlan plan_vision(const at::Tensor& grid_thw, const VisionConfig& config, at::ScalarType dtype,
                        at::Device device);
+
+// M-RoPE positions [3, tokens] i64 of packed samples, exact against transformers' get_rope_index
+// per sample.
+struct RopeIndex {
+  at::Tensor position_ids;           // [3, tokens]
+  std::vector<std::int64_t> deltas;  // per sample: max position + 1 - length
+};
+RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> cu_seqlens,
+                     const at::Tensor& grid_thw, const QwenConfig& config);
 
 }  // namespace muster::model

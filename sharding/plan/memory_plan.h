@@ -4,11 +4,25 @@
 #include <cstdint>
 #include <span>
 
-#include "sharding/engine.h"
+#include "sharding/plan/ledger.h"
 
 namespace muster::sharding {
 
 constexpr int kStagingWindows = 3;  // send buffers: one being filled, one on the wire, one waiting
+
+// Where the fp32 value behind a 16-bit parameter lives; see optimizer_state.h. fp32 parameters are
+// their own master.
+enum class MasterKind { kFloat32, kSplit, kNone };
+
+// Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
+struct EngineBytes {
+  std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
+               accumulation = 0;
+  std::int64_t total() const {
+    return parameters + gradient_shard + master + moments + staging + accumulation;
+  }
+  bool operator==(const EngineBytes&) const = default;
+};
 
 struct PlanInput {
   std::int64_t trainable_elements = 0;  // with alignment gaps; see FlatSpace

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "sharding/engine.h"
 #include "sharding/layout/flat_space.h"
+#include "sharding/state/loss_scaler.h"
 
 namespace muster::sharding {
 
@@ -45,8 +45,8 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
                         const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors);
 
-class ZeroEngine::Snapshot {
- public:
+// One rank's state at a step, on the host: what a checkpoint writes while training goes on.
+struct ShardSnapshot {
   ShardFile header;
   ShardTensors tensors;
 };

@@ -1,8 +1,8 @@
 // Files that extend files, and --set.
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "config_files.h"
 #include "configs/config.h"
+#include "configs/config_files.h"
 
 namespace muster::configs {
 namespace {

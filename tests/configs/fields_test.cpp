@@ -7,7 +7,7 @@
 #include <numeric>
 #include <set>
 
-#include "config_files.h"
+#include "configs/config_files.h"
 #include "configs/value.h"
 
 namespace muster::configs {

@@ -4,7 +4,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "config_files.h"
+#include "configs/config_files.h"
 
 namespace muster::configs {
 namespace {

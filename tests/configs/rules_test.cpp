@@ -5,7 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <set>
 
-#include "config_files.h"
+#include "configs/config_files.h"
 #include "configs/fields.h"
 
 namespace muster::configs {

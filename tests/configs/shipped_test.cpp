@@ -3,7 +3,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
 
-#include "config_files.h"
+#include "configs/config_files.h"
 #include "configs/fields.h"
 
 namespace muster::configs {

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "base/error.h"
+#include "data/sources/small_sets.h"
 #include "data/tokenizer/tokenizer.h"
-#include "small_sets.h"
 #include "support/test_paths.h"
 
 namespace muster::data {

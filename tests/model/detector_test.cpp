@@ -1,4 +1,5 @@
 #include "model/detector.h"
+#include "model/head/files.h"
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -9,9 +10,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "loss_values.h"
 #include "model/files/safetensors.h"
-#include "tiny_detector.h"
+#include "model/head/loss_values.h"
+#include "model/tiny_detector.h"
 
 namespace muster::model {
 namespace {

@@ -5,14 +5,14 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <map>
 
-#include "loss_values.h"
 #include "model/detector.h"
+#include "model/head/loss_values.h"
 #include "model/qwen/attention.h"
 #include "model/qwen/fused.h"
 #include "model/qwen/rope.h"
-#include "small_model.h"
+#include "model/qwen/small_model.h"
+#include "model/tiny_detector.h"
 #include "support/cuda_or_skip.h"
-#include "tiny_detector.h"
 
 using namespace muster;
 using namespace muster::model;

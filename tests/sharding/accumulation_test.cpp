@@ -2,8 +2,8 @@
 // addition, so other bits than ordered and sharded, but bits that depend on nothing else.
 #include <catch2/catch_test_macros.hpp>
 
-#include "collective_cases.h"
-#include "toy.h"
+#include "sharding/collectives/collective_cases.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "sharding/plan/memory_plan.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

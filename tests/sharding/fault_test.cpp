@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "collective_cases.h"
-#include "loose.h"
+#include "sharding/collectives/collective_cases.h"
+#include "sharding/loose.h"
+#include "sharding/toy.h"
 #include "support/test_paths.h"
-#include "toy.h"
 
 using namespace muster;
 using namespace muster::test;

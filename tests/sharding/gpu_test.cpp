@@ -2,11 +2,11 @@
 // SKIPs without a GPU.
 #include <catch2/catch_test_macros.hpp>
 
-#include "collective_cases.h"
-#include "loose.h"
+#include "sharding/collectives/collective_cases.h"
 #include "sharding/engine_core.h"
 #include "sharding/kernels/exact_sum.h"
 #include "sharding/kernels/kernels.h"
+#include "sharding/loose.h"
 #include "support/cuda_or_skip.h"
 #include "support/staged_collective.h"
 

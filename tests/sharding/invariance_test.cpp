@@ -2,8 +2,8 @@
 // size.
 #include <catch2/catch_test_macros.hpp>
 
-#include "collective_cases.h"
-#include "toy.h"
+#include "sharding/collectives/collective_cases.h"
+#include "sharding/toy.h"
 
 using namespace muster::test;
 

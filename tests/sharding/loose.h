@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "toy.h"
+#include "sharding/toy.h"
 
 namespace muster::test {
 

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "collective_cases.h"
+#include "sharding/collectives/collective_cases.h"
 #include "sharding/kernels/fused_adamw.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

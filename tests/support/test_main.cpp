@@ -1,7 +1,6 @@
 // Catch2's session with MPI set up once around it. `--world N` says how many ranks the test
 // expects: a ranked test that is run at another world size must fail, not pass without testing
 // anything.
-#include <ATen/Parallel.h>
 #include <mpi.h>
 
 #include <catch2/catch_session.hpp>
@@ -33,7 +32,6 @@ int run_ranked(Catch::Session& session, int expected) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  at::set_num_threads(1);  // results are compared bit for bit
   Catch::Session session;
   int world = 0;
   session.cli(session.cli() |

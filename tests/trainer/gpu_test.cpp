@@ -9,6 +9,7 @@
 #include "trainer/evaluate/memcheck.h"
 #include "trainer/show/metrics.h"
 #include "trainer/tiny_run.h"
+#include "trainer/train_loop.h"
 
 using namespace muster;
 using namespace muster::test;
@@ -101,8 +102,9 @@ TEST_CASE("memory on a GPU is flat over steps, and a planted leak is found", "[g
     const TempDir dir;
     sharding::TensorMeter meter;
     trainer::Trainer trainer(tiny_config(dir.path(), on_gpu()), sharding::make_self());
-    const trainer::MemoryReport report =
-        trainer::check_memory(trainer, meter, 12, [&](std::int64_t) {
+    const trainer::MemoryReport report = trainer::check_memory(
+        trainer.engine(), [&] { trainer.train_step(); }, meter, 12,
+        [&](std::int64_t) {
           if (leak)
             planted.push_back(at::zeros({1 << 20}, at::TensorOptions(at::kCUDA).dtype(at::kByte)));
         });

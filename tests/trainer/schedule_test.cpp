@@ -31,15 +31,15 @@ TEST_CASE("schedules warm up linearly, peak at 1 and end at the ratio", "[unit]"
 TEST_CASE("plateau lowers the rate after `patience` stale evaluations, other kinds stop",
           "[unit]") {
   Plateau plateau;
-  CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);
-  CHECK(plateau.observe(make("plateau"), 0.3) == Plateau::Action::kNone);
-  CHECK(plateau.observe(make("plateau"), 0.2) == Plateau::Action::kLowered);
+  CHECK(observe(plateau, make("plateau"), 0.3) == PlateauAction::kNone);
+  CHECK(observe(plateau, make("plateau"), 0.3) == PlateauAction::kNone);
+  CHECK(observe(plateau, make("plateau"), 0.2) == PlateauAction::kLowered);
   CHECK(plateau.factor == 0.5);
-  CHECK(plateau.observe(make("plateau"), 0.4) == Plateau::Action::kNone);
+  CHECK(observe(plateau, make("plateau"), 0.4) == PlateauAction::kNone);
   CHECK(plateau.best == 0.4);
 
   Plateau early;
-  early.observe(make("cosine"), 0.3);
-  CHECK(early.observe(make("cosine"), 0.1) == Plateau::Action::kNone);
-  CHECK(early.observe(make("cosine"), 0.1) == Plateau::Action::kStop);
+  observe(early, make("cosine"), 0.3);
+  CHECK(observe(early, make("cosine"), 0.1) == PlateauAction::kNone);
+  CHECK(observe(early, make("cosine"), 0.1) == PlateauAction::kStop);
 }

@@ -147,20 +147,6 @@ std::vector<double> group_lrs(const configs::Groups& g) {
   return {g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr};
 }
 
-fs::path find_model(const configs::Model& model) {
-  std::vector<std::string> tried;
-  for (const std::string& candidate : model.path) {
-    const fs::path path = candidate;
-    if (fs::exists(path / "config.json") ||
-        (fs::is_regular_file(path) && path.extension() == ".json"))
-      return path;
-    tried.push_back(candidate);
-  }
-  std::string list;
-  for (const std::string& path : tried) list += "\n  " + path;
-  throw ConfigError("model.path: no config.json in any of the candidates:" + list);
-}
-
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
   const fs::path path = find_model(config.model);
   const auto seed = static_cast<std::uint64_t>(config.run.seed);

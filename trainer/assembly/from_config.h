@@ -11,8 +11,10 @@
 #include "data/encoder.h"
 #include "data/sampler.h"
 #include "model/detector.h"
+#include "model/head/files.h"
 #include "sharding/engine.h"
 #include "sharding/layout/param_registry.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
 
@@ -29,9 +31,6 @@ sharding::EngineOptions engine_options(const configs::Config& config);
 // does not run is frozen.
 std::vector<sharding::GroupRule> group_rules(const configs::Config& config);
 std::vector<double> group_lrs(const configs::Groups& groups);  // in the same order
-
-// The first candidate of model.path that is there; ConfigError listing each that was tried.
-std::filesystem::path find_model(const configs::Model& model);
 
 // Random when the config says so (and the log then says "random initialisation"), else from the
 // Hugging Face folder.

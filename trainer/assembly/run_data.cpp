@@ -68,7 +68,7 @@ void check_captions(const char* key, const data::Pack& pack, const data::Tokeniz
       key, too_long, detection.caption_max_tokens, longest, worst, longest));
 }
 
-Trainer::Data::Data(const configs::Config& config)
+RunData::RunData(const configs::Config& config)
     : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
       model(model::read_config(find_model(config.model))),
       train(config.data.train),
@@ -80,7 +80,7 @@ Trainer::Data::Data(const configs::Config& config)
   if (val) check_captions("data.val", *val, tokenizer, config.detection);
 }
 
-void Trainer::Data::log_summary() const {
+void RunData::log_summary() const {
   std::vector<std::string> dropped;
   std::int64_t resized = 0;
   for (std::size_t i = 0; i < sampler.sizes().size(); ++i) {

@@ -9,13 +9,12 @@
 #include "data/sampler.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/files/config.h"
-#include "trainer/train_loop.h"
 
 namespace muster::trainer {
 
-struct Trainer::Data {
-  explicit Data(const configs::Config& config);  // asserts special tokens (law 2)
-  void log_summary() const;                      // samples, dropped, resized
+struct RunData {
+  explicit RunData(const configs::Config& config);  // asserts special tokens (law 2)
+  void log_summary() const;                         // samples, dropped, resized
 
   data::Tokenizer tokenizer;
   model::QwenConfig model;

@@ -15,19 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "data/sampler.h"
-#include "trainer/health.h"
-#include "trainer/schedule.h"
+#include "trainer/checkpoint/run_state.h"
 
 namespace muster::trainer {
-
-// Everything a run needs to continue, besides tensors.
-struct RunState {
-  std::int64_t step = 0;  // optimizer steps done
-  data::Cursor cursor;    // the next step's
-  Health::State health;
-  Plateau plateau;
-};
 
 struct Manifest {
   RunState state;

@@ -11,7 +11,7 @@
 #include "model/files/safetensors.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
 namespace {

@@ -63,20 +63,21 @@ std::string MemoryReport::culprit() const {
   return "";
 }
 
-MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::int64_t steps,
-                          const std::function<void(std::int64_t)>& after_step) {
+MemoryReport check_memory(const sharding::ZeroEngine& engine,
+                          const std::function<void()>& train_step, sharding::TensorMeter& meter,
+                          std::int64_t steps, const std::function<void(std::int64_t)>& after_step) {
   MemoryReport report;
   report.steps = steps;
   const std::int64_t warm_up = steps / 3;
-  const bool gpu = on_gpu(trainer.engine());
+  const bool gpu = on_gpu(engine);
   sharding::TensorMeter::Blocks before;
   for (std::int64_t k = 0; k < steps; ++k) {
     meter.restart_peak();
-    trainer.train_step();
+    train_step();
     report.tensor_peak =
         std::max(report.tensor_peak, gpu ? device_memory().peak_held : meter.peak());
     if (after_step) after_step(k);
-    assert_promised(trainer.engine(), k);
+    assert_promised(engine, k);
     const sharding::TensorMeter::Bytes live = meter.live();
     report.tensors.samples.push_back(gpu ? device_memory().held : live.stepping);
     report.heap.samples.push_back(heap_bytes() - live.total());

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "sharding/engine.h"
 #include "sharding/tensor_meter.h"
 #include "trainer/evaluate/memory_slope.h"
-#include "trainer/train_loop.h"
 
 namespace muster::trainer {
 
@@ -39,10 +39,12 @@ struct MemoryReport {
   std::string culprit() const;  // what holds the bytes, in a sentence; "" when flat
 };
 
-// Trains `steps` steps; the first third warms up. `meter` must be older than the trainer's model.
-// `after_step` may be empty; what it keeps counts. Throws NumericError when the engine holds
-// something else than planned after a step (law 7).
-MemoryReport check_memory(Trainer& trainer, sharding::TensorMeter& meter, std::int64_t steps,
+// Calls `train_step`, which trains `engine`'s parameters, `steps` times; the first third warms up.
+// `meter` must be older than the model. `after_step` may be empty; what it keeps counts. Throws
+// NumericError when the engine holds something else than planned after a step (law 7).
+MemoryReport check_memory(const sharding::ZeroEngine& engine,
+                          const std::function<void()>& train_step, sharding::TensorMeter& meter,
+                          std::int64_t steps,
                           const std::function<void(std::int64_t step)>& after_step);
 
 }  // namespace muster::trainer

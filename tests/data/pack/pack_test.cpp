@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "data/images/image.h"
-#include "small_sets.h"
+#include "data/sources/small_sets.h"
 
 namespace muster::data {
 namespace {

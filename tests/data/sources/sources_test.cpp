@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/images/image.h"
+#include "data/sources/small_sets.h"
 #include "data/sources/xml.h"
-#include "small_sets.h"
 #include "support/test_paths.h"
 
 namespace muster::data {

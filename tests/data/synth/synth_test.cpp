@@ -6,9 +6,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "data/sources/small_sets.h"
 #include "data/synth/scene.h"
 #include "data/tokenizer/tokenizer.h"
-#include "small_sets.h"
 
 namespace muster::data {
 namespace {

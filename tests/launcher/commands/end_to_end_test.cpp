@@ -24,13 +24,12 @@ struct Program {
     write_text(config, configs::to_yaml(test::tiny_config(dir.path() / "run", overrides)));
   }
   // stdout and stderr in one.
-  launcher::CapturedRun run(std::vector<std::string> arguments,
-                            const launcher::Environment& environment = {}) const {
+  CapturedRun run(std::vector<std::string> arguments, const Environment& environment = {}) const {
     arguments.insert(arguments.begin(), (test::build_dir() / "muster").string());
-    return launcher::run_captured(arguments, 120s, environment);
+    return run_captured(arguments, 120s, environment);
   }
-  launcher::CapturedRun launch(const char* ranks, const std::vector<std::string>& more = {},
-                               const launcher::Environment& environment = {}) const {
+  CapturedRun launch(const char* ranks, const std::vector<std::string>& more = {},
+                     const Environment& environment = {}) const {
     std::vector<std::string> arguments{"launch", config.string(), "-n", ranks};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run(arguments, environment);

@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/completion_script.h"
-#include "launcher/commands/examples.h"
+#include "launcher/front/examples.h"
 
 using namespace muster;
 using namespace muster::launcher;

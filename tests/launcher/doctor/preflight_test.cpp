@@ -1,5 +1,7 @@
 // Findings from made-up facts: each broken thing is found under its diary row, on its host.
+#include "base/machine.h"
 #include "launcher/doctor/judgements.h"
+#include "launcher/plan/examine_plan.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>

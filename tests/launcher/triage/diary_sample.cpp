@@ -1,10 +1,11 @@
-#include "diary_sample.h"
+#include "launcher/triage/diary_sample.h"
 
 #include <sstream>
 #include <stdexcept>
 
 #include "base/files.h"
 #include "base/text.h"
+#include "support/test_paths.h"
 
 namespace muster::test {
 
@@ -79,6 +80,11 @@ Evidence parse_sample(const std::string& text) {
   if (!head.empty()) add_section(evidence, head, body);
   mark_lagging(evidence);
   return evidence;
+}
+
+const launcher::Diary& diary() {
+  static const launcher::Diary loaded = launcher::load_diary(source_dir() / "DEBUG_DIARY.md");
+  return loaded;
 }
 
 Evidence read_sample(const std::filesystem::path& file) { return parse_sample(read_text(file)); }

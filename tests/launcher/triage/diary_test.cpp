@@ -11,20 +11,16 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "configs/config.h"
-#include "diary_sample.h"
+#include "launcher/triage/diary_sample.h"
 #include "launcher/triage/triage.h"
 #include "support/test_paths.h"
 
 using namespace muster;
 using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
+using test::diary;
 
 namespace {
-
-const Diary& diary() {
-  static const Diary loaded = load_diary(test::source_dir() / "DEBUG_DIARY.md");
-  return loaded;
-}
 
 // Samples of one kind ("hit" or "miss") as (row ID, file).
 std::vector<std::pair<std::string, fs::path>> samples(const std::string& kind) {

@@ -10,20 +10,16 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
-#include "diary_sample.h"
+#include "launcher/triage/diary_sample.h"
 #include "support/test_paths.h"
 
 using namespace muster;
 using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
 using nlohmann::json;
+using test::diary;
 
 namespace {
-
-const Diary& diary() {
-  static const Diary loaded = load_diary(test::source_dir() / "DEBUG_DIARY.md");
-  return loaded;
-}
 
 void write_status(const fs::path& run, int rank, double end, int exit_code, int signal,
                   const json& more = json::object()) {

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "loss_values.h"
+#include "model/head/loss_values.h"
 
 namespace muster::model {
 namespace {

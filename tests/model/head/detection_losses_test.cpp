@@ -8,8 +8,8 @@
 #include <set>
 
 #include "base/rng.h"
-#include "loss_values.h"
 #include "model/head/denoising.h"
+#include "model/head/loss_values.h"
 
 namespace muster::model {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "model/detector.h"
+#include "model/head/matcher.h"
 
 namespace muster::model {
 namespace {

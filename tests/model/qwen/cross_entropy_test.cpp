@@ -6,7 +6,7 @@
 #include <ctime>
 #include <limits>
 
-#include "memory_meter.h"
+#include "model/memory_meter.h"
 #include "model/qwen/softmax_rows.h"
 
 using namespace muster::model;

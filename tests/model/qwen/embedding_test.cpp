@@ -7,7 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <vector>
 
-#include "memory_meter.h"
+#include "model/memory_meter.h"
 #include "model/qwen/cross_entropy.h"
 
 using muster::model::lookup;

@@ -11,7 +11,7 @@
 #include "model/files/family.h"
 #include "model/qwen/learned_positions.h"
 #include "model/qwen/rope.h"
-#include "small_model.h"
+#include "model/qwen/small_model.h"
 
 using namespace muster;
 using namespace muster::model;

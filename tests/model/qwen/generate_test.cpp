@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "small_model.h"
+#include "model/qwen/small_model.h"
 
 using namespace muster;
 using namespace muster::model;

@@ -12,8 +12,8 @@
 #include "base/files.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/shapes.h"
+#include "model/qwen/small_model.h"
 #include "model/qwen/weights.h"
-#include "small_model.h"
 
 using namespace muster;
 using namespace muster::model;

@@ -8,9 +8,9 @@
 #include <set>
 
 #include "base/error.h"
-#include "memory_meter.h"
+#include "model/memory_meter.h"
+#include "model/qwen/small_model.h"
 #include "model/qwen/vision_tower.h"
-#include "small_model.h"
 
 using namespace muster;
 using namespace muster::model;

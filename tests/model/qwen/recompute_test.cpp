@@ -2,7 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "memory_meter.h"
+#include "model/memory_meter.h"
 
 using namespace muster::model;
 

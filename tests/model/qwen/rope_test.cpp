@@ -3,7 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
-#include "small_model.h"
+#include "model/qwen/small_model.h"
 
 using namespace muster;
 using namespace muster::model;

@@ -9,7 +9,7 @@
 #include "base/files.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/shapes.h"
-#include "small_model.h"
+#include "model/qwen/small_model.h"
 
 using namespace muster;
 using namespace muster::model;

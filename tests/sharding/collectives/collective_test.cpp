@@ -2,9 +2,9 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/error.h"
-#include "collective_cases.h"
+#include "sharding/collectives/collective_cases.h"
 #include "sharding/comm_queue.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

@@ -3,9 +3,9 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/error.h"
-#include "collective_cases.h"
+#include "sharding/collectives/collective_cases.h"
 #include "sharding/collectives/shared_memory.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

@@ -6,7 +6,7 @@
 #include "sharding/engine_core.h"
 #include "sharding/kernels/exact_sum.h"
 #include "sharding/kernels/kernels.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::sharding;

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "sharding/layout/flat_space.h"
 #include "sharding/plan/memory_plan.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::sharding;

@@ -4,7 +4,7 @@
 
 #include "sharding/plan/memory_plan.h"
 #include "sharding/tensor_meter.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

@@ -8,7 +8,7 @@
 #include <chrono>
 
 #include "sharding/plan/simulator.h"
-#include "toy.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <fstream>
 
-#include "../collective_cases.h"
-#include "../toy.h"
 #include "base/error.h"
+#include "sharding/collectives/collective_cases.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

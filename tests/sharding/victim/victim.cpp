@@ -8,10 +8,10 @@
 #include <csignal>
 #include <cstdlib>
 
-#include "../collective_cases.h"
-#include "../toy.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "sharding/collectives/collective_cases.h"
+#include "sharding/toy.h"
 
 using namespace muster;
 using namespace muster::test;

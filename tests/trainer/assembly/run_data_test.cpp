@@ -5,7 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/error.h"
-#include "tiny_run.h"
+#include "trainer/tiny_run.h"
 
 namespace muster::trainer {
 namespace {

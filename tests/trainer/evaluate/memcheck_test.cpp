@@ -1,11 +1,12 @@
 #include "trainer/evaluate/memcheck.h"
+#include "trainer/train_loop.h"
 
 #include <ATen/ATen.h>
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "tiny_run.h"
+#include "trainer/tiny_run.h"
 
 using namespace muster;
 using namespace muster::test;
@@ -17,7 +18,8 @@ trainer::MemoryReport check_tiny(std::int64_t steps,
   const TempDir dir;
   sharding::TensorMeter meter;
   trainer::Trainer trainer(tiny_config(dir.path()), sharding::make_self());
-  return trainer::check_memory(trainer, meter, steps, after_step);
+  return trainer::check_memory(
+      trainer.engine(), [&] { trainer.train_step(); }, meter, steps, after_step);
 }
 
 }  // namespace

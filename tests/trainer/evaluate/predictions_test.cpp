@@ -7,8 +7,8 @@
 
 #include "base/files.h"
 #include "base/tensors/process_memory.h"
-#include "tiny_run.h"
 #include "trainer/assembly/from_config.h"
+#include "trainer/tiny_run.h"
 
 namespace muster::trainer {
 namespace {

@@ -1,4 +1,4 @@
-#include "launcher/commands/examples.h"
+#include "launcher/front/examples.h"
 
 #include <CLI/CLI.hpp>
 

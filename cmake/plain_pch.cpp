@@ -1,0 +1,1 @@
+// The precompiled header of targets without LibTorch is made with this file.

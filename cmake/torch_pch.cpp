@@ -1,0 +1,1 @@
+// The precompiled <ATen/ATen.h> of targets with LibTorch is made with this file.

@@ -1,0 +1,21 @@
+// muster-torch: every command. People start `muster`, which becomes this where LibTorch is needed.
+#include <CLI/CLI.hpp>
+
+#include "base/tensors/tensor_memory.h"
+#include "launcher/commands/command_table.h"
+#include "launcher/plan/examine_plan.h"
+
+int main(int argc, char** argv) {
+  using namespace muster;
+  use_tensor_memory();
+  CLI::App app{
+      "muster: fine-tunes a Qwen-VL-style detector on many GPUs, and explains itself when it fails",
+      "muster"};
+  app.set_version_flag("--version", MUSTER_VERSION);
+  app.require_subcommand(1);
+  launcher::CommandLine cli{app, 0, argc, argv};
+  cli.examine_plan = [](const configs::Config& config, const launcher::NodeFacts& facts,
+                        int ranks) { return launcher::examine_plan(config, facts, ranks, ranks); };
+  launcher::add_commands(cli);
+  return launcher::run(cli);
+}

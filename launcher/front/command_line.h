@@ -1,0 +1,47 @@
+// The command line. Each add_* function adds one subcommand; its callback does the work and either
+// returns (exit code 0, or what it set) or throws a muster::Error, which run() prints once and
+// turns into the documented exit code.
+//
+// The commands of this room need no LibTorch, whose loading costs 0.4 s of CPU. The program
+// `muster` holds them alone and hands everything else over to muster-torch, which holds all.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "configs/config.h"
+#include "launcher/doctor/judgements.h"
+
+namespace CLI {
+class App;
+}
+
+namespace muster::launcher {
+
+struct CommandLine {
+  CLI::App& app;
+  int exit_code = 0;
+  int argc = 0;
+  char** argv = nullptr;  // as the process was started
+  // The part of doctor that needs LibTorch; absent in `muster`, which hands over instead.
+  std::function<std::vector<Finding>(const configs::Config& config, const NodeFacts& facts,
+                                     int ranks)>
+      examine_plan = {};
+};
+
+void add_submit(CommandLine& cli);
+void add_report(CommandLine& cli);
+void add_triage(CommandLine& cli);
+void add_doctor(CommandLine& cli);
+void add_status(CommandLine& cli);
+
+// Is argv[1] one of the commands above?
+bool is_front_command(int argc, char** argv);
+
+// Becomes muster-torch, with the same arguments. Throws PreflightError when it is not there.
+[[noreturn]] void hand_over(char** argv);
+
+// Parses, runs the callback and returns the process's exit code. The only place that catches.
+int run(CommandLine& cli);
+
+}  // namespace muster::launcher

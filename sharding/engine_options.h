@@ -1,0 +1,69 @@
+// What an engine is made with, and what its ranks agree on in each step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sharding/collectives/collective.h"
+#include "sharding/plan/memory_plan.h"
+#include "sharding/state/loss_scaler.h"
+
+namespace muster::sharding {
+
+enum class ReduceKind {
+  kOrdered,  // all-to-all, then slices added in rank order: same bits for any world size
+  kNative    // the backend's reduce-scatter
+};
+
+// What full() reads: kMaster is the parameter as the optimizer holds it; kGradient the reduced sum
+// of this step.
+enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
+
+struct EngineOptions {
+  std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
+  bool overlap = true;  // reduce on a worker thread during backward, gather during the next forward
+  WireDtype wire_dtype = WireDtype::kFloat32;
+  ReduceKind reduce = ReduceKind::kOrdered;
+  double beta1 = 0, beta2 = 0, eps = 0;  // betas of groups that have none of their own
+  double clip_norm = 0;                  // 0: none
+  // The last windows, as far as this reaches, are summed in fp32 on each rank and reduced once a
+  // step, in consensus().
+  std::int64_t accumulation_budget_bytes = 0;
+
+  MasterKind master = MasterKind::kFloat32;
+  bool bf16_moments = false;
+  bool stochastic_rounding = false;  // of bf16 moments, and of bf16 parameters without a master
+  std::uint64_t rounding_seed = 0;
+  LossScaleOptions loss_scale;  // for fp16 parameters
+
+  // Parameters (by name prefix) that may get several gradients within one backward: used in more
+  // than one checkpointed segment, or inside and outside one. Their windows are reduced at the end
+  // of backward. Tied parameters always are.
+  std::vector<std::string> reused;
+
+  // Flight recorder; may be empty. Called on the main thread only: `phase` is reduce, gather or
+  // consensus when a bucket is handed over (`collective`: the number it will have), and the same
+  // with " done" once the main thread knows.
+  std::function<void(int bucket, std::int64_t collective, std::string_view phase)> observer;
+};
+
+// What all ranks agreed on, bit for bit the same on each.
+struct StepVerdict {
+  bool finite = false;
+  int culprit_rank = -1;      // when not finite: the first rank with a bad value ...
+  std::string culprit_param;  // ... and its first bad parameter in registration order
+  double grad_norm = 0;       // of the summed gradient, before clipping, without the loss scale
+  double loss_scale = 1;      // this step's; 1 unless parameters are fp16
+  bool scale_too_high =
+      false;  // not finite, and a lower loss scale may cure it: skip, nothing is wrong
+  std::vector<double> group_norms;   // per group of the registry
+  std::vector<std::int64_t> counts;  // consensus()'s `counts`, summed over ranks
+  std::vector<double>
+      values;         // consensus()'s `values`, as the rank that owned each slot wrote them
+  bool stop = false;  // some rank was asked to stop
+};
+
+}  // namespace muster::sharding
