@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "support/test_paths.h"
 
 namespace muster {
@@ -81,7 +82,7 @@ TEST_CASE("every law has a test, and every test named exists", "[unit]") {
     const fs::path file = test::source_dir() / (*it)[1].str();
     INFO((*it)[0].str());
     REQUIRE(fs::exists(file));
-    CHECK(read_text(file).find("TEST_CASE(\"" + (*it)[2].str()) != std::string::npos);
+    CHECK(join_literals(read_text(file)).find("\"" + (*it)[2].str()) != std::string::npos);
   }
 }
 
