@@ -10,8 +10,12 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/tensors/process_memory.h"
+#include "configs/groups.h"
+#include "model/eval_mode.h"
 #include "sharding/cuda_library.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/detector.h"
+#include "trainer/assembly/groups.h"
+#include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/evaluate/predictions.h"
@@ -201,8 +205,9 @@ double Trainer::lr_scale() const {
 std::vector<double> Trainer::current_lrs() const {
   std::vector<double> lrs = group_lrs(config_.groups);
   for (double& lr : lrs) lr *= lr_scale();
-  constexpr std::size_t kHead = 2;  // group_rules(): merger, visual, detection_head, ...
-  if (state_.cursor.epoch < config_.detection.freeze_epochs) lrs[kHead] = 0;
+  if (state_.cursor.epoch < config_.detection.freeze_epochs) {
+    lrs[configs::index_of(configs::GroupId::kDetectionHead)] = 0;
+  }
   return lrs;
 }
 
@@ -235,10 +240,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   detector_.set_forward_gate([this](std::string_view prefix) { zero_->await(prefix); });
   detector_.set_training(true);
   resume();
-  loader_ = std::make_unique<data::Loader>(data_->train, data_->encoder, data_->sampler,
-                                           sampler_options(config_), collective_->rank(),
-                                           collective_->size(), config_.data.loader_threads,
-                                           config_.data.prefetch_micro_batches, state_.cursor);
+  loader_ = std::make_unique<data::Loader>(
+      data_->train, data_->encoder, data_->sampler,
+      loader_options(config_, collective_->rank(), collective_->size(), state_.cursor));
   if (first_rank_) {
     metrics_.emplace(fs::path(config_.run.dir) / "metrics.jsonl");
     metrics_->truncate_after(state_.step);
@@ -401,7 +405,7 @@ void Trainer::write_predictions() {
   if (!first_rank_ || !data_->val || !config_.detection.enabled) return;
   constexpr std::int64_t kShown = 12;
   zero_->await_all();
-  detector_.set_training(false);
+  const model::EvalMode evaluating(detector_);
   write_gallery(detector_, data_->tokenizer, *data_->val, data_->encoder,
                 config_.detection.score_threshold, kShown,
                 fs::path(config_.run.dir) / "predictions");
