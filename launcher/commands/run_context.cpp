@@ -44,14 +44,6 @@ data::ClassMap classes_of(const fs::path& folder) {
 
 }  // namespace
 
-void ConfigArguments::add_to(CLI::App& command) {
-  command.add_option("CONFIG", file, "YAML file of the run")->required();
-  command.add_option("--set", overrides, "key.path=value, over the file's")
-      ->allow_extra_args(false);
-}
-
-configs::Config ConfigArguments::load() const { return configs::load(file, overrides); }
-
 void open_device(const configs::Run& run, int local_rank) {
   if (run.device == "cuda") sharding::load_cuda_library().use_device(local_rank, run.deterministic);
 }

@@ -1,8 +1,6 @@
-// What commands share: config options on the command line, and the pieces a checkpoint is used
-// through.
+// What commands share: a rank's device and collective, and the pieces a checkpoint is used through.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -16,14 +14,6 @@
 #include "sharding/collectives/collective.h"
 
 namespace muster::launcher {
-
-// CONFIG and --set, as every command that reads a config takes them.
-struct ConfigArguments {
-  std::string file;
-  std::vector<std::string> overrides;
-  void add_to(CLI::App& command);
-  configs::Config load() const;
-};
 
 // Loads the CUDA library and takes this rank's GPU when run.device is cuda; before the first tensor
 // there.
