@@ -17,6 +17,7 @@ LossTerms::LossTerms(const configs::Loss& w) {
     add(std::string(prefix) + "objectness", multiplier * w.objectness);
     add(std::string(prefix) + "caption", multiplier * w.caption);
   }
+  TORCH_CHECK(size() == kNumTerms, "LossTerms has ", size(), " terms and says ", kNumTerms);
 }
 
 std::int64_t LossTerms::index(const std::string& name) const {

@@ -14,10 +14,16 @@
 
 namespace muster::trainer {
 
+// What the loop has summed over ranks in every step: tokens, images, labels, boxes, caption tokens,
+// and ranks that have written their part of a checkpoint.
+constexpr std::int64_t kNumStepCounts = 6;
+
 // lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others, dn_*
 // of denoising queries.
 class LossTerms {
  public:
+  static constexpr std::int64_t kNumTerms = 13;
+
   explicit LossTerms(const configs::Loss& weights);
 
   std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }

@@ -31,6 +31,7 @@ enum Count : std::size_t {
   kCheckpointWritten,
   kNumCounts
 };
+static_assert(kNumCounts == kNumStepCounts);
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -9,7 +9,7 @@
 #include "data/sampler.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
-#include "launcher/plan/plan.h"
+#include "launcher/plan/text.h"
 #include "trainer/assembly/from_config.h"
 #include "trainer/assembly/run_data.h"
 

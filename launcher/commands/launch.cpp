@@ -17,7 +17,7 @@
 #include "launcher/commands/conclusion.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/plan/examine_plan.h"
-#include "launcher/plan/oom_ladder.h"
+#include "launcher/plan/remedies.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
