@@ -19,7 +19,7 @@
 #include "launcher/commands/node_preflight.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
-#include "launcher/plan/oom_ladder.h"
+#include "launcher/plan/remedies.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"

@@ -12,8 +12,11 @@
 #include "base/log.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
+#include "launcher/plan/advice.h"
+#include "launcher/plan/picture.h"
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
+#include "launcher/plan/text.h"
 #include "launcher/rank/world.h"
 #include "trainer/checkpoint/model_folder.h"
 

@@ -4,14 +4,13 @@
 #include <cmath>
 
 #include "data/pack/pack.h"
+#include "model/head/caption_decoder.h"
 #include "model/qwen/vision_tower.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 
 namespace muster::launcher {
 namespace {
-
-constexpr std::int64_t kCaptionLogitsRows = 512;  // CaptionDecoder's chunk
 
 std::int64_t element_bytes(const configs::Config& config) {
   return config.model.dtype == "fp32" ? 4 : 2;
@@ -103,7 +102,8 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
   const bool embedding_trained = c.groups.model.lr > 0;
   cross_entropy(s.labels, c.model.logits_chunk_tokens,
                 t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0);
-  if (c.detection.enabled) cross_entropy(s.caption_tokens, kCaptionLogitsRows, embedding_trained);
+  if (c.detection.enabled)
+    cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
   return std::max(
       peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
 }
@@ -164,8 +164,8 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config) {
   const auto part = [](std::int64_t limit, std::int64_t now) {
     return now > limit ? static_cast<double>(limit) / static_cast<double>(now) : 1.0;
   };
-  const double kept =
-      std::min(part(most.tokens, shape.tokens), part(most.vision_tokens, shape.vision_tokens));
+  const double kept = std::min({part(most.samples, shape.samples), part(most.tokens, shape.tokens),
+                                part(most.vision_tokens, shape.vision_tokens)});
   for (std::int64_t* n : {&shape.samples, &shape.tokens, &shape.vision_tokens, &shape.labels,
                           &shape.objects, &shape.caption_tokens}) {
     *n = static_cast<std::int64_t>(std::ceil(kept * static_cast<double>(*n)));

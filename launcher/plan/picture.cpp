@@ -1,10 +1,10 @@
-// The simulation as a page: bars per world, and the two lanes of a step on each.
+#include "launcher/plan/picture.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/text.h"
-#include "launcher/plan/simulation.h"
 #include "trainer/show/report_style.h"
 #include "trainer/show/svg_chart.h"
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "trainer/loss_terms.h"
+#include "trainer/step_totals.h"
 
 namespace muster::launcher {
 namespace {
@@ -20,14 +22,6 @@ EnginePasses engine_passes(const configs::Config& config) {
   const double param = stored_bytes(config.model.dtype),
                wire = stored_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
-}
-
-std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
-  constexpr std::int64_t kLimbs = 19, kTerms = 12,
-                         kCounts = 6;  // per group; per micro-batch; see docs/sharding.md
-  return 8 * (3 * plan.ranks + 1 + plan.trainable_tensors +
-              kLimbs * static_cast<std::int64_t>(plan.groups.size()) + kCounts +
-              kTerms * micro_batches);
 }
 
 sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model,
@@ -60,6 +54,12 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
 }  // namespace
+
+std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
+  const std::int64_t losses = trainer::LossTerms::kNumTerms * micro_batches;
+  const std::int64_t memory = plan.ranks;  // in use, one slot per rank
+  return plan.memory.transient.consensus + 8 * (trainer::StepTotals::kNumCounts + losses + memory);
+}
 
 std::vector<SimulatedRun> simulate_run(const configs::Config& config,
                                        const model::QwenConfig& model, const MicroBatchShape& shape,

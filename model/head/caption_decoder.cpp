@@ -13,8 +13,6 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kLogitsRows = 512;  // per chunk: [512, 151936] f32 is 311 MB
-
 at::Tensor logits_of(const at::Tensor& states,
                      const at::Tensor& embedding) {  // [n, text hidden] -> [n, vocab] f32
   return at::linear(states, embedding).to(at::kFloat);

@@ -49,21 +49,20 @@ class Collective {
 
   // One memory that every rank reads and writes, zeros at first; empty where ranks cannot share any
   // (another machine, a backend without it). What a rank wrote there is what the others see after
-  // their next collective. Of a buffer in it, all_gather and broadcast have nothing to move: they
-  // only wait until all ranks have come.
+  // their next collective. When a buffer lies in it, all_gather and broadcast have nothing to move:
+  // they only wait until all ranks have come.
   virtual std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t /*bytes*/) {
     return nullptr;
   }
-  // all_to_all for one who only reads: chunks[r] came from rank r and lies there while `use` runs.
-  // It moves nothing if every rank's `send` is in shared memory, and needs `receive` (as large as
-  // `send`) otherwise.
+  // all_to_all for a caller that only reads: chunks[r] came from rank r and lies there while `use`
+  // runs. It moves nothing if every rank's `send` is in shared memory, and needs `receive` (as
+  // large as `send`) otherwise.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                           const std::function<void(Chunks)>& use);
 
   const CollectiveStats& stats() const { return stats_; }
-  std::int64_t sequence() const {
-    return stats_.calls;
-  }  // number of the newest collective, for the flight recorder
+  // Number of the newest collective, for the flight recorder.
+  std::int64_t sequence() const { return stats_.calls; }
 
  protected:
   CollectiveStats stats_;

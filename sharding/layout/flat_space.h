@@ -38,9 +38,7 @@ class FlatSpace {
   explicit FlatSpace(const ParamRegistry& registry);
 
   const std::vector<Slot>& slots() const { return slots_; }  // in flat order
-  const Slot& of_param(int param) const {
-    return slots_[slots_.size() - 1 - static_cast<std::size_t>(param)];
-  }
+  const Slot& of_param(int param) const { return slots_[slots_.size() - 1 - param]; }
   std::int64_t elements() const { return elements_; }
 
  private:

@@ -74,7 +74,7 @@ ParamRegistry::ParamRegistry(const std::vector<NamedTensor>& tensors, std::vecto
   refuse_strays(tensors, groups_);
   for (Param& param : unique_params(tensors)) {
     param.group = group_of(param.name, groups_);
-    const GroupRule& group = groups_[static_cast<std::size_t>(param.group)];
+    const GroupRule& group = groups_[param.group];
     param.weight_decay = decay_1d || param.tensor.dim() >= 2 ? group.weight_decay : 0;
     param.tensor.requires_grad_(!group.frozen);
     (group.frozen ? frozen_ : trainable_).push_back(std::move(param));
