@@ -13,7 +13,7 @@
 #include "launcher/plan/remedies.h"
 #include "launcher/plan/text.h"
 #include "launcher/rank/rank_status.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {

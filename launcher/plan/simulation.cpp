@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "trainer/loss_terms.h"
+#include "trainer/step_totals.h"
 
 namespace muster::launcher {
 namespace {
@@ -57,7 +57,7 @@ double percent(double part, double whole) { return whole > 0 ? 100 * part / whol
 std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
   const std::int64_t losses = trainer::LossTerms::kNumTerms * micro_batches;
   const std::int64_t memory = plan.ranks;  // in use, one slot per rank
-  return plan.memory.transient.consensus + 8 * (trainer::kNumStepCounts + losses + memory);
+  return plan.memory.transient.consensus + 8 * (trainer::StepTotals::kNumCounts + losses + memory);
 }
 
 std::vector<SimulatedRun> simulate_run(const configs::Config& config,
