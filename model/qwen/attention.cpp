@@ -1,10 +1,11 @@
 #include "model/qwen/attention.h"
-#include "model/qwen/upload.h"
 
 #include <algorithm>
 #include <cmath>
 #include <deque>
 #include <vector>
+
+#include "model/qwen/upload.h"
 
 namespace muster::model {
 namespace {
@@ -103,9 +104,8 @@ at::Tensor attend_cached(const at::Tensor& q, const at::Tensor& k, const at::Ten
   TORCH_CHECK(q.size(0) == 1, "attend_cached: one new token at a time");
   // The query heads that share a key head stand in for query tokens: nothing of the cache is
   // copied.
-  const auto one = [](const at::Tensor& x) {
-    return x.unsqueeze(0).transpose(1, 2);
-  };  // [1, kv_heads, tokens, dim]
+  // [1, kv_heads, tokens, dim]
+  const auto one = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
   const at::Tensor groups = q.view({1, k.size(1), q.size(1) / k.size(1), q.size(2)});
   return at::scaled_dot_product_attention(groups, one(k), one(v)).reshape(q.sizes());
 }

@@ -52,9 +52,10 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     const auto pending = c10::make_intrusive<Pending>();
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
-    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)},
-                                  hidden.options());  // of every chunk
+    // Every chunk's logits lie here.
+    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)}, hidden.options());
     at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
+    // At the loop's entry the total and both gradients are those of the rows before `start`.
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
       const std::int64_t count = std::min(chunk_rows, rows - start);
       const at::Tensor part = hidden.narrow(0, start, count);

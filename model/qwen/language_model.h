@@ -11,7 +11,7 @@
 #include "model/files/config.h"
 #include "model/files/family.h"
 #include "model/qwen/layers.h"
-#include "model/qwen/rope.h"
+#include "model/qwen/rotary.h"
 
 namespace muster::model {
 
@@ -43,8 +43,8 @@ struct DecoderLayer {
   std::int64_t head_dim = 1;
 
   DecoderLayer(const TextConfig& config, const TextFamily& family);
-  at::Tensor operator()(const at::Tensor& x,
-                        const Context& context) const;  // [tokens, hidden] -> same
+  // [tokens, hidden] -> same
+  at::Tensor operator()(const at::Tensor& x, const Context& context) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 #include "model/qwen/shapes.h"
 
 namespace muster::model {
@@ -126,6 +126,16 @@ std::uint64_t hash_name(std::string_view name) {
   return hash;
 }
 
+Source checked_source(const std::filesystem::path& folder, const QwenConfig& config) {
+  std::vector<std::string> problems;
+  Source source(folder, problems);
+  compare(source, parameter_shapes(config), config.text.tie_word_embeddings, problems);
+  if (!problems.empty())
+    throw CheckpointError(folder.string() + ": the weights are not those of config.json:\n  " +
+                          join(problems, "\n  "));
+  return source;
+}
+
 }  // namespace
 
 std::string published_name(const std::string& name) {
@@ -140,20 +150,6 @@ std::string file_name(const std::string& name, const Family& family) {
   if (name.starts_with("model.")) return "model.language_model." + name.substr(6);
   return name;
 }
-
-namespace {
-
-Source checked_source(const std::filesystem::path& folder, const QwenConfig& config) {
-  std::vector<std::string> problems;
-  Source source(folder, problems);
-  compare(source, parameter_shapes(config), config.text.tie_word_embeddings, problems);
-  if (!problems.empty())
-    throw CheckpointError(folder.string() + ": the weights are not those of config.json:\n  " +
-                          join(problems, "\n  "));
-  return source;
-}
-
-}  // namespace
 
 void check_weights(const std::filesystem::path& folder, const QwenConfig& config) {
   checked_source(folder, config);
@@ -175,9 +171,10 @@ at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double 
   at::Tensor tensor = at::empty(shape, at::kFloat);
   Rng rng(seed, hash_name(name));
   float* values = tensor.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < tensor.numel();
-       ++i)  // the middle of one of 2^53 intervals: never 0 or 1
-    values[i] = static_cast<float>(std * inverse_normal(rng.uniform() + 0x1p-54));
+  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
+    const double middle = rng.uniform() + 0x1p-54;  // of one of 2^53 intervals: never 0 or 1
+    values[i] = static_cast<float>(std * inverse_normal(middle));
+  }
   return tensor;
 }
 
