@@ -1,5 +1,5 @@
-// Qwen2.5-VL with a detection head: queries cross-attend to the merger's output (and the last LM
-// states), each yields a box, an objectness and a caption. Structured output always goes through
+// A Qwen-VL model with a detection head: queries cross-attend to the merger's output (and the last
+// LM states), each yields a box, an objectness and a caption. Structured output always goes through
 // here, never through generation (law 13).
 #pragma once
 
