@@ -1,4 +1,4 @@
-// How safetensors files name the dtypes of tensors.
+// The names that safetensors files give to dtypes.
 #pragma once
 
 #include <c10/core/ScalarType.h>

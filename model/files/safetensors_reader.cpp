@@ -43,7 +43,7 @@ bool is_unsigned_list(const Json& json) {
                                         [](const Json& j) { return j.is_number_unsigned(); });
 }
 
-// Bytes of a tensor, or fail when the product does not fit 63 bits.
+// Returns the bytes of a tensor; fails when the product does not fit 63 bits.
 std::uint64_t byte_size(const fs::path& file, const std::string& name, const Entry& entry) {
   std::uint64_t bytes = c10::elementSize(entry.dtype);
   for (const std::int64_t n : entry.shape)
@@ -122,7 +122,7 @@ bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
          reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
 }
 
-// The whole pages inside a span.
+// Returns the whole pages inside a span.
 std::span<std::byte> whole_pages(std::span<const std::byte> data) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<std::uintptr_t>(data.data()) + page - 1) / page * page;

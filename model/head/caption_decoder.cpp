@@ -18,12 +18,11 @@ at::Tensor logits_of(const at::Tensor& states, const at::Tensor& embedding) {
   return at::linear(states, embedding).to(at::kFloat);
 }
 
-// Ids before each position (the end token pads), and for each caption position its row in
-// [captions, length + 1] and its id.
+// What the decoder is shown and what it should say.
 struct Teacher {
-  at::Tensor inputs;     // [captions, length]
-  at::Tensor positions;  // [predictions]
-  at::Tensor labels;     // [predictions]
+  at::Tensor inputs;     // [captions, length]: ids before each position; the end token pads
+  at::Tensor positions;  // [predictions]: each one's row in [captions, length + 1]
+  at::Tensor labels;     // [predictions]: its id
 };
 
 Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token,

@@ -30,7 +30,7 @@ void fill_xavier(at::Tensor& weight, std::uint64_t seed,
 
 float logit(float p) { return std::log(p / (1 - p)); }
 
-// Boxes on a grid over the image, as logits: [queries, 4].
+// Returns boxes on a grid over the image, as logits: [queries, 4].
 at::Tensor spread_boxes(std::int64_t queries) {
   const auto columns =
       static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(queries))));

@@ -1,4 +1,4 @@
-// From the head's predictions to loss terms: lay the sets out flat, match, compare.
+// The head's predictions become loss terms: sets are laid out flat, matched and compared.
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -12,8 +12,8 @@ namespace {
 constexpr const char* kAux = "aux_";
 constexpr const char* kDenoising = "dn_";
 
-// Sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the last
-// layer, dn_ (all layers).
+// Holds sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the
+// last layer, dn_ (all layers).
 class FlatSets {
  public:
   explicit FlatSets(std::int64_t images) : images_(images) {}

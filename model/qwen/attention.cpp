@@ -10,7 +10,7 @@
 namespace muster::model {
 namespace {
 
-// Adjacent segments of one length: one call with a batch dimension.
+// Adjacent segments of one length make one call with a batch dimension.
 struct Run {
   std::int64_t start, length, count;
   std::int64_t tokens() const { return length * count; }
@@ -52,8 +52,8 @@ at::Tensor run_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   return out.transpose(1, 2).flatten(0, 1);  // [tokens of the run, heads, dim]
 }
 
-// cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last ones are
-// kept: a fresh upload per layer would stall the stream.
+// Returns cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last
+// ones are kept: a fresh upload per layer would stall the stream.
 at::Tensor device_offsets(std::span<const std::int64_t> cu_seqlens, at::Device device) {
   struct Cached {
     std::vector<std::int64_t> key;

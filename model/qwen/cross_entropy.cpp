@@ -25,8 +25,8 @@ struct Chunk {
   at::Tensor d_logits;  // [rows, vocab], the logits' dtype; undefined when not wanted
 };
 
-// Any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that
-// gives the log of the sum with one exp per logit.
+// This takes any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x -
+// max)): that gives the log of the sum with one exp per logit.
 Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool want_grad) {
   const at::Tensor wide = logits.to(wide_dtype(logits.scalar_type()));
   const at::Tensor index = labels.unsqueeze(1);
@@ -111,8 +111,8 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     }
   }
 
-  // The product in its own dtype a block of rows at a time: all of [vocab, dim] again and again
-  // would cost its bytes and the memory's time.
+  // The product is made in its own dtype, a block of rows at a time: all of [vocab, dim] again and
+  // again would cost its bytes and the memory's time.
   static void add_blocks(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden) {
     constexpr std::int64_t kRows = 8192;
     const std::int64_t vocab = d_logits.size(1);

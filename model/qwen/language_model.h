@@ -15,8 +15,8 @@
 
 namespace muster::model {
 
-// Keys and values of one sequence, for generation: room for `capacity` tokens, filled front to
-// back.
+// Generation keeps the keys and values of one sequence here: there is room for `capacity` tokens,
+// which is filled front to back.
 struct KvCache {
   KvCache(const TextConfig& config, std::int64_t capacity, const at::TensorOptions& options);
   std::vector<at::Tensor> keys, values;  // per layer [capacity, kv_heads, head_dim]
@@ -59,8 +59,8 @@ struct LanguageModel {
   RmsNorm norm;
 
   LanguageModel(const TextConfig& config, const TextFamily& family);
-  // From embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed samples.
-  // With a cache, the tokens continue the one sequence it holds.
+  // Goes from embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed
+  // samples. With a cache, the tokens continue the one sequence it holds.
   at::Tensor operator()(const at::Tensor& embeds, const DeepStack& deepstack,
                         const at::Tensor& position_ids, const std::vector<std::int64_t>& cu_seqlens,
                         bool recompute_layers, const ForwardGate& gate,

@@ -10,7 +10,7 @@
 namespace muster::model {
 namespace {
 
-// Rows of the text that image embeddings replace, in order.
+// Returns the rows of the text that image embeddings replace, in order.
 at::Tensor image_rows(const at::Tensor& input_ids, const QwenConfig& config) {
   return (input_ids.cpu() == config.image_token_id).nonzero().squeeze(1);
 }

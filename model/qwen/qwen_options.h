@@ -12,7 +12,7 @@
 namespace muster::model {
 
 struct QwenOptions {
-  // Of weights and activations; norms, the vision tower's rope and the loss compute in fp32.
+  // Weights and activations have it; norms, the vision tower's rope and the loss compute in fp32.
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   bool checkpoint_vision = false, checkpoint_language = false;

@@ -14,7 +14,7 @@ at::TensorOptions tensor_options(const QwenOptions& options) {
   return at::TensorOptions().dtype(options.dtype).device(options.device);
 }
 
-// Positions whose next token carries a label, inside each sample, and those labels.
+// Rows are positions whose next token, in the same sample, carries a label.
 struct LabelRows {
   std::vector<std::int64_t> rows, labels;
 };

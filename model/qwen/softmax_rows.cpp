@@ -28,8 +28,8 @@ MUSTER_INLINE std::uint16_t to_bf16(float x) {  // nearest, ties to even; NaN st
   return static_cast<std::uint16_t>(x == x ? rounded : 0x7fc0u);
 }
 
-// Floats as integers of the same order, and back. Integer comparisons vectorise; those of floats do
-// not, for the sake of NaN and -0.
+// These map floats to integers of the same order, and back. Integer comparisons vectorise; those of
+// floats do not, for the sake of NaN and -0.
 MUSTER_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 MUSTER_INLINE std::int32_t key_of(float x) { return ordered(std::bit_cast<std::int32_t>(x)); }
 MUSTER_INLINE float of_key(std::int32_t key) { return std::bit_cast<float>(ordered(key)); }
@@ -57,7 +57,7 @@ MUSTER_INLINE float exp_of_negative(float x) {
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent << 23);
 }
 
-// The largest element; NaN when one is not finite.
+// Returns the largest element; NaN when one is not finite.
 MUSTER_INLINE float largest_of(const float* x, std::int64_t n) {
   constexpr std::int32_t kInfinity = 0x7f800000;
   std::int32_t largest = std::numeric_limits<std::int32_t>::min(), magnitude = 0;

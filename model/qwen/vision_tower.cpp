@@ -22,7 +22,7 @@ std::string shape_text(const at::Tensor& x) {
   return "[" + text + "]";
 }
 
-// [N, C, H, W] images must be what the grid says.
+// Images [N, C, H, W] must be what the grid says.
 void check_images(const at::Tensor& images, const at::Tensor& grid_thw, const VisionConfig& c) {
   const at::Tensor expected = at::tensor(
       {std::int64_t{1}, images.size(2) / c.patch_size, images.size(3) / c.patch_size}, at::kLong);

@@ -21,7 +21,7 @@ namespace {
 constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 
-// Fewer page faults while a fresh tensor is first written: a third of the time of a load.
+// Huge pages save page faults while a fresh tensor is first written: a third of the time of a load.
 void ask_for_huge_pages(const at::Tensor& tensor) {
   constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
   const auto begin =
@@ -53,7 +53,8 @@ class Source {
   }
   at::ScalarType dtype(const std::string& name) const { return reader_.dtype(stored_.at(name)); }
   at::Tensor view(const std::string& name) const { return reader_.view(stored_.at(name)); }
-  // In `options`: as it lies in the file where it can, else a copy whose source is forgotten.
+  // Returns the tensor in `options`: as it lies in the file where it can, else a copy whose source
+  // is forgotten.
   at::Tensor take(const std::string& name, const at::TensorOptions& options) const {
     if (options.device() == at::kCPU && dtype(name) == c10::typeMetaToScalarType(options.dtype()))
       return reader_.take(stored_.at(name));
@@ -119,7 +120,7 @@ double inverse_normal(double p) {
   return q < 0 ? -value : value;
 }
 
-// FNV-1a: the stream of a name.
+// The stream of a name is its FNV-1a hash.
 std::uint64_t hash_name(std::string_view name) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
