@@ -82,8 +82,7 @@ at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
 
 at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const {
   if (world_size() == 1 || !param(0).tensor.is_cpu()) return {};
-  // [C]
-  const auto memory = collective->shared_memory(elements * c10::elementSize(type));
+  const auto memory = collective->shared_memory(elements * c10::elementSize(type));  // [C]
   if (memory == nullptr) return {};
   return at::from_blob(
       memory->data(), {elements}, [memory](void*) {}, at::dtype(type));

@@ -19,7 +19,7 @@ bool may_repeat(const Param& param, const std::vector<std::string>& prefixes) {
                      [&](const std::string& p) { return param.name.starts_with(p); });
 }
 
-// How many buffers a rank may hold at once (see StagingRing).
+// Returns how many buffers a rank may hold at once (see StagingRing).
 std::int64_t most_buffers(const ShardLayout& layout) {
   return std::max<std::int64_t>(kStagingWindows, layout.num_windows());
 }
@@ -231,7 +231,7 @@ at::Tensor GradReducer::slice_of(int window) const {
   return shard_.narrow(0, core_.layout.shard_begin(window), core_.layout.window(window).slice);
 }
 
-// On the queue's thread, one window after the other: slice and state of this window are nobody
+// This runs on the queue's thread, one window after the other: slice and state are nobody
 // else's until the queue is drained. The slice holds acc + g0 + ... of all micro-batches before
 // this one.
 void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {

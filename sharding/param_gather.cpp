@@ -11,8 +11,8 @@ void ParamGather::start(int window) {
   if (core_.world_size() == 1) return;
   const Window range = core_.layout.window(window);
   tickets_[window] = core_.post(window, "gather", [this, range] {
-    // [C]
-    core_.collective->all_gather(bytes_of(flat_.narrow(0, range.begin, range.elements)));
+    const at::Tensor part = flat_.narrow(0, range.begin, range.elements);
+    core_.collective->all_gather(bytes_of(part));  // [C]
   });
 }
 

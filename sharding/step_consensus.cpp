@@ -8,8 +8,8 @@
 namespace muster::sharding {
 namespace {
 
-// The message: per rank {bad gradient + 1, bad sum + 1}, stop, used [params], limbs [groups,
-// kLimbs], counts, values.
+// The message holds per rank {bad gradient + 1, bad sum + 1}, then stop, used [params], limbs
+// [groups, kLimbs], counts, values.
 class Message {
  public:
   Message(const EngineCore& core, const LocalStep& local)

@@ -85,8 +85,8 @@ Sequence without(const Sequence& sequence, std::size_t place) {
   return rest;
 }
 
-// Without what the later ones made unnecessary: of the ladder its last rungs, so that what remains
-// is how far `launch` would step down; of the rest any.
+// Leaves out what the later ones made unnecessary: of the ladder its last rungs, so that what
+// remains is how far `launch` would step down; of the rest any.
 Sequence prune(Sequence taken, const Planner& planner) {
   const auto rest =
       std::ranges::find_if(taken, [](std::size_t index) { return index >= num_ladder_remedies(); });

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "trainer/loss_terms.h"
 #include "trainer/step_totals.h"
 
 namespace muster::launcher {
@@ -19,8 +18,8 @@ struct EnginePasses {
   double copy, add, update;
 };
 EnginePasses engine_passes(const configs::Config& config) {
-  const double param = stored_bytes(config.model.dtype),
-               wire = stored_bytes(config.sharding.wire_dtype);
+  const double param = stored_bytes(config.model.dtype);
+  const double wire = stored_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
 }
 
@@ -86,11 +85,8 @@ std::string format_simulation(const std::vector<SimulatedRun>& runs, const Clust
   const sharding::Network& n = cluster.network;
   std::string text = fmt::format(
       "simulated: {} ranks a node; each sustains {:.0f} TFLOP/s and {:.1f} TB/s of memory; {:.0f} "
-      "GB/s and {:.0f} us "
-      "in a node, "
-      "{:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n{} micro-batches per rank and "
-      "step, whatever "
-      "their number\n",
+      "GB/s and {:.0f} us in a node, {:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n"
+      "{} micro-batches per rank and step, whatever their number\n",
       n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12,
       n.node.bytes_per_s / 1e9, n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9,
       n.cluster.latency_s * 1e6, n.message_s * 1e6, runs.front().micro_batches_per_rank);

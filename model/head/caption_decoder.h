@@ -47,8 +47,8 @@ class CaptionDecoder {
 
  private:
   struct Choice;
-  static Choice likeliest(const at::Tensor& states,
-                          const at::Tensor& embedding);  // states [n, text hidden]
+  // states [n, text hidden]
+  static Choice likeliest(const at::Tensor& states, const at::Tensor& embedding);
   std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions,
                                    const std::vector<std::int64_t>& active, const Choice& choice,
                                    bool full) const;

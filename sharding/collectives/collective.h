@@ -19,7 +19,7 @@ enum class WireDtype { kFloat32, kBFloat16 };
 
 struct CollectiveStats {
   std::int64_t calls = 0;
-  // By this rank, to other ranks, as the backend's algorithm sends them. Where a broadcast is
+  // What this rank sent to other ranks, as the backend's algorithm sends it. Where a broadcast is
   // relayed, all of it counts at its root.
   std::int64_t bytes_sent = 0;
 };
@@ -41,8 +41,8 @@ class Collective {
   // the order and precision the backend likes.
   virtual void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                                   WireDtype type) = 0;
-  // In place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are filled
-  // in.
+  // Works in place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are
+  // filled in.
   virtual void all_gather(std::span<std::byte> buffer) = 0;
   virtual void broadcast(std::span<std::byte> buffer, int root) = 0;
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
@@ -74,22 +74,22 @@ std::unique_ptr<Collective> make_self();
 std::vector<std::unique_ptr<Collective>> make_threads(int size,
                                                       std::chrono::duration<double> timeout);
 
-// Over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. Waits with short sleeps
-// instead of spinning, so that a waiting rank does not take the core of a computing one.
+// Runs over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. It waits with short
+// sleeps instead of spinning, so that a waiting rank does not take the core of a computing one.
 std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 
-// `inner` between machines; when all ranks are on one, its large transfers go through shared memory
-// instead.
+// Uses `inner` between machines; when all ranks are on one, its large transfers go through shared
+// memory instead.
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
                                       std::chrono::duration<double> timeout);
 
-// Gloo over a c10d TCPStore at host:port (rank 0 serves).
+// Gloo's ranks find each other through a c10d TCPStore at host:port, which rank 0 serves.
 std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout);
 
-// Compares kind, size, root or type, and number of every collective across ranks before it runs:
-// one more small all-gather each. For debugging (sharding.checked); MPI and Gloo hang or abort on a
-// mismatch, this throws CollectiveError on every rank.
+// Compares kind, size, root or type, and number of every collective across ranks before it runs,
+// which costs one more small all-gather each. It serves debugging (sharding.checked): MPI and Gloo
+// hang or abort on a mismatch, this throws CollectiveError on every rank.
 std::unique_ptr<Collective> make_checked(std::unique_ptr<Collective> inner);
 
 }  // namespace muster::sharding

@@ -36,8 +36,8 @@ struct Move {
   }
 };
 
-// A rank's line. Two moves, since a fast rank may write its next one while a slow one still reads
-// this: it cannot write the one after that before the slow one has come.
+// A rank's line has two moves, since a fast rank may write its next one while a slow one still
+// reads this: it cannot write the one after that before the slow one has come.
 struct alignas(128) Line {
   std::atomic<std::uint32_t> arrived{0};
   std::array<Move, 2> moves;
@@ -120,7 +120,7 @@ class NodeCollective final : public Collective {
     stats_.bytes_sent += inner_->stats().bytes_sent - before;
   }
 
-  // Index of the shared memory that holds all of `part`, or -1.
+  // Returns the index of the shared memory that holds all of `part`, or -1.
   std::int64_t region_of(std::span<const std::byte> part) const {
     for (std::size_t i = 0; i < regions_.size(); ++i) {
       const std::span<std::byte> region = memory(static_cast<std::int64_t>(i));

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kAdamBlock = 1024;  // elements: their fp32 values stay in the first cache
 
-// One block, all of it in fp32: in place where it is stored so, else in buffers.
+// One block, seen as fp32: where it lies if it is stored so, else in buffers.
 struct Working {
   const float* gradient;
   float* master;

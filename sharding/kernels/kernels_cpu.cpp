@@ -19,7 +19,7 @@ T* data_of(const at::Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// Calls body(pointer of the tensor's element type): fp32 or bf16, the types of a wire.
+// Calls body with a pointer of the tensor's element type: fp32 or bf16, the types of a wire.
 template <typename Body>
 void with_type(const at::Tensor& t, Body body) {
   if (t.scalar_type() == at::kFloat)
@@ -102,7 +102,7 @@ struct Squares {
 using FourDoubles = double __attribute__((vector_size(32), may_alias));
 using FourWords = std::int64_t __attribute__((vector_size(32), may_alias));
 
-// A fixed tree: four strided lanes, then pairs. Squares of floats are exact in fp64.
+// Adds in a fixed tree: four strided lanes, then pairs. Squares of floats are exact in fp64.
 MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sums) {
   for (std::int64_t b = 0; b < count; ++b, x += kBlock) {
     FourDoubles lanes = {0, 0, 0, 0};

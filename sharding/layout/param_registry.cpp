@@ -41,7 +41,7 @@ void refuse_strays(const std::vector<NamedTensor>& tensors, const std::vector<Gr
       join(strays, ", "), describe(rules)));
 }
 
-// One entry per tensor; further names of the same tensor become aliases.
+// Returns one entry per tensor; further names of the same tensor become aliases.
 std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
   std::vector<Param> params;
   std::unordered_map<const void*, std::size_t> by_tensor, by_memory;

@@ -24,7 +24,7 @@ double both_latencies(const Split& split, const Network& network) {
          rounds(split.nodes) * network.cluster.latency_s;
 }
 
-// Every rank takes part with `bytes` at each doubling, up and down.
+// Every rank takes part with all bytes at each doubling, up and down.
 double all_reduce_seconds(std::int64_t bytes, int world_size, const Network& network) {
   if (world_size == 1) return 0;
   const Split split(world_size, network);

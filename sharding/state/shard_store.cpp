@@ -21,7 +21,7 @@ std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
   return {floats(t.master), floats(t.exp_avg), floats(t.exp_avg_sq)};
 }
 
-// "name<TAB>2,3": one line per slot, in flat order.
+// One line per slot, in flat order, reads "name<TAB>2,3".
 std::string slot_lines(const FlatSpace& space) {
   std::string text;
   for (const Slot& slot : space.slots())
@@ -90,7 +90,7 @@ OpenShard open_shard(const fs::path& path) {
   }
 }
 
-// All files of one save, each rank once.
+// The set must be all files of one save, each rank once.
 void check_set(const std::vector<OpenShard>& shards) {
   if (shards.empty()) throw CheckpointError("no optimizer shard files to load");
   const ShardFile& first = shards[0].header;
@@ -122,7 +122,7 @@ void check_set(const std::vector<OpenShard>& shards) {
 
 constexpr int kAbsent = -1;
 
-// Per slot of the target (registration order): the parameter of the files, or kAbsent.
+// Returns per slot of the target (registration order) the parameter of the files, or kAbsent.
 std::vector<int> match(const FlatSpace& saved, const FlatSpace& target,
                        const std::vector<std::vector<std::string>>& names) {
   std::unordered_map<std::string, const Slot*> by_name;

@@ -17,7 +17,7 @@
 #include "data/chat.h"
 #include "data/images/image.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 
 namespace muster::golden {
 namespace {

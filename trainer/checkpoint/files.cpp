@@ -8,7 +8,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
 #include "trainer/checkpoint/model_folder.h"

@@ -8,7 +8,6 @@
 #include "launcher/plan/picture.h"
 #include "launcher/plan/simulation.h"
 #include "support/test_paths.h"
-#include "trainer/loss_terms.h"
 #include "trainer/step_totals.h"
 
 using namespace muster;
@@ -120,11 +119,16 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
 
 TEST_CASE("plan: the simulated message of a step has the slots that the loop fills", "[unit]") {
   const configs::Config config = base_config();
-  const std::int64_t terms = trainer::LossTerms(config.loss).size();
-  const RunPlan plan = make_plan(config, small_model(), 8);
-  CHECK(consensus_bytes(plan, 33) - consensus_bytes(plan, 32) == 8 * terms);
-  CHECK(consensus_bytes(plan, 0) - plan.memory.transient.consensus ==
-        8 * (trainer::StepTotals::kNumCounts + 8));
+  const trainer::LossTerms terms(config.loss);
+  const auto alone = sharding::make_self();
+  for (const int micro_batches : {1, 4}) {
+    data::StepBatches step;
+    step.micro_batches.resize(micro_batches);
+    const trainer::StepTotals totals(step, terms, *alone);
+    const RunPlan plan = make_plan(config, small_model(), 1);
+    CHECK(consensus_bytes(plan, micro_batches) - plan.memory.transient.consensus ==
+          static_cast<std::int64_t>(totals.counts().size_bytes() + totals.values().size_bytes()));
+  }
 }
 
 TEST_CASE("plan: simulation over worlds", "[unit]") {
