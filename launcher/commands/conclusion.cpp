@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/triage/triage.h"
+#include "launcher/triage/verdict_text.h"
 
 namespace muster::launcher {
 namespace {

@@ -8,13 +8,17 @@
 
 #include "base/files.h"
 #include "launcher/front/command_line.h"
+#include "launcher/triage/draft_row.h"
+#include "launcher/triage/verdict_text.h"
 
 namespace muster::launcher {
 namespace {
 
 struct TriageOptions {
-  std::string path, diary;
-  bool json = false, append = false;
+  std::string path;
+  std::string diary;
+  bool json = false;
+  bool append = false;
 };
 
 // 0: explained, or nothing failed. 1: unknown; a row is drafted.
@@ -22,8 +26,10 @@ int run_triage(const TriageOptions& options) {
   const Diary diary = load_diary(find_diary(options.diary));
   const Evidence evidence = gather(options.path);
   const Verdict verdict = triage(evidence, diary);
-  fmt::print("{}", options.json ? verdict_as_json(verdict, options.path) + "\n"
-                                : verdict_as_text(verdict, options.path));
+  if (options.json)
+    fmt::print("{}\n", verdict_as_json(verdict, options.path));
+  else
+    fmt::print("{}", verdict_as_text(verdict, options.path));
   if (verdict.nothing_failed || !verdict.matches.empty()) return 0;
 
   const std::string row = draft_row(evidence, verdict, diary);

@@ -69,7 +69,9 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
     if (const auto by_hand = set_by_hand(run, change.key)) {
       change.old_value = *by_hand;
     } else if (const auto place = configs::locate(run.config, change.key)) {
-      change.old_value = place->value, change.file = place->file, change.line = place->line;
+      change.old_value = place->value;
+      change.file = place->file;
+      change.line = place->line;
     } else {
       continue;
     }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/pattern.h"
-#include "launcher/triage/evidence.h"
+#include "launcher/triage/record.h"
 
 namespace muster::launcher {
 
@@ -20,21 +20,27 @@ std::string_view role_name(Role role);
 // hold, strengthens if it does).
 struct Clause {
   std::vector<Source> sources;
-  bool negated = false, optional = false;
+  bool negated = false;
+  bool optional = false;
   std::string text;  // as written, for messages and as a measure of how specific it is
-  std::optional<Pattern> pattern;  // or
-  std::string key, value;
+  // It compares a pattern, or else a key with its value.
+  std::optional<Pattern> pattern;
+  std::string key;
+  std::string value;
 
   bool holds_for(const Record& record) const;
 };
 
 struct DiaryRow {
-  std::string id, symptom;
+  std::string id;
+  std::string symptom;
   std::vector<Clause> clauses;
   Role role = Role::kRoot;
-  std::string cause, fix, retry;  // retry: here, requeue, other-node, never
-  std::vector<std::string>
-      guards;  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row
+  std::string cause;
+  std::string fix;
+  std::string retry;  // here, requeue, other-node, never
+  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row.
+  std::vector<std::string> guards;
   int line = 0;
 };
 
