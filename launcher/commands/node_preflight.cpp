@@ -42,11 +42,11 @@ Finding missing_nodes(const NodeAnswers& answers, int nodes) {
   for (const NodeFacts& node : answers.nodes) names.push_back(node.host);
   const std::string tail =
       answers.output.substr(answers.output.size() - std::min(answers.output.size(), kShownOutput));
-  return {"R-007", Level::kFail,
-          fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(),
-                      nodes, join(names, " "), tail),
-          "a node is down, unreachable (ssh without a password?), or does not see the run folder",
-          ""};
+  return fail("R-007",
+              fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(),
+                          nodes, join(names, " "), tail),
+              "a node is down, unreachable (ssh without a password?), or does not see the run "
+              "folder");
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ int doctor(const DoctorOptions& options, const CommandLine& cli) {
       }
       add(examine_data(config), ExitCode::kData);
     } catch (const ConfigError& error) {
-      add({{"I-004", Level::kFail, error.what(), "see `muster check`", ""}}, ExitCode::kUsage);
+      add({fail("I-004", error.what(), "see `muster check`")}, ExitCode::kUsage);
     }
   }
   fmt::print(stderr, "{}", findings_as_text(findings, Level::kOk));
