@@ -21,9 +21,9 @@ constexpr std::size_t kShownOutput = 600;
 LaunchSpec one_per_node(const LaunchSpec& spec, int nodes) {
   LaunchSpec probe = spec;
   probe.ranks = nodes;
-  probe.ranks_per_node = 1;
-  probe.cpu_binding = "none";
-  for (Host& host : probe.hosts) host.slots = 1;
+  probe.placement.ranks_per_node = 1;
+  probe.placement.cpu_binding = "none";
+  for (Host& host : probe.placement.hosts) host.slots = 1;
   return probe;
 }
 
@@ -52,10 +52,9 @@ Finding missing_nodes(const NodeAnswers& answers, int nodes) {
 }  // namespace
 
 int count_nodes(const LaunchSpec& spec, const char* slurm_job_num_nodes) {
-  if (!spec.hosts.empty()) return static_cast<int>(spec.hosts.size());
-  const int nodes =
-      spec.in_allocation && slurm_job_num_nodes != nullptr ? std::atoi(slurm_job_num_nodes) : 1;
-  return std::max(nodes, 1);
+  if (!spec.placement.hosts.empty()) return static_cast<int>(spec.placement.hosts.size());
+  if (!spec.placement.in_allocation || slurm_job_num_nodes == nullptr) return 1;
+  return std::max(std::atoi(slurm_job_num_nodes), 1);
 }
 
 NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string> program) {
@@ -69,9 +68,10 @@ NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string
 }
 
 int ranks_on(const LaunchSpec& spec, const std::string& host, int nodes) {
-  const auto known = std::ranges::find(spec.hosts, host, &Host::name);
-  if (known != spec.hosts.end()) return std::min(known->slots, spec.ranks);
-  return spec.ranks_per_node > 0 ? spec.ranks_per_node : (spec.ranks + nodes - 1) / nodes;
+  const auto known = std::ranges::find(spec.placement.hosts, host, &Host::name);
+  if (known != spec.placement.hosts.end()) return std::min(known->slots, spec.ranks);
+  return spec.placement.ranks_per_node > 0 ? spec.placement.ranks_per_node
+                                           : (spec.ranks + nodes - 1) / nodes;
 }
 
 std::vector<Finding> judge_nodes(const NodeAnswers& answers, const LaunchSpec& spec, int nodes,

@@ -26,9 +26,10 @@ bool is_front_command(int argc, char** argv) {
 void hand_over(char** argv) {
   const fs::path program = executable_path().parent_path() / "muster-torch";
   ::execv(program.c_str(), argv);
-  throw PreflightError(fmt::format("{}: {}. The programs are installed together (`./run build` makes "
-                                   "all of them)",
-                                   program.string(), std::strerror(errno)));
+  throw PreflightError(
+      fmt::format("{}: {}. The programs are installed together (`./run build` makes "
+                  "all of them)",
+                  program.string(), std::strerror(errno)));
 }
 
 int run(CommandLine& cli) {

@@ -6,20 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "base/process/process_tree.h"
 #include "base/process/signal_hub.h"
 #include "launcher/rank/first_failure.h"
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/stop_request.h"
 
 namespace muster::launcher {
 
 enum class Ending { kDone, kStopped, kFailed, kHang, kNotStarted, kKilled };
-
-// What people asked for, across attempts.
-struct StopRequest {
-  bool stop = false;  // checkpoint at the next step boundary and leave
-  bool kill = false;  // now
-};
 
 struct CascadeRank {
   int rank = -1;
@@ -40,10 +34,7 @@ struct AttemptResult {
   std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
 };
 
-// Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop,
-// a second INT kills.
-void take_signals(SignalHub& hub, StopRequest& request);
-
+// Runs to the end of the world. Signals of `hub` are read into `request`.
 AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
                           StopRequest& request);
 

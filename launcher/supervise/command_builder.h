@@ -20,7 +20,8 @@ Command build_command(const LaunchSpec& spec, int attempt);
 Command probe_command(const LaunchSpec& spec, const std::vector<std::string>& program);
 
 struct MpiVersion {
-  int major = 0, minor = 0;
+  int major = 0;
+  int minor = 0;
   std::string text;  // "4.1.4"
 };
 // From `mpirun --version` or MPI_Get_library_version; nothing when it is not Open MPI.

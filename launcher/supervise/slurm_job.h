@@ -2,24 +2,13 @@
 // queue?
 #pragma once
 
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/scontrol.h"
 
 namespace muster::launcher {
-
-// What `scontrol show job` says, as far as it matters here.
-struct SlurmJob {
-  std::string id, state, nodes;  // state: RUNNING, CANCELLED, ...; nodes: "n[1-2]"
-  bool batch = false;            // false: salloc, or srun on its own
-  bool may_requeue = false;      // --requeue, and the site allows it
-};
-
-// From one line of `scontrol show job --oneliner ID`. Nothing when it is not about a job.
-std::optional<SlurmJob> parse_job(const std::string& oneliner);
 
 // Left alone, srun may fill one node and leave one rank for the next: the same number on each, when
 // that is possible and launch.ranks_per_node does not say otherwise. REQUIRES: the starter is srun.

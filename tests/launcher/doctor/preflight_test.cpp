@@ -180,7 +180,8 @@ TEST_CASE("preflight: nodes are judged each by itself and together; a silent one
                     std::vector<std::string>{
                         "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   LaunchSpec spec;
-  spec.ranks = 4, spec.hosts = {{"a", 2}, {"b", 2}};
+  spec.ranks = 4;
+  spec.placement.hosts = {{"a", 2}, {"b", 2}};
   CHECK(count_nodes(spec, "7") == 2);
   CHECK(ranks_on(spec, "b", 2) == 2);
   NodeAnswers answers{{good_node("a"), good_node("b")}, "words"};
@@ -191,10 +192,10 @@ TEST_CASE("preflight: nodes are judged each by itself and together; a silent one
   answers.nodes.pop_back();
   CHECK_THAT(findings_as_text(judge_nodes(answers, spec, 2, config), Level::kFail),
              ContainsSubstring("fail R-007  1 of 2 nodes answered: a. The starter said: words"));
-  spec.hosts.clear();
+  spec.placement.hosts.clear();
   CHECK(count_nodes(spec, "7") ==
         1);  // the variable is left over from somewhere: no allocation of ours
-  spec.in_allocation = true;
+  spec.placement.in_allocation = true;
   CHECK(count_nodes(spec, "7") == 7);
   CHECK(ranks_on(spec, "b", 3) == 2);
 }

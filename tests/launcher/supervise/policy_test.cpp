@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <csignal>
 #include <map>
+#include <span>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -27,10 +29,14 @@ WorldEnvironment world_of(const std::map<std::string, std::string>& variables) {
 
 RankEvidence ended(int rank, int code, int signal, double end, Phase phase = Phase::kReduce) {
   RankEvidence r;
-  r.status.rank = rank, r.status.host = "node";
-  r.status.exit_code = code, r.status.signal = signal, r.status.end_unix = end;
+  r.status.rank = rank;
+  r.status.host = "node";
+  r.status.exit_code = code;
+  r.status.signal = signal;
+  r.status.end_unix = end;
   r.last = FlightEvent{};
-  r.last->phase = phase, r.last->step = 12;
+  r.last->phase = phase;
+  r.last->step = 12;
   return r;
 }
 
@@ -109,28 +115,28 @@ TEST_CASE("command builder: hosts, ranks per node and binding, for each starter,
           "[unit]") {
   LaunchSpec plain = small_spec(), spread = small_spec(), core = small_spec(),
              socket = small_spec();
-  spread.hosts = {{"a", 2}, {"b", 2}};
-  spread.ranks_per_node = 2;
-  core.cpu_binding = "core";
-  socket.cpu_binding = "socket";
+  spread.placement.hosts = {{"a", 2}, {"b", 2}};
+  spread.placement.ranks_per_node = 2;
+  core.placement.cpu_binding = "core";
+  socket.placement.cpu_binding = "socket";
   LaunchSpec all = spread;
-  all.cpu_binding = "core";
+  all.placement.cpu_binding = "core";
   struct Row {
-    Starter starter;
+    StarterKind starter;
     const char *plain, *spread, *core, *socket, *all;
   };
   for (const Row& row : {
-           Row{Starter::kMpirun4, "mpirun -n 4 --oversubscribe --bind-to none",
+           Row{StarterKind::kMpirun4, "mpirun -n 4 --oversubscribe --bind-to none",
                "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node --bind-to none",
                "mpirun -n 4 --oversubscribe --map-by slot:PE=3 --bind-to core",
                "mpirun -n 4 --oversubscribe --bind-to socket",
                "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node:PE=3 --bind-to core"},
-           Row{Starter::kMpirun5, "mpirun -n 4 --map-by :OVERSUBSCRIBE --bind-to none",
+           Row{StarterKind::kMpirun5, "mpirun -n 4 --map-by :OVERSUBSCRIBE --bind-to none",
                "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node --bind-to none",
                "mpirun -n 4 --map-by slot:PE=3:OVERSUBSCRIBE --bind-to core",
                "mpirun -n 4 --map-by :OVERSUBSCRIBE --bind-to socket",
                "mpirun -n 4 --host a:2,b:2 --map-by ppr:2:node:PE=3 --bind-to core"},
-           Row{Starter::kSrun,
+           Row{StarterKind::kSrun,
                "srun --mpi=pmix --ntasks=4 --kill-on-bad-exit=1 --cpu-bind=none --export=ALL",
                "srun --mpi=pmix --ntasks=4 --ntasks-per-node=2 --nodelist=a,b --kill-on-bad-exit=1 "
                "--cpu-bind=none "
@@ -143,8 +149,8 @@ TEST_CASE("command builder: hosts, ranks per node and binding, for each starter,
                "--cpu-bind=cores --export=ALL"},
        }) {
     for (LaunchSpec* spec : {&plain, &spread, &core, &socket, &all}) {
-      spec->starter = row.starter;
-      spec->starter_program = row.starter == Starter::kSrun ? "srun" : "mpirun";
+      spec->starter.kind = row.starter;
+      spec->starter.program = row.starter == StarterKind::kSrun ? "srun" : "mpirun";
     }
     CHECK(golden(plain) == row.plain);
     CHECK(golden(spread) == row.spread);
@@ -152,11 +158,11 @@ TEST_CASE("command builder: hosts, ranks per node and binding, for each starter,
     CHECK(golden(socket) == row.socket);
     CHECK(golden(all) == row.all);
   }
-  plain.in_allocation = true;
-  plain.avoid = {"n3", "n4"};
+  plain.placement.in_allocation = true;
+  plain.placement.avoid = {"n3", "n4"};
   CHECK_THAT(golden(plain), ContainsSubstring(" --exclude=n3,n4 "));
-  plain.starter = Starter::kMpirun5;
-  plain.starter_program = "mpirun";
+  plain.starter.kind = StarterKind::kMpirun5;
+  plain.starter.program = "mpirun";
   CHECK(golden(plain) == "mpirun -n 4 --bind-to none");
 }
 
@@ -166,11 +172,11 @@ TEST_CASE(
     "[unit]") {
   LaunchSpec spec = small_spec();
   CHECK(!build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
-  spec.hosts = {{"a", 2}, {"b", 2}};
+  spec.placement.hosts = {{"a", 2}, {"b", 2}};
   CHECK(build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
-  spec.one_gpu = true;
-  spec.ladder = {{"less", {"a.b=1"}}, {"least", {"a.b=1", "c.d=2"}}};
-  spec.ladder_rung = 2;
+  spec.placement.one_gpu = true;
+  spec.restart.ladder = {{"less", {"a.b=1"}}, {"least", {"a.b=1", "c.d=2"}}};
+  spec.restart.rung = 2;
   CHECK_THAT(join(build_command(spec, 0).argv, " "),
              ContainsSubstring(
                  " --attempt 0 --one-gpu -- /bin/muster train c.yaml --set a.b=1 --set c.d=2"));
@@ -205,9 +211,20 @@ TEST_CASE("first failure: the earliest root wins, consequences do not", "[unit]"
 
   std::vector spoke{ended(0, 70, 0, 10.0),
                     ended(1, 77, 0, 10.5)};  // 1 spoke first, then took longer to leave
-  spoke[1].status.error = "NaN", spoke[1].status.error_unix = 9.5;
+  spoke[1].status.error = "NaN";
+  spoke[1].status.error_unix = 9.5;
   CHECK(first_failure(spoke)->rank.status.rank == 1);
   CHECK(exit_code_for(first_failure(spoke)->rank.status) == 77);
+}
+
+TEST_CASE("first failure: those that only react are blamed when nobody else can be", "[unit]") {
+  std::vector ranks{ended(0, 70, 0, 9.0), ended(1, 143, SIGTERM, 9.5), ended(2, 139, SIGSEGV, 10)};
+  CHECK(first_failure(ranks)->rank.status.rank == 0);
+  CHECK(first_failure(ranks, {0})->rank.status.rank == 2);  // the diary knows 0's words
+  CHECK(first_failure(std::span(ranks).first(2), {0})->rank.status.rank == 0);
+  ranks[2].status.torn_down = true;
+  CHECK(first_failure(std::span(ranks).last(2), {2})->rank.status.rank == 1);
+  CHECK(!first_failure(std::span(ranks).last(1)));
 }
 
 TEST_CASE("first failure: leaving with 0 before the end is one; 75, done and torn down are not",
@@ -218,6 +235,13 @@ TEST_CASE("first failure: leaving with 0 before the end is one; 75, done and tor
       first_failure(std::vector{torn_down(0, 11), ended(1, 0, 0, 10, Phase::kForward)});
   REQUIRE(early);
   CHECK(early->rank.status.rank == 1);
+  std::vector early_end{ended(0, 0, 0, 9, Phase::kForward), ended(1, 137, 9, 10)};
+  CHECK(ended_badly(early_end[0]));
+  CHECK(first_failure(early_end)->rank.status.rank == 0);
+  early_end[0].status.end_unix = 0;  // it still runs
+  early_end[0].status.exit_code = -1;
+  CHECK(!ended_badly(early_end[0]));
+  CHECK(first_failure(early_end)->rank.status.rank == 1);
   RankStatus three;
   three.exit_code = 3;
   CHECK(exit_code_for(three) == 70);
