@@ -81,7 +81,8 @@ class Wrapper {
 
  private:
   void describe() {
-    status_.rank = world_.rank, status_.world_size = world_.world_size;
+    status_.rank = world_.rank;
+    status_.world_size = world_.world_size;
     status_.host = own_host();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
@@ -202,9 +203,13 @@ class Wrapper {
   SignalHub signals_;
   BoundedFile log_;
   RankTagger tagger_;
-  Pipe out_, err_;
-  pid_t parent_ = 0, child_ = -1;
-  bool ended_ = false, out_closed_ = false, err_closed_ = false;
+  Pipe out_;
+  Pipe err_;
+  pid_t parent_ = 0;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  bool out_closed_ = false;
+  bool err_closed_ = false;
   RankStatus status_;
 };
 

@@ -7,9 +7,8 @@
 
 namespace muster::launcher {
 
-void make_run_folder(
-    const std::filesystem::path&
-        run_dir);  // and its logs/, black_box/, checkpoints/; throws PreflightError (D-006)
+// With its logs/, black_box/ and checkpoints/. Throws PreflightError (D-006).
+void make_run_folder(const std::filesystem::path& run_dir);
 
 // The newest step that counts: checkpoints/step-*/manifest.json exists. -1 when there is none.
 std::int64_t newest_checkpoint(const std::filesystem::path& run_dir);
