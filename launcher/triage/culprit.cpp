@@ -4,9 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <regex>
 #include <set>
 
+#include "base/pattern.h"
 #include "base/text.h"
 
 namespace muster::launcher {
@@ -138,16 +138,17 @@ void fill_from_box(Culprit& culprit, const Record& box) {
 // What the launcher's sentences and the tags of rank lines say, for logs that come without a run
 // folder.
 void fill_from_text(Culprit& culprit, const std::string& text) {
-  static const std::regex kRank(R"(\brank (\d+))");
-  static const std::regex kTaggedHost(R"(\[rank \d+/\d+ ([^\]\s]+)\])");
-  static const std::regex kHost(R"(\brank \d+ on (\S+) (?:was|left))");
-  static const std::regex kPhase(R"(\bphase (\w+))");
-  static const std::regex kStep(R"(\bstep (\d+))");
-  static const std::regex kCollective(R"(\bcollective (\d+))");
-  static const std::regex kSignal(R"(\bkilled by signal (\d+))");
-  const auto found = [&](const std::regex& pattern) {
-    std::smatch match;
-    return std::regex_search(text, match, pattern) ? match[1].str() : "";
+  constexpr auto kAsWritten = Pattern::Letters::kAsWritten;
+  static const Pattern kRank(R"(\brank (\d+))", kAsWritten);
+  static const Pattern kTaggedHost(R"(\[rank \d+/\d+ ([^\]\s]+)\])", kAsWritten);
+  static const Pattern kHost(R"(\brank \d+ on (\S+) (?:was|left))", kAsWritten);
+  static const Pattern kPhase(R"(\bphase (\w+))", kAsWritten);
+  static const Pattern kStep(R"(\bstep (\d+))", kAsWritten);
+  static const Pattern kCollective(R"(\bcollective (\d+))", kAsWritten);
+  static const Pattern kSignal(R"(\bkilled by signal (\d+))", kAsWritten);
+  const auto found = [&](const Pattern& pattern) {
+    const auto match = pattern.first_in(text);
+    return match ? match->text(1) : "";
   };
   fill(culprit.rank, found(kRank));
   fill(culprit.host, found(kTaggedHost));
