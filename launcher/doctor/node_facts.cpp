@@ -26,8 +26,8 @@ constexpr std::chrono::seconds kVersionLimit{20};
 
 std::string head_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// Asked of the library that ranks will load, without linking it: a command that starts no rank does
-// not pay for loading it.
+// Asks the library that ranks will load, without linking it: a command that starts no rank does not
+// pay for loading it.
 std::string mpi_library_version() {
   void* library = ::dlopen("libmpi.so.40", RTLD_LAZY | RTLD_GLOBAL);
   if (library == nullptr) return "";
@@ -40,7 +40,7 @@ std::string mpi_library_version() {
   return head_line(text.data());
 }
 
-// Both programs a run is made of.
+// Hashes both programs a run is made of.
 std::string program_hash() {
   const fs::path folder = executable_path().parent_path();
   std::string hashes;
@@ -121,7 +121,7 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
   facts.config_hash = xxh128(std::as_bytes(std::span(yaml)));
 }
 
-// The members as JSON in both directions; a key that is missing is an exception.
+// These make JSON of the members and read it back; a key that is missing is an exception.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, total_bytes, used_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeFacts, host, muster, binary_hash, libtorch, libc, mpirun,
                                    mpi_library, driver, nccl, nested, cores, memory_bytes,

@@ -40,7 +40,7 @@ struct NodeFacts {
   std::int64_t locked_bytes = -1;
   std::string host_error;  // why its own name does not resolve; "": it does
   std::vector<Gpu> gpus;
-  // Of one run; gather_run_facts() fills these.
+  // These are of one run; gather_run_facts() fills them.
   std::string run_dir_error;         // why it cannot be written; "": it can
   std::int64_t disk_free_bytes = 0;  // for run.dir
   std::string config_hash;
@@ -57,7 +57,7 @@ std::map<std::string, std::string> pack_facts(const configs::Config& config);
 std::string facts_as_json(const NodeFacts& facts);   // a key for each member, of its name
 NodeFacts facts_from_json(const std::string& text);  // throws DataError
 
-// From NVML, loaded when the driver has it; no GPUs otherwise. CUDA_VISIBLE_DEVICES narrows the
+// Asks NVML, when the driver has it, and finds no GPUs otherwise. CUDA_VISIBLE_DEVICES narrows the
 // list when it holds numbers.
 void add_gpu_facts(NodeFacts& facts);
 

@@ -29,7 +29,8 @@ struct RankBeat {
   std::int64_t first_step = -1;
   std::int64_t pid = 0;
   std::string host;
-  // Of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk. 0: unknown.
+  // The state of a process that runs on this machine: 'T' is stopped, 'D' waits for a disk. 0 is
+  // unknown.
   char state = 0;
 };
 

@@ -14,7 +14,7 @@ struct WrapSpec {
   std::filesystem::path run_dir;
   int attempt = 0;
   std::vector<std::string> program;  // and its arguments
-  // Of logs/rank-<r>.out and its predecessor, which hold the rank's raw stdout and stderr.
+  // logs/rank-<r>.out, which holds the rank's raw stdout and stderr, and its predecessor take this.
   std::size_t max_output_bytes = 16u << 20;
   bool one_gpu = false;  // the rank sees the GPU of its local rank alone
 };

@@ -87,8 +87,8 @@ class Attempt {
     enforce_end(now);
   }
 
-  // One line per event. What mpirun or srun say about it from now on (signals forwarded, codes of
-  // ranks) is not shown: it stands in mpirun.out.
+  // Prints one line per event. What mpirun or srun say about it from now on (signals forwarded,
+  // codes of ranks) is not shown: it stands in mpirun.out.
   void hear() {
     const NewRequest asked = take_signals(hub_, request_);
     if (asked == NewRequest::kNone) return;
@@ -101,7 +101,7 @@ class Attempt {
                 since_what(newest));
   }
 
-  // mpirun's own words and the ranks' stderr: shown, and kept within bounds.
+  // Shows mpirun's own words and the ranks' stderr, and keeps them within bounds.
   void pump() {
     std::array<char, 16384> buffer{};
     while (!output_closed_) {
@@ -182,8 +182,8 @@ class Attempt {
     }
   }
 
-  // USR2 only: Open MPI and srun answer TERM by killing the ranks. Not before every wrapper is
-  // ready to take it.
+  // Sends USR2, because Open MPI and srun answer TERM by killing the ranks, and not before every
+  // wrapper is ready to take it.
   void forward_stop(double now) {
     if (!all_started_ || ending_since_s_ > 0 || now - stop_sent_s_ < kResendStop_s) return;
     stop_sent_s_ = now;
@@ -252,26 +252,26 @@ class Attempt {
     }
   }
 
-  static const char* why_in_cascade(const RankStatus& status) {
-    if (status.torn_down) return "torn down";
-    if (status.consequence) return "blames a peer";
-    return status.ended() ? "failed later" : "waited";
+  static Reaction reaction_of(const RankStatus& status) {
+    if (status.torn_down) return Reaction::kTornDown;
+    if (status.consequence) return Reaction::kBlamesPeer;
+    return status.ended() ? Reaction::kFailedLater : Reaction::kWaited;
   }
 
-  // Everybody else who did not end well, so that nobody goes looking for the cause there.
+  // Names everybody else who did not end well, so that nobody looks for the cause there.
   void list_cascade(const std::vector<RankEvidence>& ranks) {
     const int first = result_.failure->rank.status.rank;
     for (const RankEvidence& rank : ranks) {
       const bool well = rank.status.ended() && rank.status.exit_code == 0;
       if (rank.status.rank != first && !well)
-        result_.cascade.push_back({rank.status.rank, why_in_cascade(rank.status)});
+        result_.cascade.push_back({rank.status.rank, reaction_of(rank.status)});
     }
     if (result_.cascade.empty()) return;
     std::string list;
     constexpr std::size_t kNamed = 8;
     for (std::size_t i = 0; i < result_.cascade.size() && i < kNamed; ++i)
       list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank,
-                          result_.cascade[i].why);
+                          reaction_name(result_.cascade[i].why));
     if (result_.cascade.size() > kNamed)
       list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
     log::info("cascade of rank {}, not causes: ranks {}", first, list);
@@ -308,7 +308,7 @@ class Attempt {
   const double start_s_;
   HeartbeatMonitor monitor_;
   std::optional<Hang> hang_;
-  // On the steady clock; 0: not yet.
+  // Seconds on the steady clock; 0 is "not yet".
   double looked_s_ = 0;
   double stop_sent_s_ = 0;
   double failed_since_s_ = 0;
@@ -317,6 +317,11 @@ class Attempt {
 };
 
 }  // namespace
+
+const char* reaction_name(Reaction reaction) {
+  constexpr std::array kNames{"torn down", "blames a peer", "failed later", "waited"};
+  return kNames[static_cast<std::size_t>(reaction)];
+}
 
 AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
                           StopRequest& request) {

@@ -15,9 +15,12 @@ namespace muster::launcher {
 
 enum class Ending { kDone, kStopped, kFailed, kHang, kNotStarted, kKilled };
 
+enum class Reaction { kTornDown, kBlamesPeer, kFailedLater, kWaited };
+const char* reaction_name(Reaction reaction);  // "torn down", "blames a peer", ...
+
 struct CascadeRank {
   int rank = -1;
-  std::string why;  // "torn down", "blames a peer", "failed later", "waited"
+  Reaction why = Reaction::kWaited;
 };
 
 struct AttemptResult {

@@ -20,9 +20,8 @@ std::map<std::string, std::string> rank_environment(const LaunchSpec& spec, int 
   return all;
 }
 
-// Where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4", "slot:PE=4",
-// "". Version 4 takes
-// --oversubscribe beside it, version 5 as one more modifier.
+// Says where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4",
+// "slot:PE=4", "". Version 4 takes --oversubscribe beside it, version 5 as one more modifier.
 std::string mapping(const LaunchSpec& spec) {
   std::string map;
   if (spec.placement.ranks_per_node > 0)
@@ -79,7 +78,8 @@ void find_lost_hosts_soon(std::map<std::string, std::string>& environment) {
   environment["OMPI_MCA_oob_tcp_keepalive_probes"] = "3";
 }
 
-// The starter with all its options; `environment` is what processes on other nodes are to get.
+// Returns the starter with all its options; `environment` is what processes on other nodes are to
+// get.
 Command start_words(const LaunchSpec& spec, std::map<std::string, std::string> environment) {
   if (spec.starter.kind == StarterKind::kSrun) return {srun_words(spec), std::move(environment)};
   Command command{mpirun_words(spec), std::move(environment)};

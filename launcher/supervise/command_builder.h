@@ -24,7 +24,8 @@ struct MpiVersion {
   int minor = 0;
   std::string text;  // "4.1.4"
 };
-// From `mpirun --version` or MPI_Get_library_version; nothing when it is not Open MPI.
+// Reads what `mpirun --version` or MPI_Get_library_version say. Returns nothing when it is not Open
+// MPI.
 std::optional<MpiVersion> parse_open_mpi_version(const std::string& text);
 
 }  // namespace muster::launcher

@@ -22,7 +22,8 @@ struct SlurmJob {
   std::filesystem::path run_dir() const { return log.parent_path().parent_path(); }
 };
 
-// From `scontrol show job ID`, with or without --oneliner. Nothing when it is not about a job.
+// Reads what `scontrol show job ID` says, with or without --oneliner. Returns nothing when that is
+// not about a job.
 std::optional<SlurmJob> parse_job(std::string_view text);
 
 struct JobAnswer {

@@ -29,7 +29,7 @@ bool may_be_the_nodes_fault(int exit_code) {
   return std::ranges::find(kCodes, static_cast<ExitCode>(exit_code)) != kCodes.end();
 }
 
-// The job, or a warning that says why it is not known.
+// Returns the job, or warns why it is not known.
 std::optional<SlurmJob> own_job(const char* id) {
   JobAnswer answer = ask_for_job(id);
   if (!answer.job)

@@ -26,14 +26,14 @@ struct Requeue {
 Requeue decide_requeue(const SlurmJob& job, int exit_code,
                        const std::vector<std::string>& lost_nodes);
 
-// Nodes of the job that do not start a process within 20 s.
+// Returns the nodes of the job that do not start a process within 20 s.
 std::vector<std::string> lost_nodes(const SlurmJob& job);
 
-// To be called last by the batch process of a job: SLURM ends this process while it requeues the
-// job. Does nothing outside a batch job.
+// The batch process of a job calls this last: SLURM ends this process while it requeues the job.
+// Does nothing outside a batch job.
 void requeue_if_wanted(int exit_code);
 
-// Of a chain of jobs (`submit --chain`): cancels those that wait, unless the run is to be continued
+// Cancels the jobs of this chain (`submit --chain`) that wait, unless the run is to be continued
 // (75).
 void end_chain_if_over(int exit_code);
 

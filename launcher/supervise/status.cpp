@@ -33,8 +33,8 @@ json launch_record(const fs::path& run_dir) {
   return record.is_object() ? record : json();
 }
 
-// The newest optimizer steps, oldest first. A line that is being written, or the cut one at the
-// start, does not parse.
+// Returns the newest optimizer steps, oldest first. A line that is being written, or the cut one at
+// the start, does not parse.
 std::vector<json> newest_steps(const fs::path& run_dir) {
   std::ifstream in(run_dir / "metrics.jsonl", std::ios::ate);
   if (!in) return {};

@@ -46,7 +46,7 @@ json to_json(const AttemptResult& a) {
              {"orphans", a.orphans}};
   if (a.hang) value["hang"] = {{"silent_s", a.hang->silent_s}, {"limit_s", a.hang->limit_s}};
   for (const CascadeRank& rank : a.cascade)
-    value["cascade"].push_back({{"rank", rank.rank}, {"why", rank.why}});
+    value["cascade"].push_back({{"rank", rank.rank}, {"why", reaction_name(rank.why)}});
   if (a.failure) {
     value["first"] = {{"rank", a.failure->rank.status.rank},
                       {"host", a.failure->rank.status.host},
@@ -96,7 +96,7 @@ class Supervisor {
     }
   }
 
-  // One attempt; true when another is to follow.
+  // Makes one attempt and returns true when another is to follow.
   bool start_again(int attempt) {
     const std::int64_t before = newest_checkpoint(spec_.run_dir);
     save_record(attempt);
@@ -135,7 +135,7 @@ class Supervisor {
     return next.restart;
   }
 
-  // The last line of a run that somebody stopped.
+  // Prints the last line of a run that somebody stopped.
   void say_how_to_continue() const {
     const bool done = result_.attempts.back().ending == Ending::kDone;
     if (!request_.stop || done || spec_.continue_with.empty()) return;
@@ -177,8 +177,8 @@ class Supervisor {
         spec_.restart.rung, spec_.restart.ladder.size(), rung.what);
   }
 
-  // After a failure that may be a machine's: the hosts that no longer answer, and one on which a
-  // rank failed twice running.
+  // After a failure that may be a machine's this leaves out the hosts that no longer answer, and
+  // one on which a rank failed twice running.
   std::string leave_hosts_out(const AttemptResult& ended) {
     const std::vector<Host> used = hosts_in_use(spec_, ended);
     const std::string failed_on = ended.failure ? ended.failure->rank.status.host : "";
@@ -203,8 +203,8 @@ class Supervisor {
     return fmt::format("without {} ({}), on {} ranks (R-007)", join(lost, ", "), why, spec_.ranks);
   }
 
-  // A failure that repeats at once gets a little more time each round. False when a stop was asked
-  // for meanwhile.
+  // A failure that repeats at once gets a little more time each round. Returns false when a stop
+  // was asked for meanwhile.
   bool pause(int exit_code) {
     const auto until = std::chrono::steady_clock::now() +
                        std::chrono::duration<double>(spec_.restart.backoff_s * stalled_);

@@ -34,7 +34,7 @@ StartedWith started_with(const fs::path& run_dir) {
   return found;
 }
 
-// The value of the last --set of this key.
+// Returns the value of the last --set of this key.
 std::optional<std::string> set_by_hand(const StartedWith& run, const std::string& key) {
   for (auto setting = run.overrides.rbegin(); setting != run.overrides.rend(); ++setting)
     if (setting->starts_with(key + "=")) return setting->substr(key.size() + 1);

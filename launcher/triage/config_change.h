@@ -1,4 +1,4 @@
-// From the words of a fix to the line of YAML it is about.
+// Leads from the words of a fix to the line of YAML it is about.
 #pragma once
 
 #include <filesystem>

@@ -21,8 +21,8 @@ double seconds(const Record& record, const std::string& key) {
   return std::atof(record.field(key).c_str());
 }
 
-// A status as it was before it became a record. One that does not say when it ended but how, did
-// end, at a time nobody knows.
+// Returns the status as it was before it became a record. One that says how it ended but not when
+// did end, at a time nobody knows.
 RankStatus status_of(const Record& record) {
   RankStatus status;
   status.rank = record.rank;
@@ -62,7 +62,7 @@ const Record* record_of(const Evidence& evidence, Source source, std::int64_t ra
   return found == evidence.records.end() ? nullptr : &*found;
 }
 
-// The ranks whose own records speak for a cascade row and for no root.
+// Returns the ranks whose own records speak for a cascade row and for no root.
 std::set<int> cascades(std::span<const RankEvidence> ranks, std::span<const RowMatch> matches) {
   const auto speaks_for = [&](int rank, Role role) {
     return std::ranges::any_of(matches, [&](const RowMatch& match) {
@@ -135,7 +135,7 @@ void fill_from_box(Culprit& culprit, const Record& box) {
     if (!id.empty()) culprit.samples.push_back(std::atoll(id.c_str()));
 }
 
-// What the launcher's sentences and the tags of rank lines say, for logs that come without a run
+// Takes what the launcher's sentences and the tags of rank lines say: logs may come without a run
 // folder.
 void fill_from_text(Culprit& culprit, const std::string& text) {
   constexpr auto kAsWritten = Pattern::Letters::kAsWritten;
@@ -200,7 +200,7 @@ Culprit find_culprit(const Evidence& evidence, std::span<const RankEvidence> ran
   if (culprit.rank && status != nullptr && known != ranks.end())
     fill_from_status(culprit, *status, *known);
   if (culprit.rank && box != nullptr) fill_from_box(culprit, *box);
-  // Without a black box: the last step the wrapper saw.
+  // Without a black box the last step that the wrapper saw has to do.
   if (culprit.rank && status != nullptr) fill(culprit.step, status->field("last_step"));
 
   const bool statuses_say_it = std::ranges::any_of(ranks, ended_badly);

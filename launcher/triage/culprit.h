@@ -29,10 +29,10 @@ struct Culprit {
   std::optional<double> time_unix;   // when it failed
 };
 
-// The ranks that left a status, each with the newest event of its own black box.
+// Returns the ranks that left a status, each with the newest event of its own black box.
 std::vector<RankEvidence> ranks_of(const Evidence& evidence);
 
-// The earliest line of a log that looks like an error; nullptr when there is none.
+// Returns the earliest line of a log that looks like an error, nullptr when there is none.
 const Record* earliest_error(const Evidence& evidence);
 
 // `ranks`: of ranks_of(). Who failed first is first_failure()'s decision, to which `matches` say

@@ -26,7 +26,7 @@ std::string trim(std::string_view text) {
   return std::string(text.substr(begin, end - begin + 1));
 }
 
-// Cells of a table row; `\|` is a literal bar.
+// Returns the cells of a table row, in which `\|` is a literal bar.
 std::vector<std::string> cells(std::string_view line) {
   std::vector<std::string> parts(1);
   for (std::size_t i = 0; i < line.size(); ++i) {
@@ -42,7 +42,7 @@ std::vector<std::string> cells(std::string_view line) {
                           : std::vector<std::string>(parts.begin() + 1, parts.end() - 1);
 }
 
-// What stands between backticks.
+// Returns what stands between backticks.
 std::vector<std::string> code_spans(std::string_view cell) {
   std::vector<std::string> spans;
   const std::vector<std::string> parts = split(cell, '`');
@@ -129,7 +129,7 @@ struct NumberedLine {
   std::string text;
 };
 
-// The rows below the header, without the line of dashes.
+// Returns the rows below the header, without the line of dashes.
 std::vector<NumberedLine> table_lines(std::string_view markdown) {
   std::vector<NumberedLine> lines;
   bool inside = false;

@@ -16,8 +16,8 @@ namespace muster::launcher {
 enum class Role { kRoot, kCascade, kConfirm, kAdvice };
 std::string_view role_name(Role role);
 
-// `source: /regex/` or `source: key=value`, with a leading `!` (must not hold) or `?` (need not
-// hold, strengthens if it does).
+// A clause is `source: /regex/` or `source: key=value`. With a leading `!` it must not hold; with a
+// leading `?` it need not hold, but strengthens the row if it does.
 struct Clause {
   std::vector<Source> sources;
   bool negated = false;
@@ -54,11 +54,11 @@ struct Diary {
 Diary parse_diary(const std::filesystem::path& file, std::string_view markdown);
 Diary load_diary(const std::filesystem::path& file);
 
-// --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or the
-// executable's parents.
+// Returns --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or
+// the executable's parents.
 std::filesystem::path find_diary(const std::filesystem::path& given);
 
-// Guards that do not exist under `source_dir`, as messages.
+// Returns a message for each guard that does not exist under `source_dir`.
 std::vector<std::string> missing_guards(const Diary& diary,
                                         const std::filesystem::path& source_dir);
 

@@ -21,7 +21,7 @@ std::string without_head(const std::string& line) {
   return head ? line.substr(head->end) : line;
 }
 
-// An expression for this line and its like: numbers differ from run to run, the words stay.
+// Returns an expression for this line and its like: numbers differ from run to run, the words stay.
 std::string generalised(const std::string& line) {
   constexpr std::size_t kEnough = 90;
   std::string pattern;
@@ -57,7 +57,8 @@ std::string or_nothing(const std::optional<std::int64_t>& value) {
   return value ? std::to_string(*value) : "";
 }
 
-// The words, when there were any; else how it ended; else the last line of any log.
+// The clause is about the words, when there were any; else about how the rank ended; else about the
+// last line of any log.
 std::string clause_for(const Evidence& evidence, const Culprit& culprit, const std::string& said) {
   if (!said.empty()) {
     std::string_view source = source_name(Source::kRank);

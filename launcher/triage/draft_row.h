@@ -1,4 +1,4 @@
-// A row of the diary for a failure that no row explains.
+// Drafts a row of the diary for a failure that no row explains.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace muster::launcher {
 
-// One line of Markdown, ready for append_row().
+// Returns one line of Markdown, ready for append_row().
 std::string draft_row(const Evidence& evidence, const Verdict& verdict, const Diary& diary);
 
 }  // namespace muster::launcher

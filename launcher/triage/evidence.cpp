@@ -21,7 +21,8 @@ namespace {
 
 constexpr std::size_t kMaxLine = 4096, kLastLines = 2000;
 
-// "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it; kNoTime for anything else.
+// Reads "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it. Anything else is
+// kNoTime.
 double time_stamp(std::string_view line) {
   std::tm tm{};
   int milliseconds = 0;
@@ -36,7 +37,7 @@ double time_stamp(std::string_view line) {
   return static_cast<double>(std::mktime(&tm)) + milliseconds / 1000.0;
 }
 
-// "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
+// Finds "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
 int tagged_rank(std::string_view line) {
   const std::size_t at = line.find("[rank ");
   int rank = -1;
@@ -45,7 +46,7 @@ int tagged_rank(std::string_view line) {
   return rank;
 }
 
-// rank-12.log, rank-12.out, rank-12.status: 12.
+// Returns 12 for rank-12.log, rank-12.out, rank-12.status.
 int rank_in_name(const fs::path& file) {
   const std::string name = file.filename().string();
   int rank = -1;
@@ -114,7 +115,7 @@ void mark_lagging(std::vector<Record>& boxes) {
 // Logs are appended to by every attempt; statuses are of the newest one and say when it began.
 void drop_earlier_attempts(std::vector<Record>& records) {
   const double begin = newest_start(records);
-  // In seconds. Clocks differ, and the launcher starts before its ranks.
+  // Seconds, because clocks differ and the launcher starts before its ranks.
   constexpr double kRankSlack = 5;
   constexpr double kLauncherSlack = 120;
   std::erase_if(records, [&](const Record& r) {

@@ -16,9 +16,9 @@ struct Evidence {
   std::vector<Record> records;
 };
 
-// A run folder, or one log file. Of each log it keeps the last 2000 lines, and of those before all
-// that look like errors. Lines of earlier attempts are left out. Throws UsageError when there is
-// nothing to read.
+// Reads a run folder, or one log file. Of each log it keeps the last 2000 lines, and of those
+// before all that look like errors. Lines of earlier attempts are left out. Throws UsageError when
+// there is nothing to read.
 Evidence gather(const std::filesystem::path& run_dir_or_log);
 
 // Building blocks, also used by tests.

@@ -32,11 +32,12 @@ struct Record {
 // Is it a record of one rank, about which other ranks cannot speak?
 bool of_one_rank(Source source);
 
-// Earlier is smaller. Records without a time come after all others, in the order they were written.
+// An earlier record has a smaller number. Records without a time come after all others, in the
+// order they were written.
 double order_of(const Record& record);
 
-// When the first rank of the newest attempt started, as the statuses among `records` say; kNoTime
-// when none does.
+// Returns when the first rank of the newest attempt started, as the statuses among `records` say;
+// kNoTime when none does.
 double newest_start(std::span<const Record> records);
 
 }  // namespace muster::launcher

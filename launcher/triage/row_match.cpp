@@ -8,7 +8,7 @@
 namespace muster::launcher {
 namespace {
 
-// Whether `record` may speak for `rank`: its own, or one that belongs to no rank.
+// Says whether `record` may speak for `rank`: it is its own, or belongs to no rank.
 bool concerns(const Record& record, int rank) {
   return record.rank == rank || record.rank < 0 || !of_one_rank(record.source);
 }

@@ -1,4 +1,4 @@
-// Which rows of the diary hold for a run.
+// Finds the rows of the diary that hold for a run.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ struct RowMatch {
   std::size_t specific = 0;             // characters of the clauses that hold
 };
 
-// At most one match per row. Roots come first, then cascades, confirmations and advice; within a
-// role the earliest, then the most specific.
+// Returns at most one match per row. Roots come first, then cascades, confirmations and advice;
+// within a role the earliest, then the most specific.
 std::vector<RowMatch> match_rows(const Evidence& evidence, const Diary& diary);
 
 }  // namespace muster::launcher

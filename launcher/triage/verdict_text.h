@@ -8,8 +8,8 @@
 
 namespace muster::launcher {
 
-// `run_dir`: of the run, for the lines of its config that a fix is about; a path that is no folder
-// shows none.
+// `run_dir` is the run's folder, whose config has the lines that a fix is about; for a path that is
+// no folder none are shown.
 std::string verdict_as_json(const Verdict& verdict, const std::filesystem::path& run_dir);
 std::string verdict_as_text(const Verdict& verdict, const std::filesystem::path& run_dir);
 
