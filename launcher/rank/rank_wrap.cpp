@@ -27,8 +27,8 @@
 namespace muster::launcher {
 namespace {
 
-// Of each rank but the first on the terminal: enough to see what happens, too few to drown the
-// others.
+// So many lines of each rank but the first reach the terminal: enough to see what happens, too few
+// to drown the others.
 constexpr std::size_t kShownLines = 200;
 
 struct Pipe {
@@ -62,8 +62,8 @@ class Wrapper {
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
     std::error_code ignored;
-    std::filesystem::remove(error_file(spec.run_dir, world.rank),
-                            ignored);  // of an earlier attempt
+    // An earlier attempt may have left it.
+    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
   }
@@ -81,7 +81,8 @@ class Wrapper {
 
  private:
   void describe() {
-    status_.rank = world_.rank, status_.world_size = world_.world_size;
+    status_.rank = world_.rank;
+    status_.world_size = world_.world_size;
     status_.host = own_host();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
@@ -107,8 +108,8 @@ class Wrapper {
     status_.pid = child_;
   }
 
-  // In the child. A group of its own: mpirun's KILL to the wrapper's group must not outrun the
-  // wrapper's report.
+  // Runs in the child, which gets a group of its own: mpirun's KILL to the wrapper's group must not
+  // outrun the wrapper's report.
   [[noreturn]] void exec_rank(const std::vector<char*>& argv, pid_t wrapper) {
     ::setpgid(0, 0);
     reset_signals_for_exec();
@@ -160,7 +161,7 @@ class Wrapper {
     status_.exit_code = WIFSIGNALED(how) ? 128 + status_.signal : WEXITSTATUS(how);
   }
 
-  // Copies what is there; true at the end of the stream.
+  // Copies what is there and returns true at the end of the stream.
   bool pump(const Pipe& pipe, bool is_stderr) {
     std::array<char, 16384> buffer{};
     for (;;) {
@@ -202,9 +203,13 @@ class Wrapper {
   SignalHub signals_;
   BoundedFile log_;
   RankTagger tagger_;
-  Pipe out_, err_;
-  pid_t parent_ = 0, child_ = -1;
-  bool ended_ = false, out_closed_ = false, err_closed_ = false;
+  Pipe out_;
+  Pipe err_;
+  pid_t parent_ = 0;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  bool out_closed_ = false;
+  bool err_closed_ = false;
   RankStatus status_;
 };
 
