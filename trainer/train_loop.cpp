@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -31,10 +32,6 @@ enum Count : std::size_t {
   kCheckpointWritten,
   kNumCounts
 };
-
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Every micro-batch of the run has a number of its own, the same for every world size.
 std::uint64_t noise_seed(std::int64_t run_seed, std::int64_t step, std::int64_t micro_batches,
@@ -251,7 +248,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
     }
   }
   bytes_sent_ = collective_->stats().bytes_sent;
-  started_ = now_seconds();
+  started_ = seconds_now();
   started_step_ = state_.step;
 }
 
@@ -386,7 +383,7 @@ void Trainer::log_step(const StepStats& stats) {
   line.tokens_per_s = tokens_per_s;
   line.memory_bytes = stats.memory_bytes;
   line.seconds_per_step =
-      (now_seconds() - started_) / static_cast<double>(stats.step - started_step_);
+      (seconds_now() - started_) / static_cast<double>(stats.step - started_step_);
   log::info("{}", progress_line(line));
   constexpr double kLoaderShare = 0.3;  // of a step; beyond it, more loader threads pay
   if (t.data > kLoaderShare * stats.seconds && stats.step > started_step_ + 1) {

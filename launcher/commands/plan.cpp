@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
 #include "launcher/plan/plan.h"

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "data/images/codec.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
 #include "trainer/evaluate/picture_list.h"

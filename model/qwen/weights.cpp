@@ -119,13 +119,6 @@ double inverse_normal(double p) {
   return q < 0 ? -value : value;
 }
 
-// FNV-1a: the stream of a name.
-std::uint64_t hash_name(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash;
-}
-
 }  // namespace
 
 std::string published_name(const std::string& name) {

@@ -18,7 +18,7 @@ namespace {
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::MessageMatches;
 
-const SamplerOptions kOptions{4, 400, 40, 3, 5};
+const SamplerOptions kSampling{4, 400, 40, 3, 5};
 
 struct Rig {
   explicit Rig(std::int64_t images = 22) : set(images) {}
@@ -26,10 +26,10 @@ struct Rig {
   Pack pack{set.pack_path};
   Tokenizer tokenizer{set.dir.path()};
   SampleEncoder encoder{tokenizer, test::encode_options()};
-  Sampler sampler{measure_all(pack, encoder, 1), kOptions};
+  Sampler sampler{measure_all(pack, encoder, 1), kSampling};
 
   Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {}) const {
-    return Loader(pack, encoder, sampler, kOptions, rank, world, threads, prefetch, start);
+    return Loader(pack, encoder, sampler, kSampling, rank, world, threads, prefetch, start);
   }
 };
 
@@ -135,7 +135,7 @@ TEST_CASE("a worker's error comes out of next_step with the sample's name, again
   file.write("XXXX", 4);
   file.close();
   const Pack damaged(rig.set.pack_path);
-  Loader loader(damaged, rig.encoder, rig.sampler, kOptions, 0, 1, 3, 4, {});
+  Loader loader(damaged, rig.encoder, rig.sampler, kSampling, 0, 1, 3, 4, {});
   const auto epoch = [&] {
     for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
   };

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/completion_script.h"
 #include "launcher/front/examples.h"

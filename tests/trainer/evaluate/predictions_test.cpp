@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/tensors/process_memory.h"
+#include "data/images/codec.h"
 #include "trainer/assembly/from_config.h"
 #include "trainer/tiny_run.h"
 
