@@ -6,12 +6,15 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 source bench/peer_venv.sh
 
-threads=${MUSTER_BENCH_THREADS:-1} rounds=${MUSTER_BENCH_ROUNDS:-3} steps=${MUSTER_BENCH_STEPS:-3}
+threads=${MUSTER_BENCH_THREADS:-1}
+rounds=${MUSTER_BENCH_ROUNDS:-3}
+steps=${MUSTER_BENCH_STEPS:-3}
 export OMP_NUM_THREADS=$threads HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
 cmake --build build --target bench_model >&2
 python=$(peer_venv transformers-5.17 torch==2.11.0 transformers==5.17.0 safetensors)
 
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 "$python" bench/model_peer.py make "$work" 2>/dev/null
 declare -A chunk=([fp32]=128 [bf16]=1024)   # model.logits_chunk_tokens; more than one chunk of bf16 is summed in fp32
 for dtype in fp32 bf16; do

@@ -4,16 +4,21 @@
 # Environment: MUSTER_SHARED (the Qwen tokenizer), MUSTER_BENCH_STEPS (8).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-tokenizer=${MUSTER_SHARED:-$PWD/../shared}/data/qwen_tokenizer steps=${MUSTER_BENCH_STEPS:-8}
-[ -d "$tokenizer" ] || { echo "bench platform: needs the Qwen tokenizer in $tokenizer (set MUSTER_SHARED)" >&2; exit 69; }
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+tokenizer=${MUSTER_SHARED:-$PWD/../shared}/data/qwen_tokenizer
+steps=${MUSTER_BENCH_STEPS:-8}
+if [ ! -d "$tokenizer" ]; then
+  echo "bench platform: needs the Qwen tokenizer in $tokenizer (set MUSTER_SHARED)" >&2
+  exit 69
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 build/muster synth "$work/images" --images 64 --size 224 --seed 1 >&2
 python3 bench/platform_parts.py samples "$work" >&2
 build/muster pack "$work/samples.jsonl" -o "$work/train.h5" >&2
 export OMP_NUM_THREADS=1
 for dtype in fp32 bf16; do
-  settings=(run.dir="$work/$dtype" model.dtype=$dtype tokens.tokenizer="$tokenizer" data.train="$work/train.h5" 'data.val=""'
+  settings=(run.dir="$work/$dtype" model.dtype="$dtype" tokens.tokenizer="$tokenizer" data.train="$work/train.h5" 'data.val=""'
     data.answer=json detection.enabled=false batch.micro_batches_per_step=2 batch.max_samples=2 schedule.max_steps="$steps"
     schedule.warmup_steps=2 eval.every_steps=0 checkpoint.every_steps=100000 logging.tensorboard=false)
   mpirun -n 2 --oversubscribe --bind-to none python3 bench/platform_parts.py rank "$work/peak.$dtype" \

@@ -5,59 +5,94 @@
 # since another load of the machine only ever adds time. The peers live in a throw-away environment in the cache folder.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-readonly kCache="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}" kRanks=2
+readonly kCache="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}"
+readonly kRanks=2
 readonly kVenv="$kCache/bench_peers/venv"
-json=0 rounds=3 steps=8 only= rows=
-while [ $# -gt 0 ]; do case "$1" in
-  --json) json=1 ;;
-  --rounds) rounds=$2; shift ;;
-  --steps) steps=$2; shift ;;
-  --only) only=$2; shift ;;
-  --rows) rows=$2; shift ;;
-  *) echo "bench sharding: unknown option $1; there are --json, --rounds R, --steps S, --only ENGINE, --rows FILE" >&2; exit 64 ;;
-esac; shift; done
+json=()
+rounds=3
+steps=8
+only=""
+rows=""
+while [ $# -gt 0 ]; do
+  option=$1
+  shift
+  case "$option" in
+    --json)
+      json=(--json)
+      continue
+      ;;
+    --rounds) rounds=$1 ;;
+    --steps) steps=$1 ;;
+    --only) only=$1 ;;
+    --rows) rows=$1 ;;
+    *)
+      echo "bench sharding: unknown option $option; there are --json, --rounds R, --steps S, --only ENGINE, --rows FILE" >&2
+      exit 64
+      ;;
+  esac
+  shift
+done
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DS_ACCELERATOR=cpu DS_BUILD_OPS=0 MAX_JOBS=2 GLOO_SOCKET_IFNAME=lo
 export TORCH_EXTENSIONS_DIR="$kCache/bench_peers_ops"
-say() { printf '[bench] %s\n' "$*" >&2; }
+say() {
+  printf '[bench] %s\n' "$*" >&2
+}
 
-[ -f build/build.ninja ] || { say "build first: ./run build"; exit 69; }
+if [ ! -f build/build.ninja ]; then
+  say "build first: ./run build"
+  exit 69
+fi
 cmake --build build --target bench_sharding >&2
 
 # Complete or absent. DeepSpeed is a source package: it builds against the torch that is there, with no op compiled.
 if [ ! -f "$kVenv/complete" ]; then
   say "making the peers' environment in $kVenv (5 GB: torch needs its CUDA libraries to start, even on a CPU)"
   rm -rf "$kVenv"
-  python3 -m venv "$kVenv" || { say "needs Python's venv: apt-get install python3-venv"; exit 69; }
+  if ! python3 -m venv "$kVenv"; then
+    say "needs Python's venv: apt-get install python3-venv"
+    exit 69
+  fi
   "$kVenv/bin/pip" install -q --disable-pip-version-check torch==2.11.0 numpy setuptools wheel >&2
   "$kVenv/bin/pip" install -q --disable-pip-version-check --no-build-isolation deepspeed==0.19.8 >&2
   touch "$kVenv/complete"
 fi
 
 # Rows of earlier calls, when a file of them is named, count as further rounds.
-results=$(mktemp -d); rows="${rows:-$results/all.jsonl}"; trap 'rm -rf "$results"' EXIT
+results=$(mktemp -d)
+rows="${rows:-$results/all.jsonl}"
+trap 'rm -rf "$results"' EXIT
 
 # A network of its own makes the loopback's counter the bytes that these ranks send.
-if unshare -rn true 2>/dev/null; then alone() { unshare -rn bash -c 'ip link set lo up 2>/dev/null; exec "$@"' _ "$@"; }
-else say "no network namespace here: the peers' sent bytes include other traffic on the loopback"; alone() { "$@"; }; fi
+namespace=(unshare -rn bash -c 'ip link set lo up 2>/dev/null; exec "$@"' _)
+if ! unshare -rn true 2>/dev/null; then
+  say "no network namespace here: the peers' sent bytes include other traffic on the loopback"
+  namespace=()
+fi
 
-ours() { mpirun --oversubscribe --bind-to none -n $kRanks build/bench_sharding "$2" "$1" "$steps"; }
+ours() {
+  mpirun --oversubscribe --bind-to none -n $kRanks build/bench_sharding "$2" "$1" "$steps"
+}
 
 peer_ranks() {
   local r pids=()
   for ((r = 0; r < kRanks; ++r)); do
     RANK=$r LOCAL_RANK=$r WORLD_SIZE=$kRanks LOCAL_WORLD_SIZE=$kRanks MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 20000)) \
-      "$kVenv/bin/python" -W ignore bench/sharding_peers.py "$@" "$steps" & pids+=($!)
+      "$kVenv/bin/python" -W ignore bench/sharding_peers.py "$@" "$steps" &
+    pids+=($!)
   done
   wait "${pids[@]}"
 }
-export -f peer_ranks; export kVenv kRanks steps
+export -f peer_ranks
+export kVenv kRanks steps
 
 measure() {   # ENGINE DTYPE
   local log="$results/$1-$2.log"
-  case "$1" in
-    mpi|gloo) ours "$1" "$2" 2>"$log" ;;
-    *) alone timeout 600 bash -c 'peer_ranks "$@"' _ "$1" "$2" 2>"$log" ;;
-  esac | grep '^{' >>"$rows" || { say "$1 $2 did not run; the end of its output:"; tail -n 5 "$log" >&2; }
+  local program=("${namespace[@]}" timeout 600 bash -c 'peer_ranks "$@"' _)
+  if [ "$1" = mpi ] || [ "$1" = gloo ]; then program=(ours); fi
+  if ! "${program[@]}" "$1" "$2" 2>"$log" | grep '^{' >>"$rows"; then
+    say "$1 $2 did not run; the end of its output:"
+    tail -n 5 "$log" >&2
+  fi
 }
 
 for ((round = 0; round < rounds; ++round)); do
@@ -69,4 +104,4 @@ for ((round = 0; round < rounds; ++round)); do
     done
   done
 done
-python3 bench/sharding_table.py "$rows" $([ $json = 1 ] && echo --json)
+python3 bench/sharding_table.py "$rows" "${json[@]}"

@@ -12,27 +12,46 @@ readonly dir="${MUSTER_SLURM_DIR:-${TMPDIR:-/tmp}/muster-slurm-$(id -u)}"
 export SLURM_CONF="$dir/slurm.conf"
 PATH="$PATH:/usr/sbin:/sbin"
 
-die() { printf 'one_machine.sh: %s\n' "$*" >&2; exit 1; }
+die() {
+  printf 'one_machine.sh: %s\n' "$*" >&2
+  exit 1
+}
 
 # wait_for SECONDS WHAT COMMAND...
 wait_for() {
-  local tries=$(($1 * 10)) what="$2"; shift 2
+  local tries=$(($1 * 10)) what="$2"
+  shift 2
   until "$@" >/dev/null 2>&1; do
-    [ $((tries--)) -gt 0 ] || { tail -n 5 "$dir"/*.log >&2 || true; die "$what; the logs are in $dir"; }
+    if [ $((tries--)) -le 0 ]; then
+      tail -n 5 "$dir"/*.log >&2 || true
+      die "$what; the logs are in $dir"
+    fi
     sleep 0.1
   done
 }
 
-nodes_of_conf() { sed -n 's/^# nodes: //p' "$SLURM_CONF" 2>/dev/null; }
-is_up() { [ -f "$SLURM_CONF" ] && timeout 10 sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mix|alloc'; }
-all_idle() { [ "$(timeout 10 sinfo -h -N -p test -t idle -o %N | sort -u | wc -l)" = "$1" ]; }
+nodes_of_conf() {
+  sed -n 's/^# nodes: //p' "$SLURM_CONF" 2>/dev/null
+}
+
+is_up() {
+  [ -f "$SLURM_CONF" ] && timeout 10 sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mix|alloc'
+}
+
+# all_idle NODES
+all_idle() {
+  [ "$(timeout 10 sinfo -h -N -p test -t idle -o %N | sort -u | wc -l)" = "$1" ]
+}
 
 # free_ports N: ports nobody listens on, below the range the kernel hands out by itself.
 free_ports() {
   local port found=0
   while [ $found -lt "$1" ]; do
     port=$((16000 + RANDOM % 16000))
-    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo $port; found=$((found + 1)); }
+    if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      echo $port
+      found=$((found + 1))
+    fi
   done
 }
 
@@ -95,7 +114,8 @@ CONF
 
 # A munge daemon of our own, with our own key: the machine's, if it has one, is left alone.
 start_munge() {
-  mkdir -p -m 700 "$dir/munge"
+  mkdir -p "$dir/munge"
+  chmod 700 "$dir/munge"
   [ -f "$dir/munge/key" ] || mungekey --create --keyfile "$dir/munge/key"
   chmod 711 "$dir/munge"
   munged --key-file "$dir/munge/key" --socket "$dir/munge/socket" --pid-file "$dir/munge/pid" \
@@ -103,7 +123,10 @@ start_munge() {
   wait_for 10 "munged did not start" munge -n -S "$dir/munge/socket"
 }
 
-start_node() { slurmd -f "$SLURM_CONF" -N "$1" 2>>"$dir/slurmd.err" || die "slurmd $1 did not start: $(tail -n 3 "$dir/slurmd.err")"; }
+start_node() {
+  slurmd -f "$SLURM_CONF" -N "$1" 2>>"$dir/slurmd.err" ||
+    die "slurmd $1 did not start: $(tail -n 3 "$dir/slurmd.err")"
+}
 
 print_variables() {
   cat <<TXT
@@ -117,35 +140,47 @@ up() {
   if [ "${1:-}" = --nodes ]; then nodes="${2:-}"; fi
   case "$nodes" in 1|2) ;; *) die "--nodes '$nodes': 1 or 2" ;; esac
   for program in munged mungekey slurmctld slurmd sbatch; do
-    command -v $program >/dev/null || die "$program is not installed (Debian: slurm-wlm, munge); ./run slurm-up installs them"
+    command -v $program >/dev/null ||
+      die "$program is not installed (Debian: slurm-wlm, munge); ./run slurm-up installs them"
   done
-  if is_up && [ "$(nodes_of_conf)" = "$nodes" ]; then print_variables; return; fi
+  if is_up && [ "$(nodes_of_conf)" = "$nodes" ]; then
+    print_variables
+    return
+  fi
   down
-  mkdir -p -m 755 "$dir/state"
+  mkdir -p "$dir/state"
   chmod 700 "$dir/state"
   write_conf "$nodes"
   start_munge
   slurmctld -f "$SLURM_CONF" 2>>"$dir/slurmctld.err" || die "slurmctld did not start: $(tail -n 3 "$dir/slurmctld.err")"
-  for n in $(seq "$nodes"); do start_node "n$n"; done
+  for n in $(seq "$nodes"); do
+    start_node "n$n"
+  done
   wait_for 30 "the nodes did not become idle" all_idle "$nodes"
   print_variables
 }
 
 # environment_has PID NAME=VALUE
-environment_has() { { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qxF "$2"; }
+environment_has() {
+  { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qxF "$2"
+}
 
 # The daemons name the state folder on their command line. A step manager outlives its killed daemon; it has our SLURM_CONF.
 processes() {
   local p
   pgrep -f "^[^ ]*(munged|slurmctld|slurmd) .*$dir/" || true
-  for p in $(pgrep -x slurmstepd); do if environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then echo "$p"; fi; done
+  for p in $(pgrep -x slurmstepd); do
+    if environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then echo "$p"; fi
+  done
 }
 
-# Their processes are not ours to find later.
+# Jobs end first: once the daemons are gone, nothing says which processes belonged to a job.
 end_jobs() {
   timeout 10 scancel --quiet --user "$(id -un)" 2>/dev/null || true
   local tries=30
-  while [ -n "$(timeout 2 squeue -h -o %i 2>/dev/null)" ] && [ $((tries--)) -gt 0 ]; do sleep 0.1; done
+  while [ -n "$(timeout 2 squeue -h -o %i 2>/dev/null)" ] && [ $((tries--)) -gt 0 ]; do
+    sleep 0.1
+  done
 }
 
 down() {
@@ -154,7 +189,9 @@ down() {
   if is_up; then end_jobs; fi
   mapfile -t pids < <(processes)
   [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-  while mapfile -t pids < <(processes) && [ ${#pids[@]} -gt 0 ] && [ $((tries--)) -gt 0 ]; do sleep 0.1; done
+  while mapfile -t pids < <(processes) && [ ${#pids[@]} -gt 0 ] && [ $((tries--)) -gt 0 ]; do
+    sleep 0.1
+  done
   [ ${#pids[@]} -eq 0 ] || kill -9 "${pids[@]}" 2>/dev/null || true
   rm -rf "$dir"
 }
@@ -163,7 +200,9 @@ down() {
 kill_node() {
   local p pids=()
   for p in $(pgrep -u "$(id -u)" .); do
-    if environment_has "$p" "SLURMD_NODENAME=$1" && environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then pids+=("$p"); fi
+    if environment_has "$p" "SLURMD_NODENAME=$1" && environment_has "$p" "SLURM_CONF=$SLURM_CONF"; then
+      pids+=("$p")
+    fi
   done
   kill -9 "$(cat "$dir/slurmd.$1.pid")" "${pids[@]}" 2>/dev/null || true
 }
@@ -174,11 +213,15 @@ restart_node() {
   wait_for 30 "$1 did not become idle" all_idle "$(nodes_of_conf)"
 }
 
-command="${1:-}"; shift || true
+command="${1:-}"
+shift || true
 case "$command" in
   up) up "$@" ;;
   down) down ;;
   kill-node) kill_node "$1" ;;
   start-node) restart_node "$1" ;;
-  *) sed -n '2,/^set/p' "$0" | sed '/^set/d; s/^# \{0,1\}//' >&2; exit 64 ;;
+  *)
+    sed -n '2,/^set/p' "$0" | sed '/^set/d; s/^# \{0,1\}//' >&2
+    exit 64
+    ;;
 esac

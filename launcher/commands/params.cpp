@@ -1,19 +1,24 @@
-// muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command
-// 2).
+// muster params CHECKPOINT lists which learning-rate group takes which parameter.
 #include <fmt/core.h>
 
+#include <CLI/CLI.hpp>
 #include <map>
+#include <memory>
 
 #include "base/error.h"
+#include "configs/groups.h"
+#include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/weights.h"
-#include "trainer/assembly/from_config.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
 namespace {
+
+struct ParamsOptions {
+  std::string checkpoint;
+};
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text;
@@ -22,20 +27,19 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 struct GroupSum {
-  std::int64_t tensors = 0, elements = 0;
+  std::int64_t tensors = 0;
+  std::int64_t elements = 0;
 };
 
 void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums,
                std::vector<std::string>& stray) {
   const model::SafetensorsReader reader(file);
-  const auto rules = trainer::group_rules(configs::Config{});
   for (const std::string& raw : reader.names()) {
     const std::string name = model::published_name(raw);
-    const auto rule = std::find_if(rules.begin(), rules.end(),
-                                   [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    const configs::GroupEntry* entry = configs::group_of(name);
     const std::vector<std::int64_t> shape = reader.shape(raw);
-    const std::string group = rule == rules.end() ? "(none)" : rule->name;
-    if (rule == rules.end()) stray.push_back(raw);
+    const std::string group(entry == nullptr ? "(none)" : entry->name);
+    if (entry == nullptr) stray.push_back(raw);
     std::int64_t elements = 1;
     for (const std::int64_t n : shape) elements *= n;
     ++sums[group].tensors;
@@ -44,8 +48,8 @@ void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum
   }
 }
 
-void params(const std::string& named) {
-  const auto folder = trainer::resolve_checkpoint(named);
+void params(const ParamsOptions& options) {
+  const auto folder = trainer::resolve_checkpoint(options.checkpoint);
   std::map<std::string, GroupSum> sums;
   std::vector<std::string> stray;
   const auto index = folder / "model.safetensors.index.json";
@@ -66,12 +70,12 @@ void params(const std::string& named) {
 }  // namespace
 
 void add_params(CommandLine& cli) {
-  CLI::App* command =
-      cli.app.add_subcommand("params", "Parameter -> learning-rate group table of a checkpoint");
-  auto named = std::make_shared<std::string>();
-  command->add_option("CHECKPOINT", *named, "step-* folder, run folder or Hugging Face folder")
-      ->required();
-  command->callback([named] { params(*named); });
+  CLI::App& command =
+      add_command(cli, "params", "parameter -> learning-rate group table of a checkpoint",
+                  {"muster params runs/demo"});
+  const auto options = std::make_shared<ParamsOptions>();
+  command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
+  command.callback([options] { params(*options); });
 }
 
 }  // namespace muster::launcher

@@ -1,7 +1,10 @@
-// muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of
+// muster train CONFIG is one rank. mpirun or srun starts it once per rank; alone it is a world of
 // one.
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -9,14 +12,21 @@
 #include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/out_of_memory.h"
-#include "launcher/commands/run_context.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
+#include "launcher/rendezvous/rendezvous.h"
+#include "trainer/assembly/collective.h"
+#include "trainer/assembly/device.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_loop.h"
 
 namespace muster::launcher {
 namespace {
+
+struct TrainOptions {
+  ConfigArguments config;
+};
 
 void start_log(const configs::Config& config, const RankInfo& info) {
   log::Options options;
@@ -28,18 +38,25 @@ void start_log(const configs::Config& config, const RankInfo& info) {
   log::init(options);
 }
 
+trainer::RankPlace place_of(const RankInfo& info) {
+  return {.rank = info.rank,
+          .world_size = info.world_size,
+          .store_host = info.store_host,
+          .store_port = info.store_port};
+}
+
 void run_rank(const configs::Config& config, const RankInfo& info) {
   fs::create_directories(config.run.dir);
   start_log(config, info);
   check_world(info.world_size, config.batch.micro_batches_per_step);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::install_stop_signals();
-  open_device(config.run, info.local_rank);
+  trainer::open_device(config.run, info.local_rank);
   if (info.rank == 0) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
   }
-  trainer::Trainer trainer(config, make_collective(config, info));
+  trainer::Trainer trainer(config, trainer::make_collective(config, place_of(info)));
   trainer.train();
 }
 
@@ -74,11 +91,11 @@ int fail_out_of_memory(MpiSession& session, const configs::Config& config,
               out_of_memory_line(error, config.run.dir, info.rank), true);
 }
 
-int train(const ConfigArguments& arguments) {
+int train(const TrainOptions& options) {
   MpiSession session;
   configs::Config config;
   try {
-    config = arguments.load();
+    config = options.config.load();
     run_rank(config, session.info());
     return 0;
   } catch (const Error& error) {
@@ -98,11 +115,13 @@ int train(const ConfigArguments& arguments) {
 }  // namespace
 
 void add_train(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand(
-      "train", "One rank of a training run; mpirun -n N muster train CONFIG");
-  auto arguments = std::make_shared<ConfigArguments>();
-  arguments->add_to(*command);
-  command->callback([&cli, arguments] { cli.exit_code = train(*arguments); });
+  CLI::App& command =
+      add_command(cli, "train", "one rank of a training run; mpirun -n N muster train CONFIG",
+                  {"mpirun -n 2 muster train configs/demo.yaml",
+                   "muster train configs/demo.yaml --set run.dir=runs/alone"});
+  const auto options = std::make_shared<TrainOptions>();
+  options->config.add_to(command);
+  command.callback([&cli, options] { cli.exit_code = train(*options); });
 }
 
 }  // namespace muster::launcher
