@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "data/images/codec.h"
 
 namespace muster::data {
 namespace {

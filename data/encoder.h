@@ -9,6 +9,7 @@
 #include "base/tensors/micro_batch.h"
 #include "data/chat.h"
 #include "data/images/image.h"
+#include "data/images/patchify.h"
 #include "data/pack/pack.h"
 #include "data/tokenizer/tokenizer.h"
 

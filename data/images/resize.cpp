@@ -1,14 +1,14 @@
 // Pillow 11's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double,
 // rounded to 22-bit fixed point, a horizontal pass and then a vertical one, each rounded and
 // clipped to 8 bits.
+#include "data/images/resize.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
-
-#include "data/images/image.h"
 
 namespace muster::data {
 namespace {

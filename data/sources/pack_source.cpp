@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/text.h"
+#include "data/pack/pack.h"
 #include "data/sources/readers.h"
+#include "data/sources/sources.h"
 
 namespace muster::data {
 namespace {

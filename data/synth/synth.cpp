@@ -9,7 +9,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/parallel.h"
+#include "base/process/atomic_file.h"
+#include "data/images/codec.h"
 #include "data/synth/scene.h"
+#include "data/synth/tokenizer.h"
 
 namespace muster::data {
 namespace {

@@ -12,10 +12,6 @@ namespace muster::data {
 // when it is not UTF-8.
 std::string_view to_nfc(std::string_view text, std::string& storage);
 
-// `bytes` with every sequence that is not UTF-8 replaced by U+FFFD, one per maximal part of a valid
-// sequence.
-std::string to_valid_utf8(std::string_view bytes);
-
 // Cuts text at the matches of a regular expression; what lies between matches is a piece too
 // ("Isolated").
 class Splitter {

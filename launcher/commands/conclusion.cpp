@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/triage/triage.h"
 #include "launcher/triage/verdict_text.h"

@@ -11,9 +11,11 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/machine.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
 #include "launcher/rank/rank_status.h"

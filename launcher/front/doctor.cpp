@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "configs/config.h"
 #include "launcher/doctor/judgements.h"
 #include "launcher/front/command_line.h"

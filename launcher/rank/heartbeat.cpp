@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/clock.h"
 #include "base/process/process_tree.h"
 #include "launcher/rank/rank_status.h"
 

@@ -45,7 +45,4 @@ void report_rank_error(const std::filesystem::path& run_dir, int rank, const std
 // Fills error, error_unix and consequence from the rank's error file, when there is one.
 void merge_rank_error(const std::filesystem::path& run_dir, RankStatus& status);
 
-double unix_now();  // seconds since 1970
-std::string own_host();
-
 }  // namespace muster::launcher

@@ -11,9 +11,11 @@
 #include <csignal>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process/bounded_file.h"
+#include "base/process/fd.h"
 #include "base/process/process_tree.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
@@ -23,7 +25,6 @@ namespace muster::launcher {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 
 constexpr int kTick_ms = 100;
 constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
@@ -34,10 +35,6 @@ constexpr double kCascade_s = 2;
 constexpr auto kSweepGrace = 1000ms;
 constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
-
-double seconds_now() {
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
 
 std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
 
@@ -116,13 +113,7 @@ class Attempt {
   }
 
   // Nobody may watch (the terminal is closed): the file has it.
-  static void show(std::string_view lines) {
-    while (!lines.empty()) {
-      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
-      if (n <= 0) return;
-      lines.remove_prefix(static_cast<std::size_t>(n));
-    }
-  }
+  static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
 
   std::vector<RankEvidence> evidence() const {
     return read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_);

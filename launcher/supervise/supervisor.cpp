@@ -10,9 +10,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"

@@ -1,15 +1,12 @@
 #include "model/files/safetensors_writer.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "model/files/safetensors_dtype.h"
 
 namespace muster::model {
@@ -36,64 +33,23 @@ std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& t
   return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
 }
 
-// A file descriptor that is closed, and a file that is removed unless kept.
-class TempFile {
- public:
-  explicit TempFile(fs::path path)
-      : path_(std::move(path)),
-        fd_(::open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) fail_io("cannot create");
-  }
-  ~TempFile() {
-    if (fd_ >= 0) ::close(fd_);
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove(path_, ignored);
-  }
-  TempFile(const TempFile&) = delete;
-  TempFile& operator=(const TempFile&) = delete;
-
-  void write(const void* data, std::size_t bytes) {
-    const char* p = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, p, bytes);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail_io("cannot write");
-      p += n;
-      bytes -= static_cast<std::size_t>(n);
-    }
-  }
-  void keep_as(const fs::path& target) {
-    if (::fsync(fd_) != 0) fail_io("cannot fsync");
-    if (::close(std::exchange(fd_, -1)) != 0) fail_io("cannot close");
-    fs::rename(path_, target);
-    path_.clear();
-    fsync_path(target.has_parent_path() ? target.parent_path() : ".");
-  }
-
- private:
-  [[noreturn]] void fail_io(const char* what) {
-    throw CheckpointError(fmt::format("{}: {}: {}; check space and permissions", path_.string(),
-                                      what, std::strerror(errno)));
-  }
-  fs::path path_;
-  int fd_;
-};
-
 }  // namespace
 
 void write_safetensors(const fs::path& path,
                        const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  fs::path temporary = path;
-  temporary += ".tmp";
-  TempFile file(temporary);
   const std::string header = make_header(tensors, metadata);
-  file.write(header.data(), header.size());
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor bytes = tensor.detach().cpu().contiguous();
-    file.write(bytes.data_ptr(), bytes.nbytes());
+  try {
+    AtomicFile file(path);
+    file.write(header);
+    for (const auto& [name, tensor] : tensors) {
+      const at::Tensor bytes = tensor.detach().cpu().contiguous();
+      file.write(std::string_view(static_cast<const char*>(bytes.data_ptr()), bytes.nbytes()));
+    }
+    file.commit();
+  } catch (const IoError& error) {
+    throw CheckpointError(std::string(error.what()) + "; check space and permissions");
   }
-  file.keep_as(path);
 }
 
 void write_safetensors_folder(const fs::path& folder,

@@ -13,15 +13,9 @@ namespace {
 constexpr float kRareObject = -4.595f;
 constexpr float kLearnedSide = 0.3f;  // of the image: side of a learned query's first box
 
-std::uint64_t stream_of(std::string_view name) {  // FNV-1a
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash;
-}
-
 void fill_xavier(at::Tensor& weight, std::uint64_t seed,
                  std::string_view name) {  // [out, in] f32, CPU
-  Rng rng(seed, stream_of(name));
+  Rng rng(seed, hash_name(name));
   const double bound = std::sqrt(6.0 / static_cast<double>(weight.size(0) + weight.size(1)));
   float* data = weight.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < weight.numel(); ++i)

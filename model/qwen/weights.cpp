@@ -120,13 +120,6 @@ double inverse_normal(double p) {
   return q < 0 ? -value : value;
 }
 
-// The stream of a name is its FNV-1a hash.
-std::uint64_t hash_name(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash;
-}
-
 Source checked_source(const std::filesystem::path& folder, const QwenConfig& config) {
   std::vector<std::string> problems;
   Source source(folder, problems);

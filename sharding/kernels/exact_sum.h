@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/rng.h"
+#include "base/wide.h"
 
 namespace muster::sharding {
 

@@ -7,8 +7,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hdf5/hdf5_file.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
-#include "sharding/state/hdf5_file.h"
 
 namespace muster::sharding {
 namespace {
@@ -47,23 +48,37 @@ FlatSpace parse_space(const std::string& text) {
   return FlatSpace(std::move(slots));
 }
 
+std::string text_of(const Hdf5File& file, const char* dataset) {
+  const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>(dataset);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::span<const std::uint8_t> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+template <typename T>
+void write_dataset(Hdf5File& file, const char* name, std::span<const T> values) {
+  file.write(name, values, Hdf5File::Storage::kChecksummed);
+}
+
 ShardFile read_header(const Hdf5File& file, const fs::path& path) {
-  if (const std::int64_t version = file.read_number("version"); version != kVersion) {
+  if (const std::int64_t version = file.read_integer("version"); version != kVersion) {
     throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(),
                                       version, kVersion));
   }
   ShardFile header;
-  header.space = parse_space(file.read_text("slots"));
+  header.space = parse_space(text_of(file, "slots"));
   header.layout =
-      ShardLayout(header.space.elements(), static_cast<int>(file.read_number("world_size")),
-                  file.read_number("window_elements"));
-  header.rank = static_cast<int>(file.read_number("rank"));
-  header.steps_taken = file.read_number("steps_taken");
-  header.param_steps = file.read_integers("param_steps");
+      ShardLayout(header.space.elements(), static_cast<int>(file.read_integer("world_size")),
+                  file.read_integer("window_elements"));
+  header.rank = static_cast<int>(file.read_integer("rank"));
+  header.steps_taken = file.read_integer("steps_taken");
+  header.param_steps = file.read<std::int64_t>("param_steps");
   header.loss_scale = {
-      .scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
-      .good_steps = file.read_number("loss_scale_good_steps"),
-      .overflows_left = file.read_number("loss_scale_overflows_left")};
+      .scale = std::ldexp(1.0, static_cast<int>(file.read_integer("loss_scale_exponent"))),
+      .good_steps = file.read_integer("loss_scale_good_steps"),
+      .overflows_left = file.read_integer("loss_scale_overflows_left")};
   for (const char* name : kDatasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
@@ -167,7 +182,7 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   const std::int64_t target = to.shard_begin + begin - to.param_begin;
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
-    shard.file.read(kDatasets[d], source, spans[d].subspan(target, end - begin));
+    shard.file.read_part(kDatasets[d], source, spans[d].subspan(target, end - begin));
   }
 }
 
@@ -188,35 +203,29 @@ void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sour
 }  // namespace
 
 void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs::path& path) {
-  fs::path temporary = path;
-  temporary += ".writing";
+  AtomicFile whole(path);
   const std::string slots = slot_lines(header.space);
   constexpr std::int64_t kMetadata = 1 << 16;
   const std::int64_t numbers = 12 * header.layout.shard_elements() +
                                8 * static_cast<std::int64_t>(header.param_steps.size());
-  Hdf5File file =
-      Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
-  file.write_number("version", kVersion);
-  file.write_number("world_size", header.layout.world_size());
-  file.write_number("rank", header.rank);
-  file.write_number("window_elements", header.layout.window_elements());
-  file.write_number("flat_elements", header.space.elements());
-  file.write_number("steps_taken", header.steps_taken);
-  file.write_number("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
-  file.write_number("loss_scale_good_steps", header.loss_scale.good_steps);
-  file.write_number("loss_scale_overflows_left", header.loss_scale.overflows_left);
-  file.write_text("slots", slots);
-  file.write("param_steps", std::span<const std::int64_t>(header.param_steps));
+  whole.reserve(numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
+  Hdf5File file = Hdf5File::create(whole.part(), Hdf5File::Metadata::kChecksummed);
+  file.write_integer("version", kVersion);
+  file.write_integer("world_size", header.layout.world_size());
+  file.write_integer("rank", header.rank);
+  file.write_integer("window_elements", header.layout.window_elements());
+  file.write_integer("flat_elements", header.space.elements());
+  file.write_integer("steps_taken", header.steps_taken);
+  file.write_integer("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
+  file.write_integer("loss_scale_good_steps", header.loss_scale.good_steps);
+  file.write_integer("loss_scale_overflows_left", header.loss_scale.overflows_left);
+  write_dataset<std::uint8_t>(file, "slots", bytes_of(slots));
+  write_dataset<std::int64_t>(file, "param_steps", header.param_steps);
   const auto spans = in_dataset_order(tensors);
-  for (std::size_t d = 0; d < kDatasets.size(); ++d) file.write(kDatasets[d], spans[d]);
+  for (std::size_t d = 0; d < kDatasets.size(); ++d)
+    write_dataset<float>(file, kDatasets[d], spans[d]);
   file.close();
-  fsync_path(temporary);
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error)
-    throw IoError(fmt::format("{}: cannot be renamed to {}: {}", temporary.string(), path.string(),
-                              error.message()));
-  fsync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  whole.commit();
 }
 
 LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space,

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/sources/small_sets.h"
 #include "data/tokenizer/tokenizer.h"
 #include "support/test_paths.h"

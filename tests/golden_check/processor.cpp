@@ -15,7 +15,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/chat.h"
+#include "data/images/codec.h"
 #include "data/images/image.h"
+#include "data/images/patchify.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/files/safetensors_reader.h"
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/qwen_vl.h"

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
@@ -74,12 +75,10 @@ void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t
   if (fs::exists(out))
     throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
   verify_checkpoint(checkpoint, /*with_optimizer=*/false);
-  const fs::path part = out.string() + ".part";
-  fs::remove_all(part);
-  fs::create_directories(part);
-  write_weights(checkpoint, part, shard_bytes);
-  copy_small_files(checkpoint, part);
-  fs::rename(part, out);
+  AtomicFolder folder(out);
+  write_weights(checkpoint, folder.part(), shard_bytes);
+  copy_small_files(checkpoint, folder.part());
+  folder.commit();
 }
 
 }  // namespace muster::trainer

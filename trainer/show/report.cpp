@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/report_style.h"

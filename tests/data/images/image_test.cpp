@@ -14,6 +14,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
+#include "data/images/patchify.h"
+#include "data/images/resize.h"
 #include "support/test_paths.h"
 
 namespace muster::data {

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "data/images/image.h"
+#include "base/process/atomic_file.h"
 #include "data/sources/small_sets.h"
 
 namespace muster::data {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/encoder.h"
 #include "data/pack/pack.h"
 #include "data/sources/sources.h"

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "data/sources/small_sets.h"
 #include "data/synth/scene.h"
+#include "data/synth/tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/tokenizer/tokenizer_fixture.h"
 #include "support/test_paths.h"
 

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/rank/run_folder.h"

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/bounded_file.h"
 #include "launcher/rank/rank_status.h"
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/supervise/fake_world.h"

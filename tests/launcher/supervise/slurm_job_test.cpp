@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "support/test_paths.h"

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pattern.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "configs/config.h"
 #include "launcher/triage/diary_sample.h"

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/text.h"
 #include "launcher/rank/rank_status.h"

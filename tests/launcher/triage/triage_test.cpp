@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/process/atomic_file.h"
 #include "launcher/triage/diary_sample.h"
 #include "launcher/triage/draft_row.h"
 #include "launcher/triage/verdict_text.h"

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pattern.h"
+#include "base/process/atomic_file.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/overlay.h"
 #include "trainer/show/svg_chart.h"
