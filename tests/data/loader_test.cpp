@@ -141,7 +141,11 @@ TEST_CASE("a worker's error comes out of next_step with the sample's name, again
   file.write("XXXX", 4);
   file.close();
   const Pack damaged(rig.set.pack_path);
-  Loader loader(damaged, rig.encoder, rig.sampler, kOptions, 0, 1, 3, 4, {});
+  Loader loader(damaged, rig.encoder, rig.sampler,
+                {.micro_batches_per_step = kOptions.micro_batches_per_step,
+                 .threads = 3,
+                 .prefetch_micro_batches = 4,
+                 .start = {}});
   const auto epoch = [&] {
     for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
   };
@@ -175,7 +179,11 @@ TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
   const SamplerOptions batches{1, 8192, 800, 4, 1};
   const Sampler sampler(measure_all(pack, encoder, 1), batches);
   for (const int threads : {1, 2}) {
-    Loader loader(pack, encoder, sampler, batches, 0, 1, threads, 4, {});
+    Loader loader(pack, encoder, sampler,
+                  {.micro_batches_per_step = batches.micro_batches_per_step,
+                   .threads = threads,
+                   .prefetch_micro_batches = 4,
+                   .start = {}});
     const auto begin = std::chrono::steady_clock::now();
     std::int64_t samples = 0;
     for (bool last = false; !last;) {
