@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/evaluate/coco_text.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
@@ -18,9 +19,6 @@ struct EvalArguments {
   bool json = false;
 };
 
-constexpr const char* kMetrics[] = {"AP",  "AP50", "AP75",  "APs", "APm", "APl",
-                                    "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
-
 void print(const trainer::CocoMetrics& coco, bool json) {
   if (json) {
     fmt::print(
@@ -29,8 +27,7 @@ void print(const trainer::CocoMetrics& coco, bool json) {
             1));
     return;
   }
-  for (const char* name : kMetrics) fmt::print("{:<6} {:.4f}\n", name, coco.metrics.at(name));
-  for (const auto& [name, ap] : coco.ap_per_category) fmt::print("AP of {:<20} {:.4f}\n", name, ap);
+  fmt::print("{}", trainer::metrics_text(coco));
 }
 
 void eval(const EvalArguments& a) {
