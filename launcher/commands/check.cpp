@@ -12,8 +12,9 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/plan.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {

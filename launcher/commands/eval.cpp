@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
@@ -52,7 +52,7 @@ void eval(const EvalOptions& options) {
   }
   if (options.checkpoint.empty() || options.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  OpenedCheckpoint opened(options.checkpoint, options.device);
+  trainer::OpenedCheckpoint opened(options.checkpoint, options.device);
   const data::Pack pack(options.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};

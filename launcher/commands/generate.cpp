@@ -18,7 +18,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "model/files/family.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {

@@ -13,7 +13,7 @@
 #include "base/progress.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/picture_list.h"
 #include "trainer/evaluate/predictions.h"
 
@@ -132,7 +132,7 @@ class Prediction {
   const PredictOptions& options_;
   std::vector<fs::path> images_;
   std::vector<std::string> overlays_;
-  OpenedCheckpoint opened_;
+  trainer::OpenedCheckpoint opened_;
   double threshold_;
   trainer::LabelFont font_;  // used by one drawing task at a time
   trainer::Predictor predictor_;

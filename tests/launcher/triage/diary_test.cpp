@@ -111,8 +111,8 @@ TEST_CASE("every guard exists", "[unit]") {
   CHECK(missing.empty());
 }
 
-// The failures muster was built to explain; FAILURES.md of the shared folder, where it is there,
-// may not know more.
+// The failures muster was built to explain. FAILURES.md of the shared folder, where it is there, may
+// know more only if docs/roadmap.md names the row as one to come.
 TEST_CASE("every known failure has its row", "[unit]") {
   const std::string known =
       "G-001 G-002 M-001 M-002 M-003 P-001 P-004 P-002 P-003 L-001 I-001 I-002 I-003 I-004 W-001 "
@@ -126,11 +126,14 @@ TEST_CASE("every known failure has its row", "[unit]") {
     INFO(id);
     CHECK(std::ranges::any_of(diary().rows, [&](const DiaryRow& row) { return row.id == id; }));
   }
+  const std::string planned = read_text(test::source_dir() / "docs/roadmap.md");
   const std::string list = read_text(test::shared("FAILURES.md"));
   const Pattern kId(R"((?:\| |, )([A-Z]-\d{3})(?=[, ]))", Pattern::Letters::kAsWritten);
   for (const Pattern::Match& id : kId.all_in(list)) {
     INFO(id.text(1));
-    CHECK(known.find(id.text(1)) != std::string::npos);
+    const bool has_row = known.find(id.text(1)) != std::string::npos;
+    const bool is_planned = planned.find(id.text(1)) != std::string::npos;
+    CHECK((has_row || is_planned));
   }
 }
 
