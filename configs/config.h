@@ -11,21 +11,23 @@
 #include <string>
 #include <vector>
 
+#include "configs/choices.h"
+
 namespace muster::configs {
 
 struct Run {
   std::string dir;  // everything the run writes
   std::int64_t seed;
   std::int64_t threads_per_rank;  // compute threads; part of what fixes the bits (law 9)
-  std::string device;             // cpu | cuda
-  bool deterministic;             // cuda: the same bits run after run (law 9)
+  Device device;
+  bool deterministic;  // cuda: the same bits run after run (law 9)
 };
 
 struct Model {
   std::vector<std::string>
       path;  // candidates, tried in order: a Hugging Face folder, or a config.json when random_init
   bool random_init;        // weights from run.seed instead of from files
-  std::string dtype;       // fp32 | bf16 | fp16: of weights and activations
+  Dtype dtype;             // of weights and activations
   bool checkpoint_vision;  // recompute activations of the vision tower in backward
   bool checkpoint_language;
   std::int64_t logits_chunk_tokens;  // labels per chunk of the cross-entropy
@@ -38,14 +40,14 @@ struct Tokens {
 };
 
 struct Data {
-  std::string train, val;     // packs
-  std::string system_prompt;  // "" leaves the system turn out
-  std::string prompt;         // the user's question after the image
-  std::string answer;         // json: the LM is trained to write boxes and labels | labels | none
+  std::string train, val;               // packs
+  std::string system_prompt;            // "" leaves the system turn out
+  std::string prompt;                   // the user's question after the image
+  Answer answer;                        // what the language model is trained to write
   std::int64_t min_pixels, max_pixels;  // smart_resize
   std::vector<double> image_mean, image_std;
   std::int64_t max_vision_tokens;  // per sample
-  std::string over_budget;         // drop | resize
+  OverBudget over_budget;          // what happens to a sample above it
   std::int64_t loader_threads, prefetch_micro_batches;
 };
 
@@ -59,9 +61,9 @@ struct Loss {  // weights; 0 leaves a term out
 
 struct Detection {
   bool enabled;
-  std::string queries;  // proposals | learned
+  Queries queries;
   std::int64_t num_queries;
-  std::string memory;  // vision | vision+language: what queries attend to
+  Memory memory;
   std::int64_t hidden_size, num_layers, num_heads, mlp_size;
   std::int64_t caption_layers, caption_max_tokens;
   std::int64_t denoising_groups;  // 0: none
@@ -80,17 +82,17 @@ struct Groups {
 
 struct Optimizer {
   double beta1, beta2, eps;
-  double clip_norm;      // 0: no clipping
-  bool decay_1d;         // also decay norms and biases
-  std::string master;    // fp32 | split | none: where the fp32 value behind a 16-bit weight lives
-  std::string moments;   // fp32 | bf16
-  std::string rounding;  // nearest | stochastic: of what the optimizer itself keeps in bf16
+  double clip_norm;           // 0: no clipping
+  bool decay_1d;              // also decay norms and biases
+  Master master;              // where the fp32 value behind a 16-bit weight lives
+  Dtype moments;              // kFp32 or kBf16
+  Rounding rounding;          // of what the optimizer itself keeps in bf16
   double loss_scale_initial;  // of fp16
   std::int64_t loss_scale_growth_interval, loss_scale_hysteresis;
 };
 
 struct Schedule {
-  std::string kind;  // constant | linear | cosine | one_cycle | plateau
+  ScheduleKind kind;
   std::int64_t max_steps, warmup_steps;
   double min_lr_ratio;    // at the end, of the peak
   std::int64_t patience;  // evaluations without progress before plateau lowers the rate, or before
@@ -103,11 +105,11 @@ struct Batch {
 };
 
 struct Sharding {
-  std::string backend;        // mpi | gloo | nccl | self
+  Backend backend;
   std::int64_t bucket_bytes;  // of one window in the wire dtype
   bool overlap;               // reduce during backward, gather during the next forward
-  std::string wire_dtype;     // fp32 | bf16
-  std::string reduce;         // ordered | native
+  Dtype wire_dtype;           // kFp32 or kBf16, of gradients between ranks
+  Reduce reduce;
   std::int64_t accumulation_budget_bytes;
   double timeout_s;
   bool checked;  // ranks compare every collective before it runs
@@ -131,7 +133,7 @@ struct Health {
 };
 
 struct Logging {
-  std::string level;  // debug | info | warn | error
+  log::Level level;
   std::int64_t every_steps, max_bytes;
   bool tensorboard;
 };
@@ -144,8 +146,8 @@ struct Launch {
       min_ranks;  // a restart may leave lost hosts out down to this many ranks; 0: never fewer
   std::vector<std::string> hosts;  // NAME or NAME:SLOTS; empty: this machine, or what SLURM gave
   std::int64_t ranks_per_node;     // 0: as many as fit
-  std::string cpu_binding;         // none | core | socket | numa
-  std::string gpu_binding;         // none | local_rank
+  CpuBinding cpu_binding;
+  GpuBinding gpu_binding;
   std::map<std::string, std::string> environment;  // of the ranks
 };
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "configs/fields.h"
+#include "configs/field.h"
 
 namespace muster::configs {
 

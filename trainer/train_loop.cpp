@@ -45,8 +45,9 @@ std::uint64_t noise_seed(std::int64_t run_seed, std::int64_t step, std::int64_t 
 
 // Of the device that computes.
 std::int64_t memory_in_use(const configs::Run& run) {
-  return run.device == "cuda" ? sharding::load_cuda_library().device_memory().peak_held
-                              : resident_bytes();
+  return run.device == configs::Device::kCuda
+             ? sharding::load_cuda_library().device_memory().peak_held
+             : resident_bytes();
 }
 
 std::span<const double> doubles_of(const at::Tensor& host) {  // [n] f64

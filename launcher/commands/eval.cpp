@@ -45,7 +45,7 @@ void eval(const EvalArguments& a) {
   }
   if (a.checkpoint.empty() || a.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  OpenedCheckpoint opened(a.checkpoint, a.device);
+  OpenedCheckpoint opened(a.checkpoint, configs::from_name<configs::Device>(a.device));
   const data::Pack pack(a.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions options{a.max_samples, opened.config.batch.max_samples};
@@ -66,7 +66,7 @@ void add_eval(CommandLine& cli) {
   command->add_option("--ground-truth", a->ground_truth, "COCO annotations json");
   command->add_option("--max-samples", a->max_samples, "the first so many; 0: all");
   command->add_option("--device", a->device, "where it computes; as in training when not given")
-      ->check(CLI::IsMember({"cpu", "cuda"}));
+      ->check(CLI::IsMember(configs::names<configs::Device>()));
   command->add_flag("--json", a->json, "one JSON object on stdout");
   command->callback([a] { eval(*a); });
 }

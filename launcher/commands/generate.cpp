@@ -44,8 +44,10 @@ at::ScalarType text_dtype(const GenerateArguments& a, const nlohmann::json& conf
   for (const char* key : {"torch_dtype", "dtype"})
     if (!a.dtype && config.contains(key) && config[key].is_string())
       name = config[key].get<std::string>();
-  if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
-  return name == "float16" || name == "fp16" ? at::kHalf : at::kFloat;
+  if (const auto ours = configs::from_name<configs::Dtype>(name))
+    return trainer::scalar_type(*ours);
+  if (name == "bfloat16") return at::kBFloat16;
+  return name == "float16" ? at::kHalf : at::kFloat;
 }
 
 // Ends of a turn: the chat template's, and what generation_config.json lists.
@@ -91,7 +93,7 @@ TextModel open_text_model(const GenerateArguments& a) {
         folder.string() +
         ": no preprocessor_config.json, which says how an image enters the model");
   encode.prompt = a.prompt;
-  encode.answer = "none";
+  encode.answer = data::AnswerFormat::kNone;
   if (a.system_prompt) encode.system_prompt = *a.system_prompt;
   data::Tokenizer tokenizer(folder);
   std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
@@ -178,7 +180,7 @@ void add_generate(CommandLine& cli) {
       ->capture_default_str();
   command->add_option("--seed", a->sampling.seed, "of the draws")->capture_default_str();
   command->add_option("--dtype", a->dtype, "fp32, bf16 or fp16; the checkpoint's when not given")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+      ->check(CLI::IsMember(configs::names<configs::Dtype>()));
   command->add_flag("--json", a->json, "one JSON object on stdout, at the end");
   command->callback([a] { generate(*a); });
 }

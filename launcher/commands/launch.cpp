@@ -147,7 +147,8 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.hosts = choose_hosts(options, config.launch);
   spec.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
   spec.cpu_binding = config.launch.cpu_binding;
-  spec.one_gpu = config.run.device == "cuda" && config.launch.gpu_binding == "local_rank";
+  spec.one_gpu = config.run.device == configs::Device::kCuda &&
+                 config.launch.gpu_binding == configs::GpuBinding::kLocalRank;
   spec.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
   spec.as_root = ::geteuid() == 0;
   spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s,
@@ -159,7 +160,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.colour = in_colour(options);
   if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
   if (!options.container.empty())
-    enter_container(spec, options.container, config.run.device == "cuda");
+    enter_container(spec, options.container, config.run.device == configs::Device::kCuda);
   return spec;
 }
 
@@ -189,7 +190,7 @@ int launch(const LaunchOptions& asked) {
   const configs::Config config = configs::load(options.config, options.overrides);
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
-  log::init({.level = log::level_of(config.logging.level),
+  log::init({.level = config.logging.level,
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
              .console = true,

@@ -33,7 +33,7 @@ class Prediction {
       : a_(arguments),
         images_(trainer::list_pictures(a_.inputs)),
         overlays_(trainer::overlay_names(images_)),
-        opened_(a_.checkpoint, a_.device),
+        opened_(a_.checkpoint, configs::from_name<configs::Device>(a_.device)),
         threshold_(a_.threshold >= 0 ? a_.threshold : opened_.config.detection.score_threshold),
         font_(a_.font),
         predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
@@ -144,7 +144,7 @@ void add_predict(CommandLine& cli) {
   command->add_option("--threshold", a->threshold,
                       "least score shown; the config's when not given");
   command->add_option("--device", a->device, "where it computes; as in training when not given")
-      ->check(CLI::IsMember({"cpu", "cuda"}));
+      ->check(CLI::IsMember(configs::names<configs::Device>()));
   command->add_option("--batch", a->batch, "images in the model at a time")
       ->check(CLI::PositiveNumber);
   command->add_option("--font", a->font, "TrueType font of the labels");

@@ -14,7 +14,7 @@
 namespace muster::launcher {
 namespace {
 
-configs::Config config_of(const fs::path& folder, const std::string& device) {
+configs::Config config_of(const fs::path& folder, std::optional<configs::Device> device) {
   if (!fs::exists(folder / "config.yaml")) {
     throw CheckpointError(fmt::format(
         "{}: no config.yaml; only a checkpoint written by muster knows how its images and "
@@ -24,7 +24,7 @@ configs::Config config_of(const fs::path& folder, const std::string& device) {
   configs::Config config = configs::load(folder / "config.yaml");
   config.model.path = {folder.string()};
   config.tokens.tokenizer = folder.string();
-  if (!device.empty()) config.run.device = device;
+  if (device) config.run.device = *device;
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   open_device(config.run, /*local_rank=*/0);
   return config;
@@ -53,30 +53,32 @@ void ConfigArguments::add_to(CLI::App& command) {
 configs::Config ConfigArguments::load() const { return configs::load(file, overrides); }
 
 void open_device(const configs::Run& run, int local_rank) {
-  if (run.device == "cuda") sharding::load_cuda_library().use_device(local_rank, run.deterministic);
+  if (run.device == configs::Device::kCuda)
+    sharding::load_cuda_library().use_device(local_rank, run.deterministic);
 }
 
 static std::unique_ptr<sharding::Collective> connect(const configs::Config& config,
                                                      const RankInfo& info) {
-  const std::string& backend = config.sharding.backend;
+  using enum configs::Backend;
+  const configs::Backend backend = config.sharding.backend;
   const std::chrono::duration<double> timeout(config.sharding.timeout_s);
-  if (backend == "nccl") {
+  if (backend == kNccl) {
     return sharding::load_cuda_library().make_nccl(info.store_host, info.store_port, info.rank,
                                                    info.world_size, timeout);
   }
   if (info.world_size == 1) return sharding::make_self();
-  if (config.run.device == "cuda") {
+  if (config.run.device == configs::Device::kCuda) {
     throw ConfigError(fmt::format(
-        "sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl", backend,
-        info.world_size));
+        "sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl",
+        configs::name_of(backend), info.world_size));
   }
-  if (backend == "mpi") return sharding::make_node(sharding::make_mpi(timeout), timeout);
-  if (backend == "gloo") {
+  if (backend == kMpi) return sharding::make_node(sharding::make_mpi(timeout), timeout);
+  if (backend == kGloo) {
     return sharding::make_gloo(info.store_host, info.store_port, info.rank, info.world_size,
                                timeout);
   }
   throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl",
-                                backend, info.world_size));
+                                configs::name_of(backend), info.world_size));
 }
 
 std::shared_ptr<sharding::Collective> make_collective(const configs::Config& config,
@@ -86,7 +88,7 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Config& con
                                  : std::move(collective);
 }
 
-OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, const std::string& device)
+OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, std::optional<configs::Device> device)
     : folder(verified(trainer::resolve_checkpoint(named))),
       config(config_of(folder, device)),
       tokenizer(folder),

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,9 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Config& con
 
 // A trained detector with everything needed to use it, from CHECKPOINT as a user names it.
 struct OpenedCheckpoint {
-  // `device`: cpu or cuda; "": where it was trained.
+  // Without a `device` it runs where it was trained.
   explicit OpenedCheckpoint(const std::filesystem::path& named,
-                            const std::string& device = "");  // throws CheckpointError
+                            std::optional<configs::Device> device = {});  // throws CheckpointError
   std::filesystem::path folder;
   configs::Config config;  // as the run resolved it, paths pointing into the folder
   data::Tokenizer tokenizer;

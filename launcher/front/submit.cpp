@@ -53,13 +53,13 @@ void submit(SubmitOptions& options) {
   spec.work_dir = fs::current_path();
   spec.run_dir = fs::absolute(config.run.dir).lexically_normal();
   spec.muster = executable_path();
-  if (config.run.device == "cpu" && spec.gpus_per_node > 0)
+  if (config.run.device == configs::Device::kCpu && spec.gpus_per_node > 0)
     fmt::print(stderr,
                "muster: run.device is cpu: the GPUs asked for will idle; --gpus-per-node 0 "
                "--ranks-per-node {} asks "
                "for none\n",
                spec.gpus_per_node);
-  if (config.run.device == "cuda" && spec.gpus_per_node == 0)
+  if (config.run.device == configs::Device::kCuda && spec.gpus_per_node == 0)
     throw UsageError(
         "submit: --gpus-per-node 0, but run.device is cuda; add --set run.device=cpu for a CPU "
         "run");

@@ -31,7 +31,8 @@ std::string halve_batch(configs::Config& c, int&) {
 }
 
 std::string more_ranks(configs::Config& c, int& ranks) {
-  if (c.run.device != "cuda" || c.batch.micro_batches_per_step % (2 * ranks) != 0) return "";
+  if (c.run.device != configs::Device::kCuda || c.batch.micro_batches_per_step % (2 * ranks) != 0)
+    return "";
   ranks *= 2;
   return fmt::format("--ranks {}", ranks);
 }
@@ -59,14 +60,16 @@ std::vector<Candidate> candidates() {
           {"half the micro-batch, twice as many", halve_batch},
           {"masters split into the weight and its low half, same bits",
            [](configs::Config& c, int&) -> std::string {
-             if (c.model.dtype != "bf16" || c.optimizer.master != "fp32") return "";
-             c.optimizer.master = "split";
+             if (c.model.dtype != configs::Dtype::kBf16) return "";
+             if (c.optimizer.master != configs::Master::kFp32) return "";
+             c.optimizer.master = configs::Master::kSplit;
              return "optimizer.master=split";
            }},
           {"bf16 weights with fp32 masters: other bits",
            [](configs::Config& c, int&) -> std::string {
-             if (c.model.dtype != "fp32") return "";
-             c.model.dtype = c.sharding.wire_dtype = "bf16";
+             if (c.model.dtype != configs::Dtype::kFp32) return "";
+             c.model.dtype = configs::Dtype::kBf16;
+             c.sharding.wire_dtype = configs::Dtype::kBf16;
              return "model.dtype=bf16 --set sharding.wire_dtype=bf16";
            }},
           {"more ranks hold smaller shards", more_ranks}};

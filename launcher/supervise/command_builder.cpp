@@ -27,9 +27,10 @@ std::string mapping(const LaunchSpec& spec) {
   std::string map;
   if (spec.ranks_per_node > 0)
     map = "ppr:" + std::to_string(spec.ranks_per_node) + ":node";
-  else if (spec.cpu_binding == "core")
+  else if (spec.cpu_binding == configs::CpuBinding::kCore)
     map = "slot";
-  if (spec.cpu_binding == "core") map += ":PE=" + std::to_string(spec.threads_per_rank);
+  if (spec.cpu_binding == configs::CpuBinding::kCore)
+    map += ":PE=" + std::to_string(spec.threads_per_rank);
   return map;
 }
 
@@ -43,14 +44,18 @@ Words mpirun_words(const LaunchSpec& spec) {
   if (oversubscribe && spec.starter == Starter::kMpirun4) append(words, {"--oversubscribe"});
   if (oversubscribe && spec.starter == Starter::kMpirun5) map += ":OVERSUBSCRIBE";
   if (!map.empty()) append(words, {"--map-by", map});
-  append(words, {"--bind-to", spec.cpu_binding});
+  append(words, {"--bind-to", std::string(configs::name_of(spec.cpu_binding))});
   return words;
 }
 
 std::string srun_binding(const LaunchSpec& spec) {
-  if (spec.cpu_binding == "core") return "cores";
-  if (spec.cpu_binding == "socket") return "sockets";
-  return spec.cpu_binding == "numa" ? "ldoms" : "none";
+  switch (spec.cpu_binding) {
+    case configs::CpuBinding::kNone: return "none";
+    case configs::CpuBinding::kCore: return "cores";
+    case configs::CpuBinding::kSocket: return "sockets";
+    case configs::CpuBinding::kNuma: return "ldoms";
+  }
+  return "none";
 }
 
 // srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task
@@ -59,7 +64,7 @@ Words srun_words(const LaunchSpec& spec) {
   Words words{spec.starter_program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks)};
   if (spec.ranks_per_node > 0)
     words.push_back("--ntasks-per-node=" + std::to_string(spec.ranks_per_node));
-  if (spec.cpu_binding == "core")
+  if (spec.cpu_binding == configs::CpuBinding::kCore)
     words.push_back("--cpus-per-task=" + std::to_string(spec.threads_per_rank));
   Words names;
   for (const Host& host : spec.hosts) names.push_back(host.name);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/choices.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/supervise/hosts.h"
 
@@ -34,12 +35,12 @@ struct LaunchSpec {
   std::vector<std::string> rank_program;           // {"/path/muster", "train", "config.yaml", ...}
   std::map<std::string, std::string> environment;  // of the ranks, from launch.environment
   std::int64_t threads_per_rank = 1;
-  std::vector<Host> hosts;           // with slots; empty: this machine, or what the scheduler gave
-  std::vector<std::string> avoid;    // hosts of the allocation that srun must not use
-  int ranks_per_node = 0;            // 0: as many as fit
-  std::string cpu_binding = "none";  // none | core: threads_per_rank cores each | socket | numa
-  bool one_gpu = false;              // each rank sees the GPU of its local rank alone
-  bool in_allocation = false;        // a scheduler says where ranks go and how many fit
+  std::vector<Host> hosts;         // with slots; empty: this machine, or what the scheduler gave
+  std::vector<std::string> avoid;  // hosts of the allocation that srun must not use
+  int ranks_per_node = 0;          // 0: as many as fit
+  configs::CpuBinding cpu_binding = configs::CpuBinding::kNone;
+  bool one_gpu = false;        // each rank sees the GPU of its local rank alone
+  bool in_allocation = false;  // a scheduler says where ranks go and how many fit
   bool as_root = false;
   PhaseLimits limits;
   std::int64_t max_restarts = 0;

@@ -18,7 +18,7 @@ LaunchSpec probe_of(const LaunchSpec& spec, const Host& host) {
   probe.hosts = {{host.name, 1}};
   probe.ranks_per_node = 0;
   probe.starter_options.clear();  // `true` needs no container
-  probe.cpu_binding = "none";
+  probe.cpu_binding = configs::CpuBinding::kNone;
   return probe;
 }
 

@@ -111,10 +111,10 @@ TEST_CASE("command builder: hosts, ranks per node and binding, for each starter,
              socket = small_spec();
   spread.hosts = {{"a", 2}, {"b", 2}};
   spread.ranks_per_node = 2;
-  core.cpu_binding = "core";
-  socket.cpu_binding = "socket";
+  core.cpu_binding = configs::CpuBinding::kCore;
+  socket.cpu_binding = configs::CpuBinding::kSocket;
   LaunchSpec all = spread;
-  all.cpu_binding = "core";
+  all.cpu_binding = configs::CpuBinding::kCore;
   struct Row {
     Starter starter;
     const char *plain, *spread, *core, *socket, *all;
