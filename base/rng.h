@@ -18,10 +18,15 @@ constexpr std::uint64_t splitmix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// A seed of its own for every stream.
+constexpr std::uint64_t seed_of(std::uint64_t seed, std::uint64_t stream) {
+  return splitmix64(seed ^ splitmix64(stream));
+}
+
 class Rng {
  public:
   explicit constexpr Rng(std::uint64_t seed, std::uint64_t stream = 0)
-      : key_(splitmix64(seed ^ splitmix64(stream))) {}
+      : key_(seed_of(seed, stream)) {}
 
   constexpr std::uint64_t next() { return splitmix64(key_ + index_++ * 0x9e3779b97f4a7c15ULL); }
   constexpr double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)

@@ -77,4 +77,19 @@ std::string human_seconds(double seconds) {
   return fmt::format("{}h {:02}m", whole / 3600, whole % 3600 / 60);
 }
 
+std::string join_literals(std::string_view source) {
+  std::string joined;
+  for (std::size_t at = 0; at < source.size(); ++at) {
+    if (source[at] == '"') {
+      const std::size_t next = source.find_first_not_of(" \n", at + 1);
+      if (next != std::string_view::npos && next > at + 1 && source[next] == '"') {
+        at = next;
+        continue;
+      }
+    }
+    joined += source[at];
+  }
+  return joined;
+}
+
 }  // namespace muster

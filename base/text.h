@@ -19,4 +19,8 @@ std::vector<std::string> split(std::string_view text, char separator);  // "a,,b
 std::string human_bytes(std::int64_t bytes);  // "1.5 GiB"
 std::string human_seconds(double seconds);    // "1h 02m", "3m 07s", "12.3 s"
 
+// C++ source in which adjacent string literals are one, so that a text can be found in it wherever
+// the formatter broke its lines.
+std::string join_literals(std::string_view source);
+
 }  // namespace muster

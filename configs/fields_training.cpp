@@ -1,12 +1,13 @@
 // The table, part 2: how it is trained.
 #include "configs/field_builder.h"
+#include "configs/groups.h"
 
 namespace muster::configs {
 namespace {
 
-std::vector<Field> group_fields(const char* name, Group Groups::*member, const char* covers) {
+std::vector<Field> group_fields(const GroupEntry& entry) {
   const Section group(
-      std::string("groups.") + name, [member](auto& config) -> auto& {
+      "groups." + std::string(entry.name), [member = entry.member](auto& config) -> auto& {
         return config.groups.*member;
       });
   std::vector<Field> both = {
@@ -14,7 +15,7 @@ std::vector<Field> group_fields(const char* name, Group Groups::*member, const c
       group("weight_decay", &Group::weight_decay, at_least(0), "",
             "decoupled decay, times the rate, of "),
   };
-  for (Field& field : both) field.meaning += covers;
+  for (Field& field : both) field.meaning += entry.covers;
   both.front().meaning += "; 0: frozen, no gradient, no state, no traffic";
   return both;
 }
@@ -89,11 +90,7 @@ void append(std::vector<Field>& all, std::vector<Field> part) {
 
 std::vector<Field> training_fields() {
   std::vector<Field> all;
-  append(all, group_fields("merger", &Groups::merger, "the vision-language merger"));
-  append(all, group_fields("visual", &Groups::visual, "the vision tower without the merger"));
-  append(all, group_fields("detection_head", &Groups::detection_head, "the detection head"));
-  append(all, group_fields("model", &Groups::model, "the language model and its embeddings"));
-  append(all, group_fields("lm_head", &Groups::lm_head, "the output projection (empty when tied)"));
+  for (const GroupEntry& entry : kGroups) append(all, group_fields(entry));
   append(all, optimizer_fields());
   append(all, schedule_fields());
   append(all, batch_fields());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "configs/groups.h"
+
 namespace muster::configs {
 namespace {
 
@@ -36,8 +38,8 @@ bool some_loss(C c) {
 }
 
 bool some_rate(C c) {
-  const Groups& g = c.groups;
-  return std::max({g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr}) > 0;
+  return std::ranges::any_of(
+      kGroups, [&](const GroupEntry& group) { return (c.groups.*group.member).lr > 0; });
 }
 
 std::vector<Rule> training_rules() {

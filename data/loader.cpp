@@ -53,16 +53,15 @@ struct Loader::Impl {
   bool stopping = false;
   std::vector<std::jthread> workers;  // last: joined before the rest goes
 
-  Impl(const Pack& p, const SampleEncoder& e, const Sampler& s, const SamplerOptions& options,
-       int r, int n, int ahead_limit, Cursor start)
+  Impl(const Pack& p, const SampleEncoder& e, const Sampler& s, const LoaderOptions& options)
       : pack(p),
         encoder(e),
         sampler(s),
         group(options.micro_batches_per_step),
-        rank(r),
-        world_size(n),
-        prefetch(std::max(1, ahead_limit)),
-        cursor(start) {
+        rank(options.rank),
+        world_size(options.world_size),
+        prefetch(std::max<std::int64_t>(1, options.prefetch_micro_batches)),
+        cursor(options.start) {
     if (world_size < 1 || group % world_size != 0)
       throw ConfigError(
           fmt::format("batch.micro_batches_per_step = {} is not a multiple of the {} ranks", group,
@@ -147,12 +146,11 @@ struct Loader::Impl {
 };
 
 Loader::Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
-               SamplerOptions options, int rank, int world_size, int threads, int prefetch,
-               Cursor start)
-    : impl_(std::make_unique<Impl>(pack, encoder, sampler, options, rank, world_size, prefetch,
-                                   start)) {
-  for (int i = 0; i < std::max(1, threads); ++i)
+               const LoaderOptions& options)
+    : impl_(std::make_unique<Impl>(pack, encoder, sampler, options)) {
+  for (std::int64_t i = 0; i < std::max<std::int64_t>(1, options.threads); ++i) {
     impl_->workers.emplace_back([impl = impl_.get()] { impl->work(); });
+  }
 }
 
 Loader::~Loader() {

@@ -21,12 +21,21 @@ struct StepBatches {
   bool last_in_epoch = false;
 };
 
+// One rank's part of the world's micro-batches, and how far ahead they are made.
+struct LoaderOptions {
+  std::int64_t micro_batches_per_step = 0;  // G of all ranks, as the sampler has it
+  int rank = 0, world_size = 1;
+  std::int64_t threads = 1;                 // workers, at least one
+  std::int64_t prefetch_micro_batches = 1;  // this rank's that may lie finished, at least one
+  Cursor start;                             // the first step
+};
+
 class Loader {
  public:
-  // Starts `threads` workers (>= 1) that stay at most `prefetch` micro-batches ahead. References
-  // must outlive it.
+  // Starts the workers. References must outlive it. Throws ConfigError when the world does not
+  // divide G, DataError when the epoch has no such step as `start`.
   Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
-         SamplerOptions options, int rank, int world_size, int threads, int prefetch, Cursor start);
+         const LoaderOptions& options);
   ~Loader();
 
   // Blocks for this rank's share of the next step; rolls over epochs. A worker's DataError is

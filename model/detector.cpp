@@ -167,6 +167,7 @@ std::vector<NamedParam> Detector::head_parameters() const {
 const QwenVL& Detector::backbone() const { return impl_->backbone; }
 const HeadConfig& Detector::head_config() const { return impl_->config; }
 void Detector::set_training(bool training) { impl_->training = training; }
+bool Detector::training() const { return impl_->training; }
 
 void Detector::set_forward_gate(ForwardGate gate) {
   impl_->gate = gate;

@@ -41,8 +41,10 @@ class Detector {
   const QwenVL& backbone() const;
   const HeadConfig& head_config() const;
   void set_forward_gate(ForwardGate gate);
-  void set_training(
-      bool training);  // asserted by loss() and detect() (FAILURES L-105); starts true
+  // loss() asserts training and detect() asserts evaluation (diary row L-105). Starts in training;
+  // EvalMode changes it for a scope.
+  void set_training(bool training);
+  bool training() const;
 
   // detection_head.safetensors: the head's parameters, its HeadConfig as metadata "config". Loading
   // is strict: one CheckpointError lists every setting that differs and every missing, unexpected

@@ -37,7 +37,7 @@ at::Tensor make_flat(EngineCore& core) {
     if (mine) home.copy_(param.detach());
     param.set_data(home);
   }
-  if (core.world_size() > 1) core.collective->broadcast(bytes_of(flat), 0);
+  if (core.world_size() > 1) core.collective->broadcast(bytes_of(flat), 0);  // [C]
   return flat;
 }
 
@@ -180,7 +180,7 @@ LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::pat
   }
   std::vector<std::int64_t> failed(static_cast<std::size_t>(core.world_size()));
   failed[static_cast<std::size_t>(core.rank())] = failure != nullptr ? 1 : 0;
-  core.queue.run([&] { core.collective->all_reduce_sum(failed); });
+  core.queue.run([&] { core.collective->all_reduce_sum(failed); });  // [C]
   if (failure != nullptr) std::rethrow_exception(failure);
   const auto first = std::find(failed.begin(), failed.end(), 1);
   if (first == failed.end()) return loaded;
@@ -359,7 +359,7 @@ static at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
                        static_cast<std::size_t>(std::min(kChunk, all.numel() - begin)));
     std::vector<std::int64_t> bits;
     for (const float value : part) bits.push_back(std::bit_cast<std::int32_t>(value));
-    core.queue.run([&] { core.collective->all_reduce_sum(bits); });
+    core.queue.run([&] { core.collective->all_reduce_sum(bits); });  // [C]
     for (std::size_t i = 0; i < part.size(); ++i)
       part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
   }

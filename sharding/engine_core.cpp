@@ -79,7 +79,7 @@ at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
 
 at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const {
   if (world_size() == 1 || !param(0).tensor.is_cpu()) return {};
-  const auto memory =
+  const auto memory =  // [C]
       collective->shared_memory(static_cast<std::size_t>(elements) * c10::elementSize(type));
   if (memory == nullptr) return {};
   return at::from_blob(

@@ -239,10 +239,10 @@ void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
     add(std::array{send.data()});
   } else if (core_.options.reduce == ReduceKind::kNative) {
     const std::span<std::byte> sum = received(range.slice);
-    core_.collective->reduce_scatter_sum(send, sum, core_.options.wire_dtype);
+    core_.collective->reduce_scatter_sum(send, sum, core_.options.wire_dtype);  // [C]
     add(std::array<const std::byte*, 1>{sum.data()});
   } else {
-    core_.collective->all_to_all(send, received(range.elements), add);
+    core_.collective->all_to_all(send, received(range.elements), add);  // [C]
   }
   state.fresh = false;
   if (final) reduced_(window);

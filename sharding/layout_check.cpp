@@ -35,7 +35,7 @@ std::vector<std::string> gather_texts(Collective& collective, const std::string&
   std::string all(world * longest, '\0');
   std::copy(mine.begin(), mine.end(),
             all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
-  collective.all_gather(std::as_writable_bytes(std::span(all)));
+  collective.all_gather(std::as_writable_bytes(std::span(all)));  // [C]
   std::vector<std::string> texts;
   for (std::size_t r = 0; r < world; ++r)
     texts.emplace_back(all.substr(r * longest, longest).c_str());
@@ -47,7 +47,7 @@ std::vector<std::string> gather_texts(Collective& collective, const std::string&
 void check_same_layout(Collective& collective, const std::string& mine) {
   std::vector<Fingerprint> prints(static_cast<std::size_t>(collective.size()));
   prints[static_cast<std::size_t>(collective.rank())] = fingerprint(mine);
-  collective.all_gather(std::as_writable_bytes(std::span(prints)));
+  collective.all_gather(std::as_writable_bytes(std::span(prints)));  // [C]
   std::size_t other = 0;
   std::int64_t longest = 0;
   for (std::size_t r = 0; r < prints.size(); ++r) {

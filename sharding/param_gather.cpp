@@ -13,7 +13,8 @@ void ParamGather::start(int window) {
   if (core_.world_size() == 1) return;
   const Window range = core_.layout.window(window);
   tickets_[static_cast<std::size_t>(window)] = core_.post(window, "gather", [this, range] {
-    core_.collective->all_gather(bytes_of(flat_.narrow(0, range.begin, range.elements)));
+    core_.collective->all_gather(  // [C]
+        bytes_of(flat_.narrow(0, range.begin, range.elements)));
   });
 }
 

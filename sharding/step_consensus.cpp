@@ -82,7 +82,7 @@ AgreedStep agree(EngineCore& core, const LocalStep& local) {
   Message message(core, local);
   const LedgerEntry held(*core.ledger, &TransientBytes::consensus,
                          static_cast<std::int64_t>(message.all().size_bytes()));
-  core.queue.wait(
+  core.queue.wait(  // [C]
       core.post(-1, "consensus", [&] { core.collective->all_reduce_sum(message.all()); }));
   core.report_finished();
   AgreedStep agreed;

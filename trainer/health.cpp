@@ -43,6 +43,10 @@ std::string Health::problem(const sharding::StepVerdict& verdict, const LossTerm
 
 bool Health::accept(std::int64_t step, const sharding::StepVerdict& verdict,
                     const LossTerms::Report& loss, const LossTerms& terms) {
+  if (verdict.scale_too_high) {
+    reason_ = fmt::format("gradients overflow fp16 at loss scale {}", verdict.loss_scale);
+    return false;
+  }
   reason_ = problem(verdict, loss, terms);
   if (reason_.empty()) {
     state_.skips_in_row = 0;

@@ -1,5 +1,5 @@
-// What to do with a step's numbers (laws 10; FAILURES T-001, T-002). Pure given the verdict, so all
-// ranks decide alike.
+// What to do with a step's numbers (law 10; diary rows T-001 and T-002). It depends on the verdict
+// alone, so all ranks decide alike.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "configs/config.h"
-#include "sharding/engine.h"
+#include "sharding/engine_options.h"
 #include "trainer/checkpoint/run_state.h"
 #include "trainer/loss_terms.h"
 
@@ -15,16 +15,18 @@ namespace muster::trainer {
 
 class Health {
  public:
-  explicit Health(const configs::Health& config) : config_(config) {}
+  // `state`: what a checkpoint remembers of the steps before.
+  explicit Health(const configs::Health& config, HealthState state = {})
+      : config_(config), state_(std::move(state)) {}
 
-  // True: apply the step. False: skip it on every rank; `reason()` says why and the learning rate
-  // is backed off. Throws NumericError after more than max_skips_in_row skips in a row.
+  // True: apply the step. False: skip it on every rank; `reason()` says why. The learning rate is
+  // backed off unless only the loss scale was too high, which is no fault and counts as none.
+  // Throws NumericError after more than max_skips_in_row skips in a row.
   bool accept(std::int64_t step, const sharding::StepVerdict& verdict,
               const LossTerms::Report& loss, const LossTerms& terms);
   const std::string& reason() const { return reason_; }
 
   const HealthState& state() const { return state_; }
-  void restore(HealthState state) { state_ = std::move(state); }
 
  private:
   std::string problem(const sharding::StepVerdict& verdict, const LossTerms::Report& loss,

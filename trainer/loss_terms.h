@@ -5,26 +5,37 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
 #include "configs/config.h"
-#include "model/detector.h"
+#include "model/head/detection.h"
 
 namespace muster::trainer {
 
-// lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others, dn_*
-// of denoising queries.
 class LossTerms {
  public:
+  using Denominator = model::LossTerm::Denominator;
+  struct Entry {
+    std::string name;
+    double weight = 0;
+    Denominator denominator = Denominator::kBoxes;  // as the model gives it to this term
+  };
+
+  explicit LossTerms(std::vector<Entry> entries) : entries_(std::move(entries)) {}
+  // Of the terms a config weighs.
+  static constexpr std::int64_t kNumTerms = 13;
+  // lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others,
+  // dn_* of denoising queries.
   explicit LossTerms(const configs::Loss& weights);
 
-  std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }
-  const std::string& name(std::int64_t i) const { return names_[i]; }
+  std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
+  const std::string& name(std::int64_t i) const { return entries_[i].name; }
 
   // weight_i / denominator_i * sum_i, added up: an fp32 scalar with a graph, or undefined when no
-  // term takes part.
+  // term takes part. Fails when a term is not in the list, or says another denominator.
   at::Tensor weigh(const std::vector<model::LossTerm>& terms, const Denominators& step) const;
   // The sums, one per slot, 0 where the batch has no such term: [size()] f64 on the terms' device.
   // Nothing waits for it.
@@ -34,16 +45,14 @@ class LossTerms {
     double total = 0;
     std::vector<double> terms;  // sum_i / denominator_i, unweighted
   };
-  // `slots`: sums() of every micro-batch of the step, concatenated in global order; added in that
-  // order, so the numbers do not depend on the world size.
-  Report report(const std::vector<double>& slots, const Denominators& step) const;
+  // `slots`: sums() of every micro-batch of the step, concatenated in global order. They are added
+  // in that order, so the numbers do not depend on the world size.
+  Report report(std::span<const double> slots, const Denominators& step) const;
 
  private:
-  std::int64_t index(const std::string& name) const;
-  double scale(std::int64_t i, const Denominators& step) const;  // 1 / denominator
+  std::int64_t slot_of(const model::LossTerm& term) const;
 
-  std::vector<std::string> names_;
-  std::vector<double> weights_;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace muster::trainer

@@ -1,9 +1,9 @@
 // Splits a step's wall time into phases and tells the flight recorder about each.
 #pragma once
 
-#include <array>
 #include <chrono>
-#include <string_view>
+#include <exception>
+#include <utility>
 
 #include "base/flight_recorder.h"
 #include "sharding/tensor_meter.h"
@@ -17,6 +17,7 @@ class StepTimer {
     double total() const { return data + forward + backward + communication + optimizer + other; }
   };
 
+  // Keeps a reference.
   explicit StepTimer(FlightRecorder& recorder) : recorder_(recorder) {}
 
   // Ends the current phase and begins `phase`.
@@ -28,6 +29,26 @@ class StepTimer {
     recorder_.record(phase);
     sharding::TensorMeter::enter(phase);
   }
+  // A phase that interrupts the one before, which goes on where the scope ends. When an exception
+  // ends it, the flight recorder's last phase stays the one that failed.
+  class Scope {
+   public:
+    Scope(StepTimer& timer, Phase phase)
+        : timer_(timer), before_(timer.phase_), exceptions_(std::uncaught_exceptions()) {
+      timer_.enter(phase);
+    }
+    ~Scope() {
+      if (std::uncaught_exceptions() == exceptions_) timer_.enter(before_);
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    StepTimer& timer_;
+    Phase before_;
+    int exceptions_;
+  };
+
   // Ends the step: returns its phases and starts from zero.
   Seconds lap() {
     enter(Phase::kIdle);

@@ -1,6 +1,7 @@
 // muster check CONFIG: everything that can be known before training. Also --help-config, the list
 // of every key.
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 
@@ -8,10 +9,10 @@
 #include "data/pack/pack.h"
 #include "data/sampler.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
 #include "launcher/plan/plan.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {

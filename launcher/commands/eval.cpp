@@ -1,11 +1,12 @@
 // muster eval CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json: COCO metrics.
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
@@ -45,7 +46,7 @@ void eval(const EvalArguments& a) {
   }
   if (a.checkpoint.empty() || a.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  OpenedCheckpoint opened(a.checkpoint, configs::from_name<configs::Device>(a.device));
+  trainer::OpenedCheckpoint opened(a.checkpoint, configs::from_name<configs::Device>(a.device));
   const data::Pack pack(a.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions options{a.max_samples, opened.config.batch.max_samples};

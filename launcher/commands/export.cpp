@@ -1,8 +1,8 @@
 // muster export CHECKPOINT -o HF_DIR: a Hugging Face folder, plus the detection head.
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
 #include "trainer/assembly/export_folder.h"
 #include "trainer/checkpoint/checkpoint.h"
 

@@ -2,6 +2,7 @@
 // `predict` (law 13).
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -14,9 +15,8 @@
 #include "base/files.h"
 #include "data/images/preprocessor_file.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
 #include "model/files/family.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {

@@ -11,7 +11,8 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/run_context.h"
 #include "launcher/plan/plan.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/device.h"
+#include "trainer/checkpoint/model_folder.h"
 #include "trainer/evaluate/memcheck.h"
 #include "trainer/train_loop.h"
 
@@ -68,7 +69,7 @@ int memcheck(const MemcheckArguments& a) {
   const TempDir scratch("muster-memcheck");
   const configs::Config config = scratch_config(a, scratch.path());
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
-  open_device(config.run, /*local_rank=*/0);
+  trainer::open_device(config.run, /*local_rank=*/0);
   sharding::TensorMeter meter;
   trainer::Trainer trainer(config, sharding::make_self());
   std::vector<at::Tensor> planted;

@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "launcher/plan/plan.h"
 #include "launcher/rank/rank_status.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {

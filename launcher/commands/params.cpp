@@ -1,15 +1,15 @@
 // muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command
 // 2).
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include <map>
 
 #include "base/error.h"
+#include "configs/groups.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/weights.h"
-#include "trainer/assembly/from_config.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
@@ -28,14 +28,12 @@ struct GroupSum {
 void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums,
                std::vector<std::string>& stray) {
   const model::SafetensorsReader reader(file);
-  const auto rules = trainer::group_rules(configs::Config{});
   for (const std::string& raw : reader.names()) {
     const std::string name = model::published_name(raw);
-    const auto rule = std::find_if(rules.begin(), rules.end(),
-                                   [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
+    const configs::GroupEntry* entry = configs::group_of(name);
     const std::vector<std::int64_t> shape = reader.shape(raw);
-    const std::string group = rule == rules.end() ? "(none)" : rule->name;
-    if (rule == rules.end()) stray.push_back(raw);
+    const std::string group(entry == nullptr ? "(none)" : entry->name);
+    if (entry == nullptr) stray.push_back(raw);
     std::int64_t elements = 1;
     for (const std::int64_t n : shape) elements *= n;
     ++sums[group].tensors;

@@ -12,7 +12,7 @@
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
 #include "launcher/rank/world.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {

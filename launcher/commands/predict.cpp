@@ -1,6 +1,7 @@
 // muster predict CHECKPOINT IMAGE|DIR|LIST... -o OUT_DIR: boxes and captions as JSON and overlay
 // PNGs. Always the detection pipeline, never text generation (law 13).
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <future>
@@ -10,7 +11,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/picture_list.h"
 #include "trainer/evaluate/predictions.h"
 
@@ -122,7 +123,7 @@ class Prediction {
   const PredictArguments& a_;
   std::vector<fs::path> images_;
   std::vector<std::string> overlays_;
-  OpenedCheckpoint opened_;
+  trainer::OpenedCheckpoint opened_;
   double threshold_;
   trainer::LabelFont font_;  // used by one drawing task at a time
   trainer::Predictor predictor_;

@@ -11,6 +11,9 @@
 #include "launcher/commands/run_context.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
+#include "launcher/rendezvous/rendezvous.h"
+#include "trainer/assembly/collective.h"
+#include "trainer/assembly/device.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_loop.h"
 
@@ -27,18 +30,25 @@ void start_log(const configs::Config& config, const RankInfo& info) {
   log::init(options);
 }
 
+trainer::RankPlace place_of(const RankInfo& info) {
+  return {.rank = info.rank,
+          .world_size = info.world_size,
+          .store_host = info.store_host,
+          .store_port = info.store_port};
+}
+
 void run_rank(const configs::Config& config, const RankInfo& info) {
   fs::create_directories(config.run.dir);
   start_log(config, info);
   check_world(info.world_size, config.batch.micro_batches_per_step);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::install_stop_signals();
-  open_device(config.run, info.local_rank);
+  trainer::open_device(config.run, info.local_rank);
   if (info.rank == 0) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
   }
-  trainer::Trainer trainer(config, make_collective(config, info));
+  trainer::Trainer trainer(config, trainer::make_collective(config, place_of(info)));
   trainer.train();
 }
 

@@ -5,7 +5,7 @@
 
 #include "data/pack/pack.h"
 #include "model/qwen/vision_tower.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 
 namespace muster::launcher {

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "launcher/plan/plan.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 

@@ -4,10 +4,12 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "configs/groups.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/shapes.h"
 #include "sharding/layout/flat_space.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/groups.h"
+#include "trainer/assembly/options.h"
 
 namespace muster::launcher {
 namespace {
@@ -58,14 +60,14 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
   }
   for (const auto& [name, shape] : all_shapes(config, model)) {
-    const auto rule = std::find_if(rules.begin(), rules.end(),
-                                   [&](const auto& r) { return name.starts_with(r.prefixes[0]); });
-    if (rule == rules.end())
+    const configs::GroupEntry* entry = configs::group_of(name);
+    if (entry == nullptr)
       throw ConfigError("parameter " + name + " belongs to no learning-rate group");
-    GroupCount& group = counted.groups[static_cast<std::size_t>(rule - rules.begin())];
+    const std::size_t g = configs::index_of(entry->id);
+    GroupCount& group = counted.groups[g];
     ++group.tensors;
     group.elements += product(shape);
-    if (rule->frozen) {
+    if (rules[g].frozen) {
       counted.frozen += product(shape);
       continue;
     }

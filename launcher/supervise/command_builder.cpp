@@ -1,8 +1,8 @@
 #include "launcher/supervise/command_builder.h"
 
 #include <cstdlib>
-#include <regex>
 
+#include "base/pattern.h"
 #include "base/text.h"
 
 namespace muster::launcher {
@@ -119,11 +119,13 @@ Command probe_command(const LaunchSpec& spec, const std::vector<std::string>& pr
 }
 
 std::optional<MpiVersion> parse_open_mpi_version(const std::string& text) {
-  static const std::regex kPattern(R"(Open MPI\)?,?\s+v?((\d+)\.(\d+)[0-9a-z.]*))");
-  std::smatch found;
+  static const Pattern kPattern(R"(Open MPI\)?,?\s+v?((\d+)\.(\d+)[0-9a-z.]*))",
+                                Pattern::Letters::kAsWritten);
   const std::string head = text.substr(0, 512);
-  if (!std::regex_search(head, found, kPattern)) return std::nullopt;
-  return MpiVersion{std::atoi(found[2].str().c_str()), std::atoi(found[3].str().c_str()), found[1]};
+  const auto found = kPattern.first_in(head);
+  if (!found) return std::nullopt;
+  return MpiVersion{std::atoi(found->text(2).c_str()), std::atoi(found->text(3).c_str()),
+                    found->text(1)};
 }
 
 }  // namespace muster::launcher

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <regex>
 #include <set>
 
 #include "base/error.h"
+#include "base/pattern.h"
 #include "base/text.h"
 
 namespace muster::launcher {
@@ -93,16 +93,16 @@ void check_time(const SubmitSpec& spec) {
 }  // namespace
 
 std::optional<long> seconds_of_time(const std::string& time) {
-  static const std::regex kForms(
-      R"((?:(\d+)-(\d{1,2})(?::([0-5]?\d))?(?::([0-5]?\d))?)|(?:(?:(\d+):)?(\d+):([0-5]\d))|(\d+))");
-  std::smatch part;
-  if (!std::regex_match(time, part, kForms)) return std::nullopt;
-  const auto number = [&](int group) {
-    return part[group].matched ? std::stol(part[group].str()) : 0L;
+  static const Pattern kForms(R"(\A(?:(?:(\d+)-(\d{1,2})(?::([0-5]?\d))?(?::([0-5]?\d))?))"
+                              R"(|(?:(?:(\d+):)?(\d+):([0-5]\d))|(\d+))\z)");
+  const auto part = kForms.first_in(time);
+  if (!part) return std::nullopt;
+  const auto number = [&](std::size_t group) {
+    return part->has(group) ? std::stol(part->text(group)) : 0L;
   };
-  if (part[8].matched) return 60 * number(8);
-  if (part[1].matched) return 86400 * number(1) + 3600 * number(2) + 60 * number(3) + number(4);
-  if (part[5].matched && number(6) > 59) return std::nullopt;
+  if (part->has(8)) return 60 * number(8);
+  if (part->has(1)) return 86400 * number(1) + 3600 * number(2) + 60 * number(3) + number(4);
+  if (part->has(5) && number(6) > 59) return std::nullopt;
   return 3600 * number(5) + 60 * number(6) + number(7);
 }
 

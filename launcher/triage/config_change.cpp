@@ -7,9 +7,9 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <regex>
 
 #include "base/files.h"
+#include "base/pattern.h"
 #include "configs/locate.h"
 
 namespace muster::launcher {
@@ -62,10 +62,10 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
   std::vector<ConfigChange> changes;
   if (!fs::is_directory(run_dir)) return changes;
   const StartedWith run = started_with(run_dir);
-  static const std::regex kSpan("`([a-z_0-9]+(?:\\.[a-z_0-9]+)+)(?:: ([^`]+))?`");
-  for (auto span = std::sregex_iterator(fix.begin(), fix.end(), kSpan);
-       span != std::sregex_iterator(); ++span) {
-    ConfigChange change{(*span)[1].str(), "", "", "", 0, run.config.string()};
+  static const Pattern kSpan("`([a-z_0-9]+(?:\\.[a-z_0-9]+)+)(?:: ([^`]+))?`",
+                             Pattern::Letters::kAsWritten);
+  for (const Pattern::Match& span : kSpan.all_in(fix)) {
+    ConfigChange change{span.text(1), "", "", "", 0, run.config.string()};
     if (const auto by_hand = set_by_hand(run, change.key)) {
       change.old_value = *by_hand;
     } else if (const auto place = configs::locate(run.config, change.key)) {
@@ -73,7 +73,7 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
     } else {
       continue;
     }
-    change.new_value = reckon(change.old_value, (*span)[2].str());
+    change.new_value = reckon(change.old_value, span.text(2));
     if (change.new_value != change.old_value) changes.push_back(std::move(change));
   }
   return changes;

@@ -190,9 +190,9 @@ std::vector<std::string> missing_guards(const Diary& diary, const fs::path& sour
       const std::string target = guard.substr(guard.find(':') + 1);
       const std::size_t hash = target.find('#');
       const fs::path path = source_dir / target.substr(0, hash);
-      const bool exists =
-          fs::exists(path) &&
-          (hash == std::string::npos || is_ours(read_text(path), "\"" + target.substr(hash + 1)));
+      const bool exists = fs::exists(path) &&
+                          (hash == std::string::npos ||
+                           is_ours(join_literals(read_text(path)), "\"" + target.substr(hash + 1)));
       if (!exists) missing.push_back(fmt::format("{}: {} does not exist", row.id, guard));
     }
   }

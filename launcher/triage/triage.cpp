@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <regex>
 #include <set>
 #include <tuple>
 
+#include "base/pattern.h"
 #include "base/text.h"
 
 namespace muster::launcher {
@@ -133,18 +133,20 @@ void fill(FirstFailed& first, const std::string& key, const std::string& value) 
 // What the launcher's sentences and the tags of rank lines say, for logs that come without a run
 // folder.
 void fill_from_text(FirstFailed& first, const std::string& text) {
-  static const std::array<std::pair<const char*, std::regex>, 7> kPatterns = {{
-      {"rank", std::regex(R"(\brank (\d+))")},
-      {"host", std::regex(R"(\[rank \d+/\d+ ([^\]\s]+)\])")},
-      {"host", std::regex(R"(\brank \d+ on (\S+) (?:was|left))")},
-      {"phase", std::regex(R"(\bphase (\w+))")},
-      {"step", std::regex(R"(\bstep (\d+))")},
-      {"collective", std::regex(R"(\bcollective (\d+))")},
-      {"signal", std::regex(R"(\bkilled by signal (\d+))")},
+  const auto as_written = [](const char* expression) {
+    return Pattern(expression, Pattern::Letters::kAsWritten);
+  };
+  static const std::array<std::pair<const char*, Pattern>, 7> kPatterns = {{
+      {"rank", as_written(R"(\brank (\d+))")},
+      {"host", as_written(R"(\[rank \d+/\d+ ([^\]\s]+)\])")},
+      {"host", as_written(R"(\brank \d+ on (\S+) (?:was|left))")},
+      {"phase", as_written(R"(\bphase (\w+))")},
+      {"step", as_written(R"(\bstep (\d+))")},
+      {"collective", as_written(R"(\bcollective (\d+))")},
+      {"signal", as_written(R"(\bkilled by signal (\d+))")},
   }};
-  std::smatch found;
   for (const auto& [key, pattern] : kPatterns)
-    if (std::regex_search(text, found, pattern)) first.emplace(key, found[1].str());
+    if (const auto found = pattern.first_in(text)) first.emplace(key, found->text(1));
 }
 
 // The culprit of a hang is known by its black box alone: all statuses are the launcher's doing.

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "base/files.h"
+#include "base/pattern.h"
 #include "base/text.h"
 #include "launcher/triage/config_change.h"
 #include "launcher/triage/triage.h"
@@ -106,9 +106,11 @@ json first_as_json(const FirstFailed& first) {
 
 // "2026-11-21 01:02:03.456 E [rank 1/4 node17] what happened" -> "what happened"
 std::string without_head(const std::string& line) {
-  static const std::regex kHead(
-      R"(^(\d{4}-\d\d-\d\d[ T][\d:.]+ )?([DIWE] )?(\[[^\]]*\] )?(muster: )?)");
-  return std::regex_replace(line, kHead, "", std::regex_constants::format_first_only);
+  static const Pattern kHead(
+      R"(^(\d{4}-\d\d-\d\d[ T][\d:.]+ )?([DIWE] )?(\[[^\]]*\] )?(muster: )?)",
+      Pattern::Letters::kAsWritten);
+  const auto head = kHead.first_in(line);
+  return head ? line.substr(head->end) : line;
 }
 
 // An expression for this line and its like: numbers differ from run to run, the words stay.

@@ -18,3 +18,9 @@ TEST_CASE("human_bytes and human_seconds keep three digits", "[unit]") {
   CHECK(human_seconds(187) == "3m 07s");
   CHECK(human_seconds(3720) == "1h 02m");
 }
+
+TEST_CASE("join_literals: adjacent literals are one, others stay apart", "[unit]") {
+  CHECK(join_literals("f(\"one \"\n      \"two\", x)") == "f(\"one two\", x)");
+  CHECK(join_literals("f(\"one\", \"two\")") == "f(\"one\", \"two\")");
+  CHECK(join_literals("f(\"\")") == "f(\"\")");
+}

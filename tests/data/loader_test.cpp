@@ -29,7 +29,13 @@ struct Rig {
   Sampler sampler{measure_all(pack, encoder, 1), kOptions};
 
   Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {}) const {
-    return Loader(pack, encoder, sampler, kOptions, rank, world, threads, prefetch, start);
+    return Loader(pack, encoder, sampler,
+                  {.micro_batches_per_step = kOptions.micro_batches_per_step,
+                   .rank = rank,
+                   .world_size = world,
+                   .threads = threads,
+                   .prefetch_micro_batches = prefetch,
+                   .start = start});
   }
 };
 

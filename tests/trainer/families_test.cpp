@@ -12,7 +12,7 @@
 #include "model/files/safetensors.h"
 #include "model/qwen/qwen_vl.h"
 #include "trainer/assembly/export_folder.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/tiny_families.h"
 

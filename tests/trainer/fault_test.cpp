@@ -8,8 +8,9 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/checkpoint/model_folder.h"
 #include "trainer/stop_signal.h"
 #include "trainer/tiny_run.h"
 

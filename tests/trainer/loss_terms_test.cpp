@@ -41,6 +41,22 @@ TEST_CASE("terms are weighed and divided by the step's own denominator", "[unit]
   CHECK(terms.report(slots_of(terms.sums(batch)), step).total == Approx(expected));
 }
 
+TEST_CASE("a term is divided by the count it names itself, whatever its own name ends with",
+          "[unit]") {
+  const LossTerms terms({{.name = "box_caption", .weight = 1, .denominator = Kind::kBoxes}});
+  const Denominators step{.tokens = 10, .boxes = 4, .caption_tokens = 8};
+  const std::vector<model::LossTerm> batch = {term("box_caption", 2, Kind::kBoxes)};
+  CHECK(terms.weigh(batch, step).item<double>() == Approx(0.5));
+  CHECK(terms.report(slots_of(terms.sums(batch)), step).terms[0] == Approx(0.5));
+}
+
+TEST_CASE("a model that divides by another count than the list says is an internal error",
+          "[unit]") {
+  const LossTerms terms(weights());
+  CHECK_THROWS(terms.weigh({term("caption", 1, Kind::kBoxes)}, {1, 1, 1}));
+  CHECK_THROWS(terms.sums({term("caption", 1, Kind::kBoxes)}));
+}
+
 TEST_CASE("the report adds micro-batches in global order, whichever rank held them", "[unit]") {
   const LossTerms terms(weights());
   const std::vector<double> one = slots_of(terms.sums({term("lm", 0.1, Kind::kTokens)})),

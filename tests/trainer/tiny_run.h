@@ -90,7 +90,7 @@ inline RunResult run_on(const configs::Config& config,
   RunResult result;
   trainer::Trainer trainer(config, std::move(collective));
   trainer.set_step_observer([&](const trainer::StepStats& stats) {
-    result.losses.push_back(stats.loss.total);
+    result.losses.push_back(stats.agreed.loss.total);
     result.norms.push_back(stats.grad_norm);
   });
   trainer.train();
@@ -111,7 +111,7 @@ std::vector<RunResult> run_threads(const configs::Config& config, int ranks, Bod
       try {
         trainer::Trainer trainer(config, std::move(collectives[r]));
         trainer.set_step_observer([&, r](const trainer::StepStats& stats) {
-          results[r].losses.push_back(stats.loss.total);
+          results[r].losses.push_back(stats.agreed.loss.total);
           results[r].norms.push_back(stats.grad_norm);
         });
         per_rank(trainer);

@@ -10,7 +10,7 @@
 #include "model/files/safetensors.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
 

@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
 namespace {
@@ -57,8 +58,9 @@ void check_captions(const char* key, const data::Pack& pack, const data::Tokeniz
       }
       if (found->second <= detection.caption_max_tokens) continue;
       ++too_long;
-      if (found->second > longest)
-        longest = found->second, worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
+      if (found->second <= longest) continue;
+      longest = found->second;
+      worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
     }
   }
   if (too_long == 0) return;

@@ -61,6 +61,10 @@ json parse_line(std::string_view line, const std::filesystem::path& file, std::s
 
 }  // namespace
 
+std::string measured_text(double evaluation) {
+  return measured(evaluation) ? fmt::format("{:.4f}", evaluation) : "n/a";
+}
+
 std::string metrics_line(const MetricsRow& row) {
   std::string text = "{";
   for (const auto& [name, value] : row) {

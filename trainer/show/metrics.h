@@ -15,6 +15,11 @@ namespace muster::trainer {
 // In the order it is written. The first entry is "step".
 using MetricsRow = std::vector<std::pair<std::string, double>>;
 
+// Evaluations write -1 where there is nothing to measure, which is neither a point of a chart nor a
+// number to read.
+constexpr bool measured(double evaluation) { return evaluation >= 0; }
+std::string measured_text(double evaluation);  // "0.1234", or "n/a"
+
 std::string metrics_line(const MetricsRow& row);  // one JSON object, no newline
 
 // Only rank 0 owns one. Each line reaches the kernel with one write, so a crash can tear at most

@@ -3,10 +3,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
-#include <regex>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/pattern.h"
 #include "support/test_paths.h"
 
 using namespace muster;
@@ -95,8 +95,8 @@ TEST_CASE("a chain of jobs instead of one that is requeued", "[unit]") {
 
 TEST_CASE("no task count stands in the header and the launcher is the last word", "[unit]") {
   const std::string script = render_sbatch(sbatch_template(), example());
-  CHECK_FALSE(std::regex_search(
-      script, std::regex(R"(#SBATCH +(-n|--ntasks|--ntasks-per-node|--ntasks-per-gpu))")));
+  CHECK_FALSE(
+      Pattern(R"(#SBATCH +(-n|--ntasks|--ntasks-per-node|--ntasks-per-gpu))").found_in(script));
   const std::string last = script.substr(script.rfind('\n', script.size() - 2) + 1);
   CHECK_THAT(last, Catch::Matchers::StartsWith("exec "));
 }

@@ -7,7 +7,9 @@
 
 #include "base/files.h"
 #include "base/tensors/process_memory.h"
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/detector.h"
+#include "trainer/assembly/options.h"
+#include "trainer/checkpoint/model_folder.h"
 #include "trainer/tiny_run.h"
 
 namespace muster::trainer {

@@ -1,4 +1,4 @@
-#include "trainer/assembly/from_config.h"
+#include "trainer/assembly/options.h"
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -7,21 +7,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "data/images/preprocessor_file.h"
-#include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
 namespace {
-
-// Captions end with the token that ends a turn.
-std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
-  const auto id = tokenizer.token_id("<|im_end|>");
-  if (!id)
-    throw ConfigError(
-        "the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
-  return *id;
-}
 
 // Weights expect the pixel values they were trained on: the folder's preprocessor file says which,
 // and the families differ.
@@ -81,25 +71,28 @@ model::QwenOptions qwen_options(const configs::Config& config) {
 }
 
 model::HeadConfig head_config(const configs::Detection& d) {
-  model::HeadConfig head;
-  head.proposals = d.queries == configs::Queries::kProposals;
-  head.use_language = d.memory == configs::Memory::kVisionLanguage;
-  head.num_queries = d.num_queries;
-  head.hidden_size = d.hidden_size;
-  head.num_layers = d.num_layers;
-  head.num_heads = d.num_heads;
-  head.mlp_size = d.mlp_size;
-  head.caption_layers = d.caption_layers;
-  head.caption_max_tokens = d.caption_max_tokens;
-  head.denoising_groups = d.denoising_groups;
-  head.denoising_box_noise = d.denoising_box_noise;
-  return head;
+  return {.proposals = d.queries == configs::Queries::kProposals,
+          .use_language = d.memory == configs::Memory::kVisionLanguage,
+          .num_queries = d.num_queries,
+          .hidden_size = d.hidden_size,
+          .num_layers = d.num_layers,
+          .num_heads = d.num_heads,
+          .mlp_size = d.mlp_size,
+          .caption_layers = d.caption_layers,
+          .caption_max_tokens = d.caption_max_tokens,
+          .denoising_groups = d.denoising_groups,
+          .denoising_box_noise = d.denoising_box_noise};
 }
 
 model::HeadLossOptions head_loss_options(const configs::Config& config) {
   const configs::Loss& l = config.loss;
-  return {l.focal_alpha,   l.focal_gamma,           l.match_l1, l.match_giou, l.match_objectness,
-          l.match_caption, config.detection.enabled};
+  return {.focal_alpha = l.focal_alpha,
+          .focal_gamma = l.focal_gamma,
+          .match_l1 = l.match_l1,
+          .match_giou = l.match_giou,
+          .match_objectness = l.match_objectness,
+          .match_caption = l.match_caption,
+          .detection = config.detection.enabled};
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
@@ -109,7 +102,7 @@ data::EncodeOptions encode_options(const configs::Config& config, const model::Q
   options.patches.patch_size = model.vision.patch_size;
   options.patches.merge_size = model.vision.spatial_merge_size;
   options.patches.temporal_patch_size = model.vision.temporal_patch_size;
-  for (int c = 0; c < 3; ++c) {
+  for (std::size_t c = 0; c < 3; ++c) {
     options.patches.mean[c] = d.image_mean[c];
     options.patches.std[c] = d.image_std[c];
   }
@@ -126,8 +119,21 @@ data::EncodeOptions encode_options(const configs::Config& config, const model::Q
 
 data::SamplerOptions sampler_options(const configs::Config& config) {
   const configs::Batch& b = config.batch;
-  return {b.micro_batches_per_step, b.max_tokens, b.max_vision_tokens, b.max_samples,
-          static_cast<std::uint64_t>(config.run.seed)};
+  return {.micro_batches_per_step = b.micro_batches_per_step,
+          .max_tokens = b.max_tokens,
+          .max_vision_tokens = b.max_vision_tokens,
+          .max_samples = b.max_samples,
+          .seed = static_cast<std::uint64_t>(config.run.seed)};
+}
+
+data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,
+                                   data::Cursor start) {
+  return {.micro_batches_per_step = config.batch.micro_batches_per_step,
+          .rank = rank,
+          .world_size = world_size,
+          .threads = config.data.loader_threads,
+          .prefetch_micro_batches = config.data.prefetch_micro_batches,
+          .start = start};
 }
 
 sharding::EngineOptions engine_options(const configs::Config& config) {
@@ -146,56 +152,14 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.bf16_moments = o.moments == configs::Dtype::kBf16;
   options.stochastic_rounding = o.rounding == configs::Rounding::kStochastic;
   options.rounding_seed = static_cast<std::uint64_t>(config.run.seed);
-  options.loss_scale = {o.loss_scale_initial, o.loss_scale_growth_interval,
-                        o.loss_scale_hysteresis};
+  options.loss_scale = {.initial = o.loss_scale_initial,
+                        .growth_interval = o.loss_scale_growth_interval,
+                        .hysteresis = o.loss_scale_hysteresis};
   options.reduce = config.sharding.reduce == configs::Reduce::kNative
                        ? sharding::ReduceKind::kNative
                        : sharding::ReduceKind::kOrdered;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
-}
-
-std::vector<sharding::GroupRule> group_rules(const configs::Config& config) {
-  const configs::Groups& g = config.groups;
-  const auto rule = [](const char* name, const char* prefix, const configs::Group& group) {
-    return sharding::GroupRule{name, {prefix}, group.weight_decay, group.lr == 0};
-  };
-  sharding::GroupRule head = rule("detection_head", "detection_head.", g.detection_head);
-  head.frozen = head.frozen || !config.detection.enabled;
-  return {rule("merger", "visual.merger.", g.merger), rule("visual", "visual.", g.visual), head,
-          rule("model", "model.", g.model), rule("lm_head", "lm_head.", g.lm_head)};
-}
-
-std::vector<double> group_lrs(const configs::Groups& g) {
-  return {g.merger.lr, g.visual.lr, g.detection_head.lr, g.model.lr, g.lm_head.lr};
-}
-
-model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
-  const fs::path path = find_model(config.model);
-  const auto seed = static_cast<std::uint64_t>(config.run.seed);
-  const auto backbone = [&] {
-    if (!config.model.random_init) return model::QwenVL::load(path, qwen_options(config));
-    log::info("random initialisation of every weight (model.random_init), sizes from {}",
-              path.string());
-    return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);
-  };
-  return model::Detector::create(backbone(), head_config(config.detection),
-                                 caption_end_token(tokenizer), seed);
-}
-
-model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
-                              const data::Tokenizer& tokenizer) {
-  if (!fs::exists(checkpoint / kHeadFile)) {
-    throw CheckpointError(
-        fmt::format("{}: no {}; this folder holds a language model but no trained detector",
-                    checkpoint.string(), kHeadFile));
-  }
-  model::Detector detector = model::Detector::create(
-      model::QwenVL::load(checkpoint, qwen_options(config)),
-      model::read_head_config(checkpoint / kHeadFile), caption_end_token(tokenizer),
-      static_cast<std::uint64_t>(config.run.seed));
-  detector.load_head(checkpoint / kHeadFile);
-  return detector;
 }
 
 }  // namespace muster::trainer

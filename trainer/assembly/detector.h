@@ -1,0 +1,21 @@
+// The detector that a config asks for, made or loaded.
+#pragma once
+
+#include <filesystem>
+
+#include "configs/config.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/detector.h"
+
+namespace muster::trainer {
+
+// The detector a run starts from: random when the config says so (and the log then says "random
+// initialisation"), else from the Hugging Face folder. Throws ConfigError.
+model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer);
+
+// A trained detector: weights and head as the checkpoint folder holds them. Throws CheckpointError.
+model::Detector load_detector(const configs::Config& config,
+                              const std::filesystem::path& checkpoint,
+                              const data::Tokenizer& tokenizer);
+
+}  // namespace muster::trainer

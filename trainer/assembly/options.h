@@ -1,0 +1,28 @@
+// The config, translated into each room's own options. Train and the commands that look at a run or
+// use its result share it.
+#pragma once
+
+#include "configs/config.h"
+#include "data/encoder.h"
+#include "data/loader.h"
+#include "data/sampler.h"
+#include "model/head/detection.h"
+#include "model/qwen/qwen_vl.h"
+#include "sharding/engine_options.h"
+
+namespace muster::trainer {
+
+at::ScalarType scalar_type(configs::Dtype dtype);
+model::QwenOptions qwen_options(const configs::Config& config);
+model::HeadConfig head_config(const configs::Detection& detection);
+model::HeadLossOptions head_loss_options(const configs::Config& config);
+// Throws ConfigError when the model folder's preprocessor_config.json has another image_mean or
+// image_std.
+data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
+data::SamplerOptions sampler_options(const configs::Config& config);
+// Of one rank of the world, from the step `start` on.
+data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,
+                                   data::Cursor start);
+sharding::EngineOptions engine_options(const configs::Config& config);
+
+}  // namespace muster::trainer

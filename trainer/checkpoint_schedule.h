@@ -1,0 +1,64 @@
+// A run's checkpoints: at most one is in flight, and the best evaluation's is marked once it is
+// whole.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "configs/config.h"
+#include "model/detector.h"
+#include "sharding/collectives/collective.h"
+#include "sharding/engine.h"
+#include "trainer/assembly/run_data.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/step_timer.h"
+
+namespace muster::trainer {
+
+// What a checkpoint is made of, and what it is read into. All of it must outlive the schedule.
+struct CheckpointParts {
+  const configs::Config& config;
+  const RunData& data;
+  model::Detector& detector;
+  sharding::ZeroEngine& engine;
+  sharding::Collective& collective;
+  StepTimer& timer;
+};
+
+class CheckpointSchedule {
+ public:
+  explicit CheckpointSchedule(const CheckpointParts& parts);
+
+  // [C] Reads the newest whole checkpoint when the config says so and there is one; a fresh state
+  // otherwise. Throws CheckpointError when it was written on other data or does not fit.
+  RunState resume();
+
+  // [C] Copies parameters and state, and writes them in the background. Finishes the checkpoint
+  // before first.
+  void begin(const RunState& state);
+  // [C] Waits until every rank has written the one in flight, if any, and commits it.
+  void finish();
+
+  // This rank's files of the one in flight are on disk. Rethrows what its writer threw.
+  bool written() { return store_.written(); }
+  // REQUIRES that every rank has written.
+  void commit();
+
+  // An evaluation that beat all before: its step's checkpoint is the best one.
+  void note_best(std::int64_t step, double metric) { best_ = Best{step, metric}; }
+
+ private:
+  struct Best {
+    std::int64_t step = 0;
+    double metric = 0;
+  };
+
+  std::int64_t newest_step();  // [C] the same on every rank; -1: none
+
+  CheckpointParts my_;
+  bool first_rank_;
+  CheckpointStore store_;
+  std::optional<Best> best_;  // the newest, until its checkpoint is whole
+};
+
+}  // namespace muster::trainer

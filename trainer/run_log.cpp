@@ -1,0 +1,160 @@
+#include "trainer/run_log.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "trainer/show/metric_names.h"
+#include "trainer/show/progress_line.h"
+
+namespace muster::trainer {
+namespace {
+
+double tokens_per_second(const StepStats& stats) {
+  return static_cast<double>(stats.agreed.tokens) / stats.seconds();
+}
+
+void append(MetricsRow& row, std::string_view name, double value) {
+  row.emplace_back(std::string(name), value);
+}
+void append(MetricsRow& row, std::string_view name, std::int64_t value) {
+  append(row, name, static_cast<double>(value));
+}
+
+void append_phases(MetricsRow& row, const StepTimer::Seconds& t) {
+  using metric::kPhaseSeconds, metric::name;
+  append(row, name(kPhaseSeconds, metric::kData), t.data);
+  append(row, name(kPhaseSeconds, metric::kForward), t.forward);
+  append(row, name(kPhaseSeconds, metric::kBackward), t.backward);
+  append(row, name(kPhaseSeconds, metric::kCommunication), t.communication);
+  append(row, name(kPhaseSeconds, metric::kOptimizer), t.optimizer);
+}
+
+void append_engine_memory(MetricsRow& row, const StepStats& stats) {
+  using metric::kMemory, metric::name;
+  const sharding::TransientBytes& peaks = stats.engine_peaks;
+  append(row, name(kMemory, "engine"), stats.engine_bytes);
+  append(row, name(kMemory, "staging"), peaks.staging);
+  append(row, name(kMemory, "receive"), peaks.receive);
+  append(row, name(kMemory, "gradient"), peaks.gradient);
+  append(row, name(kMemory, "consensus"), peaks.consensus);
+  append(row, name(kMemory, "snapshot"), peaks.snapshot);
+}
+
+// TensorBoard would draw -1 as a point.
+MetricsRow measured_only(MetricsRow row) {
+  std::erase_if(row, [](const auto& entry) {
+    return entry.first.starts_with(metric::kEval) && !measured(entry.second);
+  });
+  return row;
+}
+
+void warn_of_slow_loader(const StepStats& stats) {
+  constexpr double kLoaderShare = 0.3;  // of a step; beyond it, more loader threads pay
+  if (stats.phases.data <= kLoaderShare * stats.seconds()) return;
+  log::warn(
+      "the loader is the bottleneck: {:.0f} % of the step waited for data; raise "
+      "data.loader_threads",
+      100 * stats.phases.data / stats.seconds());
+}
+
+}  // namespace
+
+RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
+               const sharding::ParamRegistry& registry, const Start& start)
+    : config_(config),
+      terms_(terms),
+      registry_(registry),
+      metrics_(fs::path(config.run.dir) / "metrics.jsonl"),
+      bytes_sent_(start.bytes_sent),
+      started_step_(start.step) {
+  metrics_.truncate_after(start.step);
+  if (config.logging.tensorboard)
+    tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  if (start.epoch < config.detection.freeze_epochs) {
+    log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
+              config.detection.freeze_epochs);
+  }
+}
+
+void RunLog::step(const StepStats& stats) {
+  if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
+  const MetricsRow row = row_of(stats);
+  metrics_.append(row);
+  const bool last = stats.step == config_.schedule.max_steps;
+  if (last || stats.step % config_.logging.every_steps == 0) {
+    if (tensorboard_) tensorboard_->write(stats.step, row);
+    say_progress(stats);
+  }
+  if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
+    log::info("detection_head thaws at step {}", stats.step);
+}
+
+MetricsRow RunLog::row_of(const StepStats& stats) {
+  MetricsRow row;
+  append(row, metric::kStep, stats.step);
+  append(row, metric::kEpoch, stats.epoch);
+  append(row, metric::kLoss, stats.agreed.loss.total);
+  for (std::int64_t i = 0; i < terms_.size(); ++i)
+    append(row, metric::name(metric::kLossTerm, terms_.name(i)), stats.agreed.loss.terms[i]);
+  const auto& groups = registry_.groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    append(row, metric::name(metric::kLearningRate, groups[g].name), stats.group_lrs[g]);
+    append(row, metric::name(metric::kGroupGradNorm, groups[g].name), stats.group_norms[g]);
+  }
+  append(row, metric::kGradNorm, stats.grad_norm);
+  append(row, metric::kSkipped, stats.applied ? 0.0 : 1.0);
+  append(row, metric::kTokens, stats.agreed.tokens);
+  append(row, metric::kImages, stats.agreed.images);
+  append(row, metric::kTokensPerSecond, tokens_per_second(stats));
+  append(row, metric::kSeconds, stats.seconds());
+  append_phases(row, stats.phases);
+  append(row, metric::kLossScale, stats.loss_scale);
+  const std::int64_t sent_before = std::exchange(bytes_sent_, stats.agreed.bytes_sent);
+  append(row, metric::kWireBytes, stats.agreed.bytes_sent - sent_before);
+  append(row, metric::kMemoryBytes, stats.agreed.memory_bytes);
+  append_engine_memory(row, stats);
+  return row;
+}
+
+void RunLog::say_progress(const StepStats& stats) const {
+  const std::int64_t steps_here = stats.step - started_step_;
+  const std::chrono::duration<double> elapsed = Clock::now() - started_;
+  log::info("{}",
+            progress_line({.step = stats.step,
+                           .max_steps = config_.schedule.max_steps,
+                           .loss = stats.agreed.loss.total,
+                           .lr = shown_lr(registry_, stats.group_lrs),
+                           .grad_norm = stats.grad_norm,
+                           .tokens_per_s = tokens_per_second(stats),
+                           .memory_bytes = stats.agreed.memory_bytes,
+                           .seconds_per_step = elapsed.count() / static_cast<double>(steps_here)}));
+  if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
+}
+
+void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
+  MetricsRow row;
+  append(row, metric::kStep, step);
+  for (const auto& [name, value] : result.coco.metrics)
+    append(row, metric::name(metric::kEval, name), value);
+  append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
+  metrics_.append(row);
+  if (tensorboard_) tensorboard_->write(step, measured_only(row));
+  const auto text = [&](std::string_view name) {
+    return measured_text(result.coco.metrics.at(std::string(name)));
+  };
+  log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
+            text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
+            result.detections);
+}
+
+double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {
+  double highest = 0;
+  for (const sharding::Param& param : registry.trainable())
+    highest = std::max(highest, group_lrs[static_cast<std::size_t>(param.group)]);
+  return highest;
+}
+
+}  // namespace muster::trainer

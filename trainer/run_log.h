@@ -1,0 +1,57 @@
+// What a run tells while it trains: metrics.jsonl, TensorBoard's files, and the lines of the log.
+// Rank 0 has one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "configs/config.h"
+#include "sharding/layout/param_registry.h"
+#include "trainer/evaluate/evaluate.h"
+#include "trainer/loss_terms.h"
+#include "trainer/show/metrics.h"
+#include "trainer/show/tensorboard.h"
+#include "trainer/step_stats.h"
+
+namespace muster::trainer {
+
+class RunLog {
+ public:
+  // Where this process takes the run up.
+  struct Start {
+    std::int64_t step = 0, epoch = 0;
+    std::int64_t bytes_sent = 0;  // by rank 0's collective, up to here
+  };
+
+  // Opens the files in run.dir; lines of steps after `start.step` go. Keeps references to the
+  // config, the terms and the registry. Throws IoError.
+  RunLog(const configs::Config& config, const LossTerms& terms,
+         const sharding::ParamRegistry& registry, const Start& start);
+
+  // Every step has its line in metrics.jsonl; every logging.every_steps one in the log.
+  void step(const StepStats& stats);
+  void evaluation(std::int64_t step, const EvalResult& result);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  MetricsRow row_of(const StepStats& stats);
+  void say_progress(const StepStats& stats) const;
+
+  const configs::Config& config_;
+  const LossTerms& terms_;
+  const sharding::ParamRegistry& registry_;
+  MetricsLog metrics_;
+  std::optional<EventWriter> tensorboard_;
+  std::int64_t bytes_sent_;  // up to the newest line
+  std::int64_t started_step_;
+  Clock::time_point started_ = Clock::now();
+};
+
+// The rate that the progress line shows: the highest of the groups that train a parameter, in the
+// order of the registry's groups. 0 when there is none.
+double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs);
+
+}  // namespace muster::trainer

@@ -1,0 +1,95 @@
+// The names of metrics.jsonl, in one place: the trainer writes them, the report and TensorBoard
+// show them, and docs/metrics.md has the table of them.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+namespace muster::trainer {
+
+namespace metric {
+
+inline constexpr std::string_view kStep = "step";
+inline constexpr std::string_view kEpoch = "epoch";
+inline constexpr std::string_view kLoss = "loss";
+inline constexpr std::string_view kGradNorm = "grad_norm";
+inline constexpr std::string_view kSkipped = "skipped";
+inline constexpr std::string_view kTokens = "tokens";
+inline constexpr std::string_view kImages = "images";
+inline constexpr std::string_view kTokensPerSecond = "tokens_per_s";
+inline constexpr std::string_view kSeconds = "seconds";
+inline constexpr std::string_view kLossScale = "loss_scale";
+inline constexpr std::string_view kWireBytes = "wire_bytes";
+inline constexpr std::string_view kMemoryBytes = "memory_bytes";
+
+// Families: the prefix of several names.
+inline constexpr std::string_view kLossTerm = "loss.";
+inline constexpr std::string_view kLearningRate = "lr.";
+inline constexpr std::string_view kGroupGradNorm = "grad_norm.";
+inline constexpr std::string_view kPhaseSeconds = "seconds.";
+inline constexpr std::string_view kMemory = "memory.";
+inline constexpr std::string_view kEval = "eval.";
+
+// The phases of kPhaseSeconds, in the order in which a step runs through them.
+inline constexpr std::string_view kData = "data";
+inline constexpr std::string_view kForward = "forward";
+inline constexpr std::string_view kBackward = "backward";
+inline constexpr std::string_view kCommunication = "communication";
+inline constexpr std::string_view kOptimizer = "optimizer";
+inline constexpr std::array kPhases = {kData, kForward, kBackward, kCommunication, kOptimizer};
+
+// Members of kEval that more than the table of an evaluation needs.
+inline constexpr std::string_view kAp = "AP";
+inline constexpr std::string_view kAp50 = "AP50";
+inline constexpr std::string_view kClassAgnosticAp50 = "class_agnostic_AP50";
+
+inline std::string name(std::string_view family, std::string_view member) {
+  return std::string(family).append(member);
+}
+
+}  // namespace metric
+
+struct MetricEntry {
+  std::string_view name;    // a family ends with its dot
+  std::string_view member;  // what follows the dot: <term>, <group>, ...; "" for a single name
+  std::string_view meaning;
+};
+
+// In the order in which a step's line has them; the evaluation's come last.
+inline constexpr std::array kMetrics = {
+    MetricEntry{metric::kStep, "", "optimizer steps taken, this one counted"},
+    MetricEntry{metric::kEpoch, "", "the pass over the data that the step belongs to, from 0"},
+    MetricEntry{metric::kLoss, "",
+                "the sum of the terms, each times its weight of the config's `loss` section"},
+    MetricEntry{metric::kLossTerm, "<term>",
+                "the term's sum over all ranks, divided by the step's global denominator, not "
+                "weighted"},
+    MetricEntry{metric::kLearningRate, "<group>", "the group's learning rate in this step"},
+    MetricEntry{metric::kGroupGradNorm, "<group>", "the norm of the group's gradient"},
+    MetricEntry{metric::kGradNorm, "", "the norm of the whole gradient, before clipping"},
+    MetricEntry{metric::kSkipped, "", "1 when the step changed no parameter, else 0"},
+    MetricEntry{metric::kTokens, "", "tokens of all ranks"},
+    MetricEntry{metric::kImages, "", "images of all ranks"},
+    MetricEntry{metric::kTokensPerSecond, "", "tokens of all ranks per second of this step"},
+    MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
+    MetricEntry{metric::kPhaseSeconds, "<phase>",
+                "rank 0's part of it in `data`, `forward`, `backward`, `communication` and "
+                "`optimizer`"},
+    MetricEntry{metric::kLossScale, "", "the scale of fp16, or 1 in other dtypes"},
+    MetricEntry{metric::kWireBytes, "", "bytes that rank 0 sent since the step before"},
+    MetricEntry{metric::kMemoryBytes, "", "the memory in use on the rank that uses most"},
+    MetricEntry{metric::kMemory, "<kind>",
+                "bytes of rank 0's engine: `engine` between steps; `staging`, `receive`, "
+                "`gradient`, `consensus` and `snapshot` at most within the step "
+                "(`sharding/plan/ledger.h`, [plan.md](plan.md))"},
+    MetricEntry{metric::kEval, "<metric>",
+                "of an evaluation: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR1`, "
+                "`AR10`, `AR100`, `ARs`, `ARm`, `ARl`, and `class_agnostic_AP50`; -1 where there "
+                "is nothing to measure"},
+};
+
+// kMetrics as Markdown, for docs/metrics.md.
+std::string metrics_table();
+
+}  // namespace muster::trainer

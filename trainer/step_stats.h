@@ -1,0 +1,31 @@
+// What one optimizer step left behind.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sharding/plan/ledger.h"
+#include "trainer/step_timer.h"
+#include "trainer/step_totals.h"
+
+namespace muster::trainer {
+
+// The same on every rank, except for the clock and what this rank alone sent and holds.
+struct StepStats {
+  std::int64_t step = 0, epoch = 0;
+  bool applied = false;
+  std::string skip_reason = {};  // in words, when it was not applied
+  StepTotals::Agreed agreed = {};
+  double loss_scale = 1;                                 // of fp16
+  double grad_norm = 0;                                  // of the summed gradient, before clipping
+  std::vector<double> group_norms = {}, group_lrs = {};  // in the order of configs::kGroups
+  std::int64_t engine_bytes = 0;                         // held by the engine between steps
+  sharding::TransientBytes engine_peaks = {};  // the most of each transient kind within the step
+  StepTimer::Seconds phases = {};
+  bool stop = false, last_in_epoch = false;
+
+  double seconds() const { return phases.total(); }
+};
+
+}  // namespace muster::trainer
