@@ -1,5 +1,5 @@
-// How the tables in fields_*.cpp are written: a section, a key, a member, its limits, its unit, its
-// meaning.
+// The tables in fields_*.cpp are written with these words: a section, a key, a member, its limits,
+// its unit, its meaning.
 #pragma once
 
 #include <initializer_list>
@@ -48,8 +48,7 @@ struct Carrier<Enum> {
   }
 };
 
-// Makes the fields of one struct of Config. `locate` finds it: called with Config& or const
-// Config&.
+// Makes the fields of one struct of Config. `locate` finds it, in a Config& or a const Config&.
 template <typename Locate>
 class Section {
  public:
@@ -82,7 +81,7 @@ auto section(const char* name, Struct Config::*member) {
       name, [member](auto& config) -> auto& { return config.*member; });
 }
 
-// One list per file of the table.
+// Each file of the table has one list.
 std::vector<Field> model_and_data_fields();
 std::vector<Field> training_fields();
 std::vector<Field> operation_fields();

@@ -22,8 +22,8 @@ std::optional<double> to_double(const std::string& text) {
   return value;
 }
 
-// Decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent form of
-// a whole number.
+// Takes decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent
+// form of a whole number.
 std::optional<std::int64_t> to_int(const std::string& text) {
   constexpr double kExact = 0x1p53;
   const std::string digits = text.substr(text.starts_with('-') ? 1 : 0);
@@ -41,7 +41,7 @@ std::optional<std::int64_t> to_int(const std::string& text) {
   return value;
 }
 
-// One field's node on its way to a Value.
+// Reads one field's node into a Value.
 class Parser {
  public:
   Parser(const Field& field, std::vector<Complaint>& complaints)
