@@ -1,14 +1,16 @@
-// muster check CONFIG: everything that can be known before training. Also --help-config, the list
-// of every key.
+// muster check CONFIG tells everything that can be known before training; --help-config lists every
+// key.
 #include <fmt/core.h>
-#include <CLI/CLI.hpp>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <memory>
 
 #include "base/error.h"
 #include "data/pack/pack.h"
 #include "data/sampler.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/plan/plan.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
@@ -17,9 +19,8 @@
 namespace muster::launcher {
 namespace {
 
-struct CheckArguments {
-  std::string file;
-  std::vector<std::string> overrides;
+struct CheckOptions {
+  ConfigArguments config;
   bool help_config = false;
   int ranks = 1;
 };
@@ -30,7 +31,9 @@ void check_pack(const char* key, const std::string& path, const data::Tokenizer&
   const data::Pack pack(path);
   const auto sizes = data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads));
   trainer::check_captions(key, pack, tokenizer, config.detection);
-  std::int64_t objects = 0, longest = 0, vision = 0;
+  std::int64_t objects = 0;
+  std::int64_t longest = 0;
+  std::int64_t vision = 0;
   for (std::int64_t i = 0; i < pack.size(); ++i)
     objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
   for (const data::SampleSize& size : sizes) {
@@ -47,15 +50,15 @@ void check_pack(const char* key, const std::string& path, const data::Tokenizer&
       micro_batches / config.batch.micro_batches_per_step);
 }
 
-void check(const CheckArguments& a) {
-  if (a.help_config) {
+void check(const CheckOptions& options) {
+  if (options.help_config) {
     fmt::print("{}", configs::describe_fields(false));
     return;
   }
-  if (a.file.empty())
+  if (options.config.file.empty())
     throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
-  const configs::Config config = configs::load(a.file, a.overrides);
-  fmt::print("config          {}: complete and in range\n", a.file);
+  const configs::Config config = options.config.load();
+  fmt::print("config          {}: complete and in range\n", options.config.file);
   for (const std::string& warning : configs::warnings(config))
     fmt::print("warning         {}\n", warning);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
@@ -65,23 +68,22 @@ void check(const CheckArguments& a) {
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   check_pack("data.train", config.data.train, tokenizer, encoder, config);
   check_pack("data.val", config.data.val, tokenizer, encoder, config);
-  fmt::print("\n{}", format_plan(make_plan(config, model, a.ranks), config, false));
+  fmt::print("\n{}", format_plan(make_plan(config, model, options.ranks), config, false));
 }
 
 }  // namespace
 
 void add_check(CommandLine& cli) {
-  CLI::App* command =
-      cli.app.add_subcommand("check", "Everything that can be known before training");
-  auto a = std::make_shared<CheckArguments>();
-  command->add_option("CONFIG", a->file, "YAML file of the run");
-  command->add_option("--set", a->overrides, "key.path=value, over the file's")
-      ->allow_extra_args(false);
-  command->add_option("--ranks,-n", a->ranks, "world size of the memory plan")
+  CLI::App& command =
+      add_command(cli, "check", "everything that can be known before training",
+                  {"muster check configs/demo.yaml -n 2", "muster check --help-config"});
+  const auto options = std::make_shared<CheckOptions>();
+  options->config.add_optional_to(command, "not needed with --help-config");
+  command.add_option("-n,--ranks", options->ranks, "world size of the memory plan")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--help-config", a->help_config,
-                    "every key with type, range, unit and meaning");
-  command->callback([a] { check(*a); });
+  command.add_flag("--help-config", options->help_config,
+                   "every key with type, range, unit and meaning");
+  command.callback([options] { check(*options); });
 }
 
 }  // namespace muster::launcher

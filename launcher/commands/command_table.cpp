@@ -1,7 +1,5 @@
 #include "launcher/commands/command_table.h"
 
-#include "launcher/front/examples.h"
-
 namespace muster::launcher {
 
 void add_commands(CommandLine& cli) {
@@ -9,7 +7,6 @@ void add_commands(CommandLine& cli) {
                     add_submit, add_eval, add_predict, add_generate, add_export, add_report,
                     add_params, add_memcheck, add_triage, add_doctor, add_status, add_completion})
     add(cli);
-  add_examples(cli.app);
 }
 
 }  // namespace muster::launcher

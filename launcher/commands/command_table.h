@@ -5,7 +5,7 @@
 
 namespace muster::launcher {
 
-void add_commands(CommandLine& cli);  // all of them, with their examples
+void add_commands(CommandLine& cli);  // all of them
 
 void add_synth(CommandLine& cli);
 void add_pack(CommandLine& cli);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "launcher/front/usage.h"
 
 namespace muster::launcher {
 namespace {
@@ -13,23 +14,17 @@ namespace {
 struct CompletedOption {
   std::vector<std::string> names;  // "-o", "--out"
   std::string about;
-  bool takes_value = false, repeats = false;
+  bool takes_value = false;
+  bool repeats = false;
   std::vector<std::string> choices;  // of the value; empty: files
 };
 
 struct CompletedCommand {
-  std::string name, about;
+  std::string name;
+  std::string about;
   std::vector<CompletedOption> options;
   std::vector<std::string> first_words;  // choices of the first positional
 };
-
-// CLI11 writes the members of a set into the type's name: "TEXT:{auto,mpirun,srun}".
-std::vector<std::string> choices_of(const CLI::Option& option) {
-  const std::string type = option.get_type_name();
-  const std::size_t open = type.find('{'), close = type.find('}');
-  if (open == std::string::npos || close == std::string::npos) return {};
-  return split(type.substr(open + 1, close - open - 1), ',');
-}
 
 CompletedOption completed(const CLI::Option& option, const std::vector<std::string>& settings) {
   CompletedOption one;
@@ -38,7 +33,7 @@ CompletedOption completed(const CLI::Option& option, const std::vector<std::stri
   one.about = option.get_description();
   one.takes_value = option.get_items_expected_max() > 0;
   one.repeats = option.get_items_expected_max() > 1;
-  one.choices = choices_of(option);
+  one.choices = choices(option);
   if (option.check_lname("set"))
     for (const std::string& key : settings) one.choices.push_back(key + "=");
   return one;
@@ -54,33 +49,43 @@ std::vector<CompletedCommand> completed_commands(const CLI::App& app,
       if (option->nonpositional())
         command.options.push_back(completed(*option, settings));
       else if (command.first_words.empty())
-        command.first_words = choices_of(*option);
+        command.first_words = choices(*option);
     }
     commands.push_back(std::move(command));
   }
   return commands;
 }
 
-std::string bash_script(const std::vector<CompletedCommand>& commands) {
+// The bodies of the three `case`s of the bash script: option names, values of an option, first
+// words.
+struct BashCases {
+  std::string options;
+  std::string values;
+  std::string words;
+};
+
+void add_value_case(BashCases& cases, const std::string& command, const CompletedOption& option) {
+  std::vector<std::string> patterns;
+  for (const std::string& name : option.names)
+    patterns.push_back(fmt::format("'{} {}'", command, name));
+  cases.values += fmt::format("    {}) words='{}' value=1 ;;\n", join(patterns, "|"),
+                              join(option.choices, " "));
+}
+
+void add_cases(BashCases& cases, const CompletedCommand& command) {
   std::vector<std::string> names;
-  std::string options, values, words;
-  for (const CompletedCommand& command : commands) {
-    names.push_back(command.name);
-    std::vector<std::string> all;
-    for (const CompletedOption& option : command.options) {
-      all.insert(all.end(), option.names.begin(), option.names.end());
-      if (!option.takes_value) continue;
-      std::vector<std::string> patterns;
-      for (const std::string& name : option.names)
-        patterns.push_back(fmt::format("'{} {}'", command.name, name));
-      values += fmt::format("    {}) words='{}' value=1 ;;\n", join(patterns, "|"),
-                            join(option.choices, " "));
-    }
-    options += fmt::format("    {}) words='{}' ;;\n", command.name, join(all, " "));
-    if (!command.first_words.empty())
-      words += fmt::format("    {}) words='{}' ;;\n", command.name, join(command.first_words, " "));
+  for (const CompletedOption& option : command.options) {
+    names.insert(names.end(), option.names.begin(), option.names.end());
+    if (option.takes_value) add_value_case(cases, command.name, option);
   }
-  return fmt::format(R"(# bash completion of muster; made by `muster completion bash`
+  cases.options += fmt::format("    {}) words='{}' ;;\n", command.name, join(names, " "));
+  if (command.first_words.empty()) return;
+  cases.words +=
+      fmt::format("    {}) words='{}' ;;\n", command.name, join(command.first_words, " "));
+}
+
+// Its four gaps are the commands and the bodies of BashCases: values, options, words.
+constexpr const char* kBashScript = R"(# bash completion of muster; made by `muster completion bash`
 _muster() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="${{COMP_WORDS[1]}}" words='' value=''
   COMPREPLY=()
@@ -99,11 +104,20 @@ _muster() {{
   [[ "${{COMPREPLY[0]-}}" != *= ]] || compopt -o nospace 2>/dev/null
 }}
 complete -o default -F _muster muster
-)",
-                     join(names, " "), values, options, words);
+)";
+
+std::string bash_script(const std::vector<CompletedCommand>& commands) {
+  std::vector<std::string> names;
+  BashCases cases;
+  for (const CompletedCommand& command : commands) {
+    names.push_back(command.name);
+    add_cases(cases, command);
+  }
+  return fmt::format(fmt::runtime(kBashScript), join(names, " "), cases.values, cases.options,
+                     cases.words);
 }
 
-// Inside '...[...]' of _arguments.
+// Returns the text as it stands inside '...[...]' of _arguments.
 std::string zsh_quoted(const std::string& text) {
   std::string quoted;
   for (const char c : text) {
@@ -131,18 +145,8 @@ std::string zsh_option(const CompletedOption& option) {
   return lines;
 }
 
-std::string zsh_script(const std::vector<CompletedCommand>& commands) {
-  std::string names, cases;
-  for (const CompletedCommand& command : commands) {
-    names += fmt::format("    '{}:{}'\n", command.name, zsh_quoted(command.about));
-    std::string lines;
-    for (const CompletedOption& option : command.options) lines += zsh_option(option);
-    const std::string rest = command.first_words.empty()
-                                 ? "*:file:_files"
-                                 : fmt::format("1:word:({})", join(command.first_words, " "));
-    cases += fmt::format("    {}) _arguments{} \\\n        '{}' ;;\n", command.name, lines, rest);
-  }
-  return fmt::format(R"(#compdef muster
+// Its two gaps are the commands and their cases.
+constexpr const char* kZshScript = R"(#compdef muster
 # zsh completion of muster; made by `muster completion zsh`
 _muster() {{
   local -a commands
@@ -155,8 +159,21 @@ _muster() {{
 {}  esac
 }}
 compdef _muster muster
-)",
-                     names, cases);
+)";
+
+std::string zsh_script(const std::vector<CompletedCommand>& commands) {
+  std::string names;
+  std::string cases;
+  for (const CompletedCommand& command : commands) {
+    names += fmt::format("    '{}:{}'\n", command.name, zsh_quoted(command.about));
+    std::string lines;
+    for (const CompletedOption& option : command.options) lines += zsh_option(option);
+    const std::string rest = command.first_words.empty()
+                                 ? "*:file:_files"
+                                 : fmt::format("1:word:({})", join(command.first_words, " "));
+    cases += fmt::format("    {}) _arguments{} \\\n        '{}' ;;\n", command.name, lines, rest);
+  }
+  return fmt::format(fmt::runtime(kZshScript), names, cases);
 }
 
 }  // namespace

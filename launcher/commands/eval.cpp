@@ -1,10 +1,12 @@
 // muster eval CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json: COCO metrics.
 #include <fmt/core.h>
-#include <CLI/CLI.hpp>
 
+#include <CLI/CLI.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/evaluate.h"
@@ -12,8 +14,12 @@
 namespace muster::launcher {
 namespace {
 
-struct EvalArguments {
-  std::string checkpoint, data, detections, ground_truth, device;
+struct EvalOptions {
+  std::string checkpoint;
+  std::string data;
+  std::string detections;
+  std::string ground_truth;
+  std::string device;
   std::int64_t max_samples = 0;
   bool json = false;
 };
@@ -33,43 +39,45 @@ void print(const trainer::CocoMetrics& coco, bool json) {
   for (const auto& [name, ap] : coco.ap_per_category) fmt::print("AP of {:<20} {:.4f}\n", name, ap);
 }
 
-void eval(const EvalArguments& a) {
-  if (!a.detections.empty() || !a.ground_truth.empty()) {
-    if (a.detections.empty() || a.ground_truth.empty() || !a.checkpoint.empty()) {
+void eval(const EvalOptions& options) {
+  if (!options.detections.empty() || !options.ground_truth.empty()) {
+    if (options.detections.empty() || options.ground_truth.empty() || !options.checkpoint.empty()) {
       throw UsageError(
           "eval: give CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json");
     }
-    print(trainer::evaluate_coco(trainer::read_ground_truth(a.ground_truth),
-                                 trainer::read_detections(a.detections)),
-          a.json);
+    print(trainer::evaluate_coco(trainer::read_ground_truth(options.ground_truth),
+                                 trainer::read_detections(options.detections)),
+          options.json);
     return;
   }
-  if (a.checkpoint.empty() || a.data.empty())
+  if (options.checkpoint.empty() || options.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  trainer::OpenedCheckpoint opened(a.checkpoint, configs::from_name<configs::Device>(a.device));
-  const data::Pack pack(a.data);
+  trainer::OpenedCheckpoint opened(options.checkpoint,
+                                   configs::from_name<configs::Device>(options.device));
+  const data::Pack pack(options.data);
   const auto self = sharding::make_self();
-  const trainer::EvalOptions options{a.max_samples, opened.config.batch.max_samples};
-  print(trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, options, *self)
+  const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};
+  print(trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, limits, *self)
             .coco,
-        a.json);
+        options.json);
 }
 
 }  // namespace
 
 void add_eval(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand(
-      "eval", "COCO metrics of a checkpoint on a pack, or of a detections file");
-  auto a = std::make_shared<EvalArguments>();
-  command->add_option("CHECKPOINT", a->checkpoint, "step-* folder or run folder");
-  command->add_option("--data", a->data, "pack to evaluate on");
-  command->add_option("--detections", a->detections, "COCO results json");
-  command->add_option("--ground-truth", a->ground_truth, "COCO annotations json");
-  command->add_option("--max-samples", a->max_samples, "the first so many; 0: all");
-  command->add_option("--device", a->device, "where it computes; as in training when not given")
-      ->check(CLI::IsMember(configs::names<configs::Device>()));
-  command->add_flag("--json", a->json, "one JSON object on stdout");
-  command->callback([a] { eval(*a); });
+  CLI::App& command =
+      add_command(cli, "eval", "COCO metrics of a checkpoint on a pack, or of a detections file",
+                  {"muster eval runs/demo --data val.h5 --json",
+                   "muster eval --detections detections.json --ground-truth annotations.json"});
+  const auto options = std::make_shared<EvalOptions>();
+  command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp);
+  command.add_option("--data", options->data, "pack to evaluate on");
+  command.add_option("--detections", options->detections, "COCO results as JSON");
+  command.add_option("--ground-truth", options->ground_truth, "COCO annotations as JSON");
+  command.add_option("--max-samples", options->max_samples, "the first so many; 0: all");
+  add_device(command, options->device);
+  command.add_flag("--json", options->json, "one JSON object on stdout");
+  command.callback([options] { eval(*options); });
 }
 
 }  // namespace muster::launcher

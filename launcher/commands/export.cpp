@@ -1,7 +1,10 @@
 // muster export CHECKPOINT -o HF_DIR: a Hugging Face folder, plus the detection head.
 #include <fmt/core.h>
-#include <CLI/CLI.hpp>
 
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/export_folder.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -9,31 +12,33 @@
 namespace muster::launcher {
 namespace {
 
-struct ExportArguments {
-  std::string checkpoint, out;
+struct ExportOptions {
+  std::string checkpoint;
+  std::string out;
   std::int64_t shard_bytes = 5'000'000'000;
 };
 
-void export_checkpoint(const ExportArguments& a) {
-  const std::filesystem::path folder = trainer::resolve_checkpoint(a.checkpoint);
-  trainer::export_folder(folder, a.out, a.shard_bytes);
-  fmt::print(stderr, "exported {} to {}\n", folder.string(), a.out);
+void export_checkpoint(const ExportOptions& options) {
+  const std::filesystem::path folder = trainer::resolve_checkpoint(options.checkpoint);
+  trainer::export_folder(folder, options.out, options.shard_bytes);
+  fmt::print(stderr, "exported {} to {}\n", folder.string(), options.out);
 }
 
 }  // namespace
 
 void add_export(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand("export", "A Hugging Face folder from a checkpoint");
-  auto a = std::make_shared<ExportArguments>();
+  CLI::App& command =
+      add_command(cli, "export", "make a Hugging Face folder from a checkpoint",
+                  {"muster export runs/demo -o detector-hf --shard-bytes 2000000000"});
+  const auto options = std::make_shared<ExportOptions>();
+  command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
+  command.add_option("-o,--out", options->out, "the folder to make")->required();
   command
-      ->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")
-      ->required();
-  command->add_option("-o,--out", a->out, "the folder to make")->required();
-  command
-      ->add_option("--shard-bytes", a->shard_bytes, "largest weight file; more than that is split")
+      .add_option("--shard-bytes", options->shard_bytes,
+                  "largest weight file; more than that is split")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->callback([a] { export_checkpoint(*a); });
+  command.callback([options] { export_checkpoint(*options); });
 }
 
 }  // namespace muster::launcher

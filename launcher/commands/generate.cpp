@@ -2,18 +2,20 @@
 // `predict` (law 13).
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
-#include <CLI/CLI.hpp>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/images/preprocessor_file.h"
+#include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "model/files/family.h"
 #include "trainer/assembly/options.h"
@@ -22,15 +24,18 @@
 namespace muster::launcher {
 namespace {
 
-struct GenerateArguments {
-  std::string checkpoint, image, prompt;
-  std::optional<std::string> system_prompt, dtype;
+struct GenerateOptions {
+  std::string checkpoint;
+  std::string image;
+  std::string prompt;
+  std::optional<std::string> system_prompt;
+  std::optional<std::string> dtype;
   std::int64_t max_tokens = 256;
   model::Sampling sampling;
   bool json = false;
 };
 
-// What text needs of a checkpoint; the detection head is not read.
+// Holds what text needs of a checkpoint; the detection head is not read.
 struct TextModel {
   data::Tokenizer tokenizer;
   model::QwenVL qwen;
@@ -38,11 +43,11 @@ struct TextModel {
   std::vector<std::int64_t> stop;
 };
 
-// The stored weights' dtype, by config.json, unless the command line names one.
-at::ScalarType text_dtype(const GenerateArguments& a, const nlohmann::json& config) {
-  std::string name = a.dtype.value_or("float32");
+// Returns the dtype of the stored weights, by config.json, unless the command line names one.
+at::ScalarType text_dtype(const GenerateOptions& options, const nlohmann::json& config) {
+  std::string name = options.dtype.value_or("float32");
   for (const char* key : {"torch_dtype", "dtype"})
-    if (!a.dtype && config.contains(key) && config[key].is_string())
+    if (!options.dtype && config.contains(key) && config[key].is_string())
       name = config[key].get<std::string>();
   if (const auto ours = configs::from_name<configs::Dtype>(name))
     return trainer::scalar_type(*ours);
@@ -50,7 +55,7 @@ at::ScalarType text_dtype(const GenerateArguments& a, const nlohmann::json& conf
   return name == "float16" ? at::kHalf : at::kFloat;
 }
 
-// Ends of a turn: the chat template's, and what generation_config.json lists.
+// A turn ends with the tokens of the chat template and those that generation_config.json lists.
 std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokenizer& tokenizer) {
   std::vector<std::int64_t> stop;
   for (const char* token : {"<|im_end|>", "<|endoftext|>"})
@@ -65,43 +70,42 @@ std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokeni
   return stop;
 }
 
-// How images and prompts enter: as the run that wrote the folder had it, or as the published files
-// say.
+// Images and prompts enter as in the run that wrote the folder, or else as the published files say.
 data::EncodeOptions text_encoding(const fs::path& folder, const model::QwenConfig& model) {
   if (fs::exists(folder / "config.yaml")) {
     configs::Config config = configs::load(folder / "config.yaml");
     config.model.path = {folder.string()};
     return trainer::encode_options(config, model);
   }
-  data::EncodeOptions options;
+  data::EncodeOptions encode;
   const fs::path preprocessor = folder / "preprocessor_config.json";
-  if (fs::exists(preprocessor)) options.patches = data::read_preprocessor(preprocessor);
-  options.system_prompt = model::family_of(model.model_type).system_prompt;
-  options.max_vision_tokens = std::numeric_limits<std::int64_t>::max();
-  options.vocab_size = model.text.vocab_size;
-  return options;
+  if (fs::exists(preprocessor)) encode.patches = data::read_preprocessor(preprocessor);
+  encode.system_prompt = model::family_of(model.model_type).system_prompt;
+  encode.max_vision_tokens = std::numeric_limits<std::int64_t>::max();
+  encode.vocab_size = model.text.vocab_size;
+  return encode;
 }
 
-TextModel open_text_model(const GenerateArguments& a) {
-  const fs::path folder = trainer::resolve_checkpoint(a.checkpoint);
+TextModel open_text_model(const GenerateOptions& options) {
+  const fs::path folder = trainer::resolve_checkpoint(options.checkpoint);
   trainer::verify_checkpoint(folder, /*with_optimizer=*/false);
   const model::QwenConfig config = model::read_config(folder);
   const auto file = nlohmann::json::parse(read_text(folder / "config.json"));
   data::EncodeOptions encode = text_encoding(folder, config);
-  if (!a.image.empty() && encode.patches.max_pixels == 0)
+  if (!options.image.empty() && encode.patches.max_pixels == 0)
     throw CheckpointError(
         folder.string() +
         ": no preprocessor_config.json, which says how an image enters the model");
-  encode.prompt = a.prompt;
+  encode.prompt = options.prompt;
   encode.answer = data::AnswerFormat::kNone;
-  if (a.system_prompt) encode.system_prompt = *a.system_prompt;
+  if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
   std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
-  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(a, file)}),
+  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(options, file)}),
           std::move(encode), std::move(stop)};
 }
 
-// Prints text as it grows, never half a character: ids wait until their bytes decode.
+// Prints text as it grows, and never half a character: ids wait until their bytes decode.
 class TextStream {
  public:
   explicit TextStream(const data::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
@@ -134,55 +138,68 @@ void print_json(const TextModel& opened, const MicroBatch& prompt,
   fmt::print("{}\n", result.dump());
 }
 
-void generate(const GenerateArguments& a) {
+// The user's turn, with the picture when there is one.
+MicroBatch encode_turn(const data::SampleEncoder& encoder, const GenerateOptions& options) {
+  if (options.image.empty()) return encoder.encode_prompt(options.prompt);
+  const MappedFile file(options.image);
+  return encoder.encode_image(data::decode_image(file.bytes(), options.image), options.image);
+}
+
+void generate(const GenerateOptions& options) {
   const c10::NoGradGuard no_grad;
-  const TextModel opened = open_text_model(a);
+  const TextModel opened = open_text_model(options);
   const data::SampleEncoder encoder(opened.tokenizer, opened.encode);
-  const MicroBatch prompt =
-      a.image.empty()
-          ? encoder.encode_prompt(a.prompt)
-          : encoder.encode_image(data::decode_image(MappedFile(a.image).bytes(), a.image), a.image);
+  const MicroBatch prompt = encode_turn(encoder, options);
   TextStream stream(opened.tokenizer);
-  model::GenerateOptions options{
-      .max_new_tokens = a.max_tokens, .stop = opened.stop, .sampling = a.sampling};
-  if (!a.json) options.on_token = [&](std::int64_t id) { stream.add(id); };
+  model::GenerateOptions request{
+      .max_new_tokens = options.max_tokens, .stop = opened.stop, .sampling = options.sampling};
+  if (!options.json) request.on_token = [&](std::int64_t id) { stream.add(id); };
   const auto start = std::chrono::steady_clock::now();
-  const auto ids = opened.qwen.generate(prompt, options);
+  const auto ids = opened.qwen.generate(prompt, request);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (a.json) return print_json(opened, prompt, ids, seconds.count());
+  if (options.json) return print_json(opened, prompt, ids, seconds.count());
   stream.flush();
   fmt::print("\n");
+}
+
+// How long the answer may be, and how its tokens are drawn.
+void add_sampling(CLI::App& command, GenerateOptions& options) {
+  model::Sampling& sampling = options.sampling;
+  command.add_option("--max-tokens", options.max_tokens, "longest answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--temperature", sampling.temperature, "0: always the most probable token")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--top-p", sampling.top_p, "draw among the most probable tokens that sum to this")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--seed", sampling.seed, "equal seeds draw equal texts")
+      ->capture_default_str();
 }
 
 }  // namespace
 
 void add_generate(CommandLine& cli) {
-  CLI::App* command =
-      cli.app.add_subcommand("generate", "Text from the language model (boxes come from predict)");
-  auto a = std::make_shared<GenerateArguments>();
+  CLI::App& command = add_command(
+      cli, "generate", "text from the language model (boxes come from predict)",
+      {"muster generate runs/demo --image photo.jpg --prompt 'What is in the picture?'",
+       "muster generate Qwen3-VL-4B-Instruct --prompt 'Why?' --temperature 0.7 --top-p 0.9 --seed "
+       "1 --json"});
+  const auto options = std::make_shared<GenerateOptions>();
+  command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
+  command.add_option("--image", options->image, "JPEG or PNG; text only when not given");
+  command.add_option("--prompt", options->prompt, "the user's turn")->required();
+  command.add_option("--system", options->system_prompt,
+                     "the system turn, \"\" for none; else the run's, or the published");
+  add_sampling(command, *options);
   command
-      ->add_option("CHECKPOINT", a->checkpoint, "step-* folder, run folder or Hugging Face folder")
-      ->required();
-  command->add_option("--image", a->image, "JPEG or PNG; text only when not given");
-  command->add_option("--prompt", a->prompt, "the user's turn")->required();
-  command->add_option("--system", a->system_prompt,
-                      "the system turn, \"\" for none; else the run's, or the published");
-  command->add_option("--max-tokens", a->max_tokens, "longest answer")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--temperature", a->sampling.temperature, "0: always the most probable token")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--top-p", a->sampling.top_p,
-                   "draw among the most probable tokens that sum to this")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--seed", a->sampling.seed, "of the draws")->capture_default_str();
-  command->add_option("--dtype", a->dtype, "fp32, bf16 or fp16; the checkpoint's when not given")
+      .add_option("--dtype", options->dtype,
+                  "dtype of the weights; the checkpoint's when not given")
       ->check(CLI::IsMember(configs::names<configs::Dtype>()));
-  command->add_flag("--json", a->json, "one JSON object on stdout, at the end");
-  command->callback([a] { generate(*a); });
+  command.add_flag("--json", options->json, "one JSON object on stdout, at the end");
+  command.callback([options] { generate(*options); });
 }
 
 }  // namespace muster::launcher

@@ -1,3 +1,4 @@
+// muster launch CONFIG -n N starts the ranks, watches them and explains the end.
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
 #include "launcher/commands/node_preflight.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
 #include "launcher/plan/oom_ladder.h"
 #include "launcher/rank/console.h"
@@ -31,11 +33,14 @@ namespace muster::launcher {
 namespace {
 
 struct LaunchOptions {
-  std::string config;
+  ConfigArguments config;
   int ranks = 0;
-  std::vector<std::string> overrides;
-  bool fresh = false, debug = false;
-  std::string starter = "auto", colour = "auto", hostfile, container;
+  bool fresh = false;
+  bool debug = false;
+  std::string starter = "auto";
+  std::string colour = "auto";
+  std::string hostfile;
+  std::string container;
 };
 
 std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
@@ -59,10 +64,10 @@ void preflight(const LaunchOptions& options, const configs::Config& config,
   if (nodes == 1) {
     findings = examine_here(config, spec.ranks);
   } else {
-    std::vector<std::string> doctor(spec.wrapper.begin(),
-                                    spec.wrapper.end() - 1);  // into the container
-    doctor.insert(doctor.end(), {spec.rank_program.front(), "doctor", options.config});
-    for (const std::string& set : options.overrides) doctor.insert(doctor.end(), {"--set", set});
+    // What stands before the wrapper leads into the container.
+    std::vector<std::string> doctor(spec.wrapper.begin(), spec.wrapper.end() - 1);
+    doctor.insert(doctor.end(), {spec.rank_program.front(), "doctor"});
+    std::ranges::copy(options.config.words(), std::back_inserter(doctor));
     log::info("preflight on {} nodes", nodes);
     findings = judge_nodes(ask_nodes(spec, nodes, doctor), spec, nodes, config);
   }
@@ -105,10 +110,10 @@ std::vector<Host> choose_hosts(const LaunchOptions& options, const configs::Laun
 std::vector<Rung> usable_ladder(const LaunchOptions& options, const configs::Config& config) {
   std::vector<Rung> ladder = oom_ladder(config);
   for (std::size_t i = 0; i < ladder.size(); ++i) {
-    std::vector<std::string> overrides = options.overrides;
-    overrides.insert(overrides.end(), ladder[i].overrides.begin(), ladder[i].overrides.end());
+    ConfigArguments stepped_down = options.config;
+    std::ranges::copy(ladder[i].overrides, std::back_inserter(stepped_down.overrides));
     try {
-      configs::load(options.config, overrides);
+      stepped_down.load();
     } catch (const ConfigError&) {
       ladder.resize(i);
     }
@@ -132,11 +137,8 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.ranks = options.ranks;
   choose_starter(options.starter, spec);
   spec.wrapper = {wrapper.string()};
-  spec.rank_program = {self.string(), "train", options.config};
-  for (const std::string& set : options.overrides) {
-    spec.rank_program.push_back("--set");
-    spec.rank_program.push_back(set);
-  }
+  spec.rank_program = {self.string(), "train"};
+  std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
   spec.environment = config.launch.environment;
   if (options.debug) {
     for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
@@ -167,7 +169,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
 // one step after the newest checkpoint, every kernel launch waited for, everything logged,
 // in run.dir/debug, where the checkpoint is only a link: the run itself stays as it is.
 LaunchOptions debug_options(LaunchOptions options) {
-  const fs::path run_dir = fs::absolute(configs::load(options.config, options.overrides).run.dir);
+  const fs::path run_dir = fs::absolute(options.config.load().run.dir);
   const fs::path debug_dir = run_dir / "debug";
   const std::int64_t step = newest_checkpoint(run_dir);
   fs::remove_all(debug_dir);
@@ -181,13 +183,13 @@ LaunchOptions debug_options(LaunchOptions options) {
         fmt::format("schedule.max_steps={}", std::max<std::int64_t>(step, 0) + 1),
         std::string("logging.level=debug"), std::string("launch.max_restarts=0"),
         std::string("eval.max_samples=1")})
-    options.overrides.push_back(set);
+    options.config.overrides.push_back(set);
   return options;
 }
 
 int launch(const LaunchOptions& asked) {
   const LaunchOptions options = asked.debug ? debug_options(asked) : asked;
-  const configs::Config config = configs::load(options.config, options.overrides);
+  const configs::Config config = options.config.load();
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
   log::init({.level = config.logging.level,
@@ -206,40 +208,44 @@ int launch(const LaunchOptions& asked) {
   return conclude(run_dir, supervise(spec).exit_code);
 }
 
+// How and where the ranks are started.
+void add_start(CLI::App& command, LaunchOptions& options) {
+  command
+      .add_option("--starter", options.starter,
+                  "what starts the ranks; auto: srun in a batch job, else mpirun")
+      ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
+      ->capture_default_str();
+  command.add_option("--hostfile", options.hostfile,
+                     "hosts in Open MPI's format; instead of launch.hosts");
+  command.add_option("--container", options.container,
+                     "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what "
+                     "pyxis calls --container-image");
+}
+
 }  // namespace
 
 void add_launch(CommandLine& cli) {
-  auto options = std::make_shared<LaunchOptions>();
-  CLI::App* command = cli.app.add_subcommand(
-      "launch", "start N ranks, watch them, restart from the last checkpoint when one fails");
-  command->add_option("config", options->config, "YAML file")->required();
-  command->add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
+  CLI::App& command = add_command(
+      cli, "launch", "start N ranks, watch them, restart from the last checkpoint when one fails",
+      {"muster launch configs/demo.yaml -n 2",
+       "muster launch configs/demo.yaml -n 2 --fresh --set schedule.max_steps=100"});
+  const auto options = std::make_shared<LaunchOptions>();
+  options->config.add_to(command);
+  command.add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
       ->required()
       ->check(CLI::PositiveNumber);
-  command->add_option("--set", options->overrides, "key.path=value, over what the file says")
-      ->allow_extra_args(false)
-      ->take_all();
-  command->add_flag("--fresh", options->fresh,
-                    "move an earlier run's checkpoints and metrics aside and start anew");
-  command->add_flag(
+  command.add_flag("--fresh", options->fresh,
+                   "move an earlier run's checkpoints and metrics aside and start anew");
+  command.add_flag(
       "--debug", options->debug,
       "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");
+  add_start(command, *options);
   command
-      ->add_option("--starter", options->starter,
-                   "what starts the ranks; auto: srun in a batch job, else mpirun")
-      ->check(CLI::IsMember({"auto", "mpirun", "srun"}))
-      ->capture_default_str();
-  command->add_option("--hostfile", options->hostfile,
-                      "Open MPI's format; instead of launch.hosts");
-  command
-      ->add_option("--color", options->colour,
-                   "of what is shown; auto: on a terminal without NO_COLOR")
+      .add_option("--color", options->colour,
+                  "whether output is coloured; auto: on a terminal without NO_COLOR")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
-  command->add_option("--container", options->container,
-                      "image the ranks run in: an Apptainer file (.sif), or in a SLURM job what "
-                      "pyxis calls --container-image");
-  command->callback([&cli, options] { cli.exit_code = launch(*options); });
+  command.callback([&cli, options] { cli.exit_code = launch(*options); });
 }
 
 }  // namespace muster::launcher

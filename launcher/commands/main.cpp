@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   CLI::App app{
       "muster: fine-tunes a Qwen-VL-style detector on many GPUs, and explains itself when it fails",
       "muster"};
-  app.set_version_flag("--version", MUSTER_VERSION);
+  app.set_help_flag("-h,--help", launcher::kHelpHelp);
+  app.set_version_flag("--version", MUSTER_VERSION, "show the version");
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
   cli.examine_plan = [](const configs::Config& config, const launcher::NodeFacts& facts,

@@ -1,15 +1,17 @@
-// muster memcheck CONFIG: trains K steps in a run folder of its own and fits the memory slopes
-// (diary quick command 3).
+// muster memcheck CONFIG trains some steps in a run folder of its own and fits the memory slopes.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/plan/plan.h"
 #include "trainer/assembly/device.h"
 #include "trainer/checkpoint/model_folder.h"
@@ -19,15 +21,24 @@
 namespace muster::launcher {
 namespace {
 
-struct MemcheckArguments {
+struct MemcheckOptions {
   ConfigArguments config;
-  std::int64_t steps = 60, planted_bytes = 0;
+  std::int64_t steps = 60;
+  std::int64_t planted_bytes = 0;
 };
 
 void print_curve(const char* what, const trainer::MemoryCurve& curve) {
   fmt::print("{:<22}{:>12}{:>12}{:>14.2f} KiB  {}\n", what, human_bytes(curve.samples.front()),
              human_bytes(curve.samples.back()), curve.slope.bytes_per_step / 1024,
              curve.slope.flat ? "flat" : "LEAKING");
+}
+
+void print_curves(const trainer::MemoryReport& report) {
+  fmt::print("{:<22}{:>12}{:>12}{:>14}      over {} steps\n", "after a step", "first", "last",
+             "slope", report.steps);
+  print_curve("tensors", report.tensors);
+  print_curve("heap outside tensors", report.heap);
+  print_curve("resident set", report.resident);
 }
 
 void print_engine(const sharding::EngineBytes& b) {
@@ -42,12 +53,12 @@ double error_percent(std::int64_t planned, std::int64_t measured) {
   return 100 * (static_cast<double>(planned) / static_cast<double>(measured) - 1);
 }
 
-// What `muster plan` says of the same run.
+// Prints what `muster plan` says of the same run, beside what was measured.
 void print_plan(const configs::Config& config, const trainer::MemoryReport& report) {
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const RunPlan plan = make_plan(config, model, 1, largest_in_pack(config, model));
-  const std::int64_t total =
-      plan.total() - plan.memory.transient.snapshot;  // no checkpoint is written here
+  // No checkpoint is written here.
+  const std::int64_t total = plan.total() - plan.memory.transient.snapshot;
   const std::int64_t tensors = total - plan.process_bytes;
   fmt::print("{:<22}{:>12}{:>12}{:>14}\n", "peak of a step", "planned", "measured", "error");
   fmt::print("{:<22}{:>12}{:>12}{:>12.1f} %\n", "tensors", human_bytes(tensors),
@@ -56,8 +67,8 @@ void print_plan(const configs::Config& config, const trainer::MemoryReport& repo
              human_bytes(report.resident_peak), error_percent(total, report.resident_peak));
 }
 
-configs::Config scratch_config(const MemcheckArguments& a, const fs::path& run_dir) {
-  configs::Config config = a.config.load();
+configs::Config scratch_config(const MemcheckOptions& options, const fs::path& run_dir) {
+  configs::Config config = options.config.load();
   config.run.dir = run_dir.string();
   config.data.val.clear();
   config.checkpoint = {0, 1, false};
@@ -65,26 +76,23 @@ configs::Config scratch_config(const MemcheckArguments& a, const fs::path& run_d
   return config;
 }
 
-int memcheck(const MemcheckArguments& a) {
+int memcheck(const MemcheckOptions& options) {
   const TempDir scratch("muster-memcheck");
-  const configs::Config config = scratch_config(a, scratch.path());
+  const configs::Config config = scratch_config(options, scratch.path());
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::open_device(config.run, /*local_rank=*/0);
   sharding::TensorMeter meter;
   trainer::Trainer trainer(config, sharding::make_self());
   std::vector<at::Tensor> planted;
-  Progress progress("training", a.steps);
+  Progress progress("training", options.steps);
   const trainer::MemoryReport report = trainer::check_memory(
-      trainer.engine(), [&] { trainer.train_step(); }, meter, a.steps,
+      trainer.engine(), [&] { trainer.train_step(); }, meter, options.steps,
       [&](std::int64_t) {
-        if (a.planted_bytes > 0) planted.push_back(at::zeros({a.planted_bytes}, at::kByte));
+        if (options.planted_bytes > 0)
+          planted.push_back(at::zeros({options.planted_bytes}, at::kByte));
         progress.add();
       });
-  fmt::print("{:<22}{:>12}{:>12}{:>14}      over {} steps\n", "after a step", "first", "last",
-             "slope", report.steps);
-  print_curve("tensors", report.tensors);
-  print_curve("heap outside tensors", report.heap);
-  print_curve("resident set", report.resident);
+  print_curves(report);
   print_engine(trainer.engine().bytes());
   print_plan(config, report);
   if (report.flat()) return 0;
@@ -95,16 +103,17 @@ int memcheck(const MemcheckArguments& a) {
 }  // namespace
 
 void add_memcheck(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand(
-      "memcheck", "Train a few steps and fit the memory slope: flat or leaking");
-  auto a = std::make_shared<MemcheckArguments>();
-  a->config.add_to(*command);
-  command->add_option("--steps", a->steps, "steps to train")->check(CLI::Range(6, 1000000));
+  CLI::App& command =
+      add_command(cli, "memcheck", "train a few steps and fit the memory slope: flat or leaking",
+                  {"muster memcheck configs/demo.yaml --steps 40"});
+  const auto options = std::make_shared<MemcheckOptions>();
+  options->config.add_to(command);
+  command.add_option("--steps", options->steps, "steps to train")->check(CLI::Range(6, 1000000));
   command
-      ->add_option("--plant-leak", a->planted_bytes,
-                   "keep a tensor of so many bytes per step, to see it found")
+      .add_option("--plant-leak", options->planted_bytes,
+                  "keep a tensor of so many bytes per step, to see it found")
       ->check(CLI::PositiveNumber);
-  command->callback([&cli, a] { cli.exit_code = memcheck(*a); });
+  command.callback([&cli, options] { cli.exit_code = memcheck(*options); });
 }
 
 }  // namespace muster::launcher

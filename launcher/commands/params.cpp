@@ -1,12 +1,13 @@
-// muster params CHECKPOINT: which learning-rate group takes which parameter (diary quick command
-// 2).
+// muster params CHECKPOINT lists which learning-rate group takes which parameter.
 #include <fmt/core.h>
-#include <CLI/CLI.hpp>
 
+#include <CLI/CLI.hpp>
 #include <map>
+#include <memory>
 
 #include "base/error.h"
 #include "configs/groups.h"
+#include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "model/files/safetensors.h"
 #include "model/qwen/weights.h"
@@ -15,6 +16,10 @@
 namespace muster::launcher {
 namespace {
 
+struct ParamsOptions {
+  std::string checkpoint;
+};
+
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text;
   for (const std::int64_t n : shape) text += (text.empty() ? "" : " x ") + std::to_string(n);
@@ -22,7 +27,8 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 struct GroupSum {
-  std::int64_t tensors = 0, elements = 0;
+  std::int64_t tensors = 0;
+  std::int64_t elements = 0;
 };
 
 void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum>& sums,
@@ -42,8 +48,8 @@ void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum
   }
 }
 
-void params(const std::string& named) {
-  const auto folder = trainer::resolve_checkpoint(named);
+void params(const ParamsOptions& options) {
+  const auto folder = trainer::resolve_checkpoint(options.checkpoint);
   std::map<std::string, GroupSum> sums;
   std::vector<std::string> stray;
   const auto index = folder / "model.safetensors.index.json";
@@ -64,12 +70,12 @@ void params(const std::string& named) {
 }  // namespace
 
 void add_params(CommandLine& cli) {
-  CLI::App* command =
-      cli.app.add_subcommand("params", "Parameter -> learning-rate group table of a checkpoint");
-  auto named = std::make_shared<std::string>();
-  command->add_option("CHECKPOINT", *named, "step-* folder, run folder or Hugging Face folder")
-      ->required();
-  command->callback([named] { params(*named); });
+  CLI::App& command =
+      add_command(cli, "params", "parameter -> learning-rate group table of a checkpoint",
+                  {"muster params runs/demo"});
+  const auto options = std::make_shared<ParamsOptions>();
+  command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
+  command.callback([options] { params(*options); });
 }
 
 }  // namespace muster::launcher

@@ -1,14 +1,17 @@
-// muster plan CONFIG [--ranks N]: bytes per rank and traffic per step; does it fit, and what to
-// change if not. With
-// --simulate: step time and exposed communication on clusters of 8 to 4096 GPUs.
+// muster plan CONFIG tells the bytes per rank and the traffic per step, whether that fits, and what
+// to change if not. With --simulate it predicts step time and exposed communication on 8 to 4096
+// GPUs.
 #include <fmt/core.h>
 #include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "launcher/commands/command_table.h"
-#include "launcher/commands/run_context.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
 #include "launcher/rank/world.h"
@@ -17,26 +20,31 @@
 namespace muster::launcher {
 namespace {
 
-struct PlanArguments {
+struct PlanOptions {
   ConfigArguments config;
   int ranks = 1;
   double memory_gib = 0;
   bool simulate = false;
   std::string picture;
-  // Sustained figures of a node of eight H100 with one 400 Gbit/s port each.
-  double tflops = 400, memory_tbs = 2.5, node_gbs = 300, cluster_gbs = 40, node_us = 10,
-         cluster_us = 20, message_us = 1;
+  // A node of eight H100 with one 400 Gbit/s port each sustains these.
+  double tflops = 400;
+  double memory_tbs = 2.5;
+  double node_gbs = 300;
+  double cluster_gbs = 40;
+  double node_us = 10;
+  double cluster_us = 20;
+  double message_us = 1;
   int ranks_per_node = 8;
 };
 
-ClusterModel cluster_of(const PlanArguments& a) {
+ClusterModel cluster_of(const PlanOptions& options) {
   ClusterModel cluster;
-  cluster.flops = a.tflops * 1e12;
-  cluster.memory_bytes_per_s = a.memory_tbs * 1e12;
-  cluster.network = {.ranks_per_node = a.ranks_per_node,
-                     .node = {a.node_us * 1e-6, a.node_gbs * 1e9},
-                     .cluster = {a.cluster_us * 1e-6, a.cluster_gbs * 1e9},
-                     .message_s = a.message_us * 1e-6};
+  cluster.flops = options.tflops * 1e12;
+  cluster.memory_bytes_per_s = options.memory_tbs * 1e12;
+  cluster.network = {.ranks_per_node = options.ranks_per_node,
+                     .node = {options.node_us * 1e-6, options.node_gbs * 1e9},
+                     .cluster = {options.cluster_us * 1e-6, options.cluster_gbs * 1e9},
+                     .message_s = options.message_us * 1e-6};
   return cluster;
 }
 
@@ -53,64 +61,71 @@ MicroBatchShape shape_of(const configs::Config& config, const model::QwenConfig&
   }
 }
 
-void simulate(const PlanArguments& a, const configs::Config& config, const model::QwenConfig& model,
-              const MicroBatchShape& shape) {
-  const ClusterModel cluster = cluster_of(a);
+void simulate(const PlanOptions& options, const configs::Config& config,
+              const model::QwenConfig& model, const MicroBatchShape& shape) {
+  const ClusterModel cluster = cluster_of(options);
   std::vector<int> ranks;
   for (int n = 8; n <= 4096; n *= 2) ranks.push_back(n);
   const std::vector<SimulatedRun> runs = simulate_run(config, model, shape, cluster, ranks);
   fmt::print("\n{}", format_simulation(runs, cluster));
-  if (a.picture.empty()) return;
-  write_text(a.picture,
-             draw_simulation(runs, cluster, fmt::format("muster plan: {}", a.config.file)));
-  fmt::print(stderr, "picture: {}\n", a.picture);
+  if (options.picture.empty()) return;
+  write_text(options.picture,
+             draw_simulation(runs, cluster, fmt::format("muster plan: {}", options.config.file)));
+  fmt::print(stderr, "picture: {}\n", options.picture);
 }
 
-void plan_command(const PlanArguments& a) {
-  const configs::Config config = a.config.load();
-  check_world(a.ranks, config.batch.micro_batches_per_step);
+void plan_command(const PlanOptions& options) {
+  const configs::Config config = options.config.load();
+  check_world(options.ranks, config.batch.micro_batches_per_step);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const MicroBatchShape shape = shape_of(config, model);
-  const auto given = static_cast<std::int64_t>(a.memory_gib * (std::int64_t{1} << 30));
-  const RunPlan plan = make_plan(config, model, a.ranks, shape, given);
+  const auto given = static_cast<std::int64_t>(options.memory_gib * (std::int64_t{1} << 30));
+  const RunPlan plan = make_plan(config, model, options.ranks, shape, given);
   fmt::print("{}", format_plan(plan, config, ::isatty(STDOUT_FILENO) != 0));
   fmt::print("{}", format_advice(advise(config, model, plan), plan));
-  if (a.simulate || !a.picture.empty()) simulate(a, config, model, shape);
+  if (options.simulate || !options.picture.empty()) simulate(options, config, model, shape);
+}
+
+void add_cluster(CLI::App& command, PlanOptions& options) {
+  constexpr const char* kGroup = "Simulated cluster";
+  const auto add_figure = [&](const char* name, double& value, const char* what) {
+    command.add_option(name, value, what)
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber)
+        ->group(kGroup);
+  };
+  add_figure("--tflops", options.tflops, "what a GPU sustains, 1e12 operations a second");
+  add_figure("--memory-tbs", options.memory_tbs, "bandwidth of a GPU's memory, TB/s");
+  add_figure("--node-gbs", options.node_gbs, "bandwidth of a GPU to others of its node, GB/s");
+  add_figure("--cluster-gbs", options.cluster_gbs, "bandwidth of a GPU to other nodes, GB/s");
+  add_figure("--node-us", options.node_us, "latency within a node, microseconds");
+  add_figure("--cluster-us", options.cluster_us, "latency between nodes, microseconds");
+  add_figure("--message-us", options.message_us, "a sender's time per message, microseconds");
+  command.add_option("--ranks-per-node", options.ranks_per_node, "GPUs of a node")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
+      ->group(kGroup);
 }
 
 }  // namespace
 
 void add_plan(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand(
-      "plan", "Bytes per rank and traffic per step for N ranks; does it fit");
-  auto a = std::make_shared<PlanArguments>();
-  a->config.add_to(*command);
-  command->add_option("--ranks,-n", a->ranks, "world size")->check(CLI::PositiveNumber);
+  CLI::App& command =
+      add_command(cli, "plan", "bytes per rank and traffic per step for N ranks; does it fit",
+                  {"muster plan configs/demo.yaml -n 8"});
+  const auto options = std::make_shared<PlanOptions>();
+  options->config.add_to(command);
+  command.add_option("-n,--ranks", options->ranks, "world size")->check(CLI::PositiveNumber);
   command
-      ->add_option("--memory", a->memory_gib,
-                   "GiB for one rank; else this machine's, or 80 on a GPU")
+      .add_option("--memory", options->memory_gib,
+                  "what one rank has, in GiB; else this machine's, or 80 on a GPU")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--simulate", a->simulate,
-                    "predict step time and exposed communication on 8 to 4096 GPUs");
-  command->add_option("--picture", a->picture, "with the simulation: write it as an HTML page");
-  const auto figure = [&](const char* name, double& value, const char* what) {
-    command->add_option(name, value, what)
-        ->capture_default_str()
-        ->check(CLI::NonNegativeNumber)
-        ->group("Simulated cluster");
-  };
-  figure("--tflops", a->tflops, "a GPU sustains, 1e12 operations a second");
-  figure("--memory-tbs", a->memory_tbs, "of a GPU's memory, TB/s");
-  figure("--node-gbs", a->node_gbs, "of a GPU to others of its node, GB/s");
-  figure("--cluster-gbs", a->cluster_gbs, "of a GPU to other nodes, GB/s");
-  figure("--node-us", a->node_us, "latency in a node, microseconds");
-  figure("--cluster-us", a->cluster_us, "latency between nodes, microseconds");
-  figure("--message-us", a->message_us, "a sender's time per message, microseconds");
-  command->add_option("--ranks-per-node", a->ranks_per_node, "GPUs of a node")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
-      ->group("Simulated cluster");
-  command->callback([a] { plan_command(*a); });
+  command.add_flag("--simulate", options->simulate,
+                   "predict step time and exposed communication on 8 to 4096 GPUs");
+  command.add_option("--picture", options->picture,
+                     "with the simulation: write it as an HTML page");
+  add_cluster(command, *options);
+  command.callback([options] { plan_command(*options); });
 }
 
 }  // namespace muster::launcher

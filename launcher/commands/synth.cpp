@@ -1,4 +1,4 @@
-// muster synth: a deterministic dataset of shapes, so the demo needs no download.
+// muster synth OUT_DIR draws a deterministic dataset of shapes, so that the demo needs no download.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -9,37 +9,50 @@
 
 namespace muster::launcher {
 
+namespace {
+
+struct SynthOptions {
+  std::string out;
+  data::SynthOptions scenes;
+};
+
+void synth(const SynthOptions& options) {
+  data::synthesise(options.out, options.scenes);
+  fmt::print(stderr, "{}: {} images of {} px, seed {}\n", options.out, options.scenes.images,
+             options.scenes.size, options.scenes.seed);
+}
+
+void add_shapes(CLI::App& command, data::SynthOptions& scenes) {
+  command.add_option("--min-shapes", scenes.min_shapes, "fewest shapes in an image")
+      ->capture_default_str();
+  command.add_option("--max-shapes", scenes.max_shapes, "most shapes in an image")
+      ->capture_default_str();
+  command
+      .add_option("--min-extent", scenes.min_extent,
+                  "least width and height of a shape, pixels at size 168")
+      ->capture_default_str();
+  command
+      .add_option("--max-extent", scenes.max_extent,
+                  "greatest width and height of a shape, pixels at size 168")
+      ->capture_default_str();
+}
+
+}  // namespace
+
 void add_synth(CommandLine& cli) {
-  struct Flags {
-    std::string out;
-    data::SynthOptions options;
-  };
-  auto* command = cli.app.add_subcommand(
-      "synth", "Draw a deterministic dataset of captioned shapes (COCO form)");
-  const auto flags = std::make_shared<Flags>();
-  data::SynthOptions& options = flags->options;
-  command->add_option("OUT_DIR", flags->out, "Gets images/*.jpg, annotations.json, tokenizer.json")
+  CLI::App& command =
+      add_command(cli, "synth", "draw a deterministic dataset of captioned shapes (COCO form)",
+                  {"muster synth shapes --images 2000 --size 168 --seed 1"});
+  const auto options = std::make_shared<SynthOptions>();
+  command
+      .add_option("OUT_DIR", options->out, "gets images/*.jpg, annotations.json, tokenizer.json")
       ->required();
-  command->add_option("--images", options.images, "Number of images")->required();
-  command->add_option("--size", options.size, "Side of an image in pixels")->required();
-  command->add_option("--seed", options.seed, "Equal seeds give equal bytes")->required();
-  command->add_option("--min-shapes", options.min_shapes, "Fewest shapes in an image")
-      ->capture_default_str();
-  command->add_option("--max-shapes", options.max_shapes, "Most shapes in an image")
-      ->capture_default_str();
-  command
-      ->add_option("--min-extent", options.min_extent,
-                   "Least width and height of a shape, pixels at size 168")
-      ->capture_default_str();
-  command
-      ->add_option("--max-extent", options.max_extent,
-                   "Greatest width and height of a shape, pixels at size 168")
-      ->capture_default_str();
-  command->callback([flags] {
-    data::synthesise(flags->out, flags->options);
-    fmt::print(stderr, "{}: {} images of {} px, seed {}\n", flags->out, flags->options.images,
-               flags->options.size, flags->options.seed);
-  });
+  data::SynthOptions& scenes = options->scenes;
+  command.add_option("--images", scenes.images, "number of images")->required();
+  command.add_option("--size", scenes.size, "side of an image in pixels")->required();
+  command.add_option("--seed", scenes.seed, "equal seeds give equal bytes")->required();
+  add_shapes(command, scenes);
+  command.callback([options] { synth(*options); });
 }
 
 }  // namespace muster::launcher

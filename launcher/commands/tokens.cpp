@@ -1,4 +1,4 @@
-// muster tokens: vision tokens per image (diary quick command 1).
+// muster tokens INPUT... prints the vision tokens per image, and which images are over budget.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -21,30 +21,35 @@
 namespace muster::launcher {
 namespace {
 
-constexpr std::int64_t kManyRows = 500;  // of pixel_values (FAILURES W-001)
+constexpr std::int64_t kManyRows = 500;  // of pixel_values; more are warned about (row W-001)
 constexpr std::size_t kMostWarnings = 20;
 
-struct TokensFlags {
+struct TokensOptions {
   std::vector<std::string> inputs;
-  std::int64_t min_pixels = 56 * 56, max_pixels = 16384 * 28 * 28;  // the published preprocessor's
-  std::int64_t budget = 200, patch_size = 14, merge_size = 2;
+  // Both are the published preprocessor's.
+  std::int64_t min_pixels = 56 * 56;
+  std::int64_t max_pixels = 16384 * 28 * 28;
+  std::int64_t budget = 200;
+  std::int64_t patch_size = 14;
+  std::int64_t merge_size = 2;
   bool json = false;
 };
 
 struct Row {
   std::string name;
-  std::int64_t width = 0, height = 0;
+  std::int64_t width = 0;
+  std::int64_t height = 0;
   data::ImagePlan plan;
 };
 
 class TokenTable {
  public:
-  explicit TokenTable(const TokensFlags& flags) : flags_(flags) {
-    options_.patches.patch_size = flags.patch_size;
-    options_.patches.merge_size = flags.merge_size;
-    options_.patches.min_pixels = flags.min_pixels;
-    options_.patches.max_pixels = flags.max_pixels;
-    options_.max_vision_tokens = flags.budget;
+  explicit TokenTable(const TokensOptions& options) : options_(options) {
+    encode_.patches.patch_size = options.patch_size;
+    encode_.patches.merge_size = options.merge_size;
+    encode_.patches.min_pixels = options.min_pixels;
+    encode_.patches.max_pixels = options.max_pixels;
+    encode_.max_vision_tokens = options.budget;
   }
 
   void add(const fs::path& path) {
@@ -57,20 +62,29 @@ class TokenTable {
   }
 
   void print() const {
-    flags_.json ? print_json() : print_text();
-    std::size_t warned = 0;
+    if (options_.json)
+      print_json();
+    else
+      print_text();
+    warn_of_many_rows();
+  }
+
+ private:
+  void warn_of_many_rows() const {
+    std::size_t many = 0;
     for (const Row& row : rows_) {
-      if (row.plan.grid.patches() <= kManyRows || ++warned > kMostWarnings) continue;
+      if (row.plan.grid.patches() <= kManyRows) continue;
+      ++many;
+      if (many > kMostWarnings) continue;
       fmt::print(stderr,
                  "warning: {}: {} rows of pixel_values, over {}: lower --max-pixels, or check the "
                  "image and the merge size\n",
                  row.name, row.plan.grid.patches(), kManyRows);
     }
-    if (warned > kMostWarnings)
-      fmt::print(stderr, "warning: ... and {} more\n", warned - kMostWarnings);
+    if (many > kMostWarnings)
+      fmt::print(stderr, "warning: ... and {} more\n", many - kMostWarnings);
   }
 
- private:
   static bool is_image(const fs::path& path) {
     const std::string extension = path.extension().string();
     constexpr std::array<std::string_view, 6> kKnown{".jpg", ".jpeg", ".png",
@@ -79,7 +93,7 @@ class TokenTable {
   }
 
   void add_row(const std::string& name, std::int64_t width, std::int64_t height) {
-    rows_.push_back({name, width, height, data::plan_image(width, height, options_, name)});
+    rows_.push_back({name, width, height, data::plan_image(width, height, encode_, name)});
   }
   void add_image(const fs::path& path) {
     const MappedFile file(path);
@@ -104,7 +118,9 @@ class TokenTable {
   }
 
   struct Summary {
-    std::int64_t least = 0, most = 0, over = 0;
+    std::int64_t least = 0;
+    std::int64_t most = 0;
+    std::int64_t over = 0;
     double mean = 0;
   };
   Summary summary() const {
@@ -131,7 +147,7 @@ class TokenTable {
     const Summary s = summary();
     fmt::print(stderr,
                "{} images: vision tokens min {}, mean {:.1f}, max {}; {} over the budget of {}\n",
-               rows_.size(), s.least, s.mean, s.most, s.over, flags_.budget);
+               rows_.size(), s.least, s.mean, s.most, s.over, options_.budget);
   }
 
   void print_json() const {
@@ -147,43 +163,39 @@ class TokenTable {
     const Summary s = summary();
     const nlohmann::ordered_json all{{"images", images},      {"min", s.least},
                                      {"mean", s.mean},        {"max", s.most},
-                                     {"over_budget", s.over}, {"budget", flags_.budget}};
+                                     {"over_budget", s.over}, {"budget", options_.budget}};
     fmt::print("{}\n", all.dump());
   }
 
-  TokensFlags flags_;
-  data::EncodeOptions options_;
+  TokensOptions options_;
+  data::EncodeOptions encode_;
   std::vector<Row> rows_;
 };
+
+void print_tokens(const TokensOptions& options) {
+  TokenTable table(options);
+  for (const std::string& input : options.inputs) table.add(input);
+  table.print();
+}
 
 }  // namespace
 
 void add_tokens(CommandLine& cli) {
-  auto* command =
-      cli.app.add_subcommand("tokens", "Vision tokens per image, and which are over budget");
-  const auto flags = std::make_shared<TokensFlags>();
-  command->add_option("INPUT", flags->inputs, "Images, folders of images, packs")->required();
-  command->add_option("--min-pixels", flags->min_pixels, "data.min_pixels")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--max-pixels", flags->max_pixels, "data.max_pixels")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--budget", flags->budget, "data.max_vision_tokens")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--patch-size", flags->patch_size, "Pixels per patch side")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--merge-size", flags->merge_size, "Patches per token side")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_flag("--json", flags->json, "JSON on stdout");
-  command->callback([flags] {
-    TokenTable table(*flags);
-    for (const std::string& input : flags->inputs) table.add(input);
-    table.print();
-  });
+  CLI::App& command =
+      add_command(cli, "tokens", "vision tokens per image, and which are over budget",
+                  {"muster tokens photo.jpg", "muster tokens train.h5 --budget 200 --json"});
+  const auto options = std::make_shared<TokensOptions>();
+  command.add_option("INPUT", options->inputs, "images, folders of images, packs")->required();
+  const auto add_count = [&](const char* name, std::int64_t& value, const char* what) {
+    command.add_option(name, value, what)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  add_count("--min-pixels", options->min_pixels, "data.min_pixels");
+  add_count("--max-pixels", options->max_pixels, "data.max_pixels");
+  add_count("--budget", options->budget, "data.max_vision_tokens");
+  add_count("--patch-size", options->patch_size, "pixels per patch side");
+  add_count("--merge-size", options->merge_size, "patches per token side");
+  command.add_flag("--json", options->json, "one JSON object on stdout");
+  command.callback([options] { print_tokens(*options); });
 }
 
 }  // namespace muster::launcher

@@ -1,14 +1,17 @@
-// muster train CONFIG: one rank. Started by mpirun or srun once per rank, or alone for a world of
+// muster train CONFIG is one rank. mpirun or srun starts it once per rank; alone it is a world of
 // one.
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/out_of_memory.h"
-#include "launcher/commands/run_context.h"
+#include "launcher/front/config_arguments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 #include "launcher/rendezvous/rendezvous.h"
@@ -19,6 +22,10 @@
 
 namespace muster::launcher {
 namespace {
+
+struct TrainOptions {
+  ConfigArguments config;
+};
 
 void start_log(const configs::Config& config, const RankInfo& info) {
   log::Options options;
@@ -83,11 +90,11 @@ int fail_out_of_memory(MpiSession& session, const configs::Config& config,
               out_of_memory_line(error, config.run.dir, info.rank), true);
 }
 
-int train(const ConfigArguments& arguments) {
+int train(const TrainOptions& options) {
   MpiSession session;
   configs::Config config;
   try {
-    config = arguments.load();
+    config = options.config.load();
     run_rank(config, session.info());
     return 0;
   } catch (const Error& error) {
@@ -107,11 +114,13 @@ int train(const ConfigArguments& arguments) {
 }  // namespace
 
 void add_train(CommandLine& cli) {
-  CLI::App* command = cli.app.add_subcommand(
-      "train", "One rank of a training run; mpirun -n N muster train CONFIG");
-  auto arguments = std::make_shared<ConfigArguments>();
-  arguments->add_to(*command);
-  command->callback([&cli, arguments] { cli.exit_code = train(*arguments); });
+  CLI::App& command =
+      add_command(cli, "train", "one rank of a training run; mpirun -n N muster train CONFIG",
+                  {"mpirun -n 2 muster train configs/demo.yaml",
+                   "muster train configs/demo.yaml --set run.dir=runs/alone"});
+  const auto options = std::make_shared<TrainOptions>();
+  options->config.add_to(command);
+  command.callback([&cli, options] { cli.exit_code = train(*options); });
 }
 
 }  // namespace muster::launcher

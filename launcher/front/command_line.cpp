@@ -14,8 +14,41 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/source_files.h"
+#include "base/text.h"
+#include "launcher/front/usage.h"
 
 namespace muster::launcher {
+namespace {
+
+constexpr std::string_view kBeforeExample = "\n  ";
+
+int report_error(const char* what, ExitCode code) {
+  log::flush_backtrace();
+  fmt::print(stderr, "muster: {}\n", what);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+CLI::App& add_command(CommandLine& cli, const std::string& name, const std::string& about,
+                      const std::vector<std::string>& examples) {
+  CLI::App* command = cli.app.add_subcommand(name, about);
+  command->set_help_flag("-h,--help", kHelpHelp);
+  std::string footer = "Examples:";
+  for (const std::string& example : examples) {
+    footer += kBeforeExample;
+    footer += example;
+  }
+  command->footer(footer);
+  return *command;
+}
+
+std::vector<std::string> examples_of(const CLI::App& command) {
+  std::vector<std::string> lines = split(command.get_footer(), '\n');
+  lines.erase(lines.begin());  // "Examples:"
+  for (std::string& line : lines) line.erase(0, kBeforeExample.size() - 1);
+  return lines;
+}
 
 bool is_front_command(int argc, char** argv) {
   constexpr std::array<std::string_view, 5> kCommands{"submit", "report", "triage", "doctor",
@@ -26,28 +59,26 @@ bool is_front_command(int argc, char** argv) {
 void hand_over(char** argv) {
   const fs::path program = executable_path().parent_path() / "muster-torch";
   ::execv(program.c_str(), argv);
-  throw PreflightError(fmt::format("{}: {}. The programs are installed together (`./run build` makes "
-                                   "all of them)",
-                                   program.string(), std::strerror(errno)));
+  throw PreflightError(
+      fmt::format("{}: {}. The programs are installed together (`./run build` makes "
+                  "all of them)",
+                  program.string(), std::strerror(errno)));
 }
 
 int run(CommandLine& cli) {
   try {
+    check_first_word(cli.app, cli.argc, cli.argv);
     cli.app.parse(cli.argc, cli.argv);
     return cli.exit_code;
-  } catch (const CLI::Success& done) {
+  } catch (const CLI::Success& done) {  // --help, --version
     return cli.app.exit(done);
   } catch (const CLI::ParseError& error) {
-    cli.app.exit(error);
-    return static_cast<int>(ExitCode::kUsage);
+    return report_error(usage_line(cli.app, error).c_str(), ExitCode::kUsage);
   } catch (const Error& error) {
-    log::flush_backtrace();
-    fmt::print(stderr, "muster: {}\n", error.what());
-    return static_cast<int>(error.exit_code());
+    return report_error(error.what(), error.exit_code());
   } catch (const std::exception& error) {
-    log::flush_backtrace();
-    fmt::print(stderr, "muster: internal error: {}\n", error.what());
-    return static_cast<int>(ExitCode::kRankFailed);
+    return report_error(fmt::format("internal error: {}", error.what()).c_str(),
+                        ExitCode::kRankFailed);
   }
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "configs/config.h"
@@ -29,6 +30,14 @@ struct CommandLine {
       examine_plan = {};
 };
 
+constexpr const char* kHelpHelp = "show this help";
+
+// A new subcommand. `about` starts with a small letter, as all help texts do; `examples` are whole
+// command lines, the most useful first, with which its help ends.
+CLI::App& add_command(CommandLine& cli, const std::string& name, const std::string& about,
+                      const std::vector<std::string>& examples);
+std::vector<std::string> examples_of(const CLI::App& command);
+
 void add_submit(CommandLine& cli);
 void add_report(CommandLine& cli);
 void add_triage(CommandLine& cli);
@@ -42,6 +51,7 @@ bool is_front_command(int argc, char** argv);
 [[noreturn]] void hand_over(char** argv);
 
 // Parses, runs the callback and returns the process's exit code. The only place that catches.
+// Whatever is wrong with the words themselves is one line on stderr and exit code 64.
 int run(CommandLine& cli);
 
 }  // namespace muster::launcher

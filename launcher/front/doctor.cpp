@@ -1,3 +1,4 @@
+// muster doctor [CONFIG]: is this machine fit to train, and does the config fit it?
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -10,20 +11,22 @@
 #include "configs/config.h"
 #include "launcher/doctor/judgements.h"
 #include "launcher/front/command_line.h"
+#include "launcher/front/config_arguments.h"
 
 namespace muster::launcher {
 namespace {
 
 struct DoctorOptions {
-  std::string config, facts_folder;
-  std::vector<std::string> overrides;
+  ConfigArguments config;
+  std::string facts_folder;
   int ranks = 0;
   bool json = false;
 };
 
 // One node's answer to the launcher: facts, no judgement.
 int write_facts(const DoctorOptions& options) {
-  const configs::Config config = configs::load(options.config, options.overrides);
+  if (options.config.file.empty()) throw UsageError("doctor: --facts needs a CONFIG");
+  const configs::Config config = options.config.load();
   NodeFacts facts = gather_facts();
   facts.nested = false;  // the launcher started it, on purpose
   gather_run_facts(facts, config);
@@ -33,56 +36,66 @@ int write_facts(const DoctorOptions& options) {
   return 0;
 }
 
-int doctor(const DoctorOptions& options, const CommandLine& cli) {
-  if (!options.config.empty() && options.ranks > 0 && !cli.examine_plan) hand_over(cli.argv);
-  if (!options.facts_folder.empty()) return write_facts(options);
-  NodeFacts facts = gather_facts();
-  std::vector<Finding> findings = judge_machine(facts);
-  int code = any_failed(findings) ? static_cast<int>(ExitCode::kPreflight) : 0;
-  const auto add = [&](std::vector<Finding> more, ExitCode when_failed) {
+// All findings so far, and the exit code of the first kind that failed.
+struct Examination {
+  std::vector<Finding> findings;
+  int code = 0;
+
+  void add(std::vector<Finding> more, ExitCode when_failed) {
     if (code == 0 && any_failed(more)) code = static_cast<int>(when_failed);
     for (Finding& finding : more) findings.push_back(std::move(finding));
-  };
-  if (!options.config.empty()) {
+  }
+};
+
+void examine_config(Examination& done, NodeFacts& facts, const DoctorOptions& options,
+                    const CommandLine& cli) {
+  const configs::Config config = options.config.load();
+  gather_run_facts(facts, config);
+  done.add(judge_run(facts, config, options.ranks), ExitCode::kPreflight);
+  if (options.ranks > 0) {
+    done.add({check_division(options.ranks, config.batch.micro_batches_per_step)},
+             ExitCode::kUsage);
+    if (!any_failed(done.findings))
+      done.add(cli.examine_plan(config, facts, options.ranks), ExitCode::kPreflight);
+  }
+  done.add(examine_data(config), ExitCode::kData);
+}
+
+int doctor(const DoctorOptions& options, const CommandLine& cli) {
+  const bool has_config = !options.config.file.empty();
+  if (has_config && options.ranks > 0 && !cli.examine_plan) hand_over(cli.argv);
+  if (!options.facts_folder.empty()) return write_facts(options);
+  NodeFacts facts = gather_facts();
+  Examination done;
+  done.add(judge_machine(facts), ExitCode::kPreflight);
+  if (has_config) {
     try {
-      const configs::Config config = configs::load(options.config, options.overrides);
-      gather_run_facts(facts, config);
-      add(judge_run(facts, config, options.ranks), ExitCode::kPreflight);
-      if (options.ranks > 0) {
-        add({check_division(options.ranks, config.batch.micro_batches_per_step)}, ExitCode::kUsage);
-        if (!any_failed(findings))
-          add(cli.examine_plan(config, facts, options.ranks), ExitCode::kPreflight);
-      }
-      add(examine_data(config), ExitCode::kData);
+      examine_config(done, facts, options, cli);
     } catch (const ConfigError& error) {
-      add({{"I-004", Level::kFail, error.what(), "see `muster check`", ""}}, ExitCode::kUsage);
+      done.add({{"I-004", Level::kFail, error.what(), "see `muster check`", ""}}, ExitCode::kUsage);
     }
   }
-  fmt::print(stderr, "{}", findings_as_text(findings, Level::kOk));
-  if (options.json) fmt::print("{}\n", findings_as_json(findings));
-  return code;
+  fmt::print(stderr, "{}", findings_as_text(done.findings, Level::kOk));
+  if (options.json) fmt::print("{}\n", findings_as_json(done.findings));
+  return done.code;
 }
 
 }  // namespace
 
 void add_doctor(CommandLine& cli) {
-  auto options = std::make_shared<DoctorOptions>();
-  CLI::App* command =
-      cli.app.add_subcommand("doctor", "is this machine fit to train, and does a config fit it?");
-  command->add_option("config", options->config,
-                      "YAML file; without it only the machine is examined");
-  command->add_option("--set", options->overrides, "key.path=value, over what the file says")
-      ->allow_extra_args(false)
-      ->take_all();
+  CLI::App& command =
+      add_command(cli, "doctor", "is this machine fit to train, and does a config fit it?",
+                  {"muster doctor", "muster doctor configs/demo.yaml -n 2 --json"});
+  const auto options = std::make_shared<DoctorOptions>();
+  options->config.add_optional_to(command, "without it only the machine is examined");
   command
-      ->add_option("--facts", options->facts_folder,
-                   "only write what is so on this node to a file in this folder")
-      ->group("")
-      ->needs("config");
-  command->add_option("-n,--ranks", options->ranks, "how many ranks are meant")
+      .add_option("--facts", options->facts_folder,
+                  "only write what is so on this node to a file in this folder")
+      ->group("");
+  command.add_option("-n,--ranks", options->ranks, "how many ranks are meant")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--json", options->json, "findings as one JSON object on stdout");
-  command->callback([&cli, options] { cli.exit_code = doctor(*options, cli); });
+  command.add_flag("--json", options->json, "findings as one JSON object on stdout");
+  command.callback([&cli, options] { cli.exit_code = doctor(*options, cli); });
 }
 
 }  // namespace muster::launcher

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "launcher/front/command_line.h"
-#include "launcher/front/examples.h"
 
 int main(int argc, char** argv) {
   using namespace muster;
@@ -23,6 +22,5 @@ int main(int argc, char** argv) {
   for (auto* add : {launcher::add_submit, launcher::add_report, launcher::add_triage,
                     launcher::add_doctor, launcher::add_status})
     add(cli);
-  launcher::add_examples(app);
   return launcher::run(cli);
 }

@@ -8,15 +8,24 @@
 #include "trainer/show/report.h"
 
 namespace muster::launcher {
+namespace {
+
+struct ReportOptions {
+  std::string run_dir;
+};
+
+}  // namespace
 
 void add_report(CommandLine& cli) {
-  const auto run_dir = std::make_shared<std::string>();
-  CLI::App* command = cli.app.add_subcommand(
-      "report", "write RUN_DIR/report.html: curves, table, pictures with boxes");
-  command->add_option("RUN_DIR", *run_dir, "run.dir of the config")
+  CLI::App& command =
+      add_command(cli, "report", "write RUN_DIR/report.html: curves, table, pictures with boxes",
+                  {"muster report runs/demo"});
+  const auto options = std::make_shared<ReportOptions>();
+  command.add_option("RUN_DIR", options->run_dir, "run.dir of the config")
       ->required()
       ->check(CLI::ExistingDirectory);
-  command->callback([run_dir] { fmt::print("{}\n", trainer::write_report(*run_dir).string()); });
+  command.callback(
+      [options] { fmt::print("{}\n", trainer::write_report(options->run_dir).string()); });
 }
 
 }  // namespace muster::launcher

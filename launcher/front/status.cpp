@@ -1,4 +1,4 @@
-// muster status RUN_DIR|JOB: how a run is doing.
+// muster status RUN_DIR|JOB says how a run is doing.
 #include "launcher/supervise/status.h"
 
 #include <fmt/core.h>
@@ -36,19 +36,21 @@ void show_status(const StatusOptions& options) {
   } else {
     status = read_status(options.target);
   }
-  fmt::print("{}\n", options.json ? status_as_json(status) : status_as_text(status));
+  const std::string shown = options.json ? status_as_json(status) : status_as_text(status);
+  fmt::print("{}\n", shown);
 }
 
 }  // namespace
 
 void add_status(CommandLine& cli) {
-  auto options = std::make_shared<StatusOptions>();
-  CLI::App* command =
-      cli.app.add_subcommand("status", "step, loss, time to go, restarts and what each rank does");
-  command->add_option("RUN_DIR|JOB", options->target, "a run folder or the number of a SLURM job")
+  CLI::App& command =
+      add_command(cli, "status", "step, loss, time to go, restarts and what each rank does",
+                  {"muster status runs/demo", "muster status 4711 --json"});
+  const auto options = std::make_shared<StatusOptions>();
+  command.add_option("RUN_DIR|JOB", options->target, "a run folder or the number of a SLURM job")
       ->required();
-  command->add_flag("--json", options->json, "one JSON object on stdout");
-  command->callback([options] { show_status(*options); });
+  command.add_flag("--json", options->json, "one JSON object on stdout");
+  command.callback([options] { show_status(*options); });
 }
 
 }  // namespace muster::launcher

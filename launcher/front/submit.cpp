@@ -15,21 +15,23 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/source_files.h"
-#include "configs/config.h"
 #include "launcher/front/command_line.h"
+#include "launcher/front/config_arguments.h"
 
 namespace muster::launcher {
 namespace {
 
 struct SubmitOptions {
-  std::string config;
+  ConfigArguments config;
   SubmitSpec spec;
   bool dry_run = false;
 };
 
-// sbatch's own output goes to ours: with --parsable, one line with the job's number.
+// sbatch writes to our output: with --parsable, one line with the job's number.
 void run_sbatch(const fs::path& script) {
-  std::string name = "sbatch", parsable = "--parsable", file = script.string();
+  std::string name = "sbatch";
+  std::string parsable = "--parsable";
+  std::string file = script.string();
   std::array<char*, 4> argv = {name.data(), parsable.data(), file.data(), nullptr};
   pid_t child = 0;
   if (const int error = ::posix_spawnp(&child, "sbatch", nullptr, nullptr, argv.data(), environ);
@@ -46,23 +48,28 @@ void run_sbatch(const fs::path& script) {
         file));
 }
 
-void submit(SubmitOptions& options) {
-  SubmitSpec& spec = options.spec;
-  const configs::Config config = configs::load(options.config, spec.overrides);
-  spec.config = fs::absolute(options.config).lexically_normal();
-  spec.work_dir = fs::current_path();
-  spec.run_dir = fs::absolute(config.run.dir).lexically_normal();
-  spec.muster = executable_path();
-  if (config.run.device == configs::Device::kCpu && spec.gpus_per_node > 0)
+// What run.device and the GPUs asked for say about each other.
+void check_gpus(const configs::Run& run, const SubmitSpec& spec) {
+  if (run.device == configs::Device::kCpu && spec.gpus_per_node > 0)
     fmt::print(stderr,
                "muster: run.device is cpu: the GPUs asked for will idle; --gpus-per-node 0 "
-               "--ranks-per-node {} asks "
-               "for none\n",
+               "--ranks-per-node {} asks for none\n",
                spec.gpus_per_node);
-  if (config.run.device == configs::Device::kCuda && spec.gpus_per_node == 0)
+  if (run.device == configs::Device::kCuda && spec.gpus_per_node == 0)
     throw UsageError(
         "submit: --gpus-per-node 0, but run.device is cuda; add --set run.device=cpu for a CPU "
         "run");
+}
+
+void submit(SubmitOptions& options) {
+  SubmitSpec& spec = options.spec;
+  const configs::Config config = options.config.load();
+  spec.config = fs::absolute(options.config.file).lexically_normal();
+  spec.overrides = options.config.overrides;
+  spec.work_dir = fs::current_path();
+  spec.run_dir = fs::absolute(config.run.dir).lexically_normal();
+  spec.muster = executable_path();
+  check_gpus(config.run, spec);
   if (spec.job_name.empty()) spec.job_name = spec.config.stem().string();
   const std::string script =
       render_sbatch(read_text(find_source_file("slurm/train.sbatch", "MUSTER_SBATCH")), spec);
@@ -70,50 +77,61 @@ void submit(SubmitOptions& options) {
     fmt::print("{}", script);
     return;
   }
-  fs::create_directories(spec.run_dir /
-                         "logs");  // SLURM opens its log before anything of ours runs
+  // SLURM opens its log before anything of ours runs.
+  fs::create_directories(spec.run_dir / "logs");
   write_text(spec.run_dir / "train.sbatch", script);
   run_sbatch(spec.run_dir / "train.sbatch");
+}
+
+// What the job asks for.
+void add_placement(CLI::App& command, SubmitSpec& spec) {
+  command.add_option("--nodes", spec.nodes, "how many nodes")->required();
+  command.add_option("--gpus-per-node", spec.gpus_per_node, "one rank each; 0 for a CPU run")
+      ->required();
+  command.add_option("--ranks-per-node", spec.ranks_per_node, "without it one per GPU");
+  command.add_option("--min-nodes", spec.min_nodes,
+                     "a requeued job may start on as few nodes as this");
+  command.add_option("--cpus-per-gpu", spec.cpus_per_gpu,
+                     "share nodes with other jobs; without it whole nodes are taken");
+  command.add_option("--container", spec.container,
+                     "image the ranks run in: an Apptainer file (.sif), or what pyxis calls "
+                     "--container-image");
+  command.add_option("--module", spec.modules, "environment module to load; may be repeated")
+      ->take_all();
+}
+
+// How the queue treats it.
+void add_job(CLI::App& command, SubmitSpec& spec) {
+  command.add_option("--time", spec.time, "HH:MM:SS; without it the partition's own limit holds");
+  command
+      .add_option("--grace", spec.grace_s,
+                  "seconds before the time limit at which the checkpoint is asked for")
+      ->capture_default_str();
+  command.add_option(
+      "--chain", spec.chain,
+      "instead of requeueing one job: so many jobs one after the other, each continuing the run");
+  command.add_option("--partition", spec.partition, "without it the site's default");
+  command.add_option("--account", spec.account, "who pays; without it the user's default");
+  command.add_option("--job-name", spec.job_name, "without it the config's file name");
 }
 
 }  // namespace
 
 void add_submit(CommandLine& cli) {
+  CLI::App& command = add_command(
+      cli, "submit", "render slurm/train.sbatch for a config and submit it",
+      {"muster submit run.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00 --module openmpi/4.1",
+       "muster submit run.yaml --nodes 2 --gpus-per-node 8 --min-nodes 1 --container muster.sif "
+       "--dry-run",
+       "muster submit configs/demo.yaml --nodes 1 --gpus-per-node 0 --ranks-per-node 2"});
   const auto options = std::make_shared<SubmitOptions>();
   SubmitSpec& spec = options->spec;
   spec.grace_s = 120;  // SLURM looks every 30 s: two looks, a step and a checkpoint
-  CLI::App* command =
-      cli.app.add_subcommand("submit", "render slurm/train.sbatch for a config and submit it");
-  command->add_option("CONFIG", options->config, "YAML file of the run")
-      ->required()
-      ->check(CLI::ExistingFile);
-  command->add_option("--nodes", spec.nodes, "how many nodes")->required();
-  command->add_option("--gpus-per-node", spec.gpus_per_node, "one rank each; 0 for a CPU run")
-      ->required();
-  command->add_option("--ranks-per-node", spec.ranks_per_node, "without it one per GPU");
-  command->add_option("--min-nodes", spec.min_nodes,
-                      "a requeued job may start on as few nodes as this");
-  command->add_option("--cpus-per-gpu", spec.cpus_per_gpu,
-                      "share nodes with other jobs; without it whole nodes are taken");
-  command->add_option("--time", spec.time, "HH:MM:SS; without it the partition's own limit holds");
-  command
-      ->add_option("--grace", spec.grace_s,
-                   "seconds before the time limit at which the checkpoint is asked for")
-      ->capture_default_str();
-  command->add_option(
-      "--chain", spec.chain,
-      "instead of requeueing one job: so many jobs one after the other, each continuing the run");
-  command->add_option("--partition", spec.partition, "without it the site's default");
-  command->add_option("--account", spec.account, "who pays; without it the user's default");
-  command->add_option("--job-name", spec.job_name, "without it the config's file name");
-  command->add_option(
-      "--container", spec.container,
-      "image the ranks run in: an Apptainer file (.sif), or what pyxis calls --container-image");
-  command->add_option("--module", spec.modules, "environment module to load; may be repeated")
-      ->take_all();
-  command->add_option("--set", spec.overrides, "key.path=value; may be repeated")->take_all();
-  command->add_flag("--dry-run", options->dry_run, "print the script and submit nothing");
-  command->callback([options] { submit(*options); });
+  options->config.add_to(command);
+  add_placement(command, spec);
+  add_job(command, spec);
+  command.add_flag("--dry-run", options->dry_run, "print the script and submit nothing");
+  command.callback([options] { submit(*options); });
 }
 
 }  // namespace muster::launcher

@@ -13,17 +13,22 @@ namespace muster::launcher {
 namespace {
 
 struct TriageOptions {
-  std::string path, diary;
-  bool json = false, append = false;
+  std::string path;
+  std::string diary;
+  bool json = false;
+  bool append = false;
 };
 
-// 0: explained, or nothing failed. 1: unknown; a row is drafted.
+// The exit code: 0 when the failure is explained or nothing failed, 1 when it is unknown and a row
+// is drafted.
 int run_triage(const TriageOptions& options) {
   const Diary diary = load_diary(find_diary(options.diary));
   const Evidence evidence = gather(options.path);
   const Verdict verdict = triage(evidence, diary);
-  fmt::print("{}", options.json ? verdict_as_json(verdict, options.path) + "\n"
-                                : verdict_as_text(verdict, options.path));
+  if (options.json)
+    fmt::print("{}\n", verdict_as_json(verdict, options.path));
+  else
+    fmt::print("{}", verdict_as_text(verdict, options.path));
   if (verdict.nothing_failed || !verdict.matches.empty()) return 0;
 
   const std::string row = draft_row(evidence, verdict, diary);
@@ -38,17 +43,18 @@ int run_triage(const TriageOptions& options) {
 }  // namespace
 
 void add_triage(CommandLine& cli) {
+  CLI::App& command = add_command(cli, "triage", "explain a failed run from what it left behind",
+                                  {"muster triage runs/demo", "muster triage slurm-4711.out --json",
+                                   "muster triage runs/demo --append"});
   const auto options = std::make_shared<TriageOptions>();
-  CLI::App* command =
-      cli.app.add_subcommand("triage", "explain a failed run from what it left behind");
-  command->add_option("RUN_DIR|LOG", options->path, "a run folder, or one log file")
+  command.add_option("RUN_DIR|LOG", options->path, "a run folder, or one log file")
       ->required()
       ->check(CLI::ExistingPath);
-  command->add_flag("--json", options->json, "machine-readable, on stdout");
-  command->add_flag("--append", options->append,
-                    "add a drafted row for an unknown failure to the diary");
-  command->add_option("--diary", options->diary, "instead of the DEBUG_DIARY.md that is found");
-  command->callback([options, &cli] { cli.exit_code = run_triage(*options); });
+  command.add_flag("--json", options->json, "machine-readable, on stdout");
+  command.add_flag("--append", options->append,
+                   "add a drafted row for an unknown failure to the diary");
+  command.add_option("--diary", options->diary, "instead of the DEBUG_DIARY.md that is found");
+  command.callback([options, &cli] { cli.exit_code = run_triage(*options); });
 }
 
 }  // namespace muster::launcher

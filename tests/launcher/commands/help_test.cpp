@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
@@ -10,13 +11,16 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/process_tree.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/completion_script.h"
-#include "launcher/front/examples.h"
+#include "launcher/front/command_line.h"
+#include "support/test_paths.h"
 
 using namespace muster;
 using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -48,10 +52,10 @@ TEST_CASE("help: every command has a description and examples whose options exis
   CHECK(table.commands().size() >= 18);
   for (CLI::App* command : table.commands()) {
     INFO(command->get_name());
-    CHECK_FALSE(command->get_description().empty());
     CHECK_THAT(command->help(), ContainsSubstring("Examples:"));
-    REQUIRE(examples().contains(command->get_name()));
-    for (const std::string& example : examples().at(command->get_name())) {
+    const std::vector<std::string> examples = examples_of(*command);
+    CHECK_FALSE(examples.empty());
+    for (const std::string& example : examples) {
       INFO(example);
       const std::size_t at = example.find("muster " + command->get_name());
       REQUIRE(at != std::string::npos);
@@ -59,11 +63,56 @@ TEST_CASE("help: every command has a description and examples whose options exis
       for (std::string word; words >> word;)
         if (word.size() > 1 && word[0] == '-') CHECK(command->get_option_no_throw(word) != nullptr);
     }
+  }
+}
+
+// "Open MPI" would not pass; "COCO results" and "HH:MM:SS" do.
+bool starts_small(const std::string& text) {
+  const auto is_capital = [&](std::size_t at) {
+    return at < text.size() && text[at] >= 'A' && text[at] <= 'Z';
+  };
+  return !text.empty() && (!is_capital(0) || is_capital(1));
+}
+
+TEST_CASE("help: all texts have one voice", "[unit]") {
+  CHECK_FALSE(starts_small("Draw shapes"));  // the control
+  Table table;
+  for (CLI::App* command : table.commands()) {
+    INFO(command->get_name());
+    CHECK(starts_small(command->get_description()));
     for (const CLI::Option* option : command->get_options()) {
       INFO(option->get_name());
-      if (option->nonpositional()) CHECK_FALSE(option->get_description().empty());
+      CHECK(starts_small(option->get_description()));
+      if (option->nonpositional()) continue;
+      const std::string name = option->get_name(true);
+      CHECK(std::ranges::none_of(name, [](char c) { return c >= 'a' && c <= 'z'; }));
     }
   }
+}
+
+TEST_CASE("help: CONFIG and --set are the same words in every command that has them", "[unit]") {
+  Table table;
+  int with_config = 0;
+  for (const CLI::App* command : table.commands()) {
+    INFO(command->get_name());
+    const CLI::Option* set = command->get_option_no_throw("--set");
+    const CLI::Option* config = command->get_option_no_throw("CONFIG");
+    REQUIRE((set == nullptr) == (config == nullptr));
+    if (set == nullptr) continue;
+    ++with_config;
+    CHECK_THAT(config->get_description(), StartsWith("YAML file of the run"));
+    CHECK(set->get_description() == "key.path=value, over the file's; may be repeated");
+  }
+  CHECK(with_config == 7);
+}
+
+TEST_CASE("help: `muster --help` lists every command", "[unit]") {
+  Table table;
+  const CapturedRun run =
+      run_captured({(test::build_dir() / "muster").string(), "--help"}, std::chrono::seconds(60));
+  CHECK(run.exit_code == 0);
+  for (const CLI::App* command : table.commands())
+    CHECK_THAT(run.output, ContainsSubstring("\n  " + command->get_name() + " "));
 }
 
 TEST_CASE("completion: what bash offers", "[unit]") {
@@ -89,7 +138,8 @@ TEST_CASE("completion: zsh takes the script", "[unit]") {
   if (std::system("command -v zsh > /dev/null 2>&1") != 0) SKIP("zsh is not installed");
   Table table;
   const TempDir dir;
-  const fs::path script = dir.path() / "_muster", out = dir.path() / "out";
+  const fs::path script = dir.path() / "_muster";
+  const fs::path out = dir.path() / "out";
   write_text(script, completion_script(table.app, "zsh", {"run.dir"}));
   const std::string command = fmt::format(
       "zsh -f -c 'autoload -U compinit; compinit -D -u -d {1}/dump; source {0}; echo "
