@@ -119,10 +119,6 @@ ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOption
 
 SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
     : tokenizer_(tokenizer), options_(std::move(options)) {
-  if (options_.answer != "json" && options_.answer != "json_1000" && options_.answer != "labels" &&
-      options_.answer != "none")
-    throw ConfigError(fmt::format("data.answer is '{}'; json, json_1000, labels or none are known",
-                                  options_.answer));
   if (options_.vocab_size <= 0)
     throw ConfigError("the encoder needs the model's vocabulary size to check token ids against");
 }
@@ -130,8 +126,8 @@ SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
 // What the assistant says about the image; crowds are regions, not objects, and are not listed.
 std::string SampleEncoder::answer_text(const Sample& sample, const ImagePlan& image) const {
   if (!sample.answer.empty()) return sample.answer;
-  const bool json = options_.answer != "labels";
-  const Size scale = options_.answer == "json" ? image.resized : Size{1000, 1000};
+  const bool json = options_.answer != AnswerFormat::kLabels;
+  const Size scale = options_.answer == AnswerFormat::kJson ? image.resized : Size{1000, 1000};
   std::string lines;
   for (const Object& object : sample.objects) {
     if (object.crowd) continue;
@@ -155,7 +151,7 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample, bool with_answer,
     messages[1].parts.push_back({true, ""});
   }
   messages[1].parts.push_back({false, sample.prompt.empty() ? options_.prompt : sample.prompt});
-  const bool answered = with_answer && options_.answer != "none";
+  const bool answered = with_answer && options_.answer != AnswerFormat::kNone;
   if (answered) messages.push_back({"assistant", {{false, answer_text(sample, encoded.image)}}});
   encoded.text =
       encode_chat(tokenizer_, messages, grids, options_.patches.merge_size, !answered, where);

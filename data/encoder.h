@@ -15,9 +15,15 @@
 
 namespace muster::data {
 
+// What the assistant's turn says: boxes and labels, in pixels of the resized image (kJson) or in
+// 0..1000 (kJson1000); labels alone; nothing.
+enum class AnswerFormat { kJson, kJson1000, kLabels, kNone };
+
 struct EncodeOptions {
   PatchOptions patches;
-  std::string system_prompt, prompt, answer;  // as in the config's data section
+  std::string system_prompt;  // "" leaves the system turn out
+  std::string prompt;         // the user's question after the image
+  AnswerFormat answer = AnswerFormat::kNone;
   std::int64_t max_vision_tokens = 0;
   bool resize_over_budget = false;  // otherwise such a sample is dropped
   std::int64_t vocab_size = 0;      // ids are checked against it on the host (FAILURES D-008)

@@ -33,7 +33,7 @@ struct SmallSet {
   data::Source source;
 };
 
-inline data::EncodeOptions encode_options(const std::string& answer = "json") {
+inline data::EncodeOptions encode_options(data::AnswerFormat answer = data::AnswerFormat::kJson) {
   data::EncodeOptions options;
   options.patches.mean = {0.5, 0.5, 0.5};
   options.patches.std = {0.25, 0.25, 0.25};
