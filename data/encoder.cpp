@@ -270,9 +270,8 @@ MicroBatch SampleEncoder::encode_prompt(const std::string& prompt) const {
 
 std::vector<SampleSize> measure_all(const Pack& pack, const SampleEncoder& encoder, int threads) {
   std::vector<SampleSize> sizes(static_cast<std::size_t>(pack.size()));
-  parallel_for("measuring samples", pack.size(), threads, [&](std::int64_t i) {
-    sizes[static_cast<std::size_t>(i)] = encoder.measure(pack.sample(i));
-  });
+  parallel_for("measuring samples", pack.size(), threads,
+               [&](std::int64_t i) { sizes[i] = encoder.measure(pack.sample(i)); });
   return sizes;
 }
 

@@ -61,7 +61,7 @@ std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch) const {
   Rng(options_.seed, static_cast<std::uint64_t>(epoch)).shuffle(order);
   std::vector<MicroBatchPlan> list;
   for (const std::int64_t index : order) {
-    const SampleSize& sample = sizes_[static_cast<std::size_t>(index)];
+    const SampleSize& sample = sizes_[index];
     if (list.empty() || !fits(list.back(), sample, options_)) list.emplace_back();
     append(list.back(), index, sample);
   }

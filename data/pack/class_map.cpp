@@ -59,7 +59,7 @@ const Category& ClassMap::category(std::int64_t index) const {
   if (index < 0 || index >= size())
     throw DataError(
         fmt::format("class index {} is outside the class map of {} classes", index, size()));
-  return active_[static_cast<std::size_t>(index)];
+  return active_[index];
 }
 
 std::int64_t ClassMap::find_name(const std::string& caption) const {
