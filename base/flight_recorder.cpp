@@ -58,8 +58,8 @@ std::int64_t now_ns() {
       fmt::format("flight recorder: cannot {} {}: {}", what, file.string(), std::strerror(error)));
 }
 
-// A new file of `bytes`, its blocks reserved: a disk that fills later must not turn a store into
-// SIGBUS.
+// Makes a new file of `bytes` and reserves its blocks: a disk that fills later must not turn a
+// store into SIGBUS.
 void* map_new_file(const std::filesystem::path& file, std::size_t bytes) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) fail("create", file, errno);

@@ -85,7 +85,7 @@ Level level_of(std::string_view name) {
 
 void init(const Options& options) { logger() = make(options); }
 
-// To the file alone: the console shows what went wrong, not the 2000 lines before it.
+// The lines go to the file alone: the console shows what went wrong, not the 2000 lines before it.
 void flush_backtrace() {
   const std::deque<std::string> lines = remembered().take();
   if (lines.empty()) return;
