@@ -13,8 +13,11 @@
 #include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
+#include "launcher/plan/advice.h"
+#include "launcher/plan/picture.h"
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
+#include "launcher/plan/text.h"
 #include "launcher/rank/world.h"
 #include "trainer/checkpoint/model_folder.h"
 

@@ -73,7 +73,7 @@ int doctor(const DoctorOptions& options, const CommandLine& cli) {
     try {
       examine_config(done, facts, options, cli);
     } catch (const ConfigError& error) {
-      done.add({{"I-004", Level::kFail, error.what(), "see `muster check`", ""}}, ExitCode::kUsage);
+      done.add({fail("I-004", error.what(), "see `muster check`")}, ExitCode::kUsage);
     }
   }
   fmt::print(stderr, "{}", findings_as_text(done.findings, Level::kOk));

@@ -29,8 +29,8 @@
 namespace muster::launcher {
 namespace {
 
-// Of each rank but the first on the terminal: enough to see what happens, too few to drown the
-// others.
+// So many lines of each rank but the first reach the terminal: enough to see what happens, too few
+// to drown the others.
 constexpr std::size_t kShownLines = 200;
 
 class Wrapper {
@@ -46,8 +46,8 @@ class Wrapper {
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
     std::error_code ignored;
-    std::filesystem::remove(error_file(spec.run_dir, world.rank),
-                            ignored);  // of an earlier attempt
+    // An earlier attempt may have left it.
+    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
   }
@@ -65,7 +65,8 @@ class Wrapper {
 
  private:
   void describe() {
-    status_.rank = world_.rank, status_.world_size = world_.world_size;
+    status_.rank = world_.rank;
+    status_.world_size = world_.world_size;
     status_.host = own_host();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
@@ -130,7 +131,7 @@ class Wrapper {
     status_.exit_code = WIFSIGNALED(how) ? 128 + status_.signal : WEXITSTATUS(how);
   }
 
-  // Copies what is there; true at the end of the stream.
+  // Copies what is there and returns true at the end of the stream.
   bool pump(const Fd& stream, bool is_stderr) {
     std::array<char, 16384> buffer{};
     for (;;) {
@@ -166,9 +167,13 @@ class Wrapper {
   SignalHub signals_;
   BoundedFile log_;
   RankTagger tagger_;
-  Fd out_, err_;
-  pid_t parent_ = 0, child_ = -1;
-  bool ended_ = false, out_closed_ = false, err_closed_ = false;
+  Fd out_;
+  Fd err_;
+  pid_t parent_ = 0;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  bool out_closed_ = false;
+  bool err_closed_ = false;
   RankStatus status_;
 };
 

@@ -9,9 +9,9 @@
 namespace muster::model {
 namespace {
 
-constexpr float kRareObject = -4.595f;  // log(0.01 / 0.99): at the start every query calls itself
-                                        // empty (focal loss, section 4.1)
-constexpr float kLearnedSide = 0.3f;    // of the image: side of a learned query's first box
+// log(0.01 / 0.99): at the start every query calls itself empty (focal loss, section 4.1).
+constexpr float kRareObject = -4.595f;
+constexpr float kLearnedSide = 0.3f;  // of the image: side of a learned query's first box
 
 void fill_xavier(at::Tensor& weight, std::uint64_t seed,
                  std::string_view name) {  // [out, in] f32, CPU
@@ -24,7 +24,7 @@ void fill_xavier(at::Tensor& weight, std::uint64_t seed,
 
 float logit(float p) { return std::log(p / (1 - p)); }
 
-// Boxes on a grid over the image, as logits: [queries, 4].
+// Returns boxes on a grid over the image, as logits: [queries, 4].
 at::Tensor spread_boxes(std::int64_t queries) {
   const auto columns =
       static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(queries))));
@@ -33,7 +33,8 @@ at::Tensor spread_boxes(std::int64_t queries) {
   for (std::int64_t i = 0; i < queries; ++i, out += 4) {
     out[0] = logit((static_cast<float>(i % columns) + 0.5f) / static_cast<float>(columns));
     out[1] = logit((static_cast<float>(i / columns) + 0.5f) / static_cast<float>(columns));
-    out[2] = out[3] = logit(kLearnedSide);
+    out[2] = logit(kLearnedSide);
+    out[3] = logit(kLearnedSide);
   }
   return boxes;
 }
@@ -46,9 +47,16 @@ at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
 
 // What enters the decoder, denoising slots last.
 struct DetectionHead::Queries {
-  at::Tensor states;     // [images, queries + slots, hidden]
-  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits; with a graph only where
-                         // they are learned
+  at::Tensor states;  // [images, queries + slots, hidden]
+  // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned.
+  at::Tensor reference;
+};
+
+// What queries are made of and what they read.
+struct DetectionHead::Memory {
+  at::Tensor fused;   // [images, width, hidden]: proposals are scored on it
+  at::Tensor tokens;  // [images, width or 2 * width (with language), hidden], positions added
+  at::Tensor mask;    // additive, for `tokens`; undefined when nothing is padded
 };
 
 DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
@@ -83,8 +91,8 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
   initialise(seed, dtype, device);
 }
 
-// Xavier for every matrix but the learned boxes, zero biases; final box layers zero, so that boxes
-// start at their reference.
+// Every matrix but the learned boxes starts as Xavier says, biases as zeros. Final box layers are
+// zero, so that boxes start at their reference.
 void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device) {
   visit("detection_head.", [&](const std::string& name, at::Tensor& tensor) {
     if (name == "detection_head.learned_box") return;
@@ -103,38 +111,49 @@ void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Dev
 HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& language,
                                   const TokenLayout& layout,
                                   const DenoisingQueries& denoising) const {
+  const Memory memory = make_memory(vision, language, layout);
+  HeadOutput output;
+  output.token_counts = layout.counts;
+  Queries queries = make_queries(memory.fused, layout, output);
+  if (denoising.slots() > 0) add_denoising(queries, memory.fused, layout, denoising);
+  const at::Tensor self_mask =
+      on_device(self_attention_mask(output.queries, output.counts, denoising), memory.fused);
+  for (const QueryLayer& layer : layers_)
+    output.layers.push_back(decode(layer, queries, self_mask, memory));
+  return output;
+}
+
+DetectionHead::Memory DetectionHead::make_memory(const at::Tensor& vision,
+                                                 const at::Tensor& language,
+                                                 const TokenLayout& layout) const {
   const at::Tensor seen = vision_(layout.pad(vision));  // [images, width, hidden]
   at::Tensor position =
       sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2)
           .to(seen.scalar_type());
-  at::Tensor fused = seen, memory = vision_norm_(seen),
-             memory_mask = on_device(layout.key_mask(), seen);
+  Memory memory{seen, vision_norm_(seen), on_device(layout.key_mask(), seen)};
   if (config_.use_language) {
     const at::Tensor read = language_(layout.pad(language));
-    fused = seen + read;
-    memory = at::cat({memory, language_norm_(read)}, 1);  // [images, 2 * width, hidden]
+    memory.fused = seen + read;
+    memory.tokens = at::cat({memory.tokens, language_norm_(read)}, 1);
     position = at::cat({position, position}, 1);
-    if (memory_mask.defined()) memory_mask = at::cat({memory_mask, memory_mask}, -1);
+    if (memory.mask.defined()) memory.mask = at::cat({memory.mask, memory.mask}, -1);
   }
-  memory = memory + position;
+  memory.tokens = memory.tokens + position;
+  if (config_.proposals) memory.fused = fused_norm_(memory.fused);
+  return memory;
+}
 
-  HeadOutput output;
-  output.token_counts = layout.counts;
-  if (config_.proposals) fused = fused_norm_(fused);
-  Queries queries = make_queries(fused, layout, output);
-  if (denoising.slots() > 0) add_denoising(queries, fused, layout, denoising);
-  const at::Tensor self_mask =
-      on_device(self_attention_mask(output.queries, output.counts, denoising), seen);
-  for (const QueryLayer& layer : layers_) {
-    const at::Tensor near =
-        sine_features(queries.reference.sigmoid(), config_.hidden_size / 2).to(seen.scalar_type());
-    queries.states = layer(queries.states, position_(near), self_mask, memory, memory_mask);
-    const at::Tensor states = norm_(queries.states);
-    const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
-    output.layers.push_back({states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)});
-    queries.reference = boxes.detach();
-  }
-  return output;
+// At its entry `queries` holds the states of the layer before and the boxes that it left, without a
+// graph: each layer refines the last one's boxes and is trained for that alone.
+LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
+                                  const at::Tensor& self_mask, const Memory& memory) const {
+  const at::Tensor near = sine_features(queries.reference.sigmoid(), config_.hidden_size / 2)
+                              .to(memory.tokens.scalar_type());
+  queries.states = layer(queries.states, position_(near), self_mask, memory.tokens, memory.mask);
+  const at::Tensor states = norm_(queries.states);
+  const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
+  queries.reference = boxes.detach();
+  return {states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)};
 }
 
 DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,

@@ -17,14 +17,12 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
 
-std::span<float> floats(const at::Tensor& t) {
-  return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())};
-}
+std::span<float> floats(const at::Tensor& t) { return std::span(t.data_ptr<float>(), t.numel()); }
 std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
   return {floats(t.master), floats(t.exp_avg), floats(t.exp_avg_sq)};
 }
 
-// "name<TAB>2,3": one line per slot, in flat order.
+// One line per slot, in flat order, reads "name<TAB>2,3".
 std::string slot_lines(const FlatSpace& space) {
   std::string text;
   for (const Slot& slot : space.slots())
@@ -107,12 +105,12 @@ OpenShard open_shard(const fs::path& path) {
   }
 }
 
-// All files of one save, each rank once.
+// The set must be all files of one save, each rank once.
 void check_set(const std::vector<OpenShard>& shards) {
   if (shards.empty()) throw CheckpointError("no optimizer shard files to load");
   const ShardFile& first = shards[0].header;
   std::vector<std::string> missing;
-  std::vector<int> seen(static_cast<std::size_t>(first.layout.world_size()));
+  std::vector<int> seen(first.layout.world_size());
   for (const OpenShard& shard : shards) {
     const ShardFile& h = shard.header;
     if (h.layout.world_size() != first.layout.world_size() ||
@@ -123,8 +121,7 @@ void check_set(const std::vector<OpenShard>& shards) {
           "optimizer shards of different saves are mixed: step {} of {} ranks, step {} of {}",
           first.steps_taken, first.layout.world_size(), h.steps_taken, h.layout.world_size()));
     }
-    if (h.rank < 0 || h.rank >= h.layout.world_size() ||
-        ++seen[static_cast<std::size_t>(h.rank)] > 1) {
+    if (h.rank < 0 || h.rank >= h.layout.world_size() || ++seen[h.rank] > 1) {
       throw CheckpointError(
           fmt::format("two optimizer shards claim rank {} of {}", h.rank, h.layout.world_size()));
     }
@@ -140,7 +137,7 @@ void check_set(const std::vector<OpenShard>& shards) {
 
 constexpr int kAbsent = -1;
 
-// Per slot of the target (registration order): the parameter of the files, or kAbsent.
+// Returns per slot of the target (registration order) the parameter of the files, or kAbsent.
 std::vector<int> match(const FlatSpace& saved, const FlatSpace& target,
                        const std::vector<std::vector<std::string>>& names) {
   std::unordered_map<std::string, const Slot*> by_name;
@@ -171,8 +168,7 @@ using SegmentsByParam = std::vector<std::vector<Segment>>;
 
 SegmentsByParam by_param(const FlatSpace& space, const ShardLayout& layout, int rank) {
   SegmentsByParam segments(space.slots().size());
-  for (const Segment& s : owned_segments(space, layout, rank))
-    segments[static_cast<std::size_t>(s.param)].push_back(s);
+  for (const Segment& s : owned_segments(space, layout, rank)) segments[s.param].push_back(s);
   return segments;
 }
 
@@ -182,12 +178,25 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   const std::int64_t begin = std::max(from.param_begin, to.param_begin);
   const std::int64_t end = std::min(from.param_begin + from.count, to.param_begin + to.count);
   if (begin >= end) return;
-  const auto count = static_cast<std::size_t>(end - begin);
-  const auto target = static_cast<std::size_t>(to.shard_begin + begin - to.param_begin);
+  const std::int64_t source = from.shard_begin + begin - from.param_begin;
+  const std::int64_t target = to.shard_begin + begin - to.param_begin;
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
-    shard.file.read_part(kDatasets[d], from.shard_begin + begin - from.param_begin,
-                         spans[d].subspan(target, count));
+    shard.file.read_part(kDatasets[d], source, spans[d].subspan(target, end - begin));
+  }
+}
+
+void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
+              const SegmentsByParam& targets, const ShardTensors& tensors) {
+  for (const OpenShard& shard : shards) {
+    const SegmentsByParam segments =
+        by_param(shard.header.space, shard.header.layout, shard.header.rank);
+    for (std::size_t p = 0; p < sources.size(); ++p) {
+      if (sources[p] == kAbsent) continue;
+      for (const Segment& from : segments[sources[p]]) {
+        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
+      }
+    }
   }
 }
 
@@ -219,21 +228,6 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   whole.commit();
 }
 
-// Reading damaged data is the checkpoint's fault, whatever the library calls it.
-static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
-                     const SegmentsByParam& targets, const ShardTensors& tensors) {
-  for (const OpenShard& shard : shards) {
-    const SegmentsByParam segments =
-        by_param(shard.header.space, shard.header.layout, shard.header.rank);
-    for (std::size_t p = 0; p < sources.size(); ++p) {
-      if (sources[p] == kAbsent) continue;
-      for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
-        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
-      }
-    }
-  }
-}
-
 LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space,
                         const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors) {
@@ -244,7 +238,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   const std::vector<int> sources = match(saved.space, space, names);
   try {
     copy_all(shards, sources, by_param(space, layout, rank), tensors);
-  } catch (const IoError& e) {
+  } catch (const IoError& e) {  // damaged data are the checkpoint's fault, whatever HDF5 calls them
     throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
   }
   LoadedShard loaded{.steps_taken = saved.steps_taken,
@@ -253,8 +247,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
                      .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
-    loaded.param_steps.push_back(absent ? 0
-                                        : saved.param_steps[static_cast<std::size_t>(sources[p])]);
+    loaded.param_steps.push_back(absent ? 0 : saved.param_steps[sources[p]]);
     if (absent) loaded.absent.push_back(names[p].front());
   }
   return loaded;

@@ -19,7 +19,7 @@
 #include "data/images/image.h"
 #include "data/images/patchify.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 
 namespace muster::golden {
 namespace {

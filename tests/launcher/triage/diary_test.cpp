@@ -27,7 +27,7 @@ namespace {
 std::vector<std::pair<std::string, fs::path>> samples(const std::string& kind) {
   std::vector<std::pair<std::string, fs::path>> found;
   for (const auto& entry :
-       fs::directory_iterator(test::source_dir() / "tests" / "launcher" / "diary_samples")) {
+       fs::directory_iterator(test::source_dir() / "tests/launcher/triage/diary_samples")) {
     const std::string name = entry.path().filename().string(), id = name.substr(0, name.find('.'));
     const std::string rest = name.substr(id.size());
     if (rest == "." + kind || rest.starts_with("." + kind + "."))

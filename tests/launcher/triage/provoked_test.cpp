@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/triage/triage.h"
+#include "launcher/triage/verdict_text.h"
 #include "support/test_paths.h"
 
 using namespace muster;

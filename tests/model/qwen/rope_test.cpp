@@ -1,4 +1,6 @@
-#include "model/qwen/rope.h"
+#include "model/qwen/rope_index.h"
+#include "model/qwen/rotary.h"
+#include "model/qwen/vision_plan.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>

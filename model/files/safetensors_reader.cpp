@@ -1,6 +1,5 @@
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,28 +12,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/process/atomic_file.h"
+#include "model/files/safetensors_dtype.h"
 
 namespace muster::model {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {{"F64", at::kDouble},
-                                                              {"F32", at::kFloat},
-                                                              {"F16", at::kHalf},
-                                                              {"BF16", at::kBFloat16},
-                                                              {"I64", at::kLong},
-                                                              {"I32", at::kInt},
-                                                              {"I16", at::kShort},
-                                                              {"I8", at::kChar},
-                                                              {"U8", at::kByte},
-                                                              {"BOOL", at::kBool},
-                                                              {"U16", at::kUInt16},
-                                                              {"U32", at::kUInt32},
-                                                              {"U64", at::kUInt64},
-                                                              {"F8_E4M3", at::kFloat8_e4m3fn},
-                                                              {"F8_E5M2", at::kFloat8_e5m2}};
 
 struct Entry {
   at::ScalarType dtype;
@@ -50,15 +33,9 @@ struct Entry {
 
 at::ScalarType parse_dtype(const fs::path& file, const std::string& name, const Json& json) {
   const auto text = json.is_string() ? json.get<std::string>() : json.dump();
-  for (const auto& [key, dtype] : kDtypes)
-    if (text == key) return dtype;
-  fail(file, name, "unknown dtype " + text);
-}
-
-std::string dtype_name(at::ScalarType dtype) {
-  for (const auto& [key, known] : kDtypes)
-    if (dtype == known) return key;
-  throw CheckpointError(std::string("safetensors has no dtype for ") + c10::toString(dtype));
+  const auto dtype = dtype_of_name(text);
+  if (!dtype) fail(file, name, "unknown dtype " + text);
+  return *dtype;
 }
 
 bool is_unsigned_list(const Json& json) {
@@ -66,7 +43,7 @@ bool is_unsigned_list(const Json& json) {
                                         [](const Json& j) { return j.is_number_unsigned(); });
 }
 
-// Bytes of a tensor, or fail when the product does not fit 63 bits.
+// Returns the bytes of a tensor; fails when the product does not fit 63 bits.
 std::uint64_t byte_size(const fs::path& file, const std::string& name, const Entry& entry) {
   std::uint64_t bytes = c10::elementSize(entry.dtype);
   for (const std::int64_t n : entry.shape)
@@ -140,7 +117,12 @@ struct File {
   std::span<const std::byte> data;
 };
 
-// The whole pages inside a span.
+bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
+  return !data.empty() &&
+         reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
+}
+
+// Returns the whole pages inside a span.
 std::span<std::byte> whole_pages(std::span<const std::byte> data) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<std::uintptr_t>(data.data()) + page - 1) / page * page;
@@ -244,15 +226,6 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_uni
   impl_->entries = impl_->open(file);
 }
 
-namespace {
-
-bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
-  return !data.empty() &&
-         reinterpret_cast<std::uintptr_t>(data.data()) % c10::elementSize(dtype) == 0;
-}
-
-}  // namespace
-
 SafetensorsReader::~SafetensorsReader() = default;
 SafetensorsReader::SafetensorsReader(SafetensorsReader&&) noexcept = default;
 
@@ -309,71 +282,6 @@ void SafetensorsReader::forget(const std::string& name) const {
 
 const std::map<std::string, std::string>& SafetensorsReader::metadata() const {
   return impl_->metadata;
-}
-
-namespace {
-
-// The JSON header with its length in front, padded with spaces so that the data starts 8-byte
-// aligned.
-std::string make_header(const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                        const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  if (!metadata.empty()) json["__metadata__"] = metadata;
-  std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    TORCH_CHECK(!json.contains(name), "tensor ", name, " is given twice");
-    const std::uint64_t end = offset + tensor.nbytes();
-    json[name] = {{"dtype", dtype_name(tensor.scalar_type())},
-                  {"shape", tensor.sizes().vec()},
-                  {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  std::string text = json.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::uint64_t length = text.size();
-  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
-}
-
-}  // namespace
-
-void write_safetensors(const fs::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  const std::string header = make_header(tensors, metadata);
-  try {
-    AtomicFile file(path);
-    file.write(header);
-    for (const auto& [name, tensor] : tensors) {
-      const at::Tensor bytes = tensor.detach().cpu().contiguous();
-      file.write(std::string_view(static_cast<const char*>(bytes.data_ptr()), bytes.nbytes()));
-    }
-    file.commit();
-  } catch (const IoError& error) {
-    throw CheckpointError(std::string(error.what()) + "; check space and permissions");
-  }
-}
-
-void write_safetensors_folder(const fs::path& folder,
-                              const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                              std::int64_t shard_bytes) {
-  std::vector<std::vector<std::pair<std::string, at::Tensor>>> shards(1);
-  std::int64_t held = 0, total = 0;  // bytes of the last shard, of all
-  for (const auto& [name, tensor] : tensors) {
-    const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
-    if (held > 0 && held + bytes > shard_bytes) shards.emplace_back(), held = 0;
-    shards.back().emplace_back(name, tensor);
-    held += bytes, total += bytes;
-  }
-  const std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
-  nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}};
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    const std::string file =
-        fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
-    for (const auto& [name, tensor] : shards[i]) index["weight_map"][name] = file;
-    write_safetensors(folder / file, shards[i], metadata);
-  }
-  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
 }  // namespace muster::model
