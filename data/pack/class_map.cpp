@@ -1,3 +1,5 @@
+#include "data/pack/class_map.h"
+
 #include <fmt/core.h>
 #include <utf8proc.h>
 
@@ -8,7 +10,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/pack/pack.h"
 
 namespace muster::data {
 namespace {
