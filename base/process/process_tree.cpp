@@ -73,7 +73,7 @@ struct Started {
   Fd output;
 };
 
-// A session of its own: Ctrl-C in the terminal reaches the launcher alone.
+// The command leads a session of its own, so Ctrl-C in the terminal reaches the launcher alone.
 Started start(const std::vector<std::string>& argv, const Environment& extra) {
   Pipe pipe = make_pipe();
   const Fd nothing = Fd::open("/dev/null", O_RDONLY);
@@ -140,8 +140,8 @@ void ProcessTree::reap_adopted() {
   }
 }
 
-// First time to leave by themselves, then TERM (a wrapper still writes its rank's status), then
-// KILL.
+// The processes first get time to leave by themselves, then TERM (a wrapper still writes its rank's
+// status), then KILL.
 int ProcessTree::sweep(std::chrono::milliseconds grace) {
   std::set<pid_t> signalled;
   for (const int step : {0, SIGTERM, SIGKILL}) {

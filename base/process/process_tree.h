@@ -33,8 +33,8 @@ class ProcessTree {
   bool running() const { return command_ > 0 && !exit_code_; }
   void signal(int signal);                 // to the command alone
   std::vector<pid_t> descendants() const;  // alive, without the ones that were there before
-  // After the command ended: TERM, then KILL, to what is left of it. Returns how many had to be
-  // signalled.
+  // Sends TERM, then KILL, to what the command left behind when it ended. Returns how many had to
+  // be signalled.
   int sweep(std::chrono::milliseconds grace);
 
  private:

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -10,11 +9,6 @@
 #include "data/images/image.h"
 
 namespace muster::data {
-
-struct ImageInfo {
-  std::int64_t width = 0, height = 0;
-  int exif_orientation = 1;  // 1 when absent
-};
 
 // JPEG (baseline and progressive, gray or color) and PNG (alpha composited on white). No EXIF
 // rotation. `name` goes into the DataError for anything corrupt, truncated or unknown; libjpeg

@@ -7,7 +7,6 @@
 #include <string>
 #include <string_view>
 
-#include "data/images/codec.h"
 #include "data/images/image.h"
 
 namespace muster::data {

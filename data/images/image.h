@@ -11,4 +11,10 @@ struct Image {
   std::vector<std::uint8_t> rgb;  // [height, width, 3]
 };
 
+// What a file's header tells without decoding.
+struct ImageInfo {
+  std::int64_t width = 0, height = 0;
+  int exif_orientation = 1;  // 1 when absent
+};
+
 }  // namespace muster::data

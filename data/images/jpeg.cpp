@@ -14,6 +14,7 @@
 #include <jpeglib.h>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/images/decoders.h"
 
 namespace muster::data {

@@ -12,6 +12,7 @@
 #include <png.h>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/images/decoders.h"
 
 namespace muster::data {

@@ -58,7 +58,7 @@ struct Pack::Impl {
   [[noreturn]] void damaged(std::int64_t index, const std::string& found) const {
     throw DataError(fmt::format(
         "{}: sample '{}': {}: storage damage since packing; copy the pack again from a good source",
-        path.string(), samples[static_cast<std::size_t>(index)].name, found));
+        path.string(), samples[index].name, found));
   }
 
   fs::path path;
@@ -77,9 +77,7 @@ Pack::~Pack() = default;
 Pack::Pack(Pack&&) noexcept = default;
 
 std::int64_t Pack::size() const { return static_cast<std::int64_t>(impl_->samples.size()); }
-const Sample& Pack::sample(std::int64_t index) const {
-  return impl_->samples.at(static_cast<std::size_t>(index));
-}
+const Sample& Pack::sample(std::int64_t index) const { return impl_->samples.at(index); }
 const std::vector<Category>& Pack::categories() const { return impl_->categories; }
 const ClassMap& Pack::class_map() const { return impl_->class_map; }
 std::string Pack::fingerprint() const { return impl_->fingerprint; }

@@ -28,7 +28,9 @@ using Names = std::map<std::int64_t, std::string>;
 
 void add_name(Names& names, std::int64_t id, const YAML::Node& name, const fs::path& file) {
   if (name.IsSequence() || name.IsMap()) fail(file, name.Mark(), "a class name must be plain text");
-  if (name.IsNull() || name.Scalar().empty()) fail(file, name.Mark(), "a class without a name");
+  // The place of an empty node is where the next one begins.
+  if (name.IsNull() || name.Scalar().empty())
+    throw DataError(fmt::format("{}: class {} has no name", file.string(), id));
   if (!names.emplace(id, name.Scalar()).second)
     fail(file, name.Mark(), fmt::format("class {} is named twice", id));
 }
@@ -145,8 +147,8 @@ Source read_yolo(const fs::path& folder, const std::string& split) {
   Source source{"yolo", std::vector<Sample>(files.size()), {}};
   for (const auto& [id, name] : names) source.categories.push_back({id, name});
   parallel_for("reading labels", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
-    Sample& sample = source.samples[static_cast<std::size_t>(i)];
-    sample.image = files[static_cast<std::size_t>(i)];
+    Sample& sample = source.samples[i];
+    sample.image = files[i];
     sample.name = sample.image.stem().string();
     sample.source_id = i;
     sample.where = (labels / fs::relative(sample.image, images)).replace_extension(".txt").string();

@@ -57,12 +57,11 @@ class BpeBuilder {
   BpeBuilder() {
     int next = 0x100;
     for (int byte = 0; byte < 256; ++byte)
-      symbol_[static_cast<std::size_t>(byte)] =
-          encode_utf8(static_cast<char32_t>(prints(byte) ? byte : next++));
+      symbol_[byte] = encode_utf8(static_cast<char32_t>(prints(byte) ? byte : next++));
     for (int byte = 0; byte < 256; ++byte)
-      if (prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
+      if (prints(byte)) token(symbol_[byte]);
     for (int byte = 0; byte < 256; ++byte)
-      if (!prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
+      if (!prints(byte)) token(symbol_[byte]);
   }
 
   // Adds the merges that make `word` one token. Merges of earlier words have lower ranks and are
@@ -104,10 +103,12 @@ class BpeBuilder {
   bool merge_best(std::vector<std::string>& pieces) const {
     int best = std::numeric_limits<int>::max();
     std::size_t at = 0;
-    for (std::size_t i = 0; i + 1 < pieces.size(); ++i)
-      if (const auto rank = ranks_.find({pieces[i], pieces[i + 1]});
-          rank != ranks_.end() && rank->second < best)
-        best = rank->second, at = i;
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const auto rank = ranks_.find({pieces[i], pieces[i + 1]});
+      if (rank == ranks_.end() || rank->second >= best) continue;
+      best = rank->second;
+      at = i;
+    }
     if (best == std::numeric_limits<int>::max()) return false;
     pieces[at] += pieces[at + 1];
     pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 1);

@@ -142,7 +142,10 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
     const json settings = read_tokenizer_settings(text);
     check_settings(settings);
     TokenizerTables tables = read_tokenizer_tables(text);
-    for (auto& [left, right] : tables.merges) left = to_bytes(left), right = to_bytes(right);
+    for (auto& [left, right] : tables.merges) {
+      left = to_bytes(left);
+      right = to_bytes(right);
+    }
     return {place_by_id(tables.vocabulary), std::move(tables.merges),
             read_added_tokens(settings.value("added_tokens", json::array())),
             read_normalizer(settings), read_split_regex(settings)};

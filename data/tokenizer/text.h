@@ -1,4 +1,4 @@
-// Private to data/tokenizer*.cpp: Unicode normalisation and the pre-tokenizer's regular expression.
+// Private to data/tokenizer: Unicode normalisation and the pre-tokenizer's regular expression.
 #pragma once
 
 #include <functional>

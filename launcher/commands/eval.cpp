@@ -49,7 +49,8 @@ void eval(const EvalOptions& options) {
   }
   if (options.checkpoint.empty() || options.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  trainer::OpenedCheckpoint opened(options.checkpoint, options.device);
+  trainer::OpenedCheckpoint opened(options.checkpoint,
+                                   configs::from_name<configs::Device>(options.device));
   const data::Pack pack(options.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};

@@ -132,7 +132,8 @@ Placement choose_placement(const LaunchOptions& options, const configs::Config& 
   placement.hosts = choose_hosts(options, config.launch);
   placement.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
   placement.cpu_binding = config.launch.cpu_binding;
-  placement.one_gpu = config.run.device == "cuda" && config.launch.gpu_binding == "local_rank";
+  placement.one_gpu = config.run.device == configs::Device::kCuda &&
+                      config.launch.gpu_binding == configs::GpuBinding::kLocalRank;
   placement.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
   return placement;
 }
@@ -202,7 +203,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.restart = choose_restart(options, config);
   if (spec.starter.kind == StarterKind::kSrun) spread_over_nodes(spec);
   if (!options.container.empty())
-    enter_container(spec, options.container, config.run.device == "cuda");
+    enter_container(spec, options.container, config.run.device == configs::Device::kCuda);
   return spec;
 }
 
@@ -232,7 +233,7 @@ int launch(const LaunchOptions& asked) {
   const configs::Config config = options.config.load();
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
-  log::init({.level = log::level_of(config.logging.level),
+  log::init({.level = config.logging.level,
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
              .console = true,

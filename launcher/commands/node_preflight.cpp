@@ -22,7 +22,7 @@ LaunchSpec one_per_node(const LaunchSpec& spec, int nodes) {
   LaunchSpec probe = spec;
   probe.ranks = nodes;
   probe.placement.ranks_per_node = 1;
-  probe.placement.cpu_binding = "none";
+  probe.placement.cpu_binding = configs::CpuBinding::kNone;
   for (Host& host : probe.placement.hosts) host.slots = 1;
   return probe;
 }

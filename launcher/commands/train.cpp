@@ -30,7 +30,7 @@ struct TrainOptions {
 
 void start_log(const configs::Config& config, const RankInfo& info) {
   log::Options options;
-  options.level = log::level_of(config.logging.level);
+  options.level = config.logging.level;
   options.file = fs::path(config.run.dir) / "logs" / fmt::format("rank-{}.log", info.rank);
   options.max_bytes = static_cast<std::size_t>(config.logging.max_bytes);
   options.console = info.rank == 0;

@@ -231,7 +231,7 @@ std::vector<Finding> judge_machine(const NodeFacts& f) {
 std::vector<Finding> judge_run(const NodeFacts& f, const configs::Config& config, int ranks_here) {
   std::vector<Finding> found{check_run_dir(f, config.run.dir), check_disk(f, config.run.dir)};
   if (ranks_here > 0) found.push_back(check_cores(f, ranks_here, config.run.threads_per_rank));
-  if (config.run.device == "cuda") {
+  if (config.run.device == configs::Device::kCuda) {
     found.push_back(check_gpu_count(f, std::max(ranks_here, 1)));
     found.push_back(check_driver(f));
     check_busy_gpus(f, found);

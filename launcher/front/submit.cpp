@@ -42,12 +42,12 @@ void run_sbatch(const fs::path& script) {
 
 // What run.device and the GPUs asked for say about each other.
 void check_gpus(const configs::Run& run, const SubmitSpec& spec) {
-  if (run.device == "cpu" && spec.gpus_per_node > 0)
+  if (run.device == configs::Device::kCpu && spec.gpus_per_node > 0)
     fmt::print(stderr,
                "muster: run.device is cpu: the GPUs asked for will idle; --gpus-per-node 0 "
                "--ranks-per-node {} asks for none\n",
                spec.gpus_per_node);
-  if (run.device == "cuda" && spec.gpus_per_node == 0)
+  if (run.device == configs::Device::kCuda && spec.gpus_per_node == 0)
     throw UsageError(
         "submit: --gpus-per-node 0, but run.device is cuda; add --set run.device=cpu for a CPU "
         "run");

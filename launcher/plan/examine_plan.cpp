@@ -19,7 +19,7 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
   } catch (const Error& error) {
     return {{"L-102", Level::kFail, error.what(), "see model.path", facts.host}};
   }
-  const bool gpu = config.run.device == "cuda";
+  const bool gpu = config.run.device == configs::Device::kCuda;
   std::int64_t offered = gpu ? 0 : facts.memory_bytes;
   for (const Gpu& g : facts.gpus) {
     if (gpu && (offered == 0 || g.total_bytes < offered)) offered = g.total_bytes;

@@ -69,25 +69,26 @@ std::vector<MemoryRemedy> smaller_portions() {
            Keeps::kBits,
            {"optimizer.master"},
            [](const MemorySetup& s) {
-             return s.config.model.dtype == "bf16" && s.config.optimizer.master == "fp32";
+             return s.config.model.dtype == configs::Dtype::kBf16 &&
+                    s.config.optimizer.master == configs::Master::kFp32;
            },
-           [](MemorySetup& s) { s.config.optimizer.master = "split"; }}};
+           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }}};
 }
 
 std::vector<MemoryRemedy> last_resorts() {
   return {{"bf16 weights with fp32 masters: other bits",
            Keeps::kNothing,
            {"model.dtype", "sharding.wire_dtype"},
-           [](const MemorySetup& s) { return s.config.model.dtype == "fp32"; },
+           [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
            [](MemorySetup& s) {
-             s.config.model.dtype = "bf16";
-             s.config.sharding.wire_dtype = "bf16";
+             s.config.model.dtype = configs::Dtype::kBf16;
+             s.config.sharding.wire_dtype = configs::Dtype::kBf16;
            }},
           {"more ranks hold smaller shards",
            Keeps::kBits,
            {},
            [](const MemorySetup& s) {
-             return s.config.run.device == "cuda" &&
+             return s.config.run.device == configs::Device::kCuda &&
                     s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
            },
            [](MemorySetup& s) { s.ranks *= 2; }}};

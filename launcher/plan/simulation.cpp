@@ -10,16 +10,14 @@
 namespace muster::launcher {
 namespace {
 
-double stored_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
-
 // Passes over memory of the engine's kernels, per element: gradient to wire; wire and accumulator;
 // norm, then gradient, moments, master and the parameter out.
 struct EnginePasses {
   double copy, add, update;
 };
 EnginePasses engine_passes(const configs::Config& config) {
-  const double param = stored_bytes(config.model.dtype);
-  const double wire = stored_bytes(config.sharding.wire_dtype);
+  const double param = configs::dtype_bytes(config.model.dtype);
+  const double wire = configs::dtype_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
 }
 
@@ -35,10 +33,10 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
   input.trainable_elements = plan.trainable_elements;
   input.bucket_bytes = config.sharding.bucket_bytes;
   input.world_size = plan.ranks;
-  input.param_bytes = static_cast<int>(stored_bytes(config.model.dtype));
-  input.wire_bytes = static_cast<int>(stored_bytes(config.sharding.wire_dtype));
+  input.param_bytes = configs::dtype_bytes(config.model.dtype);
+  input.wire_bytes = configs::dtype_bytes(config.sharding.wire_dtype);
   input.overlap = config.sharding.overlap;
-  input.native_reduce = config.sharding.reduce == "native";
+  input.native_reduce = config.sharding.reduce == configs::Reduce::kNative;
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.deferred_from = plan.tied_offset;
   input.forward_s = forward / cluster.flops;

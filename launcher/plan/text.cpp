@@ -81,7 +81,8 @@ std::string memory_table(const RunPlan& plan, bool colour) {
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour) {
   std::string text = groups_text(plan);
   text += fmt::format("\none of {} ranks, {} weights, gradients on the wire in {}:\n", plan.ranks,
-                      config.model.dtype, config.sharding.wire_dtype);
+                      configs::name_of(config.model.dtype),
+                      configs::name_of(config.sharding.wire_dtype));
   text += memory_table(plan, colour);
   text += fmt::format("largest micro-batch: {}\n", micro_batch_text(plan.shape));
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",

@@ -26,9 +26,10 @@ std::string mapping(const LaunchSpec& spec) {
   std::string map;
   if (spec.placement.ranks_per_node > 0)
     map = "ppr:" + std::to_string(spec.placement.ranks_per_node) + ":node";
-  else if (spec.placement.cpu_binding == "core")
+  else if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
     map = "slot";
-  if (spec.placement.cpu_binding == "core") map += ":PE=" + std::to_string(spec.threads_per_rank);
+  if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
+    map += ":PE=" + std::to_string(spec.threads_per_rank);
   return map;
 }
 
@@ -43,14 +44,18 @@ Words mpirun_words(const LaunchSpec& spec) {
     append(words, {"--oversubscribe"});
   if (oversubscribe && spec.starter.kind == StarterKind::kMpirun5) map += ":OVERSUBSCRIBE";
   if (!map.empty()) append(words, {"--map-by", map});
-  append(words, {"--bind-to", spec.placement.cpu_binding});
+  append(words, {"--bind-to", std::string(configs::name_of(spec.placement.cpu_binding))});
   return words;
 }
 
 std::string srun_binding(const LaunchSpec& spec) {
-  if (spec.placement.cpu_binding == "core") return "cores";
-  if (spec.placement.cpu_binding == "socket") return "sockets";
-  return spec.placement.cpu_binding == "numa" ? "ldoms" : "none";
+  switch (spec.placement.cpu_binding) {
+    case configs::CpuBinding::kNone: return "none";
+    case configs::CpuBinding::kCore: return "cores";
+    case configs::CpuBinding::kSocket: return "sockets";
+    case configs::CpuBinding::kNuma: return "ldoms";
+  }
+  return "none";
 }
 
 // srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task
@@ -59,7 +64,7 @@ Words srun_words(const LaunchSpec& spec) {
   Words words{spec.starter.program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks)};
   if (spec.placement.ranks_per_node > 0)
     words.push_back("--ntasks-per-node=" + std::to_string(spec.placement.ranks_per_node));
-  if (spec.placement.cpu_binding == "core")
+  if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
     words.push_back("--cpus-per-task=" + std::to_string(spec.threads_per_rank));
   Words names;
   for (const Host& host : spec.placement.hosts) names.push_back(host.name);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/choices.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/supervise/hosts.h"
 
@@ -26,12 +27,12 @@ struct Starter {
 
 // Where ranks go, and what each may use there.
 struct Placement {
-  std::vector<Host> hosts;           // with slots; empty: this machine, or what the scheduler gave
-  std::vector<std::string> avoid;    // hosts of the allocation that srun must not use
-  int ranks_per_node = 0;            // 0: as many as fit
-  std::string cpu_binding = "none";  // none | core: threads_per_rank cores each | socket | numa
-  bool one_gpu = false;              // each rank sees the GPU of its local rank alone
-  bool in_allocation = false;        // a scheduler says where ranks go and how many fit
+  std::vector<Host> hosts;         // with slots; empty: this machine, or what the scheduler gave
+  std::vector<std::string> avoid;  // hosts of the allocation that srun must not use
+  int ranks_per_node = 0;          // 0: as many as fit
+  configs::CpuBinding cpu_binding = configs::CpuBinding::kNone;
+  bool one_gpu = false;        // each rank sees the GPU of its local rank alone
+  bool in_allocation = false;  // a scheduler says where ranks go and how many fit
 };
 
 // What is looked at while ranks run, and what is shown and kept of their words.

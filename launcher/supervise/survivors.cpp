@@ -18,7 +18,7 @@ LaunchSpec probe_of(const LaunchSpec& spec, const Host& host) {
   probe.placement.hosts = {{host.name, 1}};
   probe.placement.ranks_per_node = 0;
   probe.starter.options.clear();  // `true` needs no container
-  probe.placement.cpu_binding = "none";
+  probe.placement.cpu_binding = configs::CpuBinding::kNone;
   return probe;
 }
 

@@ -43,6 +43,17 @@ at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
   return mask.defined() ? upload(mask, like.device()).to(like.scalar_type()) : at::Tensor();
 }
 
+// Returns the rows of [images * width] whose scores are the `count` best of their image, best
+// first; padding comes last. scores [images, width].
+at::Tensor best_rows(at::Tensor scores, const TokenLayout& layout, std::int64_t count) {
+  if (const at::Tensor mask = layout.key_mask(); mask.defined())
+    scores = scores + upload(mask.flatten(1), scores.device());
+  const at::Tensor order =
+      std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+  const at::Tensor first = at::arange(layout.images(), order.options()).unsqueeze(1) * layout.width;
+  return (order.narrow(1, 0, count) + first).flatten();
+}
+
 }  // namespace
 
 // What enters the decoder, denoising slots last.
@@ -176,15 +187,7 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.counts.push_back(std::min(config_.num_queries, count));
   const at::Tensor states = query_(fused);
   if (output.queries == layout.width) return {states, boxes.detach()};
-
-  at::Tensor scores = output.proposal_logits.detach();
-  if (const at::Tensor mask = layout.key_mask(); mask.defined())
-    scores = scores + upload(mask.flatten(1), scores.device());
-  const at::Tensor order =
-      std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
-  const at::Tensor first = at::arange(images, order.options()).unsqueeze(1) * layout.width;
-  const at::Tensor rows =
-      (order.narrow(1, 0, output.queries) + first).flatten();  // of [images * width]
+  const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };

@@ -13,6 +13,7 @@ struct MergedGrid {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t frame_tokens() const { return rows * columns; }
+  std::int64_t tokens() const { return frames * frame_tokens(); }
 };
 
 // grid_thw [images, 3] i64, in patches; `merge`: patches per side of a merged token. Throws

@@ -48,6 +48,21 @@ class PositionWriter {
       sample, what));
 }
 
+// The text goes on with `rest`, which starts with an image token: are there enough for the image?
+void check_image(std::span<const std::int64_t> rest, std::int64_t image_token,
+                 const std::vector<MergedGrid>& grids, std::size_t image, std::size_t sample,
+                 std::int64_t at) {
+  if (image == grids.size())
+    mismatch(sample, fmt::format("image tokens at {} but only {} images", at, grids.size()));
+  const std::int64_t tokens = grids[image].tokens();
+  const auto run_end =
+      std::find_if(rest.begin(), rest.end(), [&](auto id) { return id != image_token; });
+  const std::int64_t run = run_end - rest.begin();
+  if (run < tokens)
+    mismatch(sample, fmt::format("image {} has {} merged tokens, the text {} image tokens", image,
+                                 tokens, run));
+}
+
 }  // namespace
 
 RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> cu_seqlens,
@@ -57,30 +72,25 @@ RopeIndex rope_index(const at::Tensor& input_ids, std::span<const std::int64_t> 
   const auto grids = grid_thw.defined() ? merged_grids(grid_thw, config.vision.spatial_merge_size)
                                         : std::vector<MergedGrid>{};
   RopeIndex result{at::empty({3, ids.size(0)}, at::kLong), {}};
-  std::size_t image = 0;
+  std::size_t image = 0;  // the next one, over all samples
   for (std::size_t s = 0; s + 1 < cu_seqlens.size(); ++s) {
+    const std::int64_t begin = cu_seqlens[s];
     const std::int64_t end = cu_seqlens[s + 1];
-    PositionWriter writer(result.position_ids.mutable_data_ptr<std::int64_t>() + cu_seqlens[s],
+    PositionWriter writer(result.position_ids.mutable_data_ptr<std::int64_t>() + begin,
                           ids.size(0));
-    for (std::int64_t t = cu_seqlens[s]; t < end;) {
+    // At the loop's entry the sample's tokens before t have positions.
+    for (std::int64_t t = begin; t < end;) {
       if (id[t] != config.image_token_id) {
         writer.text();
         ++t;
         continue;
       }
-      if (image == grids.size())
-        mismatch(s, fmt::format("image tokens at {} but only {} images", t, grids.size()));
-      const std::int64_t tokens = grids[image].frames * grids[image].frame_tokens();
-      const std::int64_t run =
-          std::find_if(id + t, id + end, [&](auto x) { return x != config.image_token_id; }) -
-          (id + t);
-      if (run < tokens)
-        mismatch(s, fmt::format("image {} has {} merged tokens, the text {} image tokens", image,
-                                tokens, run));
-      writer.image(grids[image++]);
-      t += tokens;
+      check_image({id + t, id + end}, config.image_token_id, grids, image, s, t);
+      writer.image(grids[image]);
+      t += grids[image].tokens();
+      ++image;
     }
-    result.deltas.push_back(writer.next() - (end - cu_seqlens[s]));
+    result.deltas.push_back(writer.next() - (end - begin));
   }
   if (image != grids.size())
     mismatch(cu_seqlens.size() - 2,

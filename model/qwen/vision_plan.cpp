@@ -33,7 +33,7 @@ void add_windows(VisionPlan& plan, const MergedGrid& grid, std::int64_t first, s
 at::Tensor patch_coordinates(const std::vector<MergedGrid>& grids, std::int64_t merge) {
   std::vector<float> coordinates;
   for (const MergedGrid& grid : grids)
-    for (std::int64_t token = 0; token < grid.frames * grid.frame_tokens(); ++token) {
+    for (std::int64_t token = 0; token < grid.tokens(); ++token) {
       const std::int64_t in_frame = token % grid.frame_tokens();
       for (std::int64_t inner = 0; inner < merge * merge; ++inner) {
         coordinates.push_back(static_cast<float>(in_frame / grid.columns * merge + inner / merge));

@@ -94,9 +94,9 @@ constexpr std::int64_t kSums = 64;  // blocks that are added at once
 // What 64 blocks add up to.
 struct Squares {
   alignas(64) double blocks[kSums];  // each block's fp64 sum
-  bool together;                     // upper + lower is their exact sum
-  double upper;
-  double lower;
+  bool together = false;             // upper + lower is their exact sum
+  double upper = 0;
+  double lower = 0;
 };
 
 using FourDoubles = double __attribute__((vector_size(32), may_alias));
@@ -114,11 +114,14 @@ MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sum
   }
 }
 
-// Adds all of them exactly. Each is cut at a bit that all share: the upper parts are multiples of
-// 2^(top-46), the lower ones of 2^(top-93), few enough of either that fp64 adds them without
-// rounding, in any order. They do not go together when one is too small beside the largest for
-// that, or not finite.
-MUSTER_INLINE void add_together(Squares& s) {
+// The exponents of the largest block and of the smallest that is not zero.
+struct Exponents {
+  std::int64_t top;
+  std::int64_t bottom;
+  bool all_zero;
+};
+
+MUSTER_INLINE Exponents exponents_of(const double* blocks) {
   constexpr std::int64_t kInfinity = 0x7ffLL << 52;
   // Blocks are >= 0 or NaN, and of doubles >= 0 the bits are in the order of the values: integers
   // can be compared. At the loop's entry the lanes hold the extremes of the blocks before i, zeros
@@ -126,8 +129,8 @@ MUSTER_INLINE void add_together(Squares& s) {
   FourWords largest = {0, 0, 0, 0};
   FourWords smallest = largest + kInfinity;
   for (std::int64_t i = 0; i < kSums; i += 4) {
-    const auto bits = *reinterpret_cast<const FourWords*>(s.blocks + i);
-    const FourWords counted = bits == 0 ? smallest : bits;  // a zero adds nothing
+    const auto bits = *reinterpret_cast<const FourWords*>(blocks + i);
+    const FourWords counted = bits == 0 ? smallest : bits;
     largest = bits > largest ? bits : largest;
     smallest = counted < smallest ? counted : smallest;
   }
@@ -137,16 +140,21 @@ MUSTER_INLINE void add_together(Squares& s) {
     most = std::max<std::int64_t>(most, largest[lane]);
     least = std::min<std::int64_t>(least, smallest[lane]);
   }
-  const std::int64_t top = most >> 52;  // exponents
-  const std::int64_t bottom = least >> 52;
-  s.upper = 0;
-  s.lower = 0;
-  s.together = most == 0 && least == kInfinity;
-  if (s.together || top >= 0x7f0 || bottom < 64 || bottom < top - 41) return;
+  return {most >> 52, least >> 52, most == 0 && least == kInfinity};
+}
+
+// Adds all blocks exactly. REQUIRES: `s` is fresh but for its blocks. Each is cut at a bit that all
+// share: the upper parts are multiples of 2^(top-46), the lower ones of 2^(top-93), few enough of
+// either that fp64 adds them without rounding, in any order. They do not go together when one is
+// too small beside the largest for that, or not finite.
+MUSTER_INLINE void add_together(Squares& s) {
+  const Exponents e = exponents_of(s.blocks);
+  s.together = e.all_zero;
+  if (s.together || e.top >= 0x7f0 || e.bottom < 64 || e.bottom < e.top - 41) return;
   // The cut's last bit is that of 2^(top-46): adding it rounds there, taking it away leaves the
   // upper part. At the loop's entry upper + lower is the exact sum of the blocks before i, lane by
   // lane.
-  const double cut = std::ldexp(1.5, static_cast<int>(top) - 1023 + 6);
+  const double cut = std::ldexp(1.5, static_cast<int>(e.top) - 1023 + 6);
   FourDoubles upper = {0, 0, 0, 0};
   FourDoubles lower = upper;
   for (std::int64_t i = 0; i < kSums; i += 4) {
@@ -162,7 +170,6 @@ MUSTER_INLINE void add_together(Squares& s) {
 
 MUSTER_INLINE void square_body(const float* x, std::int64_t blocks, Squares& s) {
   square_blocks(x, blocks, s.blocks);
-  s.together = false;
   if (blocks == kSums) add_together(s);
 }
 void square_baseline(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
@@ -170,37 +177,42 @@ MUSTER_AVX2 void square_avx2(const float* x, std::int64_t blocks, Squares& s) {
   square_body(x, blocks, s);
 }
 
+// Adds the squares of at most kSums blocks to the limbs. Returns whether all were finite.
+bool add_blocks(const float* x, std::int64_t blocks,
+                std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
+  Squares s;
+  if (wide)
+    square_avx2(x, blocks, s);
+  else
+    square_baseline(x, blocks, s);
+  if (s.together) {
+    ExactSum::add(s.upper, limbs);
+    ExactSum::add(s.lower, limbs);
+    return true;
+  }
+  bool finite = true;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    if (std::isfinite(s.blocks[b]))
+      ExactSum::add(s.blocks[b], limbs);
+    else
+      finite = false;
+  }
+  return finite;
+}
+
 bool sum_squares(const float* x, std::int64_t count,
                  std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
   bool finite = true;
-  Squares s;
-  const auto add = [&](const float* from, std::int64_t blocks) {
-    if (wide)
-      square_avx2(from, blocks, s);
-    else
-      square_baseline(from, blocks, s);
-    if (s.together) {
-      ExactSum::add(s.upper, limbs);
-      ExactSum::add(s.lower, limbs);
-      return;
-    }
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      if (std::isfinite(s.blocks[b]))
-        ExactSum::add(s.blocks[b], limbs);
-      else
-        finite = false;
-    }
-  };
   std::int64_t i = 0;
   while (i + kBlock <= count) {
     const std::int64_t blocks = std::min(kSums, (count - i) / kBlock);
-    add(x + i, blocks);
+    finite &= add_blocks(x + i, blocks, limbs, wide);
     i += blocks * kBlock;
   }
   if (i < count) {
     float tail[kBlock] = {};
     std::copy(x + i, x + count, tail);
-    add(tail, 1);
+    finite &= add_blocks(tail, 1, limbs, wide);
   }
   return finite;
 }

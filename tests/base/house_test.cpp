@@ -2,13 +2,13 @@
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
+#include "base/pattern.h"
 #include "support/test_paths.h"
 
 namespace muster {
@@ -26,9 +26,9 @@ std::string unit_of(const fs::path& file) {
 }
 
 void add_includes(const std::string& unit, const std::string& text, Includes& includes) {
-  static const std::regex quoted(R"(#include "([^"]+)\")");
-  for (std::sregex_iterator it(text.begin(), text.end(), quoted), end; it != end; ++it) {
-    const std::string other = unit_of((*it)[1].str());
+  static const Pattern quoted(R"(#include "([^"]+)\")", Pattern::Letters::kAsWritten);
+  for (const Pattern::Match& include : quoted.all_in(text)) {
+    const std::string other = unit_of(include.text(1));
     if (other != unit) includes[unit].insert(other);
   }
 }

@@ -48,7 +48,10 @@ std::string digest(const MicroBatch& batch) {
       text += xxh128({static_cast<const std::byte*>(tensor.contiguous().data_ptr()),
                       static_cast<std::size_t>(tensor.nbytes())});
   };
-  add(batch.input_ids), add(batch.labels), add(batch.pixel_values), add(batch.grid_thw);
+  add(batch.input_ids);
+  add(batch.labels);
+  add(batch.pixel_values);
+  add(batch.grid_thw);
   for (const ImageTargets& targets : batch.targets) add(targets.boxes);
   return text;
 }
@@ -76,7 +79,7 @@ TEST_CASE("the union of ranks is the global list, in order, whatever the world s
         CHECK(batches.cursor == Cursor{0, step});
         CHECK(batches.last_in_epoch == (step + 1 == steps));
         if (rank == 0) of_step.push_back(batches.denominators);
-        CHECK(of_step[static_cast<std::size_t>(step)] == batches.denominators);
+        CHECK(of_step[step] == batches.denominators);
         REQUIRE(static_cast<int>(batches.micro_batches.size()) == 4 / world);
         for (std::size_t k = 0; k < batches.micro_batches.size(); ++k) {
           CHECK(batches.indices[k] == static_cast<std::int64_t>(k) * world + rank);

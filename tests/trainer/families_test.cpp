@@ -96,7 +96,7 @@ TEST_CASE("a Qwen3-VL run continues from a checkpoint that has transformers' nam
   const auto run = [](const fs::path& dir, int steps) {
     write_family_config("qwen3_vl", dir);
     configs::Config config = family_run(dir / "run", dir);
-    config.schedule.kind = "constant";
+    config.schedule.kind = configs::ScheduleKind::kConstant;
     config.schedule.max_steps = steps;
     return run_threads(config, 1).front();
   };

@@ -54,7 +54,8 @@ Sample good_sample(const Folder& folder) {
   sample.name = "a";
   sample.where = "file.xml";
   sample.image = folder.dir.path() / "a.jpg";
-  sample.width = 40, sample.height = 30;
+  sample.width = 40;
+  sample.height = 30;
   sample.objects = {{{0, 0, 40, 30}, 1, "cell", false, 1200}};
   return sample;
 }
@@ -234,7 +235,7 @@ TEST_CASE("YOLO: names as YAML has them", "[unit]") {
   };
   refused("nc: 3\n", "no key 'names'");
   refused("nc: 3\nnames: 3\n", ":2: names must be a list or a map");
-  refused("names:\n- a\n-\n", ":3: a class without a name");
+  refused("names:\n- a\n-\n", ": class 1 has no name");
   refused("names:\n- a\n- [b]\n", ":3: a class name must be plain text");
   refused("names:\n  x: a\n", ":2: names are expected as 'number: name'");
   refused("names:\n  0: a\n  0: b\n", ":3: class 0 is named twice");

@@ -24,7 +24,7 @@ namespace {
 configs::Config small_config(const fs::path& run_dir) {
   configs::Config config{};
   config.run.dir = run_dir.string();
-  config.run.device = "cpu";
+  config.run.device = configs::Device::kCpu;
   config.run.threads_per_rank = 1;
   config.batch.micro_batches_per_step = 4;
   return config;
@@ -98,7 +98,7 @@ TEST_CASE("preflight: one broken fact of a machine is one finding with its diary
 
 TEST_CASE("preflight: one broken fact of a run, on CPUs and GPUs", "[unit]") {
   configs::Config config = small_config("/runs/a");
-  config.run.device = "cuda";
+  config.run.device = configs::Device::kCuda;
   CHECK(findings_as_text(judge_run(good_node("a"), config, 2), Level::kWarn) == "");
   struct Row {
     const char* id;
@@ -126,7 +126,7 @@ TEST_CASE("preflight: one broken fact of a run, on CPUs and GPUs", "[unit]") {
   }
   NodeFacts no_gpu = good_node("a");
   no_gpu.gpus.clear();
-  config.run.device = "cpu";
+  config.run.device = configs::Device::kCpu;
   CHECK(findings_as_text(judge_run(no_gpu, config, 2), Level::kWarn) == "");
 }
 

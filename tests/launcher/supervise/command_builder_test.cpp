@@ -54,10 +54,10 @@ TEST_CASE("command builder: hosts, ranks per node and binding, for each starter,
              socket = small_spec();
   spread.placement.hosts = {{"a", 2}, {"b", 2}};
   spread.placement.ranks_per_node = 2;
-  core.placement.cpu_binding = "core";
-  socket.placement.cpu_binding = "socket";
+  core.placement.cpu_binding = configs::CpuBinding::kCore;
+  socket.placement.cpu_binding = configs::CpuBinding::kSocket;
   LaunchSpec all = spread;
-  all.placement.cpu_binding = "core";
+  all.placement.cpu_binding = configs::CpuBinding::kCore;
   struct Row {
     StarterKind starter;
     const char *plain, *spread, *core, *socket, *all;

@@ -1,3 +1,4 @@
+// Positions and the order of patches: rotary, vision_plan and rope_index.
 #include "model/qwen/rope_index.h"
 #include "model/qwen/rotary.h"
 #include "model/qwen/vision_plan.h"

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "support/test_paths.h"
 #include "trainer/show/metrics.h"
 

@@ -117,7 +117,9 @@ TEST_CASE("a character no font has is reported once, known ones are not", "[unit
 
 // An empty configuration, as on a machine without any font.
 TEST_CASE("without any font labels are left out, and boxes are drawn", "[fault]") {
-  ::setenv("FONTCONFIG_FILE", "/dev/null", 1);
+  const TempDir dir;
+  write_text(dir.path() / "fonts.conf", "<fontconfig></fontconfig>\n");
+  ::setenv("FONTCONFIG_FILE", (dir.path() / "fonts.conf").c_str(), 1);
   LabelFont font;
   ::unsetenv("FONTCONFIG_FILE");
   CHECK(font.empty());
