@@ -41,8 +41,8 @@ struct Category {
   std::string name;
 };
 
-// Original id <-> 0..K-1 over the categories that occur, saved with every checkpoint (FAILURES
-// D-001).
+// Original id <-> 0..K-1 over the categories that occur, saved with every checkpoint (diary
+// row D-001).
 class ClassMap {
  public:
   ClassMap() = default;

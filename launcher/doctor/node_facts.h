@@ -1,4 +1,4 @@
-// What is so on one machine, measured; preflight.h judges it. Facts travel as JSON from every node
+// What is so on one machine, measured; judgements.h judges it. Facts travel as JSON from every node
 // of a run to the launcher, and tests make them up.
 #pragma once
 

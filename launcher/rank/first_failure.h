@@ -29,7 +29,7 @@ std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks);
 // "rank 1 on node17 was killed by SIGKILL in phase reduce of step 12, collective 96"
 std::string describe_end(const RankEvidence& rank);
 
-// launch's exit code for a rank's: documented codes (DESIGN section 5) pass, anything else is 70.
+// launch's exit code for a rank's: documented codes (base/error.h) pass, anything else is 70.
 int exit_code_for(const RankStatus& status);
 
 }  // namespace muster::launcher
