@@ -77,15 +77,9 @@ std::shared_ptr<spdlog::logger>& logger() {
 
 }  // namespace
 
-Level level_of(std::string_view name) {
-  if (name == "debug") return Level::kDebug;
-  if (name == "warn") return Level::kWarn;
-  return name == "error" ? Level::kError : Level::kInfo;
-}
-
 void init(const Options& options) { logger() = make(options); }
 
-// To the file alone: the console shows what went wrong, not the 2000 lines before it.
+// The lines go to the file alone: the console shows what went wrong, not the 2000 lines before it.
 void flush_backtrace() {
   const std::deque<std::string> lines = remembered().take();
   if (lines.empty()) return;

@@ -11,8 +11,6 @@
 namespace muster::log {
 
 enum class Level { kDebug, kInfo, kWarn, kError };
-// "debug", "info", "warn", "error", as logging.level says it; any other word is info.
-Level level_of(std::string_view name);
 
 enum class Colour { kAuto, kAlways, kNever };  // kAuto: when stderr is a terminal
 

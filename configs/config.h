@@ -11,21 +11,23 @@
 #include <string>
 #include <vector>
 
+#include "configs/choices.h"
+
 namespace muster::configs {
 
 struct Run {
   std::string dir;  // everything the run writes
   std::int64_t seed;
-  std::int64_t threads_per_rank;  // compute threads; part of what fixes the bits (law 9)
-  std::string device;             // cpu | cuda
-  bool deterministic;             // cuda: the same bits run after run (law 9)
+  std::int64_t threads_per_rank;  // compute threads; they are part of what fixes the bits (law 9)
+  Device device;
+  bool deterministic;  // cuda: the same bits run after run (law 9)
 };
 
 struct Model {
-  std::vector<std::string>
-      path;  // candidates, tried in order: a Hugging Face folder, or a config.json when random_init
-  bool random_init;        // weights from run.seed instead of from files
-  std::string dtype;       // fp32 | bf16 | fp16: of weights and activations
+  // Candidates are tried in order: a Hugging Face folder, or a config.json when random_init.
+  std::vector<std::string> path;
+  bool random_init;        // weights come from run.seed instead of from files
+  Dtype dtype;             // of weights and activations
   bool checkpoint_vision;  // recompute activations of the vision tower in backward
   bool checkpoint_language;
   std::int64_t logits_chunk_tokens;  // labels per chunk of the cross-entropy
@@ -33,41 +35,58 @@ struct Model {
 
 struct Tokens {
   std::string tokenizer;  // folder with tokenizer.json
-  std::map<std::string, std::int64_t>
-      expected;  // special token -> id, asserted at start on every rank (law 2)
+  // Special token -> id; every rank asserts them at start (law 2).
+  std::map<std::string, std::int64_t> expected;
 };
 
 struct Data {
-  std::string train, val;     // packs
+  std::string train;          // pack
+  std::string val;            // pack; "": no evaluation
   std::string system_prompt;  // "" leaves the system turn out
   std::string prompt;         // the user's question after the image
-  std::string answer;         // json: the LM is trained to write boxes and labels | labels | none
-  std::int64_t min_pixels, max_pixels;  // smart_resize
-  std::vector<double> image_mean, image_std;
+  Answer answer;              // what the language model is trained to write
+  std::int64_t min_pixels;    // smart_resize keeps the area between these two
+  std::int64_t max_pixels;
+  std::vector<double> image_mean;
+  std::vector<double> image_std;
   std::int64_t max_vision_tokens;  // per sample
-  std::string over_budget;         // drop | resize
-  std::int64_t loader_threads, prefetch_micro_batches;
+  OverBudget over_budget;          // what happens to a sample above it
+  std::int64_t loader_threads;
+  std::int64_t prefetch_micro_batches;
 };
 
-struct Loss {  // weights; 0 leaves a term out
-  double lm, box_l1, giou, objectness, caption;
-  double aux;        // multiplier of every decoder layer but the last
-  double denoising;  // multiplier of the denoising queries' terms
-  double focal_alpha, focal_gamma;
-  double match_l1, match_giou, match_objectness, match_caption;  // matcher's costs
+// Weights of the loss's terms; 0 leaves a term out.
+struct Loss {
+  double lm;
+  double box_l1;
+  double giou;
+  double objectness;
+  double caption;
+  double aux;        // multiplies the terms of every decoder layer but the last
+  double denoising;  // multiplies the terms of the denoising queries
+  double focal_alpha;
+  double focal_gamma;
+  double match_l1;  // the matcher's costs, from here on
+  double match_giou;
+  double match_objectness;
+  double match_caption;
 };
 
 struct Detection {
   bool enabled;
-  std::string queries;  // proposals | learned
+  Queries queries;
   std::int64_t num_queries;
-  std::string memory;  // vision | vision+language: what queries attend to
-  std::int64_t hidden_size, num_layers, num_heads, mlp_size;
-  std::int64_t caption_layers, caption_max_tokens;
+  Memory memory;
+  std::int64_t hidden_size;
+  std::int64_t num_layers;
+  std::int64_t num_heads;
+  std::int64_t mlp_size;
+  std::int64_t caption_layers;
+  std::int64_t caption_max_tokens;
   std::int64_t denoising_groups;  // 0: none
-  double denoising_box_noise;     // of half the box size
+  double denoising_box_noise;     // in halves of the box's size
   std::int64_t freeze_epochs;     // epochs before the head starts to train
-  double score_threshold;         // of predict
+  double score_threshold;         // predict keeps no detection below it
 };
 
 struct Group {
@@ -75,51 +94,64 @@ struct Group {
   double weight_decay;
 };
 struct Groups {
-  Group merger, visual, detection_head, model, lm_head;
+  Group merger;
+  Group visual;
+  Group detection_head;
+  Group model;
+  Group lm_head;
 };
 
 struct Optimizer {
-  double beta1, beta2, eps;
-  double clip_norm;      // 0: no clipping
-  bool decay_1d;         // also decay norms and biases
-  std::string master;    // fp32 | split | none: where the fp32 value behind a 16-bit weight lives
-  std::string moments;   // fp32 | bf16
-  std::string rounding;  // nearest | stochastic: of what the optimizer itself keeps in bf16
-  double loss_scale_initial;  // of fp16
-  std::int64_t loss_scale_growth_interval, loss_scale_hysteresis;
+  double beta1;
+  double beta2;
+  double eps;
+  double clip_norm;           // 0: no clipping
+  bool decay_1d;              // also decay norms and biases
+  Master master;              // where the fp32 value behind a 16-bit weight lives
+  Dtype moments;              // kFp32 or kBf16
+  Rounding rounding;          // of what the optimizer itself keeps in bf16
+  double loss_scale_initial;  // the loss scale is for fp16 alone
+  std::int64_t loss_scale_growth_interval;
+  std::int64_t loss_scale_hysteresis;
 };
 
 struct Schedule {
-  std::string kind;  // constant | linear | cosine | one_cycle | plateau
-  std::int64_t max_steps, warmup_steps;
-  double min_lr_ratio;    // at the end, of the peak
-  std::int64_t patience;  // evaluations without progress before plateau lowers the rate, or before
-                          // stopping; 0: never
+  ScheduleKind kind;
+  std::int64_t max_steps;
+  std::int64_t warmup_steps;
+  double min_lr_ratio;  // at the end, of the peak
+  // Evaluations without progress before plateau lowers the rate, or before another kind stops; 0:
+  // never.
+  std::int64_t patience;
 };
 
 struct Batch {
   std::int64_t micro_batches_per_step;  // G, over all ranks; a multiple of the world size
-  std::int64_t max_tokens, max_vision_tokens, max_samples;  // per micro-batch
+  std::int64_t max_tokens;              // the limits of one micro-batch, from here on
+  std::int64_t max_vision_tokens;
+  std::int64_t max_samples;
 };
 
 struct Sharding {
-  std::string backend;        // mpi | gloo | nccl | self
+  Backend backend;
   std::int64_t bucket_bytes;  // of one window in the wire dtype
   bool overlap;               // reduce during backward, gather during the next forward
-  std::string wire_dtype;     // fp32 | bf16
-  std::string reduce;         // ordered | native
+  Dtype wire_dtype;           // of gradients between ranks: kFp32 or kBf16
+  Reduce reduce;
   std::int64_t accumulation_budget_bytes;
   double timeout_s;
   bool checked;  // ranks compare every collective before it runs
 };
 
 struct Checkpoint {
-  std::int64_t every_steps, keep;
+  std::int64_t every_steps;
+  std::int64_t keep;
   bool resume;  // continue from the newest whole checkpoint in run.dir
 };
 
 struct Eval {
-  std::int64_t every_steps, max_samples;  // 0: only at the end; 0: all
+  std::int64_t every_steps;  // 0: only at the end
+  std::int64_t max_samples;  // 0: all
 };
 
 struct Health {
@@ -127,25 +159,27 @@ struct Health {
   double loss_spike_factor;  // over the mean of the last loss_spike_window losses; 0: off
   std::int64_t loss_spike_window;
   double lr_backoff;     // factor on the learning rate after a skipped step
-  double max_grad_norm;  // above: the step is skipped; 0: off
+  double max_grad_norm;  // a step above it is skipped; 0: off
 };
 
 struct Logging {
-  std::string level;  // debug | info | warn | error
-  std::int64_t every_steps, max_bytes;
+  log::Level level;
+  std::int64_t every_steps;
+  std::int64_t max_bytes;
   bool tensorboard;
 };
 
 struct Launch {
   std::int64_t max_restarts;
-  double start_timeout_s, step_timeout_s,
-      checkpoint_timeout_s;  // silence longer than this is a hang
-  std::int64_t
-      min_ranks;  // a restart may leave lost hosts out down to this many ranks; 0: never fewer
+  double start_timeout_s;  // silence longer than one of these three is a hang
+  double step_timeout_s;
+  double checkpoint_timeout_s;
+  // A restart may leave lost hosts out down to this many ranks; 0: never fewer.
+  std::int64_t min_ranks;
   std::vector<std::string> hosts;  // NAME or NAME:SLOTS; empty: this machine, or what SLURM gave
   std::int64_t ranks_per_node;     // 0: as many as fit
-  std::string cpu_binding;         // none | core | socket | numa
-  std::string gpu_binding;         // none | local_rank
+  CpuBinding cpu_binding;
+  GpuBinding gpu_binding;
   std::map<std::string, std::string> environment;  // of the ranks
 };
 
@@ -174,15 +208,16 @@ struct Config {
 // inside a file are relative to the current folder, as typed by the user.
 Config load(const std::filesystem::path& file, std::span<const std::string> overrides = {});
 
-// Settings that are legal but seldom meant, each "key: what, got ...". For check and the start of a
-// run to print.
+// Names settings that are legal but seldom meant, each "key: what, got ...". `check` and the start
+// of a run print them.
 std::vector<std::string> warnings(const Config& config);
 
-// The resolved config as YAML that load() reads back to the same values; run_dir/config.yaml.
+// Writes the resolved config as YAML that load() reads back to the same values; it becomes
+// run_dir/config.yaml.
 std::string to_yaml(const Config& config);
 
-// Every key with type, range, unit and meaning: for --help-config (plain text) and docs/config.md
-// (Markdown).
+// Describes every key with type, range, unit and meaning, for --help-config (plain text) and
+// docs/config.md (Markdown).
 std::string describe_fields(bool markdown);
 
 }  // namespace muster::configs

@@ -1,12 +1,15 @@
-// How the tables in fields_*.cpp are written: a section, a key, a member, its limits, its unit, its
-// meaning.
+// The tables in fields_*.cpp are written with these words: a section, a key, a member, its limits,
+// its unit, its meaning.
 #pragma once
 
+#include <initializer_list>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "configs/fields.h"
+#include "configs/choices.h"
+#include "configs/field.h"
 
 namespace muster::configs {
 
@@ -15,17 +18,37 @@ inline Limits not_empty() { return {.may_be_empty = false}; }
 inline Limits at_least(double low) { return {.low = low}; }
 inline Limits above(double low) { return {.low = low, .low_open = true}; }
 inline Limits between(double low, double high) { return {.low = low, .high = high}; }
-inline Limits one_of(Strings choices) {
-  return {.choices = std::move(choices), .may_be_empty = false};
+
+// Any word of the enum's table.
+template <Choice Enum>
+Limits one_of() {
+  return {.choices = names<Enum>(), .may_be_empty = false};
+}
+// Some of them only.
+template <Choice Enum>
+Limits one_of(std::initializer_list<Enum> values) {
+  Limits limits = not_empty();
+  for (const Enum value : values) limits.choices.emplace_back(name_of(value));
+  return limits;
 }
 
+// The alternative of Value that carries a member, and the ways there and back.
 template <typename T>
-Kind kind_of() {
-  return static_cast<Kind>(Value(std::in_place_type<T>).index());
-}
+struct Carrier {
+  static constexpr Kind kind() { return static_cast<Kind>(Value(std::in_place_type<T>).index()); }
+  static Value to_value(const T& member) { return member; }
+  static T from_value(const Value& value) { return std::get<T>(value); }
+};
+template <Choice Enum>
+struct Carrier<Enum> {
+  static constexpr Kind kind() { return Kind::kChoice; }
+  static Value to_value(Enum member) { return std::string(name_of(member)); }
+  static Enum from_value(const Value& value) {
+    return from_name<Enum>(std::get<std::string>(value)).value();
+  }
+};
 
-// Makes the fields of one struct of Config. `locate` finds it: called with Config& or const
-// Config&.
+// Makes the fields of one struct of Config. `locate` finds it, in a Config& or a const Config&.
 template <typename Locate>
 class Section {
  public:
@@ -35,15 +58,15 @@ class Section {
   Field operator()(const char* key, T Struct::*member, Limits limits, const char* unit,
                    const char* meaning) const {
     return {name_ + "." + key,
-            kind_of<T>(),
+            Carrier<T>::kind(),
             std::move(limits),
             unit,
             meaning,
-            [locate = locate_, member](const Config& config) -> Value {
-              return locate(config).*member;
+            [locate = locate_, member](const Config& config) {
+              return Carrier<T>::to_value(locate(config).*member);
             },
             [locate = locate_, member](Config& config, const Value& value) {
-              locate(config).*member = std::get<T>(value);
+              locate(config).*member = Carrier<T>::from_value(value);
             }};
   }
 
@@ -58,7 +81,7 @@ auto section(const char* name, Struct Config::*member) {
       name, [member](auto& config) -> auto& { return config.*member; });
 }
 
-// One list per file of the table.
+// Each file of the table has one list.
 std::vector<Field> model_and_data_fields();
 std::vector<Field> training_fields();
 std::vector<Field> operation_fields();

@@ -12,7 +12,7 @@ std::vector<Field> run_fields() {
       run("threads_per_rank", &Run::threads_per_rank, between(1, 1024), "threads",
           "compute threads of one rank; part of what fixes the bits, so never derived from the "
           "machine"),
-      run("device", &Run::device, one_of({"cpu", "cuda"}), "",
+      run("device", &Run::device, one_of<Device>(), "",
           "where tensors live; cuda: one GPU per rank"),
       run("deterministic", &Run::deterministic, anything(), "",
           "cuda: the same bits run after run; false lets attention's backward add with atomics, "
@@ -29,7 +29,7 @@ std::vector<Field> model_fields() {
             "holds one"),
       model("random_init", &Model::random_init, anything(), "",
             "draw the weights from run.seed instead of reading them from files"),
-      model("dtype", &Model::dtype, one_of({"fp32", "bf16", "fp16"}), "",
+      model("dtype", &Model::dtype, one_of<Dtype>(), "",
             "of weights and activations; master weights, moments, boxes and losses stay fp32"),
       model("checkpoint_vision", &Model::checkpoint_vision, anything(), "",
             "recompute the vision tower's activations in backward: less memory, more time"),
@@ -54,15 +54,17 @@ std::vector<Field> token_fields() {
 
 std::vector<Field> data_fields() {
   const auto data = section("data", &Config::data);
-  Limits mean = between(0, 1), std = above(0);
-  mean.length = std.length = 3;
+  Limits mean = between(0, 1);
+  mean.length = 3;
+  Limits std = above(0);
+  std.length = 3;
   return {
       data("train", &Data::train, not_empty(), "file", "pack to train on, made by muster pack"),
       data("val", &Data::val, anything(), "file", "pack to evaluate on; \"\": no evaluation"),
       data("system_prompt", &Data::system_prompt, anything(), "",
            "first turn of every chat; \"\": no system turn"),
       data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image"),
-      data("answer", &Data::answer, one_of({"json", "json_1000", "labels", "none"}), "",
+      data("answer", &Data::answer, one_of<Answer>(), "",
            "what the language model learns to write: boxes (in pixels of the resized image as "
            "Qwen2.5-VL, or in 0..1000 as "
            "Qwen3-VL) and labels, labels alone, or nothing"),
@@ -76,7 +78,7 @@ std::vector<Field> data_fields() {
            "per channel, red green blue; as in pre-training"),
       data("max_vision_tokens", &Data::max_vision_tokens, at_least(1), "tokens",
            "budget of one sample"),
-      data("over_budget", &Data::over_budget, one_of({"drop", "resize"}), "",
+      data("over_budget", &Data::over_budget, one_of<OverBudget>(), "",
            "what happens to a sample above max_vision_tokens; counted and listed either way"),
       data("loader_threads", &Data::loader_threads, between(1, 256), "threads",
            "decode and resize, per rank"),
@@ -116,12 +118,12 @@ std::vector<Field> detection_fields() {
   return {
       head("enabled", &Detection::enabled, anything(), "",
            "false: the language model alone is trained"),
-      head("queries", &Detection::queries, one_of({"proposals", "learned"}), "",
+      head("queries", &Detection::queries, one_of<Queries>(), "",
            "where queries start: the best-scored vision tokens, or learned vectors"),
       head("num_queries", &Detection::num_queries, at_least(1), "queries",
            "per image; with proposals the best-scored vision tokens, all of them where there are "
            "fewer"),
-      head("memory", &Detection::memory, one_of({"vision", "vision+language"}), "",
+      head("memory", &Detection::memory, one_of<Memory>(), "",
            "what queries attend to: the merger's output, and the last LM states at the image's "
            "tokens"),
       head("hidden_size", &Detection::hidden_size, at_least(1), "",

@@ -7,7 +7,7 @@ namespace {
 std::vector<Field> sharding_fields() {
   const auto sharding = section("sharding", &Config::sharding);
   return {
-      sharding("backend", &Sharding::backend, one_of({"mpi", "gloo", "nccl", "self"}), "",
+      sharding("backend", &Sharding::backend, one_of<Backend>(), "",
                "carries the collectives; mpi: through shared memory while all ranks are on one "
                "machine; self: one rank "
                "alone"),
@@ -15,9 +15,9 @@ std::vector<Field> sharding_fields() {
                "of one window in the wire dtype; never changes results"),
       sharding("overlap", &Sharding::overlap, anything(), "",
                "reduce during backward, gather during the next forward; never changes results"),
-      sharding("wire_dtype", &Sharding::wire_dtype, one_of({"fp32", "bf16"}), "",
+      sharding("wire_dtype", &Sharding::wire_dtype, one_of({Dtype::kFp32, Dtype::kBf16}), "",
                "of gradients between ranks; sums are fp32 either way"),
-      sharding("reduce", &Sharding::reduce, one_of({"ordered", "native"}), "",
+      sharding("reduce", &Sharding::reduce, one_of<Reduce>(), "",
                "ordered: same bits on any number of ranks; native: the backend's reduce-scatter"),
       sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0),
                "bytes",
@@ -74,8 +74,7 @@ std::vector<Field> health_fields() {
 std::vector<Field> logging_fields() {
   const auto logging = section("logging", &Config::logging);
   return {
-      logging("level", &Logging::level, one_of({"debug", "info", "warn", "error"}), "",
-              "of console and files"),
+      logging("level", &Logging::level, one_of<log::Level>(), "", "of console and files"),
       logging("every_steps", &Logging::every_steps, at_least(1), "steps", "between progress lines"),
       logging("max_bytes", &Logging::max_bytes, at_least(4096), "bytes",
               "of one rank's log and its predecessor"),
@@ -102,9 +101,9 @@ std::vector<Field> launch_fields() {
              "NAME or NAME:SLOTS each; []: this machine, or SLURM's choice"),
       launch("ranks_per_node", &Launch::ranks_per_node, at_least(0), "ranks",
              "on each host; 0: as many as fit"),
-      launch("cpu_binding", &Launch::cpu_binding, one_of({"none", "core", "socket", "numa"}), "",
+      launch("cpu_binding", &Launch::cpu_binding, one_of<CpuBinding>(), "",
              "of a rank; core: run.threads_per_rank cores of its own"),
-      launch("gpu_binding", &Launch::gpu_binding, one_of({"none", "local_rank"}), "",
+      launch("gpu_binding", &Launch::gpu_binding, one_of<GpuBinding>(), "",
              "local_rank: a rank sees its own GPU alone (CUDA_VISIBLE_DEVICES)"),
       launch("environment", &Launch::environment, anything(), "NAME: text",
              "variables set for the ranks"),

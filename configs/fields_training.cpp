@@ -33,13 +33,13 @@ std::vector<Field> optimizer_fields() {
       optimizer("clip_norm", &Optimizer::clip_norm, at_least(0), "",
                 "largest global gradient norm; 0: no clipping"),
       optimizer("decay_1d", &Optimizer::decay_1d, anything(), "", "also decay norms and biases"),
-      optimizer("master", &Optimizer::master, one_of({"fp32", "split", "none"}), "",
+      optimizer("master", &Optimizer::master, one_of<Master>(), "",
                 "fp32 value behind a bf16 or fp16 weight: beside it; its low half beside it (bf16: "
                 "same bits, 2 bytes "
                 "less); the weight alone (bf16). fp32 weights are their own"),
-      optimizer("moments", &Optimizer::moments, one_of({"fp32", "bf16"}), "",
+      optimizer("moments", &Optimizer::moments, one_of({Dtype::kFp32, Dtype::kBf16}), "",
                 "storage of both moments"),
-      optimizer("rounding", &Optimizer::rounding, one_of({"nearest", "stochastic"}), "",
+      optimizer("rounding", &Optimizer::rounding, one_of<Rounding>(), "",
                 "of bf16 moments, and of weights without a master; stochastic draws depend on "
                 "run.seed, step and place"),
       optimizer("loss_scale_initial", &Optimizer::loss_scale_initial, at_least(1), "factor",
@@ -54,8 +54,7 @@ std::vector<Field> optimizer_fields() {
 std::vector<Field> schedule_fields() {
   const auto schedule = section("schedule", &Config::schedule);
   return {
-      schedule("kind", &Schedule::kind,
-               one_of({"constant", "linear", "cosine", "one_cycle", "plateau"}), "",
+      schedule("kind", &Schedule::kind, one_of<ScheduleKind>(), "",
                "shape of the learning rate after warm-up"),
       schedule("max_steps", &Schedule::max_steps, at_least(1), "steps",
                "length of the run in optimizer steps"),

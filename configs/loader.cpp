@@ -14,13 +14,14 @@
 namespace muster::configs {
 namespace {
 
-// "Did you mean": a neighbour in the same section, else a near full name, else the same key in
-// another section.
+// Finds what the user may have meant: a neighbour in the same section, else a near full name, else
+// the same key in another section.
 std::string suggest(const std::string& section, const std::string& key) {
   const std::string prefix = section.empty() ? "" : section + ".";
   if (const std::string near = nearest_name(key, keys_under(section)); !near.empty())
     return prefix + near;
-  Strings names, elsewhere;
+  Strings names;
+  Strings elsewhere;
   for (const Field& field : fields()) {
     names.push_back(field.name);
     if (field.name.ends_with("." + key)) elsewhere.push_back(field.name);
@@ -95,7 +96,7 @@ class Loader {
     problems_.push_back(fmt::format("{}{}: {}", place, key, what));
   }
 
-  // Every key of a section. The newest value of a key wins: sources come in order.
+  // Takes every key of a section. The newest value of a key wins: sources come in order.
   void walk(const Origin& origin, const std::string& section, const YAML::Node& map) {
     const std::string here = section.empty() ? "file" : section;
     for (const Complaint& complaint : duplicate_keys(map))
@@ -145,8 +146,8 @@ class Loader {
     valid_.insert(field.name);
   }
 
-  // Said at the line of its section in the main file. Not said when a file of the chain is itself
-  // missing.
+  // Complains at the line of the key's section in the main file, and not at all when a file of the
+  // chain is itself missing.
   void missing(const Field& field) {
     if (!chain_.whole) return;
     int line = 1;
@@ -176,7 +177,7 @@ class Loader {
              subject + rule_text(rule, config));
   }
 
-  // Of the keys of a broken rule, the one to change: given on the command line, else in the main
+  // Picks the key of a broken rule to change: one given on the command line, else one in the main
   // file, else the first.
   const std::string& newest(const Strings& keys) const {
     const auto from = [&](auto chosen) {

@@ -13,8 +13,8 @@ struct Place {
   std::string value;  // as written, lists and maps in flow style
 };
 
-// The line that decides `key` ("groups.model.lr"). Nothing when the files cannot be read or do not
-// say it.
+// Finds the line that decides `key` ("groups.model.lr"). Returns nothing when the files cannot be
+// read or do not say it.
 std::optional<Place> locate(const std::filesystem::path& config, const std::string& key);
 
 }  // namespace muster::configs

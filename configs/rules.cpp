@@ -46,7 +46,7 @@ std::vector<Rule> training_rules() {
   return {
       {{"loss.lm", "data.answer"},
        "must be 0 when data.answer is none: there is no text to learn",
-       [](C c) { return c.data.answer != "none" || c.loss.lm == 0; }},
+       [](C c) { return c.data.answer != Answer::kNone || c.loss.lm == 0; }},
       {{"loss.lm", "loss.box_l1", "loss.giou", "loss.objectness", "loss.caption",
         "detection.enabled"},
        "must be above 0, or one of the detection losses with detection.enabled: nothing would be "
@@ -59,7 +59,7 @@ std::vector<Rule> training_rules() {
       {{"schedule.kind", "schedule.patience", "eval.every_steps", "data.val"},
        "plateau needs schedule.patience >= 1, eval.every_steps >= 1 and data.val",
        [](C c) {
-         return c.schedule.kind != "plateau" ||
+         return c.schedule.kind != ScheduleKind::kPlateau ||
                 (c.schedule.patience >= 1 && c.eval.every_steps >= 1 && !c.data.val.empty());
        }},
       {{"schedule.patience", "eval.every_steps", "data.val"},
@@ -83,19 +83,19 @@ std::vector<Rule> machine_rules() {
   return {
       {{"sharding.backend", "run.device"},
        "nccl needs run.device cuda; on cpu use mpi, gloo or self",
-       [](C c) { return c.sharding.backend != "nccl" || c.run.device == "cuda"; }},
+       [](C c) { return c.sharding.backend != Backend::kNccl || c.run.device == Device::kCuda; }},
       {{"sharding.wire_dtype", "model.dtype"},
        "must be fp32 when model.dtype is fp16: bf16 would lose its digits",
-       [](C c) { return c.model.dtype != "fp16" || c.sharding.wire_dtype == "fp32"; }},
+       [](C c) { return c.model.dtype != Dtype::kFp16 || c.sharding.wire_dtype == Dtype::kFp32; }},
       {{"optimizer.master", "model.dtype"},
        "must be fp32 unless model.dtype is bf16",
-       [](C c) { return c.optimizer.master == "fp32" || c.model.dtype == "bf16"; }},
+       [](C c) { return c.optimizer.master == Master::kFp32 || c.model.dtype == Dtype::kBf16; }},
       {{"optimizer.rounding", "optimizer.master", "optimizer.moments"},
        "must be stochastic when optimizer.master is none or optimizer.moments is bf16: small "
        "changes would be lost",
        [](C c) {
-         return c.optimizer.rounding == "stochastic" ||
-                (c.optimizer.master != "none" && c.optimizer.moments == "fp32");
+         return c.optimizer.rounding == Rounding::kStochastic ||
+                (c.optimizer.master != Master::kNone && c.optimizer.moments == Dtype::kFp32);
        }},
       {{"optimizer.loss_scale_initial"},
        "must be a power of two, so that it can be divided out exactly",
@@ -130,7 +130,7 @@ const std::vector<Rule>& advice() {
        [](C c) { return c.sharding.timeout_s > c.launch.step_timeout_s; }},
       {{"model.dtype", "run.device"},
        "should not be fp16 on cpu: bf16 has its size and the range of fp32",
-       [](C c) { return c.model.dtype != "fp16" || c.run.device != "cpu"; }},
+       [](C c) { return c.model.dtype != Dtype::kFp16 || c.run.device != Device::kCpu; }},
   };
   return all;
 }

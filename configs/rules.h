@@ -1,4 +1,4 @@
-// What settings must satisfy together.
+// Rules that tie settings together.
 #pragma once
 
 #include <string>
@@ -9,12 +9,14 @@
 namespace muster::configs {
 
 struct Rule {
-  std::vector<std::string> keys;  // all the rule reads; it is checked when all of them are valid
+  std::vector<std::string> keys;  // those it reads; it is checked when all of them are valid
   std::string statement;          // "must not exceed data.max_pixels": of the first key
   bool (*kept)(const Config& config);
 };
 
-const std::vector<Rule>& rules();   // broken: the config is refused
-const std::vector<Rule>& advice();  // broken: legal, but seldom meant; see warnings()
+// A config that breaks one of these is refused.
+const std::vector<Rule>& rules();
+// A config that breaks one of these is legal, but seldom meant; see warnings().
+const std::vector<Rule>& advice();
 
 }  // namespace muster::configs

@@ -13,7 +13,7 @@
 namespace muster::configs {
 namespace {
 
-// A file of the same folder whose name is near, for "did you mean".
+// Names a file of the same folder whose name is near, for "did you mean".
 std::string nearest_sibling(const fs::path& file) {
   std::vector<std::string> names;
   std::error_code ignored;
@@ -69,13 +69,15 @@ class ChainReader {
   }
 
   std::optional<YAML::Node> parse(const fs::path& file, const std::string& cause) {
-    if (!fs::exists(file))
-      return fail(fmt::format("{}no such file: {}{}", cause, file.string(), nearest_sibling(file))),
-             std::nullopt;
-    if (fs::is_directory(file))
-      return fail(fmt::format("{}a folder, not a YAML file: {}", cause, file.string())),
-             std::nullopt;
     try {
+      if (!fs::exists(file)) {
+        fail(fmt::format("{}no such file: {}{}", cause, file.string(), nearest_sibling(file)));
+        return std::nullopt;
+      }
+      if (fs::is_directory(file)) {
+        fail(fmt::format("{}a folder, not a YAML file: {}", cause, file.string()));
+        return std::nullopt;
+      }
       return only_map(file, YAML::LoadAll(read_text(file)));
     } catch (const YAML::Exception& error) {
       fail(fmt::format("{}:{}: malformed YAML at column {}: {}", file.string(), error.mark.line + 1,
@@ -106,10 +108,12 @@ class ChainReader {
     if (!value.IsDefined()) return {};
     std::vector<Extended> found;
     const auto take = [&](const YAML::Node& item) {
-      if (item.IsScalar() && !item.Scalar().empty())
-        return found.push_back({item.Scalar(), line_of(item)});
-      fail(fmt::format("{}:{}: extends: expected a file name or a list of them, got {}",
-                       file.string(), line_of(item), spelled(item)));
+      if (item.IsScalar() && !item.Scalar().empty()) {
+        found.push_back({item.Scalar(), line_of(item)});
+      } else {
+        fail(fmt::format("{}:{}: extends: expected a file name or a list of them, got {}",
+                         file.string(), line_of(item), spelled(item)));
+      }
     };
     if (value.IsSequence()) {
       for (const YAML::Node& item : value) take(item);
@@ -121,7 +125,8 @@ class ChainReader {
 
   std::vector<std::string>& problems_;
   Chain chain_;
-  std::vector<fs::path> open_, done_;  // files being read, and read
+  std::vector<fs::path> open_;  // files being read, the outermost first
+  std::vector<fs::path> done_;
 };
 
 }  // namespace

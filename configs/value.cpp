@@ -22,8 +22,8 @@ std::optional<double> to_double(const std::string& text) {
   return value;
 }
 
-// Decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent form of
-// a whole number.
+// Takes decimal digits without leading zeros (010 is eight to some YAML readers), or an exponent
+// form of a whole number.
 std::optional<std::int64_t> to_int(const std::string& text) {
   constexpr double kExact = 0x1p53;
   const std::string digits = text.substr(text.starts_with('-') ? 1 : 0);
@@ -41,7 +41,7 @@ std::optional<std::int64_t> to_int(const std::string& text) {
   return value;
 }
 
-// One field's node on its way to a Value.
+// Reads one field's node into a Value.
 class Parser {
  public:
   Parser(const Field& field, std::vector<Complaint>& complaints)
@@ -50,6 +50,7 @@ class Parser {
   std::optional<Value> parse(const YAML::Node& node) {
     switch (field_.kind) {
       case Kind::kString: return lift(string(node));
+      case Kind::kChoice: return lift(choice(node));
       case Kind::kStrings: return lift(strings(node));
       case Kind::kBool: return lift(boolean(node));
       case Kind::kInt: return lift(integer(node, ""));
@@ -88,13 +89,17 @@ class Parser {
   std::optional<std::string> string(const YAML::Node& node) {
     const auto value = text(node, "");
     if (!value) return std::nullopt;
-    const Limits& limits = field_.limits;
-    if (value->empty() && !limits.may_be_empty) return refuse(node, "empty");
-    if (!limits.choices.empty() &&
-        std::ranges::find(limits.choices, *value) == limits.choices.end()) {
-      return refuse(node, "unknown choice", nearest_name(*value, limits.choices));
-    }
+    if (value->empty() && !field_.limits.may_be_empty) return refuse(node, "empty");
     return value;
+  }
+
+  std::optional<std::string> choice(const YAML::Node& node) {
+    const auto word = string(node);
+    if (!word) return std::nullopt;
+    const Strings& words = field_.limits.choices;
+    if (std::ranges::find(words, *word) == words.end())
+      return refuse(node, "unknown choice", nearest_name(*word, words));
+    return word;
   }
 
   std::optional<Strings> strings(const YAML::Node& node) {
@@ -181,9 +186,8 @@ struct TextOf {
   std::string operator()(const std::string& value) const { return double_quoted(value); }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
-  std::string operator()(double value) const {
-    return fmt::format("{}", value);
-  }  // shortest that reads back exactly
+  // The shortest form that reads back exactly.
+  std::string operator()(double value) const { return fmt::format("{}", value); }
 
   template <typename Item>
   std::string operator()(const std::vector<Item>& values) const {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "data/images/codec.h"
 
 namespace muster::data {
 namespace {
@@ -33,7 +34,7 @@ class BatchBuilder {
                                                 [](auto id) { return id != kIgnoreLabel; });
   }
 
-  // Of the sample added last.
+  // The image belongs to the sample that was added last.
   void add_image(const Image& image, const ImagePlan& plan) {
     batch_.image_samples.push_back(batch_.num_samples() - 1);
     batch_.image_sizes.push_back({image.width, image.height});
@@ -70,7 +71,7 @@ class BatchBuilder {
   std::vector<at::Tensor> pixels_;  // per image [patches, patch_dim] f32
 };
 
-// Round half to even, as Python's round.
+// Rounds half to even, as Python's round does.
 std::int64_t round_even(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
 
 // One line of the published answer form: integers on an image of `scale`, which is the resized
@@ -118,10 +119,6 @@ ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOption
 
 SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
     : tokenizer_(tokenizer), options_(std::move(options)) {
-  if (options_.answer != "json" && options_.answer != "json_1000" && options_.answer != "labels" &&
-      options_.answer != "none")
-    throw ConfigError(fmt::format("data.answer is '{}'; json, json_1000, labels or none are known",
-                                  options_.answer));
   if (options_.vocab_size <= 0)
     throw ConfigError("the encoder needs the model's vocabulary size to check token ids against");
 }
@@ -129,8 +126,8 @@ SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options)
 // What the assistant says about the image; crowds are regions, not objects, and are not listed.
 std::string SampleEncoder::answer_text(const Sample& sample, const ImagePlan& image) const {
   if (!sample.answer.empty()) return sample.answer;
-  const bool json = options_.answer != "labels";
-  const Size scale = options_.answer == "json" ? image.resized : Size{1000, 1000};
+  const bool json = options_.answer != AnswerFormat::kLabels;
+  const Size scale = options_.answer == AnswerFormat::kJson ? image.resized : Size{1000, 1000};
   std::string lines;
   for (const Object& object : sample.objects) {
     if (object.crowd) continue;
@@ -154,7 +151,7 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample, bool with_answer,
     messages[1].parts.push_back({true, ""});
   }
   messages[1].parts.push_back({false, sample.prompt.empty() ? options_.prompt : sample.prompt});
-  const bool answered = with_answer && options_.answer != "none";
+  const bool answered = with_answer && options_.answer != AnswerFormat::kNone;
   if (answered) messages.push_back({"assistant", {{false, answer_text(sample, encoded.image)}}});
   encoded.text =
       encode_chat(tokenizer_, messages, grids, options_.patches.merge_size, !answered, where);
@@ -269,9 +266,8 @@ MicroBatch SampleEncoder::encode_prompt(const std::string& prompt) const {
 
 std::vector<SampleSize> measure_all(const Pack& pack, const SampleEncoder& encoder, int threads) {
   std::vector<SampleSize> sizes(static_cast<std::size_t>(pack.size()));
-  parallel_for("measuring samples", pack.size(), threads, [&](std::int64_t i) {
-    sizes[static_cast<std::size_t>(i)] = encoder.measure(pack.sample(i));
-  });
+  parallel_for("measuring samples", pack.size(), threads,
+               [&](std::int64_t i) { sizes[i] = encoder.measure(pack.sample(i)); });
   return sizes;
 }
 

@@ -15,7 +15,8 @@ double cosine(double from, double to, double t) {
 }  // namespace
 
 double lr_factor(const configs::Schedule& schedule, std::int64_t step) {
-  const bool one_cycle = schedule.kind == "one_cycle";
+  using enum configs::ScheduleKind;
+  const bool one_cycle = schedule.kind == kOneCycle;
   if (step < schedule.warmup_steps) {
     const double t = static_cast<double>(step + 1) / static_cast<double>(schedule.warmup_steps);
     return one_cycle ? cosine(1.0 / 25, 1, t) : t;
@@ -23,8 +24,8 @@ double lr_factor(const configs::Schedule& schedule, std::int64_t step) {
   const double span =
       static_cast<double>(std::max<std::int64_t>(schedule.max_steps - schedule.warmup_steps, 1));
   const double t = std::min(static_cast<double>(step - schedule.warmup_steps) / span, 1.0);
-  if (schedule.kind == "linear") return 1 + (schedule.min_lr_ratio - 1) * t;
-  if (schedule.kind == "cosine" || one_cycle) return cosine(1, schedule.min_lr_ratio, t);
+  if (schedule.kind == kLinear) return 1 + (schedule.min_lr_ratio - 1) * t;
+  if (schedule.kind == kCosine || one_cycle) return cosine(1, schedule.min_lr_ratio, t);
   return 1;
 }
 
@@ -36,7 +37,7 @@ PlateauAction observe(Plateau& plateau, const configs::Schedule& schedule, doubl
   }
   if (schedule.patience == 0 || ++plateau.stale < schedule.patience) return PlateauAction::kNone;
   plateau.stale = 0;
-  if (schedule.kind != "plateau") return PlateauAction::kStop;
+  if (schedule.kind != configs::ScheduleKind::kPlateau) return PlateauAction::kStop;
   plateau.factor *= 0.5;
   return plateau.factor < schedule.min_lr_ratio ? PlateauAction::kStop : PlateauAction::kLowered;
 }

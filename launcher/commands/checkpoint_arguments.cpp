@@ -2,11 +2,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include "configs/choices.h"
+
 namespace muster::launcher {
 
 void add_device(CLI::App& command, std::string& device) {
   command.add_option("--device", device, "where it computes; as in training when not given")
-      ->check(CLI::IsMember({"cpu", "cuda"}));
+      ->check(CLI::IsMember(configs::names<configs::Device>()));
 }
 
 }  // namespace muster::launcher

@@ -10,6 +10,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/evaluate/coco_text.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
@@ -25,9 +26,6 @@ struct EvalOptions {
   bool json = false;
 };
 
-constexpr const char* kMetrics[] = {"AP",  "AP50", "AP75",  "APs", "APm", "APl",
-                                    "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
-
 void print(const trainer::CocoMetrics& coco, bool json) {
   if (json) {
     fmt::print(
@@ -36,8 +34,7 @@ void print(const trainer::CocoMetrics& coco, bool json) {
             1));
     return;
   }
-  for (const char* name : kMetrics) fmt::print("{:<6} {:.4f}\n", name, coco.metrics.at(name));
-  for (const auto& [name, ap] : coco.ap_per_category) fmt::print("AP of {:<20} {:.4f}\n", name, ap);
+  fmt::print("{}", trainer::metrics_text(coco));
 }
 
 void eval(const EvalOptions& options) {
@@ -53,7 +50,8 @@ void eval(const EvalOptions& options) {
   }
   if (options.checkpoint.empty() || options.data.empty())
     throw UsageError("eval: CHECKPOINT needs --data PACK");
-  trainer::OpenedCheckpoint opened(options.checkpoint, options.device);
+  trainer::OpenedCheckpoint opened(options.checkpoint,
+                                   configs::from_name<configs::Device>(options.device));
   const data::Pack pack(options.data);
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
 #include "data/images/preprocessor_file.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
@@ -49,8 +50,10 @@ at::ScalarType text_dtype(const GenerateOptions& options, const nlohmann::json& 
   for (const char* key : {"torch_dtype", "dtype"})
     if (!options.dtype && config.contains(key) && config[key].is_string())
       name = config[key].get<std::string>();
-  if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
-  return name == "float16" || name == "fp16" ? at::kHalf : at::kFloat;
+  if (const auto ours = configs::from_name<configs::Dtype>(name))
+    return trainer::scalar_type(*ours);
+  if (name == "bfloat16") return at::kBFloat16;
+  return name == "float16" ? at::kHalf : at::kFloat;
 }
 
 // A turn ends with the tokens of the chat template and those that generation_config.json lists.
@@ -95,7 +98,7 @@ TextModel open_text_model(const GenerateOptions& options) {
         folder.string() +
         ": no preprocessor_config.json, which says how an image enters the model");
   encode.prompt = options.prompt;
-  encode.answer = "none";
+  encode.answer = data::AnswerFormat::kNone;
   if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
   std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
@@ -195,7 +198,7 @@ void add_generate(CommandLine& cli) {
   command
       .add_option("--dtype", options->dtype,
                   "dtype of the weights; the checkpoint's when not given")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+      ->check(CLI::IsMember(configs::names<configs::Dtype>()));
   command.add_flag("--json", options->json, "one JSON object on stdout, at the end");
   command.callback([options] { generate(*options); });
 }

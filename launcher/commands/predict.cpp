@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "data/images/codec.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
@@ -40,7 +41,7 @@ class Prediction {
       : options_(options),
         images_(trainer::list_pictures(options_.inputs)),
         overlays_(trainer::overlay_names(images_)),
-        opened_(options_.checkpoint, options_.device),
+        opened_(options_.checkpoint, configs::from_name<configs::Device>(options_.device)),
         threshold_(options_.threshold >= 0 ? options_.threshold
                                            : opened_.config.detection.score_threshold),
         font_(options_.font),

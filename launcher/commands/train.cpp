@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/out_of_memory.h"
 #include "launcher/front/config_arguments.h"
@@ -29,7 +30,7 @@ struct TrainOptions {
 
 void start_log(const configs::Config& config, const RankInfo& info) {
   log::Options options;
-  options.level = log::level_of(config.logging.level);
+  options.level = config.logging.level;
   options.file = fs::path(config.run.dir) / "logs" / fmt::format("rank-{}.log", info.rank);
   options.max_bytes = static_cast<std::size_t>(config.logging.max_bytes);
   options.console = info.rank == 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/pack/pack.h"
+#include "model/head/caption_decoder.h"
 #include "model/qwen/vision_tower.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
@@ -11,28 +12,30 @@
 namespace muster::launcher {
 namespace {
 
-constexpr std::int64_t kCaptionLogitsRows = 512;  // CaptionDecoder's chunk
-
 std::int64_t element_bytes(const configs::Config& config) {
-  return config.model.dtype == "fp32" ? 4 : 2;
+  return configs::dtype_bytes(config.model.dtype);
 }
+bool on_gpu(const configs::Config& config) { return config.run.device == configs::Device::kCuda; }
+
 std::int64_t head_memory_tokens(const configs::Config& c, const MicroBatchShape& s) {
-  return s.vision_tokens * (c.detection.memory == "vision+language" ? 2 : 1);
+  return s.vision_tokens * (c.detection.memory == configs::Memory::kVisionLanguage ? 2 : 1);
 }
 std::int64_t queries(const configs::Config& c, const MicroBatchShape& s) {
   const std::int64_t own = c.detection.num_queries * s.samples;
-  return (c.detection.queries == "proposals" ? std::min(own, s.vision_tokens) : own) +
+  return (c.detection.queries == configs::Queries::kProposals ? std::min(own, s.vision_tokens)
+                                                              : own) +
          2 * c.detection.denoising_groups * s.objects;
 }
 
-// Of the gated MLP: gate, its silu, up and their product; on a GPU silu and product are one kernel.
-std::int64_t mlp_tensors(const configs::Config& c) { return c.run.device == "cuda" ? 3 : 4; }
+// The gated MLP keeps gate, its silu, up and their product; on a GPU silu and product are one
+// kernel.
+std::int64_t mlp_tensors(const configs::Config& c) { return on_gpu(c) ? 3 : 4; }
 
-// Elements kept per token of one decoder layer: both norms' inputs and outputs (4 hidden), the
+// A decoder layer keeps these elements per token: both norms' inputs and outputs (4 hidden), the
 // rotated query, keys and values repeated for its heads, the mixture (4), and the MLP's. Flash
 // attention, for 16 bits on a GPU, repeats nothing.
 std::int64_t decoder_elements(const configs::Config& c, const model::TextConfig& t) {
-  const bool flash = c.run.device == "cuda" && c.model.dtype != "fp32";
+  const bool flash = on_gpu(c) && element_bytes(c) == 2;
   const std::int64_t keys = flash ? t.num_kv_heads : t.num_heads;
   return 4 * t.hidden_size + 2 * (t.num_heads + keys) * t.head_dim +
          mlp_tensors(c) * t.intermediate_size;
@@ -42,10 +45,10 @@ std::int64_t vision_elements(const configs::Config& c, const model::VisionConfig
   return 10 * v.hidden_size + mlp_tensors(c) * v.intermediate_size;
 }
 
-// A gated MLP's three matrices in a width that tensor cores take, held for backward (VisionMlp).
+// A gated MLP holds its three matrices for backward in a width that tensor cores take (VisionMlp).
 std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig& v) {
   const std::int64_t width = model::tensor_core_width(v.intermediate_size);
-  if (c.run.device != "cuda" || c.model.dtype == "fp32" || width == v.intermediate_size) return 0;
+  if (!on_gpu(c) || element_bytes(c) == 4 || width == v.intermediate_size) return 0;
   return 3 * v.hidden_size * width;
 }
 
@@ -69,8 +72,8 @@ std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t
   return s.tokens * (layers + 4 * t.hidden_size) * element_bytes(c);
 }
 
-// Per query and layer: three norms, two attentions (query, mixture, their copies), positions, MLP.
-// Per memory token: two norms, projections, and keys and values in every layer.
+// A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
+// every layer; a memory token keeps two norms, projections, and keys and values of every layer.
 std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;
   if (!d.enabled) return 0;
@@ -89,7 +92,7 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
                           const MicroBatchShape& s) {
   const std::int64_t matrix = t.vocab_size * t.hidden_size * element_bytes(c);
   const std::int64_t per_logit =
-      element_bytes(c) + (c.run.device == "cpu" ? 0 : 8);  // in place, or twice more in fp32
+      element_bytes(c) + (on_gpu(c) ? 8 : 0);  // in place, or twice more in fp32
   std::int64_t kept = 0, peak = 0;
   const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, bool matrix_trained) {
     if (rows == 0) return;
@@ -103,7 +106,8 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
   const bool embedding_trained = c.groups.model.lr > 0;
   cross_entropy(s.labels, c.model.logits_chunk_tokens,
                 t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0);
-  if (c.detection.enabled) cross_entropy(s.caption_tokens, kCaptionLogitsRows, embedding_trained);
+  if (c.detection.enabled)
+    cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
   return std::max(
       peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
 }
@@ -112,7 +116,7 @@ std::int64_t input_bytes(const configs::Config& c, const model::VisionConfig& v,
                          const MicroBatchShape& s) {
   const std::int64_t pixels = s.vision_tokens * v.merge_unit() * v.patch_dim();
   const std::int64_t waiting =
-      c.run.device == "cuda" ? 0 : c.data.prefetch_micro_batches;  // they wait on the host
+      on_gpu(c) ? 0 : c.data.prefetch_micro_batches;  // they wait on the host
   return pixels * (waiting + 1) * 4 + (element_bytes(c) == 4 ? 0 : pixels * element_bytes(c));
 }
 
@@ -129,8 +133,9 @@ MicroBatchShape largest_allowed(const configs::Config& c) {
   shape.tokens = c.batch.max_tokens;
   shape.vision_tokens =
       std::min(c.batch.max_vision_tokens, c.batch.max_samples * c.data.max_vision_tokens);
-  shape.labels =
-      c.data.answer == "none" ? 0 : shape.tokens - std::min(shape.tokens, shape.vision_tokens);
+  shape.labels = c.data.answer == configs::Answer::kNone
+                     ? 0
+                     : shape.tokens - std::min(shape.tokens, shape.vision_tokens);
   constexpr std::int64_t kQueriesPerObject = 4;  // "several times the objects of a crowded image"
   shape.objects = c.detection.num_queries / kQueriesPerObject * shape.samples;
   shape.caption_tokens = shape.objects * (c.detection.caption_max_tokens + 1);
@@ -164,8 +169,8 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config) {
   const auto part = [](std::int64_t limit, std::int64_t now) {
     return now > limit ? static_cast<double>(limit) / static_cast<double>(now) : 1.0;
   };
-  const double kept =
-      std::min(part(most.tokens, shape.tokens), part(most.vision_tokens, shape.vision_tokens));
+  const double kept = std::min({part(most.samples, shape.samples), part(most.tokens, shape.tokens),
+                                part(most.vision_tokens, shape.vision_tokens)});
   for (std::int64_t* n : {&shape.samples, &shape.tokens, &shape.vision_tokens, &shape.labels,
                           &shape.objects, &shape.caption_tokens}) {
     *n = static_cast<std::int64_t>(std::ceil(kept * static_cast<double>(*n)));

@@ -19,15 +19,15 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
   } catch (const Error& error) {
     return {{"L-102", Level::kFail, error.what(), "see model.path", facts.host}};
   }
-  const bool gpu = config.run.device == "cuda";
+  const bool gpu = config.run.device == configs::Device::kCuda;
   std::int64_t offered = gpu ? 0 : facts.memory_bytes;
   for (const Gpu& g : facts.gpus) {
     if (gpu && (offered == 0 || g.total_bytes < offered)) offered = g.total_bytes;
   }
   if (offered == 0) return {};  // GPUs of unknown size
   const int sharers = gpu ? 1 : std::max(ranks_here, 1);
-  const std::int64_t wanted = plan.total() * sharers,
-                     states = wanted - plan.activations.total() * sharers;
+  const std::int64_t wanted = plan.total() * sharers;
+  const std::int64_t states = wanted - plan.activations.total() * sharers;
   const std::string what =
       fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
                   human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");

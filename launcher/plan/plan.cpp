@@ -45,8 +45,6 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
   return n;
 }
 
-int dtype_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
-
 struct Counted {
   std::vector<GroupCount> groups;
   std::vector<std::int64_t> trainable;  // elements, registration order
@@ -86,15 +84,15 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   input.frozen_elements = counted.frozen;
   input.world_size = ranks;
   input.bucket_bytes = config.sharding.bucket_bytes;
-  input.param_bytes = dtype_bytes(config.model.dtype);
-  input.wire_bytes = dtype_bytes(config.sharding.wire_dtype);
+  input.param_bytes = configs::dtype_bytes(config.model.dtype);
+  input.wire_bytes = configs::dtype_bytes(config.sharding.wire_dtype);
   input.largest_parameter = counted.trainable.empty() ? 0 : std::ranges::max(counted.trainable);
   input.num_parameters = static_cast<std::int64_t>(counted.trainable.size());
   input.num_groups = static_cast<std::int64_t>(counted.groups.size());
   input.micro_batches_per_rank =
       std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
-  input.native_reduce = config.sharding.reduce == "native";
+  input.native_reduce = config.sharding.reduce == configs::Reduce::kNative;
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
@@ -105,7 +103,7 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
 
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
                   const MicroBatchShape& shape, std::int64_t available_bytes) {
-  const bool gpu = config.run.device == "cuda";
+  const bool gpu = config.run.device == configs::Device::kCuda;
   Counted counted = count_parameters(config, model);
   RunPlan plan;
   plan.ranks = ranks;

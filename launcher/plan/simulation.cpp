@@ -5,11 +5,10 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "trainer/step_totals.h"
 
 namespace muster::launcher {
 namespace {
-
-double stored_bytes(const std::string& dtype) { return dtype == "fp32" ? 4 : 2; }
 
 // Passes over memory of the engine's kernels, per element: gradient to wire; wire and accumulator;
 // norm, then gradient, moments, master and the parameter out.
@@ -17,17 +16,9 @@ struct EnginePasses {
   double copy, add, update;
 };
 EnginePasses engine_passes(const configs::Config& config) {
-  const double param = stored_bytes(config.model.dtype),
-               wire = stored_bytes(config.sharding.wire_dtype);
+  const double param = configs::dtype_bytes(config.model.dtype);
+  const double wire = configs::dtype_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
-}
-
-std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
-  constexpr std::int64_t kLimbs = 19, kTerms = 12,
-                         kCounts = 6;  // per group; per micro-batch; see docs/sharding.md
-  return 8 * (3 * plan.ranks + 1 + plan.trainable_tensors +
-              kLimbs * static_cast<std::int64_t>(plan.groups.size()) + kCounts +
-              kTerms * micro_batches);
 }
 
 sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model,
@@ -42,10 +33,10 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
   input.trainable_elements = plan.trainable_elements;
   input.bucket_bytes = config.sharding.bucket_bytes;
   input.world_size = plan.ranks;
-  input.param_bytes = static_cast<int>(stored_bytes(config.model.dtype));
-  input.wire_bytes = static_cast<int>(stored_bytes(config.sharding.wire_dtype));
+  input.param_bytes = configs::dtype_bytes(config.model.dtype);
+  input.wire_bytes = configs::dtype_bytes(config.sharding.wire_dtype);
   input.overlap = config.sharding.overlap;
-  input.native_reduce = config.sharding.reduce == "native";
+  input.native_reduce = config.sharding.reduce == configs::Reduce::kNative;
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.deferred_from = plan.tied_offset;
   input.forward_s = forward / cluster.flops;
@@ -60,6 +51,12 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
 }  // namespace
+
+std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
+  const std::int64_t losses = trainer::LossTerms::kNumTerms * micro_batches;
+  const std::int64_t memory = plan.ranks;  // in use, one slot per rank
+  return plan.memory.transient.consensus + 8 * (trainer::StepTotals::kNumCounts + losses + memory);
+}
 
 std::vector<SimulatedRun> simulate_run(const configs::Config& config,
                                        const model::QwenConfig& model, const MicroBatchShape& shape,
@@ -86,11 +83,8 @@ std::string format_simulation(const std::vector<SimulatedRun>& runs, const Clust
   const sharding::Network& n = cluster.network;
   std::string text = fmt::format(
       "simulated: {} ranks a node; each sustains {:.0f} TFLOP/s and {:.1f} TB/s of memory; {:.0f} "
-      "GB/s and {:.0f} us "
-      "in a node, "
-      "{:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n{} micro-batches per rank and "
-      "step, whatever "
-      "their number\n",
+      "GB/s and {:.0f} us in a node, {:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n"
+      "{} micro-batches per rank and step, whatever their number\n",
       n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12,
       n.node.bytes_per_s / 1e9, n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9,
       n.cluster.latency_s * 1e6, n.message_s * 1e6, runs.front().micro_batches_per_rank);

@@ -22,7 +22,7 @@ TEST_CASE("later files override earlier ones key by key", "[unit]") {
   const Config config = load(
       files.write("c.yaml", "loss: {giou: 4}\nextends: b.yaml\n"));  // extends may stand anywhere
   CHECK(config.run.seed == 2);
-  CHECK(config.run.device == "cpu");
+  CHECK(config.run.device == Device::kCpu);
   CHECK(config.loss.giou == 4);
 }
 

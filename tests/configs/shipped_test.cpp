@@ -3,6 +3,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
 
+#include "base/process/atomic_file.h"
 #include "configs/config_files.h"
 #include "configs/fields.h"
 
@@ -54,7 +55,7 @@ TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   const Config bccd = load(shipped("bccd_small.yaml"));
   CHECK(bccd.tokens.expected.at("<|image_pad|>") == 151655);
   CHECK(bccd.data.max_vision_tokens == 200);
-  CHECK(bccd.data.answer == "labels");
+  CHECK(bccd.data.answer == Answer::kLabels);
   CHECK(bccd.loss.lm == 1);
   CHECK(bccd.batch.micro_batches_per_step % 4 == 0);  // 1, 2 or 4 ranks
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/sources/small_sets.h"
 #include "data/tokenizer/tokenizer.h"
 #include "support/test_paths.h"
@@ -36,7 +37,8 @@ struct Hand {
     Sample sample;
     sample.name = "hand";
     sample.image = set.dir.path() / "hand.png";
-    sample.width = 56, sample.height = 28;
+    sample.width = 56;
+    sample.height = 28;
     sample.objects = {{{0, 0, 28, 14}, 4, "red ellipse", false, 1},
                       {{1, 1, 50, 20}, 1, "crowd", true, 1},
                       {{7, 7, 21, 28}, 2, "a \"b\"", false, 1}};
@@ -53,7 +55,7 @@ struct Hand {
 void check_measure(const Pack& pack, const SampleEncoder& encoder) {
   const std::vector<SampleSize> sizes = measure_all(pack, encoder, 1);
   for (std::int64_t i = 0; i < pack.size(); ++i) {
-    const SampleSize& size = sizes[static_cast<std::size_t>(i)];
+    const SampleSize& size = sizes[i];
     REQUIRE_FALSE(size.dropped);
     const MicroBatch batch = encoder.encode(pack, {i}, true);
     const std::int64_t merge = encoder.options().patches.merge_size;
@@ -76,7 +78,7 @@ TEST_CASE("the answer is the published JSON in pixels of the resized image", "[u
   CHECK(learned_text(hand.tokenizer, batch) ==
         "```json\n[\n\t{\"bbox_2d\": [0, 0, 56, 28], \"label\": \"red ellipse\"},\n"
         "\t{\"bbox_2d\": [14, 14, 42, 56], \"label\": \"a \\\"b\\\"\"}\n]\n```<|im_end|>\n");
-  options.answer = "json_1000";
+  options.answer = AnswerFormat::kJson1000;
   CHECK(learned_text(hand.tokenizer, SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true))
             .starts_with(
                 "```json\n[\n\t{\"bbox_2d\": [0, 0, 500, 500], \"label\": \"red ellipse\"},\n"));
@@ -105,20 +107,21 @@ TEST_CASE("targets: stored-size boxes, class map indices, captions; no crowds", 
 TEST_CASE("labels and none as answers; prediction leaves the turn open", "[unit]") {
   const Hand hand;
   const Pack pack(hand.set.pack_path);
-  const auto encode = [&](const char* answer, bool with_answer) {
+  const auto encode = [&](AnswerFormat answer, bool with_answer) {
     return SampleEncoder(hand.tokenizer, test::encode_options(answer))
         .encode(pack, {0}, with_answer);
   };
-  CHECK(learned_text(hand.tokenizer, encode("labels", true)) == "red ellipse, a \"b\"<|im_end|>\n");
+  CHECK(learned_text(hand.tokenizer, encode(AnswerFormat::kLabels, true)) ==
+        "red ellipse, a \"b\"<|im_end|>\n");
   const std::string open = "<|im_start|>assistant\n";
-  for (const MicroBatch& batch : {encode("none", true), encode("json", false)}) {
+  for (const MicroBatch& batch :
+       {encode(AnswerFormat::kNone, true), encode(AnswerFormat::kJson, false)}) {
     CHECK(learned_text(hand.tokenizer, batch).empty());
     CHECK(batch.denominators.tokens == 0);
     CHECK(hand.tokenizer.decode(to_vector(batch.input_ids), false).ends_with(open));
   }
-  CHECK(encode("none", true).targets.size() == 1);
-  CHECK(encode("json", false).targets.empty());
-  CHECK_THROWS_AS(encode("xml", true), ConfigError);
+  CHECK(encode(AnswerFormat::kNone, true).targets.size() == 1);
+  CHECK(encode(AnswerFormat::kJson, false).targets.empty());
 }
 
 TEST_CASE("the system turn is there exactly when it is configured", "[unit]") {
@@ -222,7 +225,8 @@ TEST_CASE("measure is exact: synthetic set, every answer form", "[unit]") {
   const test::SmallSet set(15, 90);
   const Pack pack(set.pack_path);
   const Tokenizer tokenizer(set.dir.path());
-  for (const char* answer : {"json", "labels", "none"})
+  for (const AnswerFormat answer :
+       {AnswerFormat::kJson, AnswerFormat::kJson1000, AnswerFormat::kLabels, AnswerFormat::kNone})
     check_measure(pack, SampleEncoder(tokenizer, test::encode_options(answer)));
 }
 

@@ -8,8 +8,9 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_writer.h"
 #include "model/qwen/qwen_vl.h"
 #include "trainer/assembly/export_folder.h"
 #include "trainer/assembly/options.h"
@@ -95,7 +96,7 @@ TEST_CASE("a Qwen3-VL run continues from a checkpoint that has transformers' nam
   const auto run = [](const fs::path& dir, int steps) {
     write_family_config("qwen3_vl", dir);
     configs::Config config = family_run(dir / "run", dir);
-    config.schedule.kind = "constant";
+    config.schedule.kind = configs::ScheduleKind::kConstant;
     config.schedule.max_steps = steps;
     return run_threads(config, 1).front();
   };

@@ -12,25 +12,26 @@ namespace {
 
 std::unique_ptr<sharding::Collective> connect(const configs::Config& config,
                                               const RankPlace& place) {
-  const std::string& backend = config.sharding.backend;
+  using enum configs::Backend;
+  const configs::Backend backend = config.sharding.backend;
   const std::chrono::duration<double> timeout(config.sharding.timeout_s);
-  if (backend == "nccl") {
+  if (backend == kNccl) {
     return sharding::load_cuda_library().make_nccl(place.store_host, place.store_port, place.rank,
                                                    place.world_size, timeout);
   }
   if (place.world_size == 1) return sharding::make_self();
-  if (config.run.device == "cuda") {
+  if (config.run.device == configs::Device::kCuda) {
     throw ConfigError(fmt::format(
-        "sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl", backend,
-        place.world_size));
+        "sharding.backend {} cannot join {} ranks whose gradients lie on GPUs; use nccl",
+        configs::name_of(backend), place.world_size));
   }
-  if (backend == "mpi") return sharding::make_node(sharding::make_mpi(timeout), timeout);
-  if (backend == "gloo") {
+  if (backend == kMpi) return sharding::make_node(sharding::make_mpi(timeout), timeout);
+  if (backend == kGloo) {
     return sharding::make_gloo(place.store_host, place.store_port, place.rank, place.world_size,
                                timeout);
   }
   throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl",
-                                backend, place.world_size));
+                                configs::name_of(backend), place.world_size));
 }
 
 }  // namespace

@@ -6,12 +6,14 @@
 namespace muster::trainer {
 
 void open_device(const configs::Run& run, int local_rank) {
-  if (run.device == "cuda") sharding::load_cuda_library().use_device(local_rank, run.deterministic);
+  if (run.device == configs::Device::kCuda)
+    sharding::load_cuda_library().use_device(local_rank, run.deterministic);
 }
 
 std::int64_t memory_in_use(const configs::Run& run) {
-  return run.device == "cuda" ? sharding::load_cuda_library().device_memory().peak_held
-                              : resident_bytes();
+  return run.device == configs::Device::kCuda
+             ? sharding::load_cuda_library().device_memory().peak_held
+             : resident_bytes();
 }
 
 }  // namespace muster::trainer

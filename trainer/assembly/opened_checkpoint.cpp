@@ -13,7 +13,7 @@
 namespace muster::trainer {
 namespace {
 
-configs::Config config_of(const fs::path& folder, const std::string& device) {
+configs::Config config_of(const fs::path& folder, std::optional<configs::Device> device) {
   if (!fs::exists(folder / "config.yaml")) {
     throw CheckpointError(fmt::format(
         "{}: no config.yaml; only a checkpoint written by muster knows how its images and "
@@ -23,7 +23,7 @@ configs::Config config_of(const fs::path& folder, const std::string& device) {
   configs::Config config = configs::load(folder / "config.yaml");
   config.model.path = {folder.string()};
   config.tokens.tokenizer = folder.string();
-  if (!device.empty()) config.run.device = device;
+  if (device) config.run.device = *device;
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   open_device(config.run, /*local_rank=*/0);
   return config;
@@ -43,7 +43,7 @@ data::ClassMap classes_of(const fs::path& folder) {
 
 }  // namespace
 
-OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, const std::string& device)
+OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, std::optional<configs::Device> device)
     : folder(verified(resolve_checkpoint(named))),
       config(config_of(folder, device)),
       tokenizer(folder),

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <filesystem>
-#include <string>
+#include <optional>
 
 #include "configs/config.h"
 #include "data/encoder.h"
@@ -14,9 +14,10 @@ namespace muster::trainer {
 
 // What `predict`, `eval` and others open: the checkpoint, as a user names it, in evaluation mode.
 struct OpenedCheckpoint {
-  // Verifies what the model is read from and takes the device. `device`: cpu or cuda; "": where it
-  // was trained. Throws CheckpointError.
-  explicit OpenedCheckpoint(const std::filesystem::path& named, const std::string& device = "");
+  // Verifies what the model is read from and takes the device: the one it was trained on
+  // when none is given. Throws CheckpointError.
+  explicit OpenedCheckpoint(const std::filesystem::path& named,
+                            std::optional<configs::Device> device = {});
 
   std::filesystem::path folder;
   configs::Config config;  // as the run resolved it, with paths that point into the folder

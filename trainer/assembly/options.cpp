@@ -7,17 +7,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/patchify.h"
 #include "data/images/preprocessor_file.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
 namespace {
-
-at::ScalarType scalar_type(const std::string& dtype) {
-  if (dtype == "bf16") return at::kBFloat16;
-  if (dtype == "fp16") return at::kHalf;
-  return at::kFloat;
-}
 
 // Weights expect the pixel values they were trained on: the folder's preprocessor file says which,
 // and the families differ.
@@ -38,19 +33,47 @@ void check_normalisation(const configs::Config& config) {
   compare("data.image_std", config.data.image_std, published.std);
 }
 
+data::AnswerFormat answer_format(configs::Answer answer) {
+  switch (answer) {
+    case configs::Answer::kJson: return data::AnswerFormat::kJson;
+    case configs::Answer::kJson1000: return data::AnswerFormat::kJson1000;
+    case configs::Answer::kLabels: return data::AnswerFormat::kLabels;
+    case configs::Answer::kNone: return data::AnswerFormat::kNone;
+  }
+  return data::AnswerFormat::kNone;
+}
+
+sharding::MasterKind master_kind(configs::Master master) {
+  switch (master) {
+    case configs::Master::kFp32: return sharding::MasterKind::kFloat32;
+    case configs::Master::kSplit: return sharding::MasterKind::kSplit;
+    case configs::Master::kNone: return sharding::MasterKind::kNone;
+  }
+  return sharding::MasterKind::kFloat32;
+}
+
 }  // namespace
+
+at::ScalarType scalar_type(configs::Dtype dtype) {
+  switch (dtype) {
+    case configs::Dtype::kFp32: return at::kFloat;
+    case configs::Dtype::kBf16: return at::kBFloat16;
+    case configs::Dtype::kFp16: return at::kHalf;
+  }
+  return at::kFloat;
+}
 
 model::QwenOptions qwen_options(const configs::Config& config) {
   return {.dtype = scalar_type(config.model.dtype),
-          .device = config.run.device == "cuda" ? at::kCUDA : at::kCPU,
+          .device = config.run.device == configs::Device::kCuda ? at::kCUDA : at::kCPU,
           .checkpoint_vision = config.model.checkpoint_vision,
           .checkpoint_language = config.model.checkpoint_language,
           .logits_chunk_tokens = config.model.logits_chunk_tokens};
 }
 
 model::HeadConfig head_config(const configs::Detection& d) {
-  return {.proposals = d.queries == "proposals",
-          .use_language = d.memory == "vision+language",
+  return {.proposals = d.queries == configs::Queries::kProposals,
+          .use_language = d.memory == configs::Memory::kVisionLanguage,
           .num_queries = d.num_queries,
           .hidden_size = d.hidden_size,
           .num_layers = d.num_layers,
@@ -88,9 +111,9 @@ data::EncodeOptions encode_options(const configs::Config& config, const model::Q
   options.patches.max_pixels = d.max_pixels;
   options.system_prompt = d.system_prompt;
   options.prompt = d.prompt;
-  options.answer = d.answer;
+  options.answer = answer_format(d.answer);
   options.max_vision_tokens = d.max_vision_tokens;
-  options.resize_over_budget = d.over_budget == "resize";
+  options.resize_over_budget = d.over_budget == configs::OverBudget::kResize;
   options.vocab_size = model.text.vocab_size;
   return options;
 }
@@ -118,23 +141,24 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   sharding::EngineOptions options;
   options.bucket_bytes = config.sharding.bucket_bytes;
   options.overlap = config.sharding.overlap;
-  options.wire_dtype = config.sharding.wire_dtype == "bf16" ? sharding::WireDtype::kBFloat16
-                                                            : sharding::WireDtype::kFloat32;
+  options.wire_dtype = config.sharding.wire_dtype == configs::Dtype::kBf16
+                           ? sharding::WireDtype::kBFloat16
+                           : sharding::WireDtype::kFloat32;
   options.beta1 = config.optimizer.beta1;
   options.beta2 = config.optimizer.beta2;
   options.eps = config.optimizer.eps;
   options.clip_norm = config.optimizer.clip_norm;
   const configs::Optimizer& o = config.optimizer;
-  if (o.master == "split") options.master = sharding::MasterKind::kSplit;
-  if (o.master == "none") options.master = sharding::MasterKind::kNone;
-  options.bf16_moments = o.moments == "bf16";
-  options.stochastic_rounding = o.rounding == "stochastic";
+  options.master = master_kind(o.master);
+  options.bf16_moments = o.moments == configs::Dtype::kBf16;
+  options.stochastic_rounding = o.rounding == configs::Rounding::kStochastic;
   options.rounding_seed = static_cast<std::uint64_t>(config.run.seed);
   options.loss_scale = {.initial = o.loss_scale_initial,
                         .growth_interval = o.loss_scale_growth_interval,
                         .hysteresis = o.loss_scale_hysteresis};
-  options.reduce = config.sharding.reduce == "native" ? sharding::ReduceKind::kNative
-                                                      : sharding::ReduceKind::kOrdered;
+  options.reduce = config.sharding.reduce == configs::Reduce::kNative
+                       ? sharding::ReduceKind::kNative
+                       : sharding::ReduceKind::kOrdered;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
 }
