@@ -1,4 +1,4 @@
-// Files: whole or absent on write, memory-mapped on read, checksummed with XXH3-128.
+// Files that are read: memory-mapped, checksummed with XXH3-128. base/process/atomic_file.h writes.
 #pragma once
 
 #include <cstddef>
@@ -13,10 +13,6 @@ namespace fs = std::filesystem;
 
 std::string lower_extension(const fs::path& path);  // ".jpg" of "A.JPG"
 std::string read_text(const fs::path& path);        // throws IoError
-// Writes next to `path`, fsyncs, renames over it, fsyncs the folder. Throws IoError, leaving the
-// old file.
-void write_text(const fs::path& path, std::string_view text);
-void fsync_path(const fs::path& path);  // a file or a folder
 
 // 32 hex digits, as xxh128sum prints.
 std::string xxh128(std::span<const std::byte> bytes);

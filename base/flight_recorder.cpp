@@ -58,8 +58,8 @@ std::int64_t now_ns() {
       fmt::format("flight recorder: cannot {} {}: {}", what, file.string(), std::strerror(error)));
 }
 
-// A new file of `bytes`, its blocks reserved: a disk that fills later must not turn a store into
-// SIGBUS.
+// Makes a new file of `bytes` and reserves its blocks: a disk that fills later must not turn a
+// store into SIGBUS.
 void* map_new_file(const std::filesystem::path& file, std::size_t bytes) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) fail("create", file, errno);
@@ -97,9 +97,14 @@ FlightRecorder::FlightRecorder(const std::filesystem::path& file, int rank, int 
   page_ = ::new (map_new_file(part, sizeof(Page))) Page{};
   Header& header = page_->header;
   header.version = kVersion;
-  header.header_bytes = sizeof(Header), header.slot_bytes = sizeof(Slot), header.slots = kEvents;
-  header.rank = rank, header.world_size = world_size;
-  header.pid = ::getpid(), header.start_ns = now_ns(), header.first_step = -1;
+  header.header_bytes = sizeof(Header);
+  header.slot_bytes = sizeof(Slot);
+  header.slots = kEvents;
+  header.rank = rank;
+  header.world_size = world_size;
+  header.pid = ::getpid();
+  header.start_ns = now_ns();
+  header.first_step = -1;
   ::gethostname(header.host.data(), header.host.size() - 1);
   header.magic = kMagic;
   if (::rename(part.c_str(), file.c_str()) != 0) {
@@ -198,8 +203,10 @@ std::optional<FlightLog> read_flight_log(const std::filesystem::path& file, std:
   if (!view || !is_ours(view.header())) return std::nullopt;
   Header& header = view.header();
   FlightLog log;
-  log.rank = header.rank, log.world_size = header.world_size;
-  log.pid = header.pid, log.start_ns = header.start_ns;
+  log.rank = header.rank;
+  log.world_size = header.world_size;
+  log.pid = header.pid;
+  log.start_ns = header.start_ns;
   log.host.assign(header.host.data(), ::strnlen(header.host.data(), header.host.size()));
   log.first_step = std::atomic_ref(header.first_step).load(std::memory_order_relaxed);
   log.written = std::atomic_ref(header.written).load(std::memory_order_acquire);

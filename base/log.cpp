@@ -79,7 +79,7 @@ std::shared_ptr<spdlog::logger>& logger() {
 
 void init(const Options& options) { logger() = make(options); }
 
-// To the file alone: the console shows what went wrong, not the 2000 lines before it.
+// The lines go to the file alone: the console shows what went wrong, not the 2000 lines before it.
 void flush_backtrace() {
   const std::deque<std::string> lines = remembered().take();
   if (lines.empty()) return;

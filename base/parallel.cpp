@@ -34,7 +34,10 @@ struct Shared {
       } catch (...) {
         const std::lock_guard lock(mutex);
         next = n;
-        if (i < error_index) error_index = i, error = std::current_exception();
+        if (i < error_index) {
+          error_index = i;
+          error = std::current_exception();
+        }
         continue;
       }
       const std::lock_guard lock(mutex);

@@ -46,7 +46,9 @@ void Progress::draw(bool last) {
     line += "  in " + human_seconds(seconds);
   else if (total_ > 0 && done_ > 0)
     line += "  ETA " + human_seconds(static_cast<double>(total_ - done_) / rate);
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ && !last ? "" : "\n");
+  const bool redrawn = terminal_ && !last;
+  const char* before = terminal_ ? "\r\033[K" : "";
+  fmt::print(stderr, "{}{}{}", before, line, redrawn ? "" : "\n");
   std::fflush(stderr);
   shown_ = true;
 }

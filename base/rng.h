@@ -6,16 +6,25 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
+#include <string_view>
+#include <utility>
+
+#include "base/wide.h"
 
 namespace muster {
-
-__extension__ using Wide = unsigned __int128;
 
 constexpr std::uint64_t splitmix64(std::uint64_t x) {
   x += 0x9e3779b97f4a7c15ULL;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
   return x ^ (x >> 31);
+}
+
+// FNV-1a: the stream of a name.
+constexpr std::uint64_t hash_name(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return hash;
 }
 
 // A seed of its own for every stream.

@@ -13,7 +13,8 @@
 
 #include "base/error.h"
 #include "base/tensors/micro_batch.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "model/qwen/qwen_vl.h"
 #include "sharding/cuda_library.h"
 

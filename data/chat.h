@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/images/image.h"
+#include "data/images/patchify.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {

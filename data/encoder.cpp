@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "data/images/codec.h"
 
 namespace muster::data {
 namespace {
@@ -33,7 +34,7 @@ class BatchBuilder {
                                                 [](auto id) { return id != kIgnoreLabel; });
   }
 
-  // Of the sample added last.
+  // The image belongs to the sample that was added last.
   void add_image(const Image& image, const ImagePlan& plan) {
     batch_.image_samples.push_back(batch_.num_samples() - 1);
     batch_.image_sizes.push_back({image.width, image.height});
@@ -70,7 +71,7 @@ class BatchBuilder {
   std::vector<at::Tensor> pixels_;  // per image [patches, patch_dim] f32
 };
 
-// Round half to even, as Python's round.
+// Rounds half to even, as Python's round does.
 std::int64_t round_even(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
 
 // One line of the published answer form: integers on an image of `scale`, which is the resized
@@ -265,9 +266,8 @@ MicroBatch SampleEncoder::encode_prompt(const std::string& prompt) const {
 
 std::vector<SampleSize> measure_all(const Pack& pack, const SampleEncoder& encoder, int threads) {
   std::vector<SampleSize> sizes(static_cast<std::size_t>(pack.size()));
-  parallel_for("measuring samples", pack.size(), threads, [&](std::int64_t i) {
-    sizes[static_cast<std::size_t>(i)] = encoder.measure(pack.sample(i));
-  });
+  parallel_for("measuring samples", pack.size(), threads,
+               [&](std::int64_t i) { sizes[i] = encoder.measure(pack.sample(i)); });
   return sizes;
 }
 

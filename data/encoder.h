@@ -9,6 +9,7 @@
 #include "base/tensors/micro_batch.h"
 #include "data/chat.h"
 #include "data/images/image.h"
+#include "data/images/patchify.h"
 #include "data/pack/pack.h"
 #include "data/tokenizer/tokenizer.h"
 
@@ -52,7 +53,7 @@ struct EncodedSample {
   ImagePlan image;
 };
 
-// A loose image, for predict.
+// An image that is in no pack, as `predict` has them.
 struct NamedImage {
   const Image* image;
   std::string name;
@@ -66,9 +67,9 @@ class SampleEncoder {
   // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
   MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples,
                     bool with_answer) const;
-  // Text alone, the assistant's turn open.
+  // Encodes text alone and leaves the assistant's turn open.
   MicroBatch encode_prompt(const std::string& prompt) const;
-  // Loose images, a sample each, the assistant's turns open.
+  // Makes a sample of each image and leaves the assistant's turns open.
   MicroBatch encode_images(const std::vector<NamedImage>& images) const;
   MicroBatch encode_image(const Image& image, const std::string& name) const {
     return encode_images({{&image, name}});
@@ -78,8 +79,8 @@ class SampleEncoder {
 
  private:
   EncodedSample encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
-  // Likewise, and refuses what must not reach the model: too many vision tokens, ids outside the
-  // vocabulary.
+  // As encode_text, and refuses what must not reach the model: too many vision tokens, ids outside
+  // the vocabulary.
   EncodedSample encode_for_model(const Sample& sample, bool with_answer,
                                  const std::string& where) const;
   std::string answer_text(const Sample& sample, const ImagePlan& image) const;

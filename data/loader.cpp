@@ -105,7 +105,7 @@ struct Loader::Impl {
 
   Result run(const Job& job) const {
     Result result;
-    const MicroBatchPlan& plan_entry = (*job.plan)[static_cast<std::size_t>(job.index)];
+    const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
       if (!plan_entry.samples.empty())
         result.batch = encoder.encode(pack, plan_entry.samples, true);
@@ -168,7 +168,7 @@ StepBatches Loader::next_step() {
   const EpochPlan plan = impl_->plan(step.cursor.epoch);
   const std::int64_t first = step.cursor.step_in_epoch * impl_->group;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot)
-    step.denominators += (*plan)[static_cast<std::size_t>(first + slot)].denominators;
+    step.denominators += (*plan)[first + slot].denominators;
   for (std::int64_t turn = 0; turn < impl_->turns(); ++turn) {
     step.indices.push_back(turn * impl_->world_size + impl_->rank);
     step.micro_batches.push_back(impl_->next(lock));

@@ -61,11 +61,11 @@ std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch) const {
   Rng(options_.seed, static_cast<std::uint64_t>(epoch)).shuffle(order);
   std::vector<MicroBatchPlan> list;
   for (const std::int64_t index : order) {
-    const SampleSize& sample = sizes_[static_cast<std::size_t>(index)];
+    const SampleSize& sample = sizes_[index];
     if (list.empty() || !fits(list.back(), sample, options_)) list.emplace_back();
     append(list.back(), index, sample);
   }
-  // Empty ones come last: dealt out in turn, they leave any two ranks at most one real micro-batch
+  // Empty micro-batches come last: dealt out in turn, they leave any two ranks at most one real one
   // apart.
   const auto group = static_cast<std::size_t>(options_.micro_batches_per_step);
   list.resize((list.size() + group - 1) / group * group);

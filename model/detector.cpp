@@ -40,8 +40,8 @@ struct Detector::Impl {
     if (config.use_language) {
       const at::Tensor places =
           batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
-      language = seen.hidden.index_select(
-          0, upload(places, seen.hidden.device()));  // [merged tokens, hidden], in image order
+      // [merged tokens, hidden], in image order
+      language = seen.hidden.index_select(0, upload(places, seen.hidden.device()));
     }
     return head.forward(seen.image_embeds, language, layout, denoising);
   }
@@ -53,7 +53,7 @@ struct Detector::Impl {
 
 namespace {
 
-// xyxy in stored pixels, cut at the image's edges.
+// The box is xyxy in stored pixels, cut at the image's edges.
 std::array<float, 4> pixel_box(const Box& box, const std::array<std::int64_t, 2>& size) {
   Box corners = cxcywh_to_xyxy(box);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -68,8 +68,8 @@ void sort_by_score(std::vector<Detection>& detections) {
                    [](const auto& a, const auto& b) { return a.score > b.score; });
 }
 
-std::vector<std::int64_t> real_rows(
-    const HeadOutput& output) {  // of [images * queries], padding left out
+// Rows of [images * queries] that are no padding.
+std::vector<std::int64_t> real_rows(const HeadOutput& output) {
   std::vector<std::int64_t> rows;
   for (std::size_t image = 0; image < output.counts.size(); ++image) {
     for (std::int64_t query = 0; query < output.counts[image]; ++query) {
@@ -134,8 +134,8 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
       last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
   const std::vector<DecodedCaption> captions =
       impl_->head.captions().decode(states, impl_->backbone.token_embedding());
-  const at::Tensor boxes = last.boxes.cpu().contiguous(),
-                   scores = last.logits.sigmoid().cpu().contiguous();
+  const at::Tensor boxes = last.boxes.cpu().contiguous();
+  const at::Tensor scores = last.logits.sigmoid().cpu().contiguous();
 
   std::vector<std::vector<Detection>> images(batch.image_sizes.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -1,5 +1,5 @@
-// Qwen2.5-VL with a detection head: queries cross-attend to the merger's output (and the last LM
-// states), each yields a box, an objectness and a caption. Structured output always goes through
+// A Qwen-VL model with a detection head: queries cross-attend to the merger's output (and the last
+// LM states), each yields a box, an objectness and a caption. Structured output always goes through
 // here, never through generation (law 13).
 #pragma once
 
@@ -27,13 +27,14 @@ class Detector {
   ~Detector();
   Detector(Detector&&) noexcept;
 
-  // All terms of one micro-batch. A text-only batch has only `lm`. `noise_seed` keys the denoising
-  // noise: pass the micro-batch's global number, so that the result does not depend on the rank.
+  // Returns all terms of one micro-batch. A text-only batch has only `lm`. `noise_seed` keys the
+  // denoising noise: pass the micro-batch's global number, so that the result does not depend on
+  // the rank.
   std::vector<LossTerm> loss(const MicroBatch& batch, const HeadLossOptions& options,
                              std::uint64_t noise_seed) const;
 
-  // Per image, best first, captions decoded greedily for all queries of all images in one batch. No
-  // threshold.
+  // Returns detections per image, best first, without a threshold. Captions are decoded greedily
+  // for all queries of all images in one batch.
   std::vector<std::vector<Detection>> detect(const MicroBatch& batch) const;
 
   std::vector<NamedParam> parameters() const;  // backbone's, then detection_head.*

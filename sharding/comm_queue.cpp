@@ -65,6 +65,8 @@ void CommQueue::throw_if_failed() const {
   if (failure_ != nullptr) std::rethrow_exception(failure_);
 }
 
+// What holds at the loop's entry: the lock is held, no job runs, and done_ + jobs_.size() is what
+// was posted. Jobs run and are destroyed without the lock, since both may take other locks.
 void CommQueue::work() {
   std::unique_lock lock(mutex_);
   while (true) {

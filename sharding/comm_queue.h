@@ -23,12 +23,14 @@ class CommQueue {
   CommQueue& operator=(const CommQueue&) = delete;
 
   Ticket post(std::function<void()> job);
-  void wait(Ticket ticket);  // until that job is done; throws what a job threw
+  void wait(Ticket ticket);  // returns when that job is done; throws what a job threw
   void run(std::function<void()> job) { wait(post(std::move(job))); }
-  void drain();  // wait for everything posted
+  void drain();  // waits for everything posted
   bool done(Ticket ticket) const;
   bool idle() const;  // everything posted is done
-  void close();       // finishes what was posted, since other ranks wait for it; then no more
+  // Finishes what was posted, since other ranks wait for it. REQUIRES: nothing is posted
+  // afterwards.
+  void close();
 
  private:
   void work();

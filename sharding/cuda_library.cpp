@@ -14,8 +14,8 @@ CudaLibrary open_library() {
   const std::filesystem::path beside =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libmuster_cuda.so";
   const std::string name = std::filesystem::exists(beside) ? beside.string() : "libmuster_cuda.so";
-  void* library =
-      ::dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);  // never closed: CUDA does not survive that
+  // It is never closed: CUDA does not survive that.
+  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
     throw PreflightError(fmt::format(
         "run.device is cuda and {} does not load: {}. Build it with ./run build --cuda, or set "

@@ -21,7 +21,7 @@ struct CudaLibrary {
   // first tensor there. `deterministic`: the same work gives the same bits, run after run.
   // PreflightError when there is no such GPU.
   void (*use_device)(int local_rank, bool deterministic);
-  // On the device in use. [C] CollectiveError when the ranks do not find each other.
+  // [C] Works on the device in use. Throws CollectiveError when the ranks do not find each other.
   std::unique_ptr<Collective> (*make_nccl)(const std::string& host, int port, int rank, int size,
                                            std::chrono::duration<double> timeout);
   DeviceMemory (*device_memory)();

@@ -41,7 +41,7 @@ at::Tensor make_flat(EngineCore& core) {
   return flat;
 }
 
-// First index with a flag, or -1. Registration order.
+// Returns the first index with a flag, in registration order, or -1.
 int first_set(const at::Tensor& flags) {
   const at::Tensor host = flags.cpu();
   const auto* begin = host.const_data_ptr<std::uint8_t>();
@@ -56,6 +56,34 @@ std::int64_t drop_gradients(const std::vector<Param>& params) {
     param.tensor.mutable_grad().reset();
   }
   return released;
+}
+
+// [C]
+EngineCore& checked_layout(EngineCore& core, std::string& text) {
+  text = describe_layout(core);
+  check_same_layout(*core.collective, text);
+  return core;
+}
+
+// The factor is that of torch's clip_grad_norm_, whose 1e-6 keeps the quotient finite.
+double clip_scale(double clip_norm, double grad_norm) {
+  return clip_norm > 0 ? std::min(1.0, clip_norm / (grad_norm + 1e-6)) : 1.0;
+}
+
+// [C] Each element has one owner; all other ranks hold 0 there. Bit patterns travel as integers.
+at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
+  constexpr std::int64_t kChunk = 1 << 20;
+  const at::Tensor all = mine.clone();
+  const std::span<float> values(all.data_ptr<float>(), all.numel());
+  for (std::int64_t begin = 0; begin < all.numel(); begin += kChunk) {
+    const auto part = values.subspan(begin, std::min(kChunk, all.numel() - begin));
+    std::vector<std::int64_t> bits;
+    for (const float value : part) bits.push_back(std::bit_cast<std::int32_t>(value));
+    core.queue.run([&] { core.collective->all_reduce_sum(bits); });  // [C]
+    for (std::size_t i = 0; i < part.size(); ++i)
+      part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
+  }
+  return all;
 }
 
 }  // namespace
@@ -89,17 +117,11 @@ struct ZeroEngine::Impl {
   TransientBytes step_peak;
 };
 
-static EngineCore& checked_layout(EngineCore& core, std::string& text) {
-  text = describe_layout(core);
-  check_same_layout(*core.collective, text);
-  return core;
-}
-
 ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> collective,
                        EngineOptions options)
     : core(std::move(registry), std::move(collective), std::move(options)),
       flat(make_flat(checked_layout(core, layout_text))),
-      segments(static_cast<std::size_t>(core.layout.num_windows())),
+      segments(core.layout.num_windows()),
       state(core, flat),
       scaler(core.param_type() == at::kHalf ? LossScaler(core.options.loss_scale) : LossScaler()),
       limbs(core.zeros(num_groups() * ExactSum::kLimbs, at::kLong)
@@ -107,15 +129,15 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
       bad_sums(core.zeros(core.num_params(), at::kByte)),
       reducer(core, [this](int window) { measure(window); }),
       gather(core, flat),
-      param_steps(static_cast<std::size_t>(core.num_params())) {
+      param_steps(core.num_params()) {
   for (const Segment& segment : owned_segments(core.space, core.layout, core.rank())) {
-    segments[static_cast<std::size_t>(segment.window)].push_back(segment);
+    segments[segment.window].push_back(segment);
   }
 }
 
-// Of a window that is reduced for this step: while it is in a cache.
+// Adds the squares of a window that has just been reduced for this step, while it is in a cache.
 void ZeroEngine::Impl::measure(int window) {
-  for (const Segment& s : segments[static_cast<std::size_t>(window)]) {
+  for (const Segment& s : segments[window]) {
     core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count),
                               limbs[core.param(s.param).group], bad_sums.narrow(0, s.param, 1));
   }
@@ -124,8 +146,8 @@ void ZeroEngine::Impl::measure(int window) {
 void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
   const Param& param = core.param(s.param);
   const EngineOptions& options = core.options;
-  const Betas betas = core.registry.groups()[static_cast<std::size_t>(param.group)].betas.value_or(
-      Betas{options.beta1, options.beta2});
+  const GroupRule& group = core.registry.groups()[param.group];
+  const Betas betas = group.betas.value_or(Betas{options.beta1, options.beta2});
   AdamWRun run = state.run(s);
   run.gradient = reducer.shard().narrow(0, s.shard_begin, s.count);
   run.stochastic = options.stochastic_rounding;
@@ -136,11 +158,11 @@ void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
   run.beta1 = betas.beta1;
   run.beta2 = betas.beta2;
   run.eps = options.eps;
-  run.step = param_steps[static_cast<std::size_t>(s.param)];
+  run.step = param_steps[s.param];
   core.kernels->adamw(run);
 }
 
-// What this rank owns of one parameter.
+// Returns what this rank owns of one parameter, and sets `slot` to it.
 std::vector<Segment> ZeroEngine::Impl::segments_of(std::string_view name, const Slot*& slot) const {
   std::vector<Segment> owned;
   for (int p = 0; p < core.num_params(); ++p) {
@@ -163,7 +185,7 @@ void ZeroEngine::Impl::gather_all() {
   gather.await_all();
 }
 
-// [C] Reads this rank's part; when any rank fails, all do.
+// [C] Reads this rank's part. When any rank fails, all do.
 LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::path>& files,
                                           ShardTensors& tensors) {
   std::vector<std::vector<std::string>> names;
@@ -178,8 +200,8 @@ LoadedShard ZeroEngine::Impl::read_agreed(const std::vector<std::filesystem::pat
   } catch (const Error&) {
     failure = std::current_exception();
   }
-  std::vector<std::int64_t> failed(static_cast<std::size_t>(core.world_size()));
-  failed[static_cast<std::size_t>(core.rank())] = failure != nullptr ? 1 : 0;
+  std::vector<std::int64_t> failed(core.world_size());
+  failed[core.rank()] = failure != nullptr ? 1 : 0;
   core.queue.run([&] { core.collective->all_reduce_sum(failed); });  // [C]
   if (failure != nullptr) std::rethrow_exception(failure);
   const auto first = std::find(failed.begin(), failed.end(), 1);
@@ -199,7 +221,8 @@ void ZeroEngine::backward(const at::Tensor& loss, bool last) {
   impl_->reducer.begin(last);
   if (loss.defined() && loss.requires_grad()) {
     const double scale = impl_->scaler.scale();
-    scale == 1 ? loss.backward() : (loss * scale).backward();
+    const at::Tensor scaled = scale == 1 ? loss : loss * scale;
+    scaled.backward();
   }
   impl_->reducer.finish();
 }
@@ -209,11 +232,11 @@ StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts,
   Impl& my = *impl_;
   my.reducer.complete();
   const at::Tensor host_limbs = my.limbs.cpu();
+  const std::span limbs(host_limbs.const_data_ptr<std::int64_t>(), host_limbs.numel());
   AgreedStep agreed = agree(my.core, {.bad_gradient = first_set(my.reducer.nonfinite()),
                                       .bad_sum = first_set(my.bad_sums),
                                       .used = my.reducer.used(),
-                                      .limbs = {host_limbs.const_data_ptr<std::int64_t>(),
-                                                static_cast<std::size_t>(host_limbs.numel())},
+                                      .limbs = limbs,
                                       .counts = counts,
                                       .values = values,
                                       .stop = stop_requested});
@@ -224,11 +247,6 @@ StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts,
   for (double& norm : verdict.group_norms) norm /= verdict.loss_scale;
   verdict.scale_too_high = my.scaler.update(verdict.finite);
   return std::move(verdict);
-}
-
-// As torch's clip_grad_norm_, whose 1e-6 keeps the quotient finite.
-static double clip_scale(double clip_norm, double grad_norm) {
-  return clip_norm > 0 ? std::min(1.0, clip_norm / (grad_norm + 1e-6)) : 1.0;
 }
 
 void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
@@ -242,10 +260,9 @@ void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
   for (std::size_t p = 0; p < my.param_steps.size(); ++p)
     my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
   for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
-    for (const Segment& segment : my.segments[static_cast<std::size_t>(w)]) {
+    for (const Segment& segment : my.segments[w]) {
       const int group = my.core.param(segment.param).group;
-      if (my.used[static_cast<std::size_t>(segment.param)] > 0)
-        my.update(segment, lr[static_cast<std::size_t>(group)], scale);
+      if (my.used[segment.param] > 0) my.update(segment, lr[group], scale);
     }
     my.gather.start(w);
   }
@@ -346,24 +363,6 @@ void ZeroEngine::load(const std::vector<std::filesystem::path>& files) {
   my.scaler.restore(loaded.loss_scale);
   skip_step();
   my.gather_all();
-}
-
-// Bit patterns travel as integers, one owner per element.
-static at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
-  constexpr std::int64_t kChunk = 1 << 20;
-  const at::Tensor all = mine.clone();
-  const std::span<float> values(all.data_ptr<float>(), static_cast<std::size_t>(all.numel()));
-  for (std::int64_t begin = 0; begin < all.numel(); begin += kChunk) {
-    const auto part =
-        values.subspan(static_cast<std::size_t>(begin),
-                       static_cast<std::size_t>(std::min(kChunk, all.numel() - begin)));
-    std::vector<std::int64_t> bits;
-    for (const float value : part) bits.push_back(std::bit_cast<std::int32_t>(value));
-    core.queue.run([&] { core.collective->all_reduce_sum(bits); });  // [C]
-    for (std::size_t i = 0; i < part.size(); ++i)
-      part[i] = std::bit_cast<float>(static_cast<std::int32_t>(bits[i]));
-  }
-  return all;
 }
 
 at::Tensor ZeroEngine::full(std::string_view name, StateKind kind) {

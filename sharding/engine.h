@@ -54,7 +54,7 @@ class ZeroEngine {
   // no gradient on any rank are left alone.
   void step(std::span<const double> lr, const StepVerdict& verdict);
 
-  // Instead of step: forgets the accumulated gradients.
+  // Call it instead of step: it forgets the accumulated gradients.
   void skip_step();
 
   // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the
@@ -67,9 +67,9 @@ class ZeroEngine {
   void await(std::string_view prefix);
   void await_all();
 
-  // [C] For debugging: all of one parameter's state, or its gradient between consensus() and
-  // step(), on the host in fp32, the same on every rank. Slow. ConfigError when no trainable
-  // parameter (or alias) has that name.
+  // [C] Returns all of one parameter's state, or its gradient between consensus() and step(), on
+  // the host in fp32, the same on every rank. It is slow and meant for debugging. Throws
+  // ConfigError when no trainable parameter (or alias) has that name.
   at::Tensor full(std::string_view name, StateKind kind);
   // [C] Sets it; every rank passes the same values, of the parameter's shape.
   void set_full(std::string_view name, StateKind kind, const at::Tensor& values);
@@ -85,14 +85,14 @@ class ZeroEngine {
   std::int64_t steps_taken() const;  // optimizer steps applied, the t of Adam's bias correction
   std::string layout_hash() const;
 
-  // Checkpointing. [C] except snapshot(), which copies this rank's shard (master, moments, step) to
-  // host memory quickly, so that the file can be written by another thread.
+  // Checkpointing. Copies this rank's shard (master, moments, step) to host memory quickly, so that
+  // another thread can write the file.
   std::shared_ptr<const ShardSnapshot> snapshot() const;
-  static void write(const ShardSnapshot& snapshot,
-                    const std::filesystem::path& file);  // one HDF5 file; throws IoError
-  // Reads any set of files written at any world size, bucket size or group layout that covers this
-  // engine's parameters; parameters absent there (newly thawed) start with zero moments. Throws
-  // CheckpointError.
+  // Writes one HDF5 file; throws IoError.
+  static void write(const ShardSnapshot& snapshot, const std::filesystem::path& file);
+  // [C] Reads any set of files written at any world size, bucket size or group layout that covers
+  // this engine's parameters; parameters absent there (newly thawed) start with zero moments.
+  // Throws CheckpointError.
   void load(const std::vector<std::filesystem::path>& files);
 
  private:

@@ -12,9 +12,12 @@ namespace {
 std::int64_t wire_bytes(WireDtype wire) { return wire == WireDtype::kFloat32 ? 4 : 2; }
 
 EngineOptions checked(EngineOptions options) {
-  if (options.bucket_bytes <= 0) throw ConfigError("sharding.bucket_bytes must be positive");
+  if (options.bucket_bytes <= 0)
+    throw ConfigError(
+        fmt::format("sharding.bucket_bytes is {}: it must be positive", options.bucket_bytes));
   if (options.accumulation_budget_bytes < 0)
-    throw ConfigError("sharding.accumulation_budget_bytes must be 0 or more");
+    throw ConfigError(fmt::format("sharding.accumulation_budget_bytes is {}: it must be 0 or more",
+                                  options.accumulation_budget_bytes));
   return options;
 }
 
@@ -79,8 +82,7 @@ at::Tensor EngineCore::empty(std::int64_t elements, at::ScalarType type) const {
 
 at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const {
   if (world_size() == 1 || !param(0).tensor.is_cpu()) return {};
-  const auto memory =  // [C]
-      collective->shared_memory(static_cast<std::size_t>(elements) * c10::elementSize(type));
+  const auto memory = collective->shared_memory(elements * c10::elementSize(type));  // [C]
   if (memory == nullptr) return {};
   return at::from_blob(
       memory->data(), {elements}, [memory](void*) {}, at::dtype(type));

@@ -11,10 +11,12 @@
 #include <span>
 #include <string>
 
+#include "sharding/collectives/collective.h"
 #include "sharding/comm_queue.h"
-#include "sharding/engine.h"
+#include "sharding/engine_options.h"
 #include "sharding/kernels/kernels.h"
 #include "sharding/layout/flat_space.h"
+#include "sharding/layout/param_registry.h"
 #include "sharding/plan/ledger.h"
 
 namespace muster::sharding {
@@ -30,12 +32,10 @@ class EngineCore {
   const FlatSpace space;
   const ShardLayout layout;
   const std::unique_ptr<Kernels> kernels;
-  const std::shared_ptr<Ledger> ledger =
-      std::make_shared<Ledger>();  // outlived by a snapshot being written
+  // A snapshot that is being written may outlive the engine and keeps the ledger.
+  const std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>();
 
-  const Param& param(int index) const {
-    return registry.trainable()[static_cast<std::size_t>(index)];
-  }
+  const Param& param(int index) const { return registry.trainable()[index]; }
   int num_params() const { return static_cast<int>(registry.trainable().size()); }
   int rank() const { return collective->rank(); }
   int world_size() const { return collective->size(); }
@@ -46,8 +46,8 @@ class EngineCore {
   // [C] Zeros in memory that all ranks share; undefined where they cannot.
   at::Tensor shared(std::int64_t elements, at::ScalarType type) const;
 
-  // Posts a job that issues one collective, and tells the observer now and, once it is known to be
-  // done, again.
+  // Posts a job that issues one collective. The observer is told now and, once the job is known to
+  // be done, again.
   CommQueue::Ticket post(int bucket, std::string_view phase, std::function<void()> job);
   void report_finished();
 
@@ -61,9 +61,9 @@ class EngineCore {
     std::string phase;
   };
   void observe(int bucket, std::int64_t collective_number, const std::string& phase) const;
-  // On a GPU of several ranks, the job with a stream of its own: behind what the caller has queued
-  // so far, beside what it queues next, and done on the device when it returns. Elsewhere the job
-  // itself.
+  // On a GPU of several ranks the job runs on a stream of its own: it waits for what the caller has
+  // queued so far, runs beside what the caller queues next, and is done on the device when it
+  // returns. Elsewhere the job is returned as it is.
   std::function<void()> on_own_stream(std::function<void()> job) const;
 
   std::optional<c10::Stream> stream_;

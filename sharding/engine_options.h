@@ -24,7 +24,8 @@ enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
 
 struct EngineOptions {
   std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
-  bool overlap = true;  // reduce on a worker thread during backward, gather during the next forward
+  // Reduces on a worker thread during backward and gathers during the next forward.
+  bool overlap = true;
   WireDtype wire_dtype = WireDtype::kFloat32;
   ReduceKind reduce = ReduceKind::kOrdered;
   double beta1 = 0, beta2 = 0, eps = 0;  // betas of groups that have none of their own
@@ -57,13 +58,12 @@ struct StepVerdict {
   std::string culprit_param;  // ... and its first bad parameter in registration order
   double grad_norm = 0;       // of the summed gradient, before clipping, without the loss scale
   double loss_scale = 1;      // this step's; 1 unless parameters are fp16
-  bool scale_too_high =
-      false;  // not finite, and a lower loss scale may cure it: skip, nothing is wrong
+  // The step is not finite and a lower loss scale may cure that: skip it, nothing is wrong.
+  bool scale_too_high = false;
   std::vector<double> group_norms;   // per group of the registry
   std::vector<std::int64_t> counts;  // consensus()'s `counts`, summed over ranks
-  std::vector<double>
-      values;         // consensus()'s `values`, as the rank that owned each slot wrote them
-  bool stop = false;  // some rank was asked to stop
+  std::vector<double> values;        // consensus()'s, as the rank that owns each slot wrote them
+  bool stop = false;                 // some rank was asked to stop
 };
 
 }  // namespace muster::sharding

@@ -19,7 +19,7 @@ bool may_repeat(const Param& param, const std::vector<std::string>& prefixes) {
                      [&](const std::string& p) { return param.name.starts_with(p); });
 }
 
-// Buffers a rank may hold at once: see StagingRing.
+// Returns how many buffers a rank may hold at once (see StagingRing).
 std::int64_t most_buffers(const ShardLayout& layout) {
   return std::max<std::int64_t>(kStagingWindows, layout.num_windows());
 }
@@ -39,14 +39,14 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
           core.shared(core.layout.window_elements() * most_buffers(core.layout) * core.world_size(),
                       core.wire_type())),
       staging_([this](int index) { return make_staging(index); }, kStagingWindows),
-      windows_(static_cast<std::size_t>(core.layout.num_windows())),
+      windows_(core.layout.num_windows()),
       first_local_(first_local_window(core.layout, core.options.accumulation_budget_bytes)),
       shard_(core.zeros(core.layout.shard_elements(), at::kFloat)),
       nonfinite_(core.zeros(core.num_params(), at::kByte)),
-      used_(static_cast<std::size_t>(core.num_params())) {
+      used_(core.num_params()) {
   for (int w = 0; w < core.layout.num_windows(); ++w) {
     const Window window = core.layout.window(w);
-    WindowState& state = windows_[static_cast<std::size_t>(w)];
+    WindowState& state = windows_[w];
     state.pieces = intersect(core.space, window.begin, window.begin + window.elements);
     for (const Piece& piece : state.pieces)
       state.deferred |= may_repeat(core.param(piece.param), core.options.reused);
@@ -58,7 +58,7 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
 
 GradReducer::~GradReducer() = default;
 
-// Memory of its own, or its place in what is shared, whose pages go back with it.
+// A buffer has memory of its own, or its place in what is shared, whose pages go back with it.
 at::Tensor GradReducer::make_staging(int index) const {
   const std::int64_t elements = core_.layout.window_elements();
   if (!shared_.defined())
@@ -92,32 +92,37 @@ void GradReducer::on_gradient(int param) {
   grad.reset();
   const LedgerEntry held(*core_.ledger, &TransientBytes::gradient,
                          static_cast<std::int64_t>(gradient.nbytes()));
-  const bool again = std::exchange(fired_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
-  const bool earlier = std::exchange(used_[static_cast<std::size_t>(param)], std::uint8_t{1}) != 0;
+  const bool again = std::exchange(fired_[param], std::uint8_t{1}) != 0;
+  const bool earlier = std::exchange(used_[param], std::uint8_t{1}) != 0;
   const Slot& slot = core_.space.of_param(param);
   if (slot.numel == 0) return;
-  const auto width = core_.layout.window_elements();
-  for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
-    const std::vector<Piece>& pieces = windows_[static_cast<std::size_t>(w)].pieces;
-    const auto piece = std::find_if(pieces.begin(), pieces.end(),
-                                    [&](const Piece& p) { return p.param == param; });
-    const int window = static_cast<int>(w);
-    refuse_late(param, window);
-    WindowState& state = windows_[static_cast<std::size_t>(w)];
+  const std::int64_t width = core_.layout.window_elements();
+  const auto last = static_cast<int>((slot.offset + slot.numel - 1) / width);
+  // At the loop's entry this gradient's pieces in all windows before w are staged, and every window
+  // that is complete, up to the first that is not, is with the queue.
+  for (auto w = static_cast<int>(slot.offset / width); w <= last; ++w) {
+    refuse_late(param, w);
+    WindowState& state = windows_[w];
     if (again) state.deferred = true;
-    const bool add =
-        window < first_local_ ? again : earlier;  // the first one replaces what the last step left
-    core_.kernels->to_wire(gradient.narrow(0, piece->param_begin, piece->count),
-                           part_of(target(window), window, *piece), add,
-                           nonfinite_.narrow(0, param, 1));
+    const bool add = w < first_local_ ? again : earlier;  // else it replaces the last step's
+    stage(gradient, param, w, add);
     if (!again) --state.missing;
     hand_over_complete();
   }
 }
 
-// What gradients of the window are written to.
+void GradReducer::stage(const at::Tensor& gradient, int param, int window, bool add) {
+  const std::vector<Piece>& pieces = windows_[window].pieces;
+  const auto piece =
+      std::find_if(pieces.begin(), pieces.end(), [&](const Piece& p) { return p.param == param; });
+  core_.kernels->to_wire(gradient.narrow(0, piece->param_begin, piece->count),
+                         part_of(target(window), window, *piece), add,
+                         nonfinite_.narrow(0, param, 1));
+}
+
+// Returns what gradients of the window are written to.
 const at::Tensor& GradReducer::target(int window) {
-  WindowState& state = windows_[static_cast<std::size_t>(window)];
+  WindowState& state = windows_[window];
   if (window >= first_local_) return state.local;
   if (state.buffer == nullptr) state.buffer = staging_.take();
   return *state.buffer;
@@ -137,7 +142,7 @@ at::Tensor GradReducer::part_of(const at::Tensor& buffer, int window, const Piec
 
 void GradReducer::hand_over_complete() {
   while (next_ < end_) {
-    const WindowState& state = windows_[static_cast<std::size_t>(next_)];
+    const WindowState& state = windows_[next_];
     if (state.missing > 0 || state.deferred) return;
     hand_over(next_);
   }
@@ -155,7 +160,7 @@ void GradReducer::complete() {
   finish();
   core_.queue.drain();
   for (int w = 0; w < end_; ++w) {
-    WindowState& state = windows_[static_cast<std::size_t>(w)];
+    WindowState& state = windows_[w];
     if (std::exchange(state.fresh, false)) slice_of(w).zero_();
     if (!std::exchange(state.final, true)) reduced_(w);
   }
@@ -165,21 +170,21 @@ void GradReducer::hand_over(int window) {
   ++next_;
   if (window >= first_local_) return post(window, staged_local(window));
   target(window);  // no gradient may have come
-  StagingRing::Buffer buffer = std::move(windows_[static_cast<std::size_t>(window)].buffer);
+  StagingRing::Buffer buffer = std::move(windows_[window].buffer);
   zero_uncovered(window, *buffer, fired_);
   post(window, std::move(buffer));
 }
 
-// A local window's sums in wire dtype; none when they can be sent from where they lie.
+// Returns a local window's sums in wire dtype; none when they can be sent from where they lie.
 StagingRing::Buffer GradReducer::staged_local(int window) {
-  const WindowState& state = windows_[static_cast<std::size_t>(window)];
+  const WindowState& state = windows_[window];
   if (core_.wire_type() == at::kFloat && !shared_.defined()) {
     zero_uncovered(window, state.local, used_);
     return nullptr;
   }
   StagingRing::Buffer buffer = staging_.take();
   for (const Piece& piece : state.pieces) {
-    if (used_[static_cast<std::size_t>(piece.param)] == 0) continue;
+    if (used_[piece.param] == 0) continue;
     core_.kernels->to_wire(part_of(state.local, window, piece), part_of(*buffer, window, piece),
                            false, nonfinite_.narrow(0, piece.param, 1));
   }
@@ -189,14 +194,15 @@ StagingRing::Buffer GradReducer::staged_local(int window) {
 
 void GradReducer::post(int window, StagingRing::Buffer staged) {
   if (staged != nullptr) staging_.hand_over();
-  const at::Tensor& local = windows_[static_cast<std::size_t>(window)].local;
+  const at::Tensor& local = windows_[window].local;
   const bool final = last_ || window >= first_local_;
   core_.post(window, "reduce", [this, window, staged = std::move(staged), &local, final] {
     reduce(window, staged != nullptr ? *staged : local, final);
   });
 }
 
-// Alignment gaps, and parameters that got no gradient.
+// Alignment gaps and parameters that got no gradient become zeros. At the loop's entry everything
+// before `done` is.
 void GradReducer::zero_uncovered(int window, const at::Tensor& buffer,
                                  const std::vector<std::uint8_t>& covered) const {
   const Window range = core_.layout.window(window);
@@ -204,15 +210,15 @@ void GradReducer::zero_uncovered(int window, const at::Tensor& buffer,
   const auto zero_until = [&](std::int64_t end) {
     if (end > done) buffer.narrow(0, done - range.begin, end - done).zero_();
   };
-  for (const Piece& piece : windows_[static_cast<std::size_t>(window)].pieces) {
-    if (covered[static_cast<std::size_t>(piece.param)] == 0) continue;
+  for (const Piece& piece : windows_[window].pieces) {
+    if (covered[piece.param] == 0) continue;
     zero_until(piece.flat_begin);
     done = piece.flat_begin + piece.count;
   }
   zero_until(range.begin + range.elements);
 }
 
-// On the main thread, so that bytes can be counted while the queue works.
+// This runs on the main thread, so that bytes can be counted while the queue works.
 void GradReducer::make_receive() {
   const bool native = core_.options.reduce == ReduceKind::kNative;
   if (core_.world_size() == 1 || receive_.defined() || (shared_.defined() && !native)) return;
@@ -225,9 +231,12 @@ at::Tensor GradReducer::slice_of(int window) const {
   return shard_.narrow(0, core_.layout.shard_begin(window), core_.layout.window(window).slice);
 }
 
+// This runs on the queue's thread, one window after the other: slice and state are nobody
+// else's until the queue is drained. The slice holds acc + g0 + ... of all micro-batches before
+// this one.
 void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
   const Window range = core_.layout.window(window);
-  WindowState& state = windows_[static_cast<std::size_t>(window)];
+  WindowState& state = windows_[window];
   const std::span<const std::byte> send = bytes_of(wire.narrow(0, 0, range.elements));
   const auto received = [&](std::int64_t elements) {
     return receive_.defined() ? bytes_of(receive_.narrow(0, 0, elements)) : std::span<std::byte>();

@@ -23,7 +23,7 @@ class GradHooks;
 class GradReducer {
  public:
   // `reduced` is told, on the queue's thread or in complete(), when a window's slice is final for
-  // this step.
+  // this step. `core` must outlive this.
   GradReducer(EngineCore& core, std::function<void(int window)> reduced);
   ~GradReducer();
 
@@ -38,7 +38,7 @@ class GradReducer {
   const at::Tensor& shard() const { return shard_; }  // [shard_elements] f32
   const std::vector<std::uint8_t>& used() const {
     return used_;
-  }                                                           // per parameter: got a gradient here
+  }                                                           // params that got a gradient here
   const at::Tensor& nonfinite() const { return nonfinite_; }  // [params] u8: got a bad one here
   void reset();                                               // forgets the step
 
@@ -50,6 +50,7 @@ class GradReducer {
   at::Tensor make_staging(int index) const;
   void make_receive();
   const at::Tensor& target(int window);
+  void stage(const at::Tensor& gradient, int param, int window, bool add);
   void refuse_late(int param, int window) const;
   void hand_over_complete();
   void hand_over(int window);
@@ -63,12 +64,11 @@ class GradReducer {
 
   struct WindowState {
     std::vector<Piece> pieces;  // in flat order
-    bool deferred =
-        false;  // holds a parameter that may get several gradients: reduced at the end of backward
+    // It holds a parameter that may get several gradients, and is reduced at the end of backward.
+    bool deferred = false;
     int missing = 0;  // pieces without a gradient in this micro-batch
     StagingRing::Buffer buffer;
-    at::Tensor
-        local;  // [window elements] f32, of a window that accumulates here; held between steps
+    at::Tensor local;  // [window elements] f32 where sums are kept here; held between steps
     // The queue's thread writes these:
     bool fresh = true;   // nothing of this step is in the shard yet; what is there counts as zeros
     bool final = false;  // `reduced` was told
@@ -77,16 +77,19 @@ class GradReducer {
   EngineCore& core_;
   const std::function<void(int window)> reduced_;
   const at::Tensor
-      shared_;  // all ranks' send buffers, when they can share memory; untouched, it costs nothing
+      shared_;  // all ranks' send buffers, if they can share memory; untouched it is free
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
   int first_local_;                   // windows from here on accumulate locally
   at::Tensor receive_;  // wire dtype: a window, or a slice of one (native); for the queue's thread
-  at::Tensor shard_, nonfinite_;
-  std::vector<std::uint8_t> used_, fired_;
-  int next_ = 0,
-      end_ = 0;  // window to hand over next, and the first that waits for another backward
-  bool active_ = false, last_ = false;
+  at::Tensor shard_;
+  at::Tensor nonfinite_;
+  std::vector<std::uint8_t> used_;   // per parameter: got a gradient in this step
+  std::vector<std::uint8_t> fired_;  // per parameter: got one in this micro-batch
+  int next_ = 0;                     // the window to hand over next
+  int end_ = 0;                      // the first window that waits for another backward
+  bool active_ = false;              // between begin() and finish()
+  bool last_ = false;                // no other backward comes in this step
   std::unique_ptr<GradHooks> hooks_;
 };
 

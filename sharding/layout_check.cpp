@@ -28,10 +28,10 @@ std::string line_of(const std::vector<std::string>& lines, std::size_t index) {
   return index < lines.size() ? fmt::format("'{}'", lines[index]) : "nothing";
 }
 
-// [C] All texts, padded to the longest.
+// [C] Returns the texts of all ranks. They travel padded to the longest.
 std::vector<std::string> gather_texts(Collective& collective, const std::string& mine,
                                       std::size_t longest) {
-  const auto world = static_cast<std::size_t>(collective.size());
+  const std::size_t world = collective.size();
   std::string all(world * longest, '\0');
   std::copy(mine.begin(), mine.end(),
             all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
@@ -45,8 +45,8 @@ std::vector<std::string> gather_texts(Collective& collective, const std::string&
 }  // namespace
 
 void check_same_layout(Collective& collective, const std::string& mine) {
-  std::vector<Fingerprint> prints(static_cast<std::size_t>(collective.size()));
-  prints[static_cast<std::size_t>(collective.rank())] = fingerprint(mine);
+  std::vector<Fingerprint> prints(collective.size());
+  prints[collective.rank()] = fingerprint(mine);
   collective.all_gather(std::as_writable_bytes(std::span(prints)));  // [C]
   std::size_t other = 0;
   std::int64_t longest = 0;
@@ -55,9 +55,9 @@ void check_same_layout(Collective& collective, const std::string& mine) {
     if (other == 0 && prints[r] != prints[0]) other = r;
   }
   if (other == 0) return;
-  const std::vector<std::string> texts =
-      gather_texts(collective, mine, static_cast<std::size_t>(longest));
-  const std::vector<std::string> first = split(texts[0], '\n'), second = split(texts[other], '\n');
+  const std::vector<std::string> texts = gather_texts(collective, mine, longest);
+  const std::vector<std::string> first = split(texts[0], '\n');
+  const std::vector<std::string> second = split(texts[other], '\n');
   std::size_t line = 0;
   while (line < first.size() && line < second.size() && first[line] == second[line]) ++line;
   throw CollectiveError(fmt::format(
@@ -90,8 +90,7 @@ std::string describe_layout(const EngineCore& core) {
     const Param& param = core.param(slot.param);
     text += fmt::format("{} [{}] at {} group {} weight_decay {}\n", slot.name,
                         fmt::join(slot.shape, ", "), slot.offset,
-                        core.registry.groups()[static_cast<std::size_t>(param.group)].name,
-                        param.weight_decay);
+                        core.registry.groups()[param.group].name, param.weight_decay);
   }
   return text;
 }

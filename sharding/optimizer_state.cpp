@@ -6,10 +6,10 @@ namespace muster::sharding {
 namespace {
 
 std::span<Bf16Bits> halves_of(const at::Tensor& t) {
-  return {static_cast<Bf16Bits*>(t.data_ptr()), static_cast<std::size_t>(t.numel())};
+  return std::span(static_cast<Bf16Bits*>(t.data_ptr()), t.numel());
 }
 
-// fp32 values as the upper halves that parameters hold, and what is left of them.
+// Parameters hold the upper halves of fp32 values; the lower halves are what is left of them.
 at::Tensor upper(const at::Tensor& values) {
   at::Tensor halves = at::empty_like(values, values.options().dtype(at::kBFloat16));
   const auto to = halves_of(halves);
@@ -24,7 +24,8 @@ at::Tensor lower(const at::Tensor& values) {
 }
 at::Tensor joined(const at::Tensor& high, const at::Tensor& low) {
   at::Tensor values = at::empty(high.sizes(), at::kFloat);
-  const auto upper_halves = halves_of(high), lower_halves = halves_of(low);
+  const auto upper_halves = halves_of(high);
+  const auto lower_halves = halves_of(low);
   for (std::size_t i = 0; i < upper_halves.size(); ++i) {
     values.data_ptr<float>()[i] = join_halves(upper_halves[i], lower_halves[i]);
   }

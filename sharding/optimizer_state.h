@@ -2,10 +2,10 @@
 // options choose. On disk all of it is fp32 (shard_store.h), so a run may resume with another
 // choice.
 //
-//   parameters   master option   master is                        bytes per element, with the
-//   parameter fp32         any             the parameter                    4 bf16, fp16   fp32
-//   fp32 beside it                   6 bf16         split           the parameter and its low half
-//   4, the same bits as fp32 bf16         none            the parameter                    2, for
+//   parameters   master option   the master is                     bytes per element, with the
+//   parameter fp32         any             the parameter                     4 bf16, fp16   fp32
+//   fp32 beside it                    6 bf16         split           the parameter and its low half
+//   4, the same bits as fp32 bf16         none            the parameter                     2, for
 //   stochastic rounding
 #pragma once
 
@@ -19,14 +19,15 @@ namespace muster::sharding {
 class OptimizerState {
  public:
   // flat: [padded elements], the parameters' memory. Masters start as the parameters, moments at 0.
+  // `core` must outlive this.
   OptimizerState(const EngineCore& core, at::Tensor flat);
 
   // The tensors of one segment; the caller adds gradient and factors.
   AdamWRun run(const Segment& segment) const;
 
   ShardTensors export_shard() const;
-  void import_shard(
-      const ShardTensors& tensors);  // also writes this rank's slices of the parameters
+  // Also writes this rank's slices of the parameters.
+  void import_shard(const ShardTensors& tensors);
 
   // One segment's values on the host, fp32 [count]. StateKind::kGradient is not kept here.
   at::Tensor read(const Segment& segment, StateKind kind) const;

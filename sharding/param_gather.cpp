@@ -5,16 +5,14 @@
 namespace muster::sharding {
 
 ParamGather::ParamGather(EngineCore& core, at::Tensor flat)
-    : core_(core),
-      flat_(std::move(flat)),
-      tickets_(static_cast<std::size_t>(core.layout.num_windows())) {}
+    : core_(core), flat_(std::move(flat)), tickets_(core.layout.num_windows()) {}
 
 void ParamGather::start(int window) {
   if (core_.world_size() == 1) return;
   const Window range = core_.layout.window(window);
-  tickets_[static_cast<std::size_t>(window)] = core_.post(window, "gather", [this, range] {
-    core_.collective->all_gather(  // [C]
-        bytes_of(flat_.narrow(0, range.begin, range.elements)));
+  tickets_[window] = core_.post(window, "gather", [this, range] {
+    const at::Tensor part = flat_.narrow(0, range.begin, range.elements);
+    core_.collective->all_gather(bytes_of(part));  // [C]
   });
 }
 
@@ -30,7 +28,7 @@ void ParamGather::await(std::string_view prefix) {
       continue;
     const std::int64_t width = core_.layout.window_elements();
     for (auto w = slot.offset / width; w <= (slot.offset + slot.numel - 1) / width; ++w) {
-      last = std::max(last, tickets_[static_cast<std::size_t>(w)]);
+      last = std::max(last, tickets_[w]);
     }
   }
   core_.queue.wait(last);

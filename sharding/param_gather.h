@@ -13,10 +13,10 @@ namespace muster::sharding {
 
 class ParamGather {
  public:
-  ParamGather(EngineCore& core,
-              at::Tensor flat);  // flat: [padded elements], the parameters' memory
+  // flat: [padded elements], the parameters' memory. `core` must outlive this.
+  ParamGather(EngineCore& core, at::Tensor flat);
 
-  // [C] Once this rank's slice of the window is written. Windows go last to first: the forward
+  // [C] REQUIRES: this rank's slice of the window is written. Windows go last to first: the forward
   // needs the parameters that were registered first, and those lie last.
   void start(int window);
   void await(std::string_view prefix);

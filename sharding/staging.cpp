@@ -24,7 +24,8 @@ void StagingRing::hand_over() {
   ++handed_over_;
 }
 
-// Buffers come back through the queue; one dropped by an exception in a hook was never handed over.
+// Buffers come back through the queue. One that an exception in a hook dropped was never handed
+// over.
 void StagingRing::give_back(at::Tensor tensor) {
   {
     const std::lock_guard lock(mutex_);

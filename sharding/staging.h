@@ -18,10 +18,10 @@ class StagingRing {
   StagingRing(std::function<at::Tensor(int index)> allocate, int limit)
       : allocate_(std::move(allocate)), limit_(limit) {}
 
-  using Buffer =
-      std::shared_ptr<const at::Tensor>;  // returns to the ring when the last owner lets go
-  Buffer take();                          // contents are undefined
-  void hand_over();  // a taken buffer is now with the queue: take() may wait for it
+  // A buffer returns to the ring when its last owner lets go of it. The ring must outlive it.
+  using Buffer = std::shared_ptr<const at::Tensor>;
+  Buffer take();     // its contents are undefined
+  void hand_over();  // says that a taken buffer is with the queue: take() may wait for it
 
   std::int64_t bytes() const;
   void release();  // REQUIRES: no buffer is taken

@@ -8,26 +8,24 @@
 namespace muster::sharding {
 namespace {
 
-// The message: per rank {bad gradient + 1, bad sum + 1}, stop, used [params], limbs [groups,
-// kLimbs], counts, values.
+// The message holds per rank {bad gradient + 1, bad sum + 1}, then stop, used [params], limbs
+// [groups, kLimbs], counts, values.
 class Message {
  public:
   Message(const EngineCore& core, const LocalStep& local)
-      : ranks_(static_cast<std::size_t>(core.world_size())),
+      : ranks_(core.world_size()),
         used_(2 * ranks_ + 1),
         limbs_(used_ + local.used.size()),
         counts_(limbs_ + local.limbs.size()),
         values_(counts_ + local.counts.size()),
         data_(values_ + local.values.size()) {
-    const auto mine = static_cast<std::size_t>(core.rank());
+    const std::size_t mine = core.rank();
     data_[2 * mine] = local.bad_gradient + 1;
     data_[2 * mine + 1] = local.bad_sum + 1;
     data_[used_ - 1] = local.stop ? 1 : 0;
     for (std::size_t i = 0; i < local.used.size(); ++i) data_[used_ + i] = local.used[i];
-    std::copy(local.limbs.begin(), local.limbs.end(),
-              data_.begin() + static_cast<std::ptrdiff_t>(limbs_));
-    std::copy(local.counts.begin(), local.counts.end(),
-              data_.begin() + static_cast<std::ptrdiff_t>(counts_));
+    std::copy(local.limbs.begin(), local.limbs.end(), data_.begin() + limbs_);
+    std::copy(local.counts.begin(), local.counts.end(), data_.begin() + counts_);
     for (std::size_t i = 0; i < local.values.size(); ++i) {
       data_[values_ + i] = std::bit_cast<std::int64_t>(local.values[i]);  // all other ranks add 0
     }

@@ -26,7 +26,7 @@ struct AgreedStep {
   std::vector<std::int64_t> used;  // per parameter: on how many ranks
 };
 
-// [C]
+// [C] Tells this rank's part and returns what all ranks agree on.
 AgreedStep agree(EngineCore& core, const LocalStep& local);
 
 }  // namespace muster::sharding

@@ -26,8 +26,8 @@ class CountingAllocator final : public c10::Allocator {
         held_.try_emplace(data, std::move(memory), static_cast<std::int64_t>(bytes), current_phase)
             .first->second;
     count(block, 1);
-    return {data, data, &release,
-            c10::Device(c10::kCPU)};  // the context is the data: raw_allocate wants it so
+    // The context is the data: raw_allocate wants it so.
+    return {data, data, &release, c10::Device(c10::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, std::size_t bytes) const override {
@@ -102,7 +102,8 @@ class CountingAllocator final : public c10::Allocator {
     peak_ = std::max(peak_, live_.total());
     if (!block.phase) return;
     const auto found = blocks_.try_emplace({*block.phase, block.bytes}, 0).first;
-    if ((found->second += blocks) == 0) blocks_.erase(found);
+    found->second += blocks;
+    if (found->second == 0) blocks_.erase(found);
   }
 
   mutable std::mutex mutex_;

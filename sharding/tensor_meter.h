@@ -1,6 +1,6 @@
-// Counts CPU tensors while it lives: which bytes, made in which phase of a step by the threads that
-// run steps. For checks of memory, not for training: every allocation takes a lock. One at a time;
-// tensors may outlive it.
+// Counts CPU tensors while it lives: which bytes were made in which phase of a step by the threads
+// that run steps. It serves checks of memory, not training: every allocation takes a lock. There is
+// one at a time; tensors may outlive it.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ class TensorMeter {
   TensorMeter(const TensorMeter&) = delete;
   TensorMeter& operator=(const TensorMeter&) = delete;
 
-  // What this thread does from now on; tensors of threads that never say so count as a loader's.
+  // Says what this thread does from now on. Tensors of threads that never say so count as a
+  // loader's.
   static void enter(Phase phase);
 
   struct Bytes {

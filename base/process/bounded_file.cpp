@@ -18,33 +18,22 @@ BoundedFile::BoundedFile(const std::filesystem::path& file, std::size_t max_byte
   std::error_code ignored;
   std::filesystem::create_directories(file.parent_path(), ignored);
   open();
-  if (fd_ < 0)
-    throw IoError(fmt::format("cannot write {}: {}", file.string(), std::strerror(errno)));
-}
-
-BoundedFile::~BoundedFile() {
-  if (fd_ >= 0) ::close(fd_);
+  if (!fd_) throw IoError(fmt::format("cannot write {}: {}", file.string(), std::strerror(errno)));
 }
 
 void BoundedFile::open() {
-  fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const off_t end = fd_ >= 0 ? ::lseek(fd_, 0, SEEK_END) : 0;
+  fd_.reset();
+  fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  const off_t end = fd_ ? ::lseek(fd_.get(), 0, SEEK_END) : 0;
   size_ = static_cast<std::size_t>(std::max<off_t>(end, 0));
 }
 
 void BoundedFile::write(std::string_view bytes) noexcept {
   if (size_ > 0 && size_ + bytes.size() > limit_) {
-    ::close(fd_);
     ::rename(file_.c_str(), (file_.string() + ".1").c_str());
     open();
   }
-  while (!bytes.empty() && fd_ >= 0) {
-    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
-    size_ += static_cast<std::size_t>(n);
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
+  if (fd_) size_ += write_until_done(fd_.get(), bytes);
 }
 
 }  // namespace muster

@@ -6,22 +6,22 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/process/fd.h"
+
 namespace muster {
 
 class BoundedFile {
  public:
   BoundedFile(const std::filesystem::path& file, std::size_t max_bytes);  // throws IoError
-  ~BoundedFile();
-  BoundedFile(const BoundedFile&) = delete;
-  BoundedFile& operator=(const BoundedFile&) = delete;
   void write(std::string_view bytes) noexcept;  // a full disk loses bytes, never the process
 
  private:
   void open();
 
   std::filesystem::path file_;
-  std::size_t limit_, size_ = 0;
-  int fd_ = -1;
+  std::size_t limit_;
+  std::size_t size_ = 0;
+  Fd fd_;
 };
 
 }  // namespace muster

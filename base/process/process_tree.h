@@ -6,15 +6,14 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-namespace muster {
+#include "base/process/spawn.h"
 
-using Environment = std::map<std::string, std::string>;
+namespace muster {
 
 class ProcessTree {
  public:
@@ -26,7 +25,7 @@ class ProcessTree {
   // REQUIRES: no command runs. `extra` is set on top of this process's environment. Throws
   // PreflightError when the program cannot be started.
   void spawn(const std::vector<std::string>& argv, const Environment& extra);
-  int output_fd() const { return output_fd_; }  // stdout and stderr together, non-blocking
+  int output_fd() const { return output_.get(); }  // stdout and stderr together, non-blocking
   std::optional<int> poll();  // exit code (128 + signal) once the command has ended
   bool killed() const {
     return killed_;
@@ -34,8 +33,8 @@ class ProcessTree {
   bool running() const { return command_ > 0 && !exit_code_; }
   void signal(int signal);                 // to the command alone
   std::vector<pid_t> descendants() const;  // alive, without the ones that were there before
-  // After the command ended: TERM, then KILL, to what is left of it. Returns how many had to be
-  // signalled.
+  // Sends TERM, then KILL, to what the command left behind when it ended. Returns how many had to
+  // be signalled.
   int sweep(std::chrono::milliseconds grace);
 
  private:
@@ -44,7 +43,7 @@ class ProcessTree {
   pid_t command_ = -1;
   std::optional<int> exit_code_;
   bool killed_ = false;
-  int output_fd_ = -1;
+  Fd output_;
   std::set<pid_t> before_;
 };
 

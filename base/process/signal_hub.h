@@ -26,11 +26,11 @@ class SignalHub {
   sigset_t old_mask_{};
 };
 
-// In a child between fork and exec: no blocked signals, default actions (a program must not inherit
-// our choices).
+// A child calls it between fork and exec: no signal stays blocked and all have their default
+// actions, since a program must not inherit our choices.
 void reset_signals_for_exec();
 
-// In a child: this signal when the parent goes. False when the parent is gone already.
+// A child asks for this signal when its parent goes. False when the parent is gone already.
 bool die_with_parent(int signal, pid_t parent);
 
 }  // namespace muster

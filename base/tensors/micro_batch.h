@@ -28,7 +28,9 @@ struct Denominators {
   std::int64_t caption_tokens = 0;  // caption ids plus one end token per object
   bool operator==(const Denominators&) const = default;
   Denominators& operator+=(const Denominators& o) {
-    tokens += o.tokens, boxes += o.boxes, caption_tokens += o.caption_tokens;
+    tokens += o.tokens;
+    boxes += o.boxes;
+    caption_tokens += o.caption_tokens;
     return *this;
   }
 };

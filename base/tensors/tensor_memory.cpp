@@ -64,8 +64,8 @@ class LargeTensors final : public c10::Allocator {
 
   static void release(void* data) { instance().put_back(data); }
 
-  // The block that waited shortest of those that fit with an eighth to spare: it is likeliest to be
-  // in a cache.
+  // Takes, of the blocks that fit with an eighth to spare, the one that waited shortest: it is
+  // likeliest to be in a cache.
   void* take(std::size_t size) {
     const std::lock_guard lock(mutex_);
     const auto fits = std::find_if(

@@ -6,6 +6,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "data/images/decoders.h"
+#include "data/images/image.h"
 
 namespace muster::data {
 namespace {

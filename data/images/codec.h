@@ -1,29 +1,22 @@
-// Private to data/image*.cpp: one decoder per format, and what they share.
+// Pictures from bytes and back: JPEG and PNG, recognised by content.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
+#include <vector>
 
 #include "data/images/image.h"
 
 namespace muster::data {
 
-// More pixels than this is taken for a damaged header (805 MB of RGB).
-constexpr std::int64_t kMaxImagePixels = std::int64_t{1} << 28;
+// JPEG (baseline and progressive, gray or color) and PNG (alpha composited on white). No EXIF
+// rotation. `name` goes into the DataError for anything corrupt, truncated or unknown; libjpeg
+// warnings count as corrupt.
+Image decode_image(std::span<const std::byte> bytes, std::string_view name);
+ImageInfo read_image_info(std::span<const std::byte> bytes, std::string_view name);  // header only
 
-[[noreturn]] void throw_bad_image(std::string_view name, const std::string& why);
-void check_image_size(std::int64_t width, std::int64_t height, std::string_view name);
-
-Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name);
-ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name);
-Image decode_png(std::span<const std::byte> bytes, std::string_view name);
-ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name);
-
-// Orientation tag of a TIFF block as EXIF holds it, either byte order. 1 when absent or the block
-// is malformed.
-int exif_orientation(std::span<const std::uint8_t> tiff);
+std::vector<std::byte> encode_jpeg(const Image& image, int quality);
+std::vector<std::byte> encode_png(const Image& image);
 
 }  // namespace muster::data

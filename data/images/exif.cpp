@@ -2,7 +2,7 @@
 #include <optional>
 #include <span>
 
-#include "data/images/codec.h"
+#include "data/images/decoders.h"
 
 namespace muster::data {
 namespace {

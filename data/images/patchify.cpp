@@ -1,3 +1,5 @@
+#include "data/images/patchify.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -8,7 +10,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
-#include "data/images/image.h"
+#include "data/images/resize.h"
 
 namespace muster::data {
 namespace {

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "data/images/codec.h"
+#include "data/images/decoders.h"
 
 namespace muster::data {
 namespace {

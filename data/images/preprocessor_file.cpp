@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "data/images/patchify.h"
 
 namespace muster::data {
 namespace {

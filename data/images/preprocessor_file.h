@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "data/images/image.h"
+#include "data/images/patchify.h"
 
 namespace muster::data {
 

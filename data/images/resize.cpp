@@ -1,14 +1,14 @@
 // Pillow 11's resampling (src/libImaging/Resample.c) to the bit: coefficients normalised in double,
 // rounded to 22-bit fixed point, a horizontal pass and then a vertical one, each rounded and
 // clipped to 8 bits.
+#include "data/images/resize.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
-
-#include "data/images/image.h"
 
 namespace muster::data {
 namespace {
@@ -51,13 +51,11 @@ Weights make_weights(std::int64_t in, std::int64_t out) {
     const auto last = std::min<std::int64_t>(in, static_cast<std::int64_t>(center + support + 0.5));
     double sum = 0.0;
     for (std::int64_t x = first; x < last; ++x) {
-      sum += row[static_cast<std::size_t>(x - first)] =
-          cubic((static_cast<double>(x) - center + 0.5) * per_pixel);
+      sum += row[x - first] = cubic((static_cast<double>(x) - center + 0.5) * per_pixel);
     }
     for (std::int64_t k = 0; k < last - first; ++k) {
-      const double weight = row[static_cast<std::size_t>(k)];
-      weights.fixed[static_cast<std::size_t>(i * weights.taps + k)] =
-          to_fixed(sum != 0.0 ? weight / sum : weight);
+      const double weight = row[k];
+      weights.fixed[i * weights.taps + k] = to_fixed(sum != 0.0 ? weight / sum : weight);
     }
     weights.first.push_back(first);
     weights.count.push_back(last - first);
@@ -90,8 +88,7 @@ PairedWeights pair_up(const Weights& weights) {
   for (std::int64_t i = 0; i < out; ++i) {
     for (std::int64_t k = 0; k < weights.taps; ++k) {
       std::int32_t* lane = paired.lanes.data() + (i * paired.pairs + k / 2) * kLanes;
-      std::fill_n(lane + 3 * (k % 2), 3,
-                  weights.fixed[static_cast<std::size_t>(i * weights.taps + k)]);
+      std::fill_n(lane + 3 * (k % 2), 3, weights.fixed[i * weights.taps + k]);
     }
   }
   return paired;

@@ -1,3 +1,5 @@
+#include "data/pack/class_map.h"
+
 #include <fmt/core.h>
 #include <utf8proc.h>
 
@@ -8,7 +10,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/pack/pack.h"
 
 namespace muster::data {
 namespace {
@@ -59,7 +60,7 @@ const Category& ClassMap::category(std::int64_t index) const {
   if (index < 0 || index >= size())
     throw DataError(
         fmt::format("class index {} is outside the class map of {} classes", index, size()));
-  return active_[static_cast<std::size_t>(index)];
+  return active_[index];
 }
 
 std::int64_t ClassMap::find_name(const std::string& caption) const {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/pack/pack.h"
+#include "data/pack/sample.h"
 
 namespace muster::data {
 

@@ -1,4 +1,4 @@
-// The one place that speaks HDF5 for packs.
+// A pack as an HDF5 file.
 #pragma once
 
 #include <cstddef>

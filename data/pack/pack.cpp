@@ -14,6 +14,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
+#include "base/process/fd.h"
 #include "base/progress.h"
 #include "data/pack/columns.h"
 #include "data/pack/hdf5.h"
@@ -47,25 +49,20 @@ struct Pack::Impl {
     checksum = std::move(file.columns.checksum);
     images_at = file.images_at;
     fingerprint = std::move(file.fingerprint);
-    fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    fd = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
       throw DataError(
           fmt::format("{}: cannot open the pack: {}", path.string(), std::strerror(errno)));
   }
-  ~Impl() {
-    if (fd >= 0) ::close(fd);
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
 
   [[noreturn]] void damaged(std::int64_t index, const std::string& found) const {
     throw DataError(fmt::format(
         "{}: sample '{}': {}: storage damage since packing; copy the pack again from a good source",
-        path.string(), samples[static_cast<std::size_t>(index)].name, found));
+        path.string(), samples[index].name, found));
   }
 
   fs::path path;
-  int fd = -1;
+  Fd fd;
   std::vector<Sample> samples;
   std::vector<Category> categories;
   ClassMap class_map;
@@ -80,9 +77,7 @@ Pack::~Pack() = default;
 Pack::Pack(Pack&&) noexcept = default;
 
 std::int64_t Pack::size() const { return static_cast<std::int64_t>(impl_->samples.size()); }
-const Sample& Pack::sample(std::int64_t index) const {
-  return impl_->samples.at(static_cast<std::size_t>(index));
-}
+const Sample& Pack::sample(std::int64_t index) const { return impl_->samples.at(index); }
 const std::vector<Category>& Pack::categories() const { return impl_->categories; }
 const ClassMap& Pack::class_map() const { return impl_->class_map; }
 std::string Pack::fingerprint() const { return impl_->fingerprint; }
@@ -94,7 +89,7 @@ std::vector<std::byte> Pack::image_bytes(std::int64_t index) const {
   std::vector<std::byte> bytes(static_cast<std::size_t>(impl_->offset.at(i + 1) - begin));
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t n =
-        ::pread(impl_->fd, bytes.data() + done, bytes.size() - done,
+        ::pread(impl_->fd.get(), bytes.data() + done, bytes.size() - done,
                 static_cast<off_t>(impl_->images_at + begin) + static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0)
@@ -115,33 +110,6 @@ std::vector<std::byte> Pack::image_bytes(std::int64_t index) const {
 // write
 
 namespace {
-
-// Deletes an unfinished file unless told to keep it.
-class PartFile {
- public:
-  explicit PartFile(const fs::path& target) : target_(target), part_(target.string() + ".part") {}
-  ~PartFile() {
-    std::error_code ignored;
-    if (!kept_) fs::remove(part_, ignored);
-  }
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
-  const fs::path& path() const { return part_; }
-  void keep() {
-    fsync_path(part_);
-    std::error_code error;
-    fs::rename(part_, target_, error);
-    if (error)
-      throw IoError(fmt::format("cannot rename {} to {}: {}", part_.string(), target_.string(),
-                                error.message()));
-    kept_ = true;
-    fsync_path(target_.has_parent_path() ? target_.parent_path() : fs::path("."));
-  }
-
- private:
-  fs::path target_, part_;
-  bool kept_ = false;
-};
 
 void check_unique(const std::vector<Sample>& samples, const std::vector<Category>& categories) {
   std::unordered_set<std::string_view> names;
@@ -195,11 +163,11 @@ void write_pack(const fs::path& path, const std::vector<Sample>& samples,
   check_unique(samples, categories);
   PackColumns columns = to_columns(samples, categories);
   measure_images(samples, columns);
-  PartFile part(path);
-  PackWriter writer(part.path(), columns.image_offset.back());
+  AtomicFile file(path);
+  PackWriter writer(file.part(), columns.image_offset.back());
   write_images(samples, columns, writer);
   writer.finish(columns);
-  part.keep();
+  file.commit();
 }
 
 }  // namespace muster::data

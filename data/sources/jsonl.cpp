@@ -53,11 +53,13 @@ Turns read_turns(const json& list) {
                           : find(turn, {"role", "from"})->get<std::string>();
     const json* content = find(turn, {"content", "value"});
     if (content == nullptr) throw DataError("a turn without content");
-    if (role == "user" || role == "human")
-      add_content(turns, turns.user, *content), ++users;
-    else if (role == "assistant" || role == "gpt")
-      add_content(turns, turns.assistant, *content), ++assistants;
-    else if (role != "system")
+    if (role == "user" || role == "human") {
+      add_content(turns, turns.user, *content);
+      ++users;
+    } else if (role == "assistant" || role == "gpt") {
+      add_content(turns, turns.assistant, *content);
+      ++assistants;
+    } else if (role != "system")
       throw DataError(fmt::format("a turn of unknown role '{}'", role));
   }
   if (users != 1 || assistants != 1)

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/text.h"
+#include "data/pack/pack.h"
 #include "data/sources/readers.h"
+#include "data/sources/sources.h"
 
 namespace muster::data {
 namespace {
@@ -19,10 +21,8 @@ constexpr double kHugeShare = 0.95;  // of the image's area
 
 std::vector<std::vector<std::string>> validate_all(const Source& source, int threads) {
   std::vector<std::vector<std::string>> faults(source.samples.size());
-  parallel_for(
-      "validating", static_cast<std::int64_t>(faults.size()), threads, [&](std::int64_t i) {
-        faults[static_cast<std::size_t>(i)] = validate(source.samples[static_cast<std::size_t>(i)]);
-      });
+  parallel_for("validating", static_cast<std::int64_t>(faults.size()), threads,
+               [&](std::int64_t i) { faults[i] = validate(source.samples[i]); });
   return faults;
 }
 

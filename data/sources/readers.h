@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/sources/sources.h"
+#include "data/sources/source.h"
 
 namespace muster::data {
 
@@ -20,8 +20,6 @@ Source read_jsonl(const std::filesystem::path& file);
 
 // The whole text as a number, or nothing.
 std::optional<double> parse_number(std::string_view text);
-
-bool is_image_file(const std::filesystem::path& path);  // by its extension
 
 // Files directly in or below `folder` for which `wanted` holds, sorted.
 std::vector<std::filesystem::path> list_files(const std::filesystem::path& folder,

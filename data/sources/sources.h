@@ -1,21 +1,15 @@
 // Annotation formats -> samples, every sample validated.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "data/pack/pack.h"
+#include "data/sources/source.h"
 
 namespace muster::data {
-
-struct Source {
-  std::string format;  // voc | coco | yolo | jsonl
-  std::vector<Sample> samples;
-  std::vector<Category> categories;
-};
 
 // `path`: a VOC or YOLO folder, a COCO json, a Qwen-style JSONL. `format` empty: recognised,
 // DataError listing what was looked for otherwise. `split`: VOC's ImageSets/Main/<split>.txt or

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/images/image.h"
+#include "data/images/codec.h"
 #include "data/sources/sources.h"
 
 namespace muster::data {

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/parallel.h"
+#include "data/sources/element.h"
 #include "data/sources/readers.h"
-#include "data/sources/xml.h"
 
 namespace muster::data {
 namespace {

@@ -1,14 +1,18 @@
 // YOLO: images/<split>/**, labels/<split>/**.txt with "class cx cy w h" in [0,1], names in a data
 // yaml or classes.txt.
 #include <fmt/core.h>
+#include <yaml-cpp/yaml.h>
 
+#include <cmath>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/parallel.h"
+#include "data/images/picture_file.h"
 #include "data/sources/readers.h"
 
 namespace muster::data {
@@ -16,127 +20,77 @@ namespace {
 
 constexpr double kRounding = 1e-5;  // of a side; label files carry six decimals
 
-std::string unquote(std::string text) {
-  const auto first = text.find_first_not_of(" \t\r");
-  if (first == std::string::npos) return "";
-  text = text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-  if (text.size() >= 2 && (text.front() == '\'' || text.front() == '"') &&
-      text.back() == text.front())
-    return text.substr(1, text.size() - 2);
-  return text;
+using Names = std::map<std::int64_t, std::string>;
+
+[[noreturn]] void fail(const fs::path& file, const YAML::Mark& mark, const std::string& what) {
+  throw DataError(fmt::format("{}:{}: {}", file.string(), mark.line + 1, what));
 }
 
-// "a, 'b, c'" -> a | b, c
-std::vector<std::string> split_flow(const std::string& text) {
-  std::vector<std::string> parts(1);
-  char quote = 0;
-  for (const char c : text) {
-    if (quote == 0 && c == ',') {
-      parts.emplace_back();
-      continue;
-    }
-    if (quote == 0 && (c == '\'' || c == '"'))
-      quote = c;
-    else if (c == quote)
-      quote = 0;
-    parts.back() += c;
-  }
-  if (unquote(parts.back()).empty()) parts.pop_back();  // a trailing comma
-  return parts;
+void add_name(Names& names, std::int64_t id, const YAML::Node& name, const fs::path& file) {
+  if (name.IsSequence() || name.IsMap()) fail(file, name.Mark(), "a class name must be plain text");
+  // The place of an empty node is where the next one begins.
+  if (name.IsNull() || name.Scalar().empty())
+    throw DataError(fmt::format("{}: class {} has no name", file.string(), id));
+  if (!names.emplace(id, name.Scalar()).second)
+    fail(file, name.Mark(), fmt::format("class {} is named twice", id));
 }
 
-class NamesReader {
- public:
-  explicit NamesReader(const fs::path& path) : file_(path.string()), lines_(read_text(path)) {}
+std::int64_t class_number(const YAML::Node& key, const fs::path& file) {
+  constexpr double kMost = 1e9;
+  const std::optional<double> id = key.IsScalar() ? parse_number(key.Scalar()) : std::nullopt;
+  if (!id || *id < 0 || *id > kMost || *id != std::floor(*id))
+    fail(file, key.Mark(), "names are expected as 'number: name'");
+  return static_cast<std::int64_t>(*id);
+}
 
-  // The `names:` of a data yaml in its three published forms: [a, b], a block of "- a", a block (or
-  // flow map) of "0: a".
-  std::map<std::int64_t, std::string> from_yaml() {
-    for (std::string line; next(line);) {
-      if (!line.starts_with("names:")) continue;
-      std::string value = unquote(line.substr(6));
-      if (value.empty())
-        block();
-      else
-        flow(std::move(value));
-      return names_;
-    }
-    throw DataError(fmt::format("{}: no key 'names'", file_));
+// The `names:` of a data yaml: a list, or a map of "number: name".
+Names parse_names(const YAML::Node& root, const fs::path& file) {
+  Names names;
+  const YAML::Node listed = root.IsMap() ? root["names"] : YAML::Node(YAML::NodeType::Undefined);
+  if (!listed) throw DataError(fmt::format("{}: no key 'names'", file.string()));
+  if (listed.IsSequence()) {
+    for (const YAML::Node& name : listed)
+      add_name(names, static_cast<std::int64_t>(names.size()), name, file);
+  } else if (listed.IsMap()) {
+    for (const auto& entry : listed)
+      add_name(names, class_number(entry.first, file), entry.second, file);
+  } else {
+    fail(file, listed.Mark(), "names must be a list or a map");
   }
+  return names;
+}
 
-  std::map<std::int64_t, std::string> from_list() {
-    for (std::string line; next(line);)
-      if (const std::string name = unquote(line); !name.empty()) add(count(), name);
-    return names_;
+Names names_from_yaml(const fs::path& file) {
+  try {
+    return parse_names(YAML::Load(read_text(file)), file);
+  } catch (const YAML::Exception& error) {
+    fail(file, error.mark, error.msg);
   }
+}
 
- private:
-  bool next(std::string& line) {
-    ++line_;
-    return static_cast<bool>(std::getline(lines_, line));
+// classes.txt: one name per line.
+Names names_from_list(const fs::path& file) {
+  Names names;
+  std::istringstream lines(read_text(file));
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string::npos) continue;
+    const std::size_t last = line.find_last_not_of(" \t\r");
+    const auto id = static_cast<std::int64_t>(names.size());
+    names.emplace(id, line.substr(first, last - first + 1));
   }
-  [[noreturn]] void fail(const std::string& what) const {
-    throw DataError(fmt::format("{}:{}: {}", file_, line_, what));
-  }
-  std::int64_t count() const { return static_cast<std::int64_t>(names_.size()); }
-  void add(std::int64_t id, const std::string& name) {
-    if (name.empty()) fail("a class without a name");
-    if (!names_.emplace(id, name).second) fail(fmt::format("class {} is named twice", id));
-  }
-
-  void entry(const std::string& text) {  // "0: a"
-    const std::size_t colon = text.find(':');
-    const std::optional<double> id = parse_number(unquote(text.substr(0, colon)));
-    if (colon == std::string::npos || !id || *id < 0 ||
-        *id != static_cast<double>(static_cast<std::int64_t>(*id)))
-      fail(fmt::format("'{}' is no 'number: name'", unquote(text)));
-    add(static_cast<std::int64_t>(*id), unquote(text.substr(colon + 1)));
-  }
-
-  void flow(std::string value) {
-    const char open = value.front();
-    if (open != '[' && open != '{') fail("names must be a list or a map");
-    const char close = open == '[' ? ']' : '}';
-    for (std::string line; value.find(close) == std::string::npos;) {  // a list over several lines
-      if (!next(line)) fail(fmt::format("the file ends where '{}' is expected", close));
-      value += line;
-    }
-    for (const std::string& part : split_flow(value.substr(1, value.rfind(close) - 1))) {
-      if (open == '{')
-        entry(part);
-      else
-        add(count(), unquote(part));
-    }
-  }
-
-  void block() {
-    for (std::string line; next(line);) {
-      const std::size_t first = line.find_first_not_of(" \t\r");
-      if (first == std::string::npos || line[first] == '#') continue;
-      if (line[first] == '-')
-        add(count(), unquote(line.substr(first + 1)));
-      else if (first == 0)
-        return;  // the next key
-      else
-        entry(line);
-    }
-  }
-
-  std::string file_;
-  std::istringstream lines_;
-  std::int64_t line_ = 0;
-  std::map<std::int64_t, std::string> names_;
-};
+  return names;
+}
 
 bool is_yaml(const fs::path& path) {
   return path.extension() == ".yaml" || path.extension() == ".yml";
 }
 
-std::map<std::int64_t, std::string> read_names(const fs::path& folder) {
-  if (fs::exists(folder / "data.yaml")) return NamesReader(folder / "data.yaml").from_yaml();
-  if (fs::exists(folder / "classes.txt")) return NamesReader(folder / "classes.txt").from_list();
+Names read_names(const fs::path& folder) {
+  if (fs::exists(folder / "data.yaml")) return names_from_yaml(folder / "data.yaml");
+  if (fs::exists(folder / "classes.txt")) return names_from_list(folder / "classes.txt");
   for (const auto& entry : fs::directory_iterator(folder))
-    if (is_yaml(entry.path())) return NamesReader(entry.path()).from_yaml();
+    if (is_yaml(entry.path())) return names_from_yaml(entry.path());
   throw DataError(
       fmt::format("{}: class names are looked for in data.yaml, classes.txt or another *.yaml, and "
                   "there is none",
@@ -144,8 +98,7 @@ std::map<std::int64_t, std::string> read_names(const fs::path& folder) {
 }
 
 // A label line, in pixels.
-Object read_label(const std::string& line, const Sample& sample,
-                  const std::map<std::int64_t, std::string>& names) {
+Object read_label(const std::string& line, const Sample& sample, const Names& names) {
   std::istringstream words(line);
   std::vector<double> values;
   for (std::string word; words >> word;) {
@@ -169,7 +122,7 @@ Object read_label(const std::string& line, const Sample& sample,
   return object;
 }
 
-void read_labels(Sample& sample, const std::map<std::int64_t, std::string>& names) {
+void read_labels(Sample& sample, const Names& names) {
   if (!fs::exists(sample.where)) return;  // YOLO's way to say: no objects
   std::istringstream lines(read_text(sample.where));
   std::string line;
@@ -186,16 +139,16 @@ void read_labels(Sample& sample, const std::map<std::int64_t, std::string>& name
 }  // namespace
 
 Source read_yolo(const fs::path& folder, const std::string& split) {
-  const std::map<std::int64_t, std::string> names = read_names(folder);
+  const Names names = read_names(folder);
   const fs::path images = folder / "images" / split, labels = folder / "labels" / split;
   if (!fs::is_directory(images))
     throw DataError(fmt::format("{}: no such folder of images", images.string()));
-  const std::vector<fs::path> files = list_files(images, is_image_file);
+  const std::vector<fs::path> files = list_files(images, is_picture_file);
   Source source{"yolo", std::vector<Sample>(files.size()), {}};
   for (const auto& [id, name] : names) source.categories.push_back({id, name});
   parallel_for("reading labels", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
-    Sample& sample = source.samples[static_cast<std::size_t>(i)];
-    sample.image = files[static_cast<std::size_t>(i)];
+    Sample& sample = source.samples[i];
+    sample.image = files[i];
     sample.name = sample.image.stem().string();
     sample.source_id = i;
     sample.where = (labels / fs::relative(sample.image, images)).replace_extension(".txt").string();

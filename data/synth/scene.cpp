@@ -57,7 +57,7 @@ void draw_background(Image& image, Rng& rng) {
     for (std::int64_t x = 0; x < image.width; ++x) {
       const std::int64_t cx = x / kCell, cy = y / kCell, fx = x % kCell, fy = y % kCell;
       const auto knot = [&](std::int64_t dx, std::int64_t dy) {
-        return grid[static_cast<std::size_t>((cy + dy) * columns + cx + dx)];
+        return grid[(cy + dy) * columns + cx + dx];
       };
       const std::int64_t top = knot(0, 0) * (kCell - fx) + knot(1, 0) * fx,
                          bottom = knot(0, 1) * (kCell - fx) + knot(1, 1) * fx;
@@ -82,7 +82,7 @@ Shape random_shape(const SynthOptions& options, Rng& rng) {
   shape.y = between(rng, 0, options.size - shape.height);
   shape.label = rng.below(6);
   shape.ellipse = shape.label >= 3;
-  shape.colour = kColours[static_cast<std::size_t>(shape.label % 3)];
+  shape.colour = kColours[shape.label % 3];
   for (std::int64_t& channel : shape.colour) channel += between(rng, -25, 25);
   return shape;
 }
@@ -93,15 +93,14 @@ std::vector<std::int32_t> owners(const std::vector<Shape>& shapes, std::int64_t 
   for (std::size_t i = 0; i < shapes.size(); ++i)
     for (std::int64_t y = shapes[i].y; y < shapes[i].y + shapes[i].height; ++y)
       for (std::int64_t x = shapes[i].x; x < shapes[i].x + shapes[i].width; ++x)
-        if (shapes[i].owns(x, y))
-          owner[static_cast<std::size_t>(y * size + x)] = static_cast<std::int32_t>(i);
+        if (shapes[i].owns(x, y)) owner[y * size + x] = static_cast<std::int32_t>(i);
   return owner;
 }
 
 bool half_visible(const std::vector<Shape>& shapes, std::int64_t size) {
   std::vector<std::int64_t> visible(shapes.size(), 0);
   for (const std::int32_t i : owners(shapes, size))
-    if (i >= 0) ++visible[static_cast<std::size_t>(i)];
+    if (i >= 0) ++visible[i];
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     std::int64_t whole = 0;
     for (std::int64_t y = shapes[i].y; y < shapes[i].y + shapes[i].height; ++y)
@@ -143,9 +142,9 @@ std::vector<SceneObject> measure(const std::vector<Shape>& shapes,
   for (const Shape& shape : shapes) objects.push_back({shape.label, {size, size, 0, 0}, 0});
   for (std::int64_t y = 0; y < size; ++y)
     for (std::int64_t x = 0; x < size; ++x) {
-      const std::int32_t i = owner[static_cast<std::size_t>(y * size + x)];
+      const std::int32_t i = owner[y * size + x];
       if (i < 0) continue;
-      auto& [label, box, area] = objects[static_cast<std::size_t>(i)];
+      auto& [label, box, area] = objects[i];
       box = {std::min(box[0], x), std::min(box[1], y), std::max(box[2], x + 1),
              std::max(box[3], y + 1)};
       ++area;

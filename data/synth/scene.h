@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/images/image.h"
-#include "data/synth/synth.h"
+#include "data/synth/options.h"
 
 namespace muster::data {
 

@@ -9,7 +9,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/parallel.h"
+#include "base/process/atomic_file.h"
+#include "data/images/codec.h"
 #include "data/synth/scene.h"
+#include "data/synth/tokenizer.h"
 
 namespace muster::data {
 namespace {
@@ -43,7 +46,9 @@ void write_image(const fs::path& path, const Image& image) {
 }
 
 json coco(const SynthOptions& options, const std::vector<std::vector<SceneObject>>& scenes) {
-  json categories = json::array(), images = json::array(), annotations = json::array();
+  json categories = json::array();
+  json images = json::array();
+  json annotations = json::array();
   for (std::size_t i = 0; i < synth_labels().size(); ++i)
     categories.push_back({{"id", i + 1}, {"name", synth_labels()[i]}});
   for (std::size_t i = 0; i < scenes.size(); ++i) {
@@ -59,7 +64,7 @@ json coco(const SynthOptions& options, const std::vector<std::vector<SceneObject
                              {"iscrowd", 0},
                              {"bbox", {x1, y1, x2 - x1, y2 - y1}},
                              {"area", object.area},
-                             {"caption", synth_labels()[static_cast<std::size_t>(object.label)]}});
+                             {"caption", synth_labels()[object.label]}});
     }
   }
   return {{"categories", categories}, {"images", images}, {"annotations", annotations}};
@@ -78,7 +83,7 @@ void synthesise(const fs::path& out_dir, const SynthOptions& options) {
   parallel_for("drawing scenes", options.images, 0, [&](std::int64_t i) {
     Scene scene = render_scene(options, i);
     write_image(out_dir / "images" / image_name(i), scene.image);
-    scenes[static_cast<std::size_t>(i)] = std::move(scene.objects);
+    scenes[i] = std::move(scene.objects);
   });
   write_synth_tokenizer(out_dir);
   write_text(out_dir / "annotations.json",

@@ -1,5 +1,7 @@
 // A small byte-level BPE in the published tokenizer.json form: every byte, the demo's words, Qwen's
 // special tokens.
+#include "data/synth/tokenizer.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -10,7 +12,8 @@
 #include <vector>
 
 #include "base/files.h"
-#include "data/synth/synth.h"
+#include "base/process/atomic_file.h"
+#include "base/utf8.h"
 
 namespace muster::data {
 namespace {
@@ -43,11 +46,6 @@ constexpr std::array<Special, 22> kSpecials{
      {"<|fim_suffix|>", false},      {"<|fim_pad|>", false},       {"<|repo_name|>", false},
      {"<|file_sep|>", false}}};
 
-std::string utf8(int code) {  // below U+0800
-  if (code < 0x80) return {static_cast<char>(code)};
-  return {static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3f))};
-}
-
 // GPT-2's printable character for each byte: itself where it prints, else U+0100 and up in byte
 // order.
 bool prints(int byte) {
@@ -59,11 +57,11 @@ class BpeBuilder {
   BpeBuilder() {
     int next = 0x100;
     for (int byte = 0; byte < 256; ++byte)
-      symbol_[static_cast<std::size_t>(byte)] = utf8(prints(byte) ? byte : next++);
+      symbol_[byte] = encode_utf8(static_cast<char32_t>(prints(byte) ? byte : next++));
     for (int byte = 0; byte < 256; ++byte)
-      if (prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
+      if (prints(byte)) token(symbol_[byte]);
     for (int byte = 0; byte < 256; ++byte)
-      if (!prints(byte)) token(symbol_[static_cast<std::size_t>(byte)]);
+      if (!prints(byte)) token(symbol_[byte]);
   }
 
   // Adds the merges that make `word` one token. Merges of earlier words have lower ranks and are
@@ -105,10 +103,12 @@ class BpeBuilder {
   bool merge_best(std::vector<std::string>& pieces) const {
     int best = std::numeric_limits<int>::max();
     std::size_t at = 0;
-    for (std::size_t i = 0; i + 1 < pieces.size(); ++i)
-      if (const auto rank = ranks_.find({pieces[i], pieces[i + 1]});
-          rank != ranks_.end() && rank->second < best)
-        best = rank->second, at = i;
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const auto rank = ranks_.find({pieces[i], pieces[i + 1]});
+      if (rank == ranks_.end() || rank->second >= best) continue;
+      best = rank->second;
+      at = i;
+    }
     if (best == std::numeric_limits<int>::max()) return false;
     pieces[at] += pieces[at + 1];
     pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 1);

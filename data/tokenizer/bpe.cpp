@@ -63,8 +63,7 @@ std::size_t TokenTable::slot_of(std::string_view bytes, std::uint64_t hash) cons
   const auto high = static_cast<std::uint32_t>(hash >> 32);
   for (std::size_t i = hash & (slots_.size() - 1);; i = (i + 1) & (slots_.size() - 1)) {
     const Slot& slot = slots_[i];
-    if (slot.id < 0 || (slot.hash == high && tokens_[static_cast<std::size_t>(slot.id)] == bytes))
-      return i;
+    if (slot.id < 0 || (slot.hash == high && tokens_[slot.id] == bytes)) return i;
   }
 }
 
@@ -95,15 +94,14 @@ Bpe::Bpe(std::vector<std::string> tokens,
 }
 
 std::string_view Bpe::bytes(std::int64_t id) const {
-  return id >= 0 && id < size() ? std::string_view(tokens_[static_cast<std::size_t>(id)])
-                                : std::string_view();
+  return id >= 0 && id < size() ? std::string_view(tokens_[id]) : std::string_view();
 }
 
 void Bpe::encode(std::string_view piece, Scratch& scratch, std::vector<std::int64_t>& ids) const {
   if (piece.empty()) return;
   const std::int32_t id = find(piece);
   if (id < 0) return merge(piece, scratch, ids);
-  std::atomic<std::uint8_t>& whole = whole_[static_cast<std::size_t>(id)];
+  std::atomic<std::uint8_t>& whole = whole_[id];
   if (whole.load(std::memory_order_relaxed) == kYes) return ids.push_back(id);
   const std::size_t before = ids.size();
   merge(piece, scratch, ids);
@@ -120,16 +118,16 @@ void Bpe::merge(std::string_view piece, Scratch& scratch, std::vector<std::int64
   symbols.clear();
   heap.clear();
   const auto offer = [&](std::int32_t i) {
-    auto& symbol = symbols[static_cast<std::size_t>(i)];
+    auto& symbol = symbols[i];
     symbol.rank = MergeTable::kNone;
     if (symbol.next < 0) return;
-    symbol.rank = merges_.find(symbol.id, symbols[static_cast<std::size_t>(symbol.next)].id).rank;
+    symbol.rank = merges_.find(symbol.id, symbols[symbol.next].id).rank;
     if (symbol.rank == MergeTable::kNone) return;
     heap.push_back(candidate(symbol.rank, i));
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
   for (std::int32_t i = 0; i < length; ++i) {
-    const auto byte = static_cast<unsigned char>(piece[static_cast<std::size_t>(i)]);
+    const auto byte = static_cast<unsigned char>(piece[i]);
     symbols.push_back({byte_ids_[byte], MergeTable::kNone, i - 1, i + 1 < length ? i + 1 : -1});
   }
   for (std::int32_t i = 0; i < length; ++i) offer(i);
@@ -137,18 +135,18 @@ void Bpe::merge(std::string_view piece, Scratch& scratch, std::vector<std::int64
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());
     const std::uint64_t top = heap.back();
     heap.pop_back();
-    auto& left = symbols[static_cast<std::size_t>(position_of(top))];
+    auto& left = symbols[position_of(top)];
     if (left.rank != rank_of(top)) continue;
-    auto& right = symbols[static_cast<std::size_t>(left.next)];
+    auto& right = symbols[left.next];
     left.id = merges_.find(left.id, right.id).id;
     left.next = right.next;
     right.rank = MergeTable::kNone;
-    if (left.next >= 0) symbols[static_cast<std::size_t>(left.next)].previous = position_of(top);
+    if (left.next >= 0) symbols[left.next].previous = position_of(top);
     offer(position_of(top));
     if (left.previous >= 0) offer(left.previous);
   }
-  for (std::int32_t i = 0; i >= 0; i = symbols[static_cast<std::size_t>(i)].next) {
-    ids.push_back(symbols[static_cast<std::size_t>(i)].id);
+  for (std::int32_t i = 0; i >= 0; i = symbols[i].next) {
+    ids.push_back(symbols[i].id);
   }
 }
 

@@ -1,4 +1,4 @@
-// Private to data/tokenizer*.cpp: byte-pair merging of one piece of text.
+// Private to data/tokenizer: byte-pair merging of one piece of text.
 #pragma once
 
 #include <atomic>

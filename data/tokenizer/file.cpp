@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/utf8.h"
 #include "data/tokenizer/tables.h"
 
 namespace muster::data {
@@ -124,17 +125,11 @@ std::vector<AddedToken> read_added_tokens(const json& list) {
 std::optional<std::string> spelled_to_bytes(std::string_view spelled) {
   static const std::array<int, kSpellings> kTable = byte_of_spelling();
   std::string bytes;
-  for (std::size_t i = 0; i < spelled.size(); ++i) {
-    auto code = static_cast<unsigned char>(spelled[i]);
-    std::size_t point = code;
-    if (code >= 0x80) {  // the table ends below U+0144: two bytes of UTF-8 at most
-      if (code < 0xC2 || code > 0xC5 || i + 1 == spelled.size()) return std::nullopt;
-      const auto low = static_cast<unsigned char>(spelled[++i]);
-      if ((low & 0xC0) != 0x80) return std::nullopt;
-      point = (code & 0x1FU) << 6 | (low & 0x3FU);
-    }
-    if (point >= kSpellings || kTable[point] < 0) return std::nullopt;
-    bytes.push_back(static_cast<char>(kTable[point]));
+  while (!spelled.empty()) {
+    const CodePoint point = first_code_point(spelled);
+    if (!point.valid || point.value >= kSpellings || kTable[point.value] < 0) return std::nullopt;
+    bytes.push_back(static_cast<char>(kTable[point.value]));
+    spelled.remove_prefix(point.bytes);
   }
   return bytes;
 }
@@ -147,7 +142,10 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
     const json settings = read_tokenizer_settings(text);
     check_settings(settings);
     TokenizerTables tables = read_tokenizer_tables(text);
-    for (auto& [left, right] : tables.merges) left = to_bytes(left), right = to_bytes(right);
+    for (auto& [left, right] : tables.merges) {
+      left = to_bytes(left);
+      right = to_bytes(right);
+    }
     return {place_by_id(tables.vocabulary), std::move(tables.merges),
             read_added_tokens(settings.value("added_tokens", json::array())),
             read_normalizer(settings), read_split_regex(settings)};

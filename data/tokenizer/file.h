@@ -1,4 +1,4 @@
-// Private to data/tokenizer*.cpp: what a Hugging Face tokenizer.json of the Qwen form says.
+// Private to data/tokenizer: what a Hugging Face tokenizer.json of the Qwen form says.
 #pragma once
 
 #include <cstdint>

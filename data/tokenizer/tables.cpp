@@ -89,7 +89,7 @@ class TableReader : public nlohmann::json_sax<json> {
     return true;
   }
 
-  // A value that is no entry of a table.
+  // Judges a value that is no entry of a table.
   bool other() {
     if (table_ == Table::kVocabulary)
       throw DataError(fmt::format("the id of \"{}\" is not an integer", key_));

@@ -1,4 +1,4 @@
-// Private to data/tokenizer*.cpp: the two large tables of a tokenizer.json, read without building a
+// Private to data/tokenizer: the two large tables of a tokenizer.json, read without building a
 // document of them.
 #pragma once
 
@@ -17,11 +17,11 @@ struct TokenizerTables {
   std::vector<std::pair<std::string, std::string>> merges;       // spellings; in order of rank
 };
 
-// Of "model": "vocab" and "merges" ("left right", or ["left", "right"] in newer files). Throws
+// Reads "vocab" and "merges" of "model" ("left right", or ["left", "right"] in newer files). Throws
 // DataError or json::exception.
 TokenizerTables read_tokenizer_tables(std::string_view text);
 
-// Everything else: both tables are left out.
+// Reads everything else and leaves both tables out.
 nlohmann::json read_tokenizer_settings(std::string_view text);
 
 }  // namespace muster::data

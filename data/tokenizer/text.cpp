@@ -47,24 +47,6 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
-// Length of the longest part of a valid UTF-8 sequence that `bytes` starts with, and whether it is
-// whole.
-std::pair<std::size_t, bool> utf8_part(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned lead = at(0);
-  if (lead < 0x80) return {1, true};
-  if (lead < 0xC2 || lead > 0xF4) return {1, false};
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  // The second byte excludes overlong forms, surrogates and what lies above U+10FFFF.
-  const unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  const unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  for (std::size_t i = 1; i < length; ++i) {
-    if (i == bytes.size() || at(i) < (i == 1 ? low : 0x80) || at(i) > (i == 1 ? high : 0xBF))
-      return {i, false};
-  }
-  return {length, true};
-}
-
 }  // namespace
 
 std::string_view to_nfc(std::string_view text, std::string& storage) {
@@ -80,16 +62,6 @@ std::string_view to_nfc(std::string_view text, std::string& storage) {
   if (length < 0) throw DataError(fmt::format("cannot tokenize text: {}", utf8proc_errmsg(length)));
   storage.assign(reinterpret_cast<const char*>(normal), static_cast<std::size_t>(length));
   return storage;
-}
-
-std::string to_valid_utf8(std::string_view bytes) {
-  std::string out;
-  while (!bytes.empty()) {
-    const auto [length, whole] = utf8_part(bytes);
-    out += whole ? bytes.substr(0, length) : std::string_view("\xEF\xBF\xBD");
-    bytes.remove_prefix(length);
-  }
-  return out;
 }
 
 struct Splitter::Impl {

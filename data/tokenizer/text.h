@@ -1,4 +1,4 @@
-// Private to data/tokenizer*.cpp: Unicode normalisation and the pre-tokenizer's regular expression.
+// Private to data/tokenizer: Unicode normalisation and the pre-tokenizer's regular expression.
 #pragma once
 
 #include <functional>
@@ -11,10 +11,6 @@ namespace muster::data {
 // NFC of `text`: in `storage` when anything had to change, else `text` itself. Throws DataError
 // when it is not UTF-8.
 std::string_view to_nfc(std::string_view text, std::string& storage);
-
-// `bytes` with every sequence that is not UTF-8 replaced by U+FFFD, one per maximal part of a valid
-// sequence.
-std::string to_valid_utf8(std::string_view bytes);
 
 // Cuts text at the matches of a regular expression; what lies between matches is a piece too
 // ("Isolated").

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/file.h"
 #include "data/tokenizer/text.h"

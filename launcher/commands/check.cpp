@@ -13,7 +13,7 @@
 #include "launcher/commands/check_gradients.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
-#include "launcher/plan/plan.h"
+#include "launcher/plan/text.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/model_folder.h"

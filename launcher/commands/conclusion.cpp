@@ -2,14 +2,24 @@
 
 #include <fmt/core.h>
 
+#include <csignal>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/triage/triage.h"
+#include "launcher/triage/verdict_text.h"
 
 namespace muster::launcher {
 namespace {
+
+// The run is done, or somebody stopped or killed it: there is nothing to explain.
+bool as_asked(int exit_code) {
+  return exit_code == 0 || exit_code == static_cast<int>(ExitCode::kStoppedOnRequest) ||
+         exit_code == 128 + SIGINT;
+}
 
 // Nothing that goes wrong here may hide the failure itself.
 void explain(const fs::path& run_dir) {
@@ -27,8 +37,7 @@ void explain(const fs::path& run_dir) {
 }  // namespace
 
 int conclude(const fs::path& run_dir, int exit_code) {
-  const bool failed = exit_code != 0 && exit_code != static_cast<int>(ExitCode::kStoppedOnRequest);
-  if (failed) explain(run_dir);
+  if (!as_asked(exit_code)) explain(run_dir);
   end_chain_if_over(exit_code);
   requeue_if_wanted(exit_code);
   return exit_code;

@@ -6,9 +6,9 @@
 
 namespace muster::launcher {
 
-// The last thing launch does. Prints the triage of a failure to stderr and writes it to
-// logs/triage.txt; an explanation that fails is a warning. In a batch job that is requeued SLURM
-// may end this process here. Returns `exit_code`.
+// The last thing launch does. Prints the triage of a failure that nobody asked for to stderr and
+// writes it to logs/triage.txt; an explanation that fails is a warning. In a batch job that is
+// requeued SLURM may end this process here. Returns `exit_code`.
 int conclude(const std::filesystem::path& run_dir, int exit_code);
 
 }  // namespace muster::launcher

@@ -9,6 +9,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/evaluate/coco_text.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace muster::launcher {
@@ -24,9 +25,6 @@ struct EvalOptions {
   bool json = false;
 };
 
-constexpr const char* kMetrics[] = {"AP",  "AP50", "AP75",  "APs", "APm", "APl",
-                                    "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
-
 void print(const trainer::CocoMetrics& coco, bool json) {
   if (json) {
     fmt::print(
@@ -35,8 +33,7 @@ void print(const trainer::CocoMetrics& coco, bool json) {
             1));
     return;
   }
-  for (const char* name : kMetrics) fmt::print("{:<6} {:.4f}\n", name, coco.metrics.at(name));
-  for (const auto& [name, ap] : coco.ap_per_category) fmt::print("AP of {:<20} {:.4f}\n", name, ap);
+  fmt::print("{}", trainer::metrics_text(coco));
 }
 
 void eval(const EvalOptions& options) {

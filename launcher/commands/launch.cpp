@@ -19,13 +19,14 @@
 #include "launcher/commands/node_preflight.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
-#include "launcher/plan/oom_ladder.h"
+#include "launcher/plan/remedies.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "launcher/supervise/slurm_job.h"
+#include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -81,28 +82,29 @@ void preflight(const LaunchOptions& options, const configs::Config& config,
 
 // Inside an allocation srun knows the nodes; a step of its own would wait for resources the outer
 // one holds.
-void choose_starter(const std::string& wanted, LaunchSpec& spec) {
+Starter choose_starter(const std::string& wanted) {
   const bool batch =
       std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
   const bool srun = wanted == "srun" || (wanted == "auto" && batch);
-  spec.starter_program = srun ? "srun" : "mpirun";
+  Starter starter;
+  starter.program = srun ? "srun" : "mpirun";
   const CapturedRun version =
-      run_captured({spec.starter_program, "--version"}, std::chrono::seconds(20));
-  spec.starter_version = version.output.substr(0, version.output.find('\n'));
-  if (srun) {
-    spec.starter = Starter::kSrun;
-    return;
-  }
-  const auto parsed = parse_open_mpi_version(version.output);
-  spec.starter = parsed && parsed->major >= 5 ? Starter::kMpirun5 : Starter::kMpirun4;
+      run_captured({starter.program, "--version"}, std::chrono::seconds(20));
+  starter.version = version.output.substr(0, version.output.find('\n'));
+  const auto open_mpi = parse_open_mpi_version(version.output);
+  if (srun)
+    starter.kind = StarterKind::kSrun;
+  else if (open_mpi && open_mpi->major >= 5)
+    starter.kind = StarterKind::kMpirun5;
+  return starter;
 }
 
 std::vector<Host> choose_hosts(const LaunchOptions& options, const configs::Launch& config) {
   std::vector<Host> hosts;
-  if (!options.hostfile.empty())
-    hosts = read_hostfile(options.hostfile);
+  if (options.hostfile.empty())
+    std::ranges::transform(config.hosts, std::back_inserter(hosts), parse_host);
   else
-    for (const std::string& text : config.hosts) hosts.push_back(parse_host(text));
+    hosts = read_hostfile(options.hostfile);
   return usable_hosts(std::move(hosts), static_cast<int>(config.ranks_per_node), options.ranks);
 }
 
@@ -125,42 +127,81 @@ bool in_colour(const LaunchOptions& options) {
   return wants_colour(options.colour, ::isatty(STDERR_FILENO) == 1, std::getenv("NO_COLOR"));
 }
 
-LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
-  const fs::path self = executable_path(), wrapper = self.parent_path() / "muster-rank-wrap";
+Placement choose_placement(const LaunchOptions& options, const configs::Config& config) {
+  Placement placement;
+  placement.hosts = choose_hosts(options, config.launch);
+  placement.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
+  placement.cpu_binding = config.launch.cpu_binding;
+  placement.one_gpu = config.run.device == configs::Device::kCuda &&
+                      config.launch.gpu_binding == configs::GpuBinding::kLocalRank;
+  placement.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
+  return placement;
+}
+
+Watch choose_watch(const LaunchOptions& options, const configs::Launch& config) {
+  Watch watch;
+  watch.limits = {.start_s = config.start_timeout_s,
+                  .step_s = config.step_timeout_s,
+                  .checkpoint_s = config.checkpoint_timeout_s};
+  watch.colour = in_colour(options);
+  return watch;
+}
+
+Restart choose_restart(const LaunchOptions& options, const configs::Config& config) {
+  Restart restart;
+  restart.max_restarts = config.launch.max_restarts;
+  restart.ladder = usable_ladder(options, config);
+  restart.min_ranks = config.launch.min_ranks;
+  restart.micro_batches = config.batch.micro_batches_per_step;
+  return restart;
+}
+
+// What each rank runs, and in which environment.
+void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
+                      const configs::Config& config) {
+  const fs::path self = executable_path();
+  const fs::path wrapper = self.parent_path() / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
     throw PreflightError(fmt::format(
         "{} is missing: the two programs are installed together (`./run build` makes both)",
         wrapper.string()));
   }
-  LaunchSpec spec;
-  spec.run_dir = fs::absolute(config.run.dir);
-  spec.ranks = options.ranks;
-  choose_starter(options.starter, spec);
   spec.wrapper = {wrapper.string()};
   spec.rank_program = {self.string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
-  spec.environment = config.launch.environment;
-  if (options.debug) {
-    for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
-      spec.environment[variable] = "1";
-    spec.environment["NCCL_DEBUG"] = "INFO";
-  }
   spec.threads_per_rank = config.run.threads_per_rank;
-  spec.hosts = choose_hosts(options, config.launch);
-  spec.ranks_per_node = static_cast<int>(config.launch.ranks_per_node);
-  spec.cpu_binding = config.launch.cpu_binding;
-  spec.one_gpu = config.run.device == configs::Device::kCuda &&
-                 config.launch.gpu_binding == configs::GpuBinding::kLocalRank;
-  spec.in_allocation = std::getenv("SLURM_JOB_ID") != nullptr;
+  spec.environment = config.launch.environment;
+  if (!options.debug) return;
+  for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
+    spec.environment[variable] = "1";
+  spec.environment["NCCL_DEBUG"] = "INFO";
+}
+
+// As somebody would type it. SLURM continues a batch job by itself.
+std::string continuing_command(const LaunchOptions& options) {
+  if (options.debug || std::getenv("SLURM_JOB_ID") != nullptr) return "";
+  std::vector<std::string> words = options.config.words();
+  words.insert(words.begin() + 1, {"-n", std::to_string(options.ranks)});
+  if (options.starter != "auto") words.insert(words.end(), {"--starter", options.starter});
+  if (!options.hostfile.empty()) words.insert(words.end(), {"--hostfile", options.hostfile});
+  if (!options.container.empty()) words.insert(words.end(), {"--container", options.container});
+  std::string command = "muster launch";
+  for (const std::string& word : words) command += " " + shell_quote(word);
+  return command;
+}
+
+LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config) {
+  LaunchSpec spec;
+  spec.run_dir = fs::absolute(config.run.dir);
+  spec.ranks = options.ranks;
   spec.as_root = ::geteuid() == 0;
-  spec.limits = {config.launch.start_timeout_s, config.launch.step_timeout_s,
-                 config.launch.checkpoint_timeout_s};
-  spec.max_restarts = config.launch.max_restarts;
-  spec.micro_batches_per_step = config.batch.micro_batches_per_step;
-  spec.min_ranks = config.launch.min_ranks;
-  spec.ladder = usable_ladder(options, config);
-  spec.colour = in_colour(options);
-  if (spec.starter == Starter::kSrun) spread_over_nodes(spec);
+  spec.continue_with = continuing_command(options);
+  add_rank_program(spec, options, config);
+  spec.starter = choose_starter(options.starter);
+  spec.placement = choose_placement(options, config);
+  spec.watch = choose_watch(options, config.launch);
+  spec.restart = choose_restart(options, config);
+  if (spec.starter.kind == StarterKind::kSrun) spread_over_nodes(spec);
   if (!options.container.empty())
     enter_container(spec, options.container, config.run.device == configs::Device::kCuda);
   return spec;

@@ -21,9 +21,9 @@ constexpr std::size_t kShownOutput = 600;
 LaunchSpec one_per_node(const LaunchSpec& spec, int nodes) {
   LaunchSpec probe = spec;
   probe.ranks = nodes;
-  probe.ranks_per_node = 1;
-  probe.cpu_binding = configs::CpuBinding::kNone;
-  for (Host& host : probe.hosts) host.slots = 1;
+  probe.placement.ranks_per_node = 1;
+  probe.placement.cpu_binding = configs::CpuBinding::kNone;
+  for (Host& host : probe.placement.hosts) host.slots = 1;
   return probe;
 }
 
@@ -42,20 +42,19 @@ Finding missing_nodes(const NodeAnswers& answers, int nodes) {
   for (const NodeFacts& node : answers.nodes) names.push_back(node.host);
   const std::string tail =
       answers.output.substr(answers.output.size() - std::min(answers.output.size(), kShownOutput));
-  return {"R-007", Level::kFail,
-          fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(),
-                      nodes, join(names, " "), tail),
-          "a node is down, unreachable (ssh without a password?), or does not see the run folder",
-          ""};
+  return fail("R-007",
+              fmt::format("{} of {} nodes answered: {}. The starter said: {}", answers.nodes.size(),
+                          nodes, join(names, " "), tail),
+              "a node is down, unreachable (ssh without a password?), or does not see the run "
+              "folder");
 }
 
 }  // namespace
 
 int count_nodes(const LaunchSpec& spec, const char* slurm_job_num_nodes) {
-  if (!spec.hosts.empty()) return static_cast<int>(spec.hosts.size());
-  const int nodes =
-      spec.in_allocation && slurm_job_num_nodes != nullptr ? std::atoi(slurm_job_num_nodes) : 1;
-  return std::max(nodes, 1);
+  if (!spec.placement.hosts.empty()) return static_cast<int>(spec.placement.hosts.size());
+  if (!spec.placement.in_allocation || slurm_job_num_nodes == nullptr) return 1;
+  return std::max(std::atoi(slurm_job_num_nodes), 1);
 }
 
 NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string> program) {
@@ -69,9 +68,10 @@ NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string
 }
 
 int ranks_on(const LaunchSpec& spec, const std::string& host, int nodes) {
-  const auto known = std::ranges::find(spec.hosts, host, &Host::name);
-  if (known != spec.hosts.end()) return std::min(known->slots, spec.ranks);
-  return spec.ranks_per_node > 0 ? spec.ranks_per_node : (spec.ranks + nodes - 1) / nodes;
+  const auto known = std::ranges::find(spec.placement.hosts, host, &Host::name);
+  if (known != spec.placement.hosts.end()) return std::min(known->slots, spec.ranks);
+  return spec.placement.ranks_per_node > 0 ? spec.placement.ranks_per_node
+                                           : (spec.ranks + nodes - 1) / nodes;
 }
 
 std::vector<Finding> judge_nodes(const NodeAnswers& answers, const LaunchSpec& spec, int nodes,

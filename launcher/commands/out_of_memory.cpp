@@ -10,7 +10,8 @@
 #include "base/machine.h"
 #include "base/tensors/process_memory.h"
 #include "base/text.h"
-#include "launcher/plan/plan.h"
+#include "launcher/plan/remedies.h"
+#include "launcher/plan/text.h"
 #include "launcher/rank/rank_status.h"
 #include "trainer/checkpoint/model_folder.h"
 
@@ -53,14 +54,13 @@ std::string memory_report(const configs::Config& config, int ranks) {
   } catch (const std::exception& error) {
     table = fmt::format("  (not even the plan could be made: {})\n", first_line(error.what()));
   }
+  std::string smaller;
+  for (const Rung& rung : oom_ladder(config)) smaller += "\n  " + rung.what;
   return fmt::format(
       "who holds what:\n{}resident at the peak: {}; available on this machine now: {}\n"
-      "smaller: model.checkpoint_vision, model.checkpoint_language, batch.max_tokens {}, "
-      "batch.max_samples {} with "
-      "more "
-      "batch.micro_batches_per_step, or more ranks. `muster launch` steps down by itself (T-005)",
-      table, human_bytes(peak_resident_bytes()), human_bytes(this_machine().memory_bytes),
-      config.batch.max_tokens, config.batch.max_samples);
+      "smaller, in the order in which `muster launch` steps down by itself (T-005), or on more "
+      "ranks:{}",
+      table, human_bytes(peak_resident_bytes()), human_bytes(this_machine().memory_bytes), smaller);
 }
 
 }  // namespace muster::launcher

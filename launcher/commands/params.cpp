@@ -9,7 +9,7 @@
 #include "configs/groups.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 #include "model/qwen/weights.h"
 #include "trainer/checkpoint/checkpoint.h"
 

@@ -3,18 +3,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/encoder.h"
-#include "data/images/image.h"
+#include "data/images/codec.h"
+#include "data/images/picture_file.h"
 #include "data/pack/pack.h"
 #include "launcher/commands/command_table.h"
 
@@ -55,7 +54,7 @@ class TokenTable {
   void add(const fs::path& path) {
     if (fs::is_directory(path))
       add_folder(path);
-    else if (is_image(path))
+    else if (data::is_picture_file(path))
       add_image(path);
     else
       add_pack(path);
@@ -85,13 +84,7 @@ class TokenTable {
       fmt::print(stderr, "warning: ... and {} more\n", many - kMostWarnings);
   }
 
-  static bool is_image(const fs::path& path) {
-    const std::string extension = path.extension().string();
-    constexpr std::array<std::string_view, 6> kKnown{".jpg", ".jpeg", ".png",
-                                                     ".JPG", ".JPEG", ".PNG"};
-    return std::find(kKnown.begin(), kKnown.end(), extension) != kKnown.end();
-  }
-
+ private:
   void add_row(const std::string& name, std::int64_t width, std::int64_t height) {
     rows_.push_back({name, width, height, data::plan_image(width, height, encode_, name)});
   }
@@ -103,10 +96,11 @@ class TokenTable {
   void add_folder(const fs::path& folder) {
     std::vector<fs::path> images;
     for (const auto& entry : fs::recursive_directory_iterator(folder))
-      if (entry.is_regular_file() && is_image(entry.path())) images.push_back(entry.path());
+      if (entry.is_regular_file() && data::is_picture_file(entry.path()))
+        images.push_back(entry.path());
     std::sort(images.begin(), images.end());
     if (images.empty())
-      throw DataError(fmt::format("{}: no .jpg, .jpeg or .png in it", folder.string()));
+      throw DataError(fmt::format("{}: no {} in it", folder.string(), data::kPictureSuffixes));
     for (const fs::path& image : images) add_image(image);
   }
   void add_pack(const fs::path& path) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/out_of_memory.h"
 #include "launcher/front/config_arguments.h"

@@ -1,5 +1,5 @@
-// NVML through dlopen: a machine without a driver has no such library, and a build without CUDA
-// must not need it.
+// NVML is loaded through dlopen: a machine without a driver has no such library, and a build
+// without CUDA must not need it.
 #include <dlfcn.h>
 
 #include <array>
@@ -26,7 +26,7 @@ class Library {
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 
-  // nullptr when the library or the function is not there.
+  // Returns nullptr when the library or the function is not there.
   template <typename Function>
   Function* find(const char* name) const {
     return handle_ == nullptr ? nullptr : reinterpret_cast<Function*>(::dlsym(handle_, name));
@@ -53,7 +53,8 @@ Gpu describe_gpu(const Library& nvml, unsigned index) {
   return gpu;
 }
 
-// Those CUDA_VISIBLE_DEVICES names; all when it is absent or names them otherwise than by number.
+// Returns those that CUDA_VISIBLE_DEVICES names, and all when it is absent or names them otherwise
+// than by number.
 std::vector<Gpu> visible_of(const std::vector<Gpu>& all) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
   if (visible == nullptr) return all;

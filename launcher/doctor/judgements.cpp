@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -19,50 +19,45 @@ namespace {
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 constexpr std::int64_t kDiskFail = kGiB / 4, kDiskWarn = 10 * kGiB;
 constexpr std::int64_t kFiles = 4096;
+constexpr std::size_t kShownIdentity = 12;   // characters of a pack's fingerprint
 constexpr std::int64_t kBusyGpu = kGiB / 2;  // a CUDA context alone holds about this much
 constexpr int kDriver = 580;                 // the oldest that runs CUDA 13
 
-Finding ok(std::string id, std::string what) {
-  return {std::move(id), Level::kOk, std::move(what), "", ""};
-}
-
 Finding check_mpirun(const NodeFacts& f) {
   if (f.mpirun.empty()) {
-    return {"R-011", Level::kFail, "mpirun was not found",
-            "install Open MPI (`./run setup`), or `module load` it", ""};
+    return fail("R-011", "mpirun was not found",
+                "install Open MPI (`./run setup`), or `module load` it");
   }
-  const auto program = parse_open_mpi_version(f.mpirun),
-             library = parse_open_mpi_version(f.mpi_library);
+  const auto program = parse_open_mpi_version(f.mpirun);
+  const auto library = parse_open_mpi_version(f.mpi_library);
   if (!program) {
-    return {"R-011", Level::kFail, "mpirun is not Open MPI's: " + f.mpirun,
-            "put Open MPI's bin folder first in PATH", ""};
+    return fail("R-011", "mpirun is not Open MPI's: " + f.mpirun,
+                "put Open MPI's bin folder first in PATH");
   }
   if (!library || library->major != program->major || library->minor != program->minor) {
-    return {"R-012", Level::kFail,
-            fmt::format("mpirun is Open MPI {} but this program loads {}", program->text,
-                        library ? "Open MPI " + library->text : f.mpi_library),
-            "make PATH and LD_LIBRARY_PATH name one installation, or build again with this "
-            "mpirun's mpicxx",
-            ""};
+    return fail("R-012",
+                fmt::format("mpirun is Open MPI {} but this program loads {}", program->text,
+                            library ? "Open MPI " + library->text : f.mpi_library),
+                "make PATH and LD_LIBRARY_PATH name one installation, or build again with this "
+                "mpirun's mpicxx");
   }
   return ok("R-012", fmt::format("mpirun and library: Open MPI {}", program->text));
 }
 
 Finding check_not_nested(const NodeFacts& f) {
   if (!f.nested) return ok("R-011", "not inside another mpirun or srun --mpi");
-  return {"R-011", Level::kFail, "this process was itself started by mpirun or srun --mpi",
-          "run `muster launch` once, it starts mpirun; or run `mpirun -n N muster train CONFIG`",
-          ""};
+  return fail(
+      "R-011", "this process was itself started by mpirun or srun --mpi",
+      "run `muster launch` once, it starts mpirun; or run `mpirun -n N muster train CONFIG`");
 }
 
 Finding check_shared_memory(const NodeFacts& f) {
   if (f.shm_bytes < 0) {
-    return {"D-010", Level::kWarn, "/dev/shm is missing",
-            "mount a tmpfs there: NCCL and Open MPI use it", ""};
+    return warn("D-010", "/dev/shm is missing", "mount a tmpfs there: NCCL and Open MPI use it");
   }
   const std::string what = fmt::format("/dev/shm holds {}", human_bytes(f.shm_bytes));
   if (f.shm_bytes >= kGiB) return ok("D-010", what);
-  return {"D-010", Level::kWarn, what, "start the container with --ipc=host or --shm-size=16g", ""};
+  return warn("D-010", what, "start the container with --ipc=host or --shm-size=16g");
 }
 
 std::string limit_text(std::int64_t value) {
@@ -72,111 +67,154 @@ std::string limit_text(std::int64_t value) {
 Finding check_open_files(const NodeFacts& f) {
   const std::string what = "open files: " + limit_text(f.open_files);
   if (f.open_files < 0 || f.open_files >= kFiles) return ok("", what);
-  return {"", Level::kWarn, what, fmt::format("ulimit -n {}", kFiles), ""};
+  return warn("", what, fmt::format("ulimit -n {}", kFiles));
 }
 
 Finding check_locked_memory(const NodeFacts& f) {
   const std::string what = "locked memory: " + limit_text(f.locked_bytes);
   if (f.locked_bytes < 0 || f.gpus.empty()) return ok("", what);
-  return {"", Level::kWarn, what + " bytes",
-          "ulimit -l unlimited (containers: --ulimit memlock=-1), or RDMA may fail", ""};
+  return warn("", what + " bytes",
+              "ulimit -l unlimited (containers: --ulimit memlock=-1), or RDMA may fail");
 }
 
 Finding check_host_name(const NodeFacts& f) {
   if (f.host_error.empty()) return ok("R-007", fmt::format("host name {} resolves", f.host));
-  return {"R-007", Level::kWarn,
-          fmt::format("host name {} does not resolve: {}", f.host, f.host_error),
-          fmt::format("add it to /etc/hosts: 127.0.1.1 {}", f.host), ""};
+  return warn("R-007", fmt::format("host name {} does not resolve: {}", f.host, f.host_error),
+              fmt::format("add it to /etc/hosts: 127.0.1.1 {}", f.host));
 }
 
 Finding check_run_dir(const NodeFacts& f, const std::string& run_dir) {
   if (f.run_dir_error.empty())
     return ok("D-006", fmt::format("run folder {} can be written", run_dir));
-  return {"D-006", Level::kFail,
-          fmt::format("run folder {} cannot be written: {}", run_dir, f.run_dir_error),
-          "choose another run.dir (`--set run.dir=...`) or fix its rights", ""};
+  return fail("D-006", fmt::format("run folder {} cannot be written: {}", run_dir, f.run_dir_error),
+              "choose another run.dir (`--set run.dir=...`) or fix its rights");
 }
 
 Finding check_disk(const NodeFacts& f, const std::string& run_dir) {
   const std::string what = fmt::format("{} free for {}", human_bytes(f.disk_free_bytes), run_dir);
   const std::string fix = "free some, lower checkpoint.keep, or choose another run.dir";
-  if (f.disk_free_bytes < kDiskFail) return {"R-009", Level::kFail, what, fix, ""};
-  return f.disk_free_bytes < kDiskWarn ? Finding{"R-009", Level::kWarn, what, fix, ""}
-                                       : ok("R-009", what);
+  if (f.disk_free_bytes < kDiskFail) return fail("R-009", what, fix);
+  if (f.disk_free_bytes < kDiskWarn) return warn("R-009", what, fix);
+  return ok("R-009", what);
 }
 
 Finding check_cores(const NodeFacts& f, int ranks, std::int64_t threads) {
   const std::string what =
       fmt::format("{} ranks x {} threads on {} cores", ranks, threads, f.cores);
   if (ranks * threads <= f.cores) return ok("", what);
-  return {"", Level::kWarn, what,
-          "lower run.threads_per_rank or -n, unless the ranks go to several machines", ""};
+  return warn("", what,
+              "lower run.threads_per_rank or -n, unless the ranks go to several machines");
 }
 
 Finding check_gpu_count(const NodeFacts& f, int ranks) {
   const auto gpus = static_cast<int>(f.gpus.size());
   if (gpus == 0) {
-    return {"R-012", Level::kFail, "run.device is cuda but this machine shows no NVIDIA GPU",
-            "install the driver (containers: --gpus all), or set run.device=cpu", ""};
+    return fail("R-012", "run.device is cuda but this machine shows no NVIDIA GPU",
+                "install the driver (containers: --gpus all), or set run.device=cpu");
   }
   const std::string what = fmt::format("{} GPUs here for {} ranks", gpus, ranks);
   if (ranks <= gpus) return ok("R-012", what);
-  return {"R-012", Level::kFail, what,
-          fmt::format("one rank per GPU: at most {} on this machine", gpus), ""};
+  return fail("R-012", what, fmt::format("one rank per GPU: at most {} on this machine", gpus));
 }
 
 void check_busy_gpus(const NodeFacts& f, std::vector<Finding>& found) {
   for (std::size_t i = 0; i < f.gpus.size(); ++i) {
     if (f.gpus[i].used_bytes <= kBusyGpu) continue;
     found.push_back(
-        {"R-001", Level::kWarn,
-         fmt::format("GPU {} ({}) is not free: {} of {} are in use", i, f.gpus[i].name,
-                     human_bytes(f.gpus[i].used_bytes), human_bytes(f.gpus[i].total_bytes)),
-         "`nvidia-smi` names the processes; left-overs of an earlier run must end first", ""});
+        warn("R-001",
+             fmt::format("GPU {} ({}) is not free: {} of {} are in use", i, f.gpus[i].name,
+                         human_bytes(f.gpus[i].used_bytes), human_bytes(f.gpus[i].total_bytes)),
+             "`nvidia-smi` names the processes; left-overs of an earlier run must end first"));
   }
 }
 
 Finding check_driver(const NodeFacts& f) {
   if (f.driver.empty()) {
-    return {
-        "R-012", Level::kWarn, "the NVIDIA driver does not say its version",
-        "libnvidia-ml.so.1 was not found: install the driver's libraries (containers: --gpus all)",
-        ""};
+    return warn(
+        "R-012", "the NVIDIA driver does not say its version",
+        "libnvidia-ml.so.1 was not found: install the driver's libraries (containers: --gpus all)");
   }
   const std::string what =
       fmt::format("NVIDIA driver {}, NCCL {}", f.driver, f.nccl.empty() ? "not loaded" : f.nccl);
   if (std::atoi(f.driver.c_str()) >= kDriver) return ok("R-012", what);
-  return {"R-012", Level::kFail, what, fmt::format("CUDA 13 needs driver {} or newer", kDriver),
-          ""};
+  return fail("R-012", what, fmt::format("CUDA 13 needs driver {} or newer", kDriver));
 }
 
-// One fact of all nodes; "" is unknown and fits anything.
-Finding check_equal(std::span<const NodeFacts> nodes, const char* what, const char* fix,
-                    const std::function<std::string(const NodeFacts&)>& fact) {
+// What all nodes of a run must have in common. "" is unknown and fits anything.
+struct EqualFact {
+  const char* what;
+  const char* fix;
+  std::string (*of)(const NodeFacts& facts);
+};
+
+std::string packs_of(const NodeFacts& facts) {
+  std::string all;
+  for (const auto& [path, identity] : facts.packs)
+    if (!identity.starts_with(kBrokenPack)) all += identity.substr(0, kShownIdentity);
+  return all;
+}
+
+constexpr const char* kInstall =
+    "install the same build everywhere, or put it on a file system all nodes share";
+constexpr std::array<EqualFact, 9> kEqualFacts{{
+    {"the muster binary", kInstall, [](const NodeFacts& f) { return f.binary_hash; }},
+    {"LibTorch", kInstall, [](const NodeFacts& f) { return f.libtorch; }},
+    {"Open MPI's library", "load the same module on all nodes",
+     [](const NodeFacts& f) { return f.mpi_library; }},
+    {"glibc", "use nodes of one image, or a container", [](const NodeFacts& f) { return f.libc; }},
+    {"the NVIDIA driver", "keep the odd node out, or update it",
+     [](const NodeFacts& f) { return f.driver; }},
+    {"NCCL", kInstall, [](const NodeFacts& f) { return f.nccl; }},
+    {"the number of GPUs", "keep the odd node out, or give each host its slots",
+     [](const NodeFacts& f) { return std::to_string(f.gpus.size()); }},
+    {"the config", "its file must be the same on all nodes",
+     [](const NodeFacts& f) { return f.config_hash; }},
+    {"the packs", "copy them again, or use a file system all nodes share", packs_of},
+}};
+
+Finding check_equal(std::span<const NodeFacts> nodes, const EqualFact& fact) {
   std::map<std::string, std::vector<std::string>> hosts_by_value;
-  for (const NodeFacts& node : nodes) {
-    if (const std::string value = fact(node); !value.empty())
+  for (const NodeFacts& node : nodes)
+    if (const std::string value = fact.of(node); !value.empty())
       hosts_by_value[value].push_back(node.host);
-  }
-  if (hosts_by_value.empty()) return ok("R-012", fmt::format("{} on all nodes: not known", what));
+  if (hosts_by_value.empty())
+    return ok("R-012", fmt::format("{} on all nodes: not known", fact.what));
   if (hosts_by_value.size() == 1)
-    return ok("R-012", fmt::format("{} on all nodes: {}", what, hosts_by_value.begin()->first));
-  const auto usual = std::ranges::max_element(hosts_by_value, [](const auto& a, const auto& b) {
-    return a.second.size() < b.second.size();
-  });
-  std::string text, odd;
+    return ok("R-012",
+              fmt::format("{} on all nodes: {}", fact.what, hosts_by_value.begin()->first));
+  const auto usual = std::ranges::max_element(
+      hosts_by_value, {}, [](const auto& entry) { return entry.second.size(); });
+  std::string text;
+  std::string odd;
   for (const auto& [value, hosts] : hosts_by_value) {
     text += fmt::format("{}{} on {}", text.empty() ? "" : ", ", value, join(hosts, " "));
     if (value != usual->first) odd += (odd.empty() ? "" : " ") + join(hosts, " ");
   }
-  return {"R-012", Level::kFail, fmt::format("{} differs: {}", what, text), fix, odd};
+  Finding finding = fail("R-012", fmt::format("{} differs: {}", fact.what, text), fact.fix);
+  finding.host = odd;
+  return finding;
 }
 
 const char* level_name(Level level) {
-  return level == Level::kOk ? "ok" : level == Level::kWarn ? "warn" : "fail";
+  constexpr std::array kNames{"ok", "warn", "fail"};
+  return kNames[static_cast<std::size_t>(level)];
 }
 
 }  // namespace
+
+Finding ok(std::string id, std::string what) {
+  return {.id = std::move(id), .level = Level::kOk, .what = std::move(what)};
+}
+
+Finding warn(std::string id, std::string what, std::string fix) {
+  return {
+      .id = std::move(id), .level = Level::kWarn, .what = std::move(what), .fix = std::move(fix)};
+}
+
+Finding fail(std::string id, std::string what, std::string fix) {
+  return {
+      .id = std::move(id), .level = Level::kFail, .what = std::move(what), .fix = std::move(fix)};
+}
 
 std::vector<Finding> judge_machine(const NodeFacts& f) {
   return {check_mpirun(f),
@@ -199,50 +237,17 @@ std::vector<Finding> judge_run(const NodeFacts& f, const configs::Config& config
     check_busy_gpus(f, found);
   }
   for (const auto& [path, identity] : f.packs) {
-    if (identity.starts_with("error: "))
-      found.push_back({"D-003", Level::kFail, identity.substr(7),
-                       fmt::format("make it: `muster pack SOURCE -o {}`", path), ""});
+    if (identity.starts_with(kBrokenPack))
+      found.push_back(fail("D-003", identity.substr(kBrokenPack.size()),
+                           fmt::format("make it: `muster pack SOURCE -o {}`", path)));
   }
   return found;
 }
 
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes) {
-  const char* install =
-      "install the same build everywhere, or put it on a file system all nodes share";
   std::vector<Finding> found;
-  const auto equal = [&](const char* what, const char* fix,
-                         const std::function<std::string(const NodeFacts&)>& fact) {
-    found.push_back(check_equal(nodes, what, fix, fact));
-  };
-  equal("the muster binary", install, [](const NodeFacts& f) { return f.binary_hash; });
-  equal("LibTorch", install, [](const NodeFacts& f) { return f.libtorch; });
-  equal("Open MPI's library", "load the same module on all nodes",
-        [](const NodeFacts& f) { return f.mpi_library; });
-  equal("glibc", "use nodes of one image, or a container",
-        [](const NodeFacts& f) { return f.libc; });
-  equal("the NVIDIA driver", "keep the odd node out, or update it",
-        [](const NodeFacts& f) { return f.driver; });
-  equal("NCCL", install, [](const NodeFacts& f) { return f.nccl; });
-  equal("the number of GPUs", "keep the odd node out, or give each host its slots",
-        [](const NodeFacts& f) { return std::to_string(f.gpus.size()); });
-  equal("the config", "its file must be the same on all nodes",
-        [](const NodeFacts& f) { return f.config_hash; });
-  equal("the packs", "copy them again, or use a file system all nodes share",
-        [](const NodeFacts& f) {
-          std::string all;
-          for (const auto& [path, identity] : f.packs)
-            all += identity.starts_with("error: ") ? "" : identity.substr(0, 12);
-          return all;
-        });
+  for (const EqualFact& fact : kEqualFacts) found.push_back(check_equal(nodes, fact));
   return found;
-}
-
-std::vector<Finding> examine_machine() { return judge_machine(gather_facts()); }
-
-std::vector<Finding> examine_run(const configs::Config& config, int ranks_here) {
-  NodeFacts facts = gather_facts();
-  gather_run_facts(facts, config);
-  return judge_run(facts, config, ranks_here);
 }
 
 Finding check_division(int ranks, std::int64_t micro_batches_per_step) {
@@ -251,7 +256,7 @@ Finding check_division(int ranks, std::int64_t micro_batches_per_step) {
     return ok("R-011", fmt::format("{} ranks share {} micro-batches per step", ranks,
                                    micro_batches_per_step));
   } catch (const UsageError& error) {
-    return {"R-011", Level::kFail, error.what(), "see the message", ""};
+    return fail("R-011", error.what(), "see the message");
   }
 }
 
@@ -276,9 +281,9 @@ std::string findings_as_text(std::span<const Finding> findings, Level least) {
   std::string text;
   for (const Finding& f : findings) {
     if (f.level < least) continue;
-    text += fmt::format("{:<4} {:<6} {}{}{}\n", level_name(f.level), f.id,
-                        f.host.empty() ? "" : f.host + ": ", f.what,
-                        f.fix.empty() ? "" : ". Fix: " + f.fix);
+    const std::string host = f.host.empty() ? "" : f.host + ": ";
+    const std::string fix = f.fix.empty() ? "" : ". Fix: " + f.fix;
+    text += fmt::format("{:<4} {:<6} {}{}{}\n", level_name(f.level), f.id, host, f.what, fix);
   }
   return text;
 }

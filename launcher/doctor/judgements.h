@@ -17,9 +17,14 @@ enum class Level { kOk, kWarn, kFail };
 struct Finding {
   std::string id;  // diary row, "" when none
   Level level = Level::kOk;
-  std::string what, fix;
-  std::string host;  // "": this machine, or all of them
+  std::string what = {};
+  std::string fix = {};   // "" when nothing has to be done
+  std::string host = {};  // "": this machine, or all of them
 };
+
+Finding ok(std::string id, std::string what);
+Finding warn(std::string id, std::string what, std::string fix);
+Finding fail(std::string id, std::string what, std::string fix);
 
 // Judgements of facts; pure.
 std::vector<Finding> judge_machine(const NodeFacts& facts);
@@ -30,9 +35,7 @@ std::vector<Finding> judge_run(const NodeFacts& facts, const configs::Config& co
 // odd ones out are named.
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes);
 
-// Of this machine, by the judgements above.
-std::vector<Finding> examine_machine();
-std::vector<Finding> examine_run(const configs::Config& config, int ranks_here);
+// Can so many ranks share a step evenly?
 Finding check_division(int ranks, std::int64_t micro_batches_per_step);
 // Opens the packs.
 std::vector<Finding> examine_data(const configs::Config& config);

@@ -11,9 +11,11 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/machine.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
 #include "launcher/rank/rank_status.h"
@@ -26,8 +28,8 @@ constexpr std::chrono::seconds kVersionLimit{20};
 
 std::string head_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// Asked of the library that ranks will load, without linking it: a command that starts no rank does
-// not pay for loading it.
+// Asks the library that ranks will load, without linking it: a command that starts no rank does not
+// pay for loading it.
 std::string mpi_library_version() {
   void* library = ::dlopen("libmpi.so.40", RTLD_LAZY | RTLD_GLOBAL);
   if (library == nullptr) return "";
@@ -40,7 +42,7 @@ std::string mpi_library_version() {
   return head_line(text.data());
 }
 
-// Both programs a run is made of.
+// Hashes both programs a run is made of.
 std::string program_hash() {
   const fs::path folder = executable_path().parent_path();
   std::string hashes;
@@ -121,54 +123,21 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
   facts.config_hash = xxh128(std::as_bytes(std::span(yaml)));
 }
 
-std::string facts_as_json(const NodeFacts& f) {
-  nlohmann::json gpus = nlohmann::json::array();
-  for (const Gpu& gpu : f.gpus)
-    gpus.push_back(
-        {{"name", gpu.name}, {"total_bytes", gpu.total_bytes}, {"used_bytes", gpu.used_bytes}});
-  const nlohmann::json value{{"host", f.host},
-                             {"muster", f.muster},
-                             {"binary_hash", f.binary_hash},
-                             {"libtorch", f.libtorch},
-                             {"libc", f.libc},
-                             {"mpirun", f.mpirun},
-                             {"mpi_library", f.mpi_library},
-                             {"driver", f.driver},
-                             {"nccl", f.nccl},
-                             {"nested", f.nested},
-                             {"cores", f.cores},
-                             {"memory_bytes", f.memory_bytes},
-                             {"shm_bytes", f.shm_bytes},
-                             {"open_files", f.open_files},
-                             {"locked_bytes", f.locked_bytes},
-                             {"host_error", f.host_error},
-                             {"gpus", gpus},
-                             {"run_dir_error", f.run_dir_error},
-                             {"disk_free_bytes", f.disk_free_bytes},
-                             {"config_hash", f.config_hash},
-                             {"packs", f.packs}};
+// These make JSON of the members and read it back; a key that is missing is an exception.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, total_bytes, used_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeFacts, host, muster, binary_hash, libtorch, libc, mpirun,
+                                   mpi_library, driver, nccl, nested, cores, memory_bytes,
+                                   shm_bytes, open_files, locked_bytes, host_error, gpus,
+                                   run_dir_error, disk_free_bytes, config_hash, packs)
+
+std::string facts_as_json(const NodeFacts& facts) {
+  const nlohmann::json value(facts);
   return value.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 NodeFacts facts_from_json(const std::string& text) {
   try {
-    const nlohmann::json value = nlohmann::json::parse(text);
-    NodeFacts f;
-    f.host = value.at("host"), f.muster = value.at("muster"),
-    f.binary_hash = value.at("binary_hash");
-    f.libtorch = value.at("libtorch"), f.libc = value.at("libc"), f.mpirun = value.at("mpirun");
-    f.mpi_library = value.at("mpi_library"), f.driver = value.at("driver"),
-    f.nccl = value.at("nccl");
-    f.nested = value.at("nested"), f.cores = value.at("cores"),
-    f.memory_bytes = value.at("memory_bytes");
-    f.shm_bytes = value.at("shm_bytes"), f.open_files = value.at("open_files");
-    f.locked_bytes = value.at("locked_bytes"), f.host_error = value.at("host_error");
-    for (const auto& gpu : value.at("gpus"))
-      f.gpus.push_back({gpu.at("name"), gpu.at("total_bytes"), gpu.at("used_bytes")});
-    f.run_dir_error = value.at("run_dir_error"), f.disk_free_bytes = value.at("disk_free_bytes");
-    f.config_hash = value.at("config_hash");
-    f.packs = value.at("packs").get<std::map<std::string, std::string>>();
-    return f;
+    return nlohmann::json::parse(text).get<NodeFacts>();
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("a node's facts are damaged: {}", error.what()));
   }

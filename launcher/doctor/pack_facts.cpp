@@ -9,10 +9,11 @@ namespace muster::launcher {
 std::vector<Finding> examine_data(const configs::Config& config) {
   std::vector<Finding> found;
   for (const auto& [path, identity] : pack_facts(config)) {
-    const bool broken = identity.starts_with("error: ");
-    found.push_back({"D-003", broken ? Level::kFail : Level::kOk,
-                     broken ? identity.substr(7) : fmt::format("{} opens", path),
-                     broken ? fmt::format("make it: `muster pack SOURCE -o {}`", path) : "", ""});
+    if (identity.starts_with(kBrokenPack))
+      found.push_back(fail("D-003", identity.substr(kBrokenPack.size()),
+                           fmt::format("make it: `muster pack SOURCE -o {}`", path)));
+    else
+      found.push_back(ok("D-003", fmt::format("{} opens", path)));
   }
   return found;
 }
@@ -24,7 +25,7 @@ std::map<std::string, std::string> pack_facts(const configs::Config& config) {
     try {
       facts[path] = data::Pack(path).fingerprint();
     } catch (const Error& error) {
-      facts[path] = std::string("error: ") + error.what();
+      facts[path] = std::string(kBrokenPack) + error.what();
     }
   }
   return facts;

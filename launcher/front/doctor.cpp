@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "configs/config.h"
 #include "launcher/doctor/judgements.h"
 #include "launcher/front/command_line.h"
@@ -72,7 +73,7 @@ int doctor(const DoctorOptions& options, const CommandLine& cli) {
     try {
       examine_config(done, facts, options, cli);
     } catch (const ConfigError& error) {
-      done.add({{"I-004", Level::kFail, error.what(), "see `muster check`", ""}}, ExitCode::kUsage);
+      done.add({fail("I-004", error.what(), "see `muster check`")}, ExitCode::kUsage);
     }
   }
   fmt::print(stderr, "{}", findings_as_text(done.findings, Level::kOk));

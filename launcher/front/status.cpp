@@ -4,11 +4,10 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
-#include "base/process/process_tree.h"
 #include "launcher/front/command_line.h"
 
 namespace muster::launcher {
@@ -19,19 +18,22 @@ struct StatusOptions {
   bool json = false;
 };
 
-JobStatus ask_slurm(const std::string& id) {
-  const CapturedRun run = run_captured({"scontrol", "show", "job", id}, std::chrono::seconds(20));
-  if (run.exit_code == -1)
+SlurmJob job_of(const std::string& id) {
+  const JobAnswer answer = ask_for_job(id);
+  if (!answer.started)
     throw UsageError(fmt::format(
         "{} looks like a SLURM job, but there is no scontrol here; name the run folder", id));
-  return parse_job_status(run.output);
+  if (!answer.job || answer.job->log.empty())
+    throw UsageError(
+        fmt::format("no such SLURM job: {}", answer.words.substr(0, answer.words.find('\n'))));
+  return *answer.job;
 }
 
 void show_status(const StatusOptions& options) {
   RunStatus status;
   if (is_job_id(options.target) && !std::filesystem::exists(options.target)) {
-    const JobStatus job = ask_slurm(options.target);
-    status = read_status(job.run_dir);
+    const SlurmJob job = job_of(options.target);
+    status = read_status(job.run_dir());
     status.job = job;
   } else {
     status = read_status(options.target);

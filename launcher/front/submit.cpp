@@ -1,19 +1,16 @@
 // muster submit CONFIG --nodes N --gpus-per-node G: the run as a SLURM job.
 #include "launcher/supervise/submit.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cstring>
 #include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
+#include "base/process/spawn.h"
 #include "base/source_files.h"
 #include "launcher/front/command_line.h"
 #include "launcher/front/config_arguments.h"
@@ -29,23 +26,18 @@ struct SubmitOptions {
 
 // sbatch writes to our output: with --parsable, one line with the job's number.
 void run_sbatch(const fs::path& script) {
-  std::string name = "sbatch";
-  std::string parsable = "--parsable";
-  std::string file = script.string();
-  std::array<char*, 4> argv = {name.data(), parsable.data(), file.data(), nullptr};
-  pid_t child = 0;
-  if (const int error = ::posix_spawnp(&child, "sbatch", nullptr, nullptr, argv.data(), environ);
-      error != 0)
+  Spawn what;
+  what.argv = {"sbatch", "--parsable", script.string()};
+  const Spawned child = spawn(what);
+  const int code = wait_for(child.pid);
+  if (child.exec_error != 0)
     throw PreflightError(
         fmt::format("cannot start sbatch: {}. Submit from a login node, or by hand: sbatch {}",
-                    std::strerror(error), file));
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                    std::strerror(child.exec_error), script.string()));
+  if (code != 0)
     throw PreflightError(fmt::format(
         "sbatch refused {}: see its message above; the script can be changed and submitted by hand",
-        file));
+        script.string()));
 }
 
 // What run.device and the GPUs asked for say about each other.

@@ -8,6 +8,8 @@
 
 #include "base/files.h"
 #include "launcher/front/command_line.h"
+#include "launcher/triage/draft_row.h"
+#include "launcher/triage/verdict_text.h"
 
 namespace muster::launcher {
 namespace {

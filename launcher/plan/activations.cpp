@@ -4,14 +4,13 @@
 #include <cmath>
 
 #include "data/pack/pack.h"
+#include "model/head/caption_decoder.h"
 #include "model/qwen/vision_tower.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 
 namespace muster::launcher {
 namespace {
-
-constexpr std::int64_t kCaptionLogitsRows = 512;  // CaptionDecoder's chunk
 
 std::int64_t element_bytes(const configs::Config& config) {
   return configs::dtype_bytes(config.model.dtype);
@@ -28,10 +27,11 @@ std::int64_t queries(const configs::Config& c, const MicroBatchShape& s) {
          2 * c.detection.denoising_groups * s.objects;
 }
 
-// Of the gated MLP: gate, its silu, up and their product; on a GPU silu and product are one kernel.
+// The gated MLP keeps gate, its silu, up and their product; on a GPU silu and product are one
+// kernel.
 std::int64_t mlp_tensors(const configs::Config& c) { return on_gpu(c) ? 3 : 4; }
 
-// Elements kept per token of one decoder layer: both norms' inputs and outputs (4 hidden), the
+// A decoder layer keeps these elements per token: both norms' inputs and outputs (4 hidden), the
 // rotated query, keys and values repeated for its heads, the mixture (4), and the MLP's. Flash
 // attention, for 16 bits on a GPU, repeats nothing.
 std::int64_t decoder_elements(const configs::Config& c, const model::TextConfig& t) {
@@ -45,7 +45,7 @@ std::int64_t vision_elements(const configs::Config& c, const model::VisionConfig
   return 10 * v.hidden_size + mlp_tensors(c) * v.intermediate_size;
 }
 
-// A gated MLP's three matrices in a width that tensor cores take, held for backward (VisionMlp).
+// A gated MLP holds its three matrices for backward in a width that tensor cores take (VisionMlp).
 std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig& v) {
   const std::int64_t width = model::tensor_core_width(v.intermediate_size);
   if (!on_gpu(c) || element_bytes(c) == 4 || width == v.intermediate_size) return 0;
@@ -72,8 +72,8 @@ std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t
   return s.tokens * (layers + 4 * t.hidden_size) * element_bytes(c);
 }
 
-// Per query and layer: three norms, two attentions (query, mixture, their copies), positions, MLP.
-// Per memory token: two norms, projections, and keys and values in every layer.
+// A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
+// every layer; a memory token keeps two norms, projections, and keys and values of every layer.
 std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;
   if (!d.enabled) return 0;
@@ -106,7 +106,8 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
   const bool embedding_trained = c.groups.model.lr > 0;
   cross_entropy(s.labels, c.model.logits_chunk_tokens,
                 t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0);
-  if (c.detection.enabled) cross_entropy(s.caption_tokens, kCaptionLogitsRows, embedding_trained);
+  if (c.detection.enabled)
+    cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
   return std::max(
       peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
 }
@@ -168,8 +169,8 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config) {
   const auto part = [](std::int64_t limit, std::int64_t now) {
     return now > limit ? static_cast<double>(limit) / static_cast<double>(now) : 1.0;
   };
-  const double kept =
-      std::min(part(most.tokens, shape.tokens), part(most.vision_tokens, shape.vision_tokens));
+  const double kept = std::min({part(most.samples, shape.samples), part(most.tokens, shape.tokens),
+                                part(most.vision_tokens, shape.vision_tokens)});
   for (std::int64_t* n : {&shape.samples, &shape.tokens, &shape.vision_tokens, &shape.labels,
                           &shape.objects, &shape.caption_tokens}) {
     *n = static_cast<std::int64_t>(std::ceil(kept * static_cast<double>(*n)));

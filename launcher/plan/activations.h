@@ -26,9 +26,8 @@ MicroBatchShape limited(MicroBatchShape shape, const configs::Config& config);
 
 struct ActivationBytes {
   std::int64_t vision = 0, language = 0, head = 0;  // kept for backward
-  std::int64_t logits =
-      0;  // one chunk and its softmax, and the gradients of the vocabulary's matrix
-  std::int64_t input = 0;  // pixels, and the loader's micro-batches in waiting
+  std::int64_t logits = 0;  // a chunk, its softmax, and gradients of the vocabulary's matrix
+  std::int64_t input = 0;   // pixels, and the loader's micro-batches in waiting
   std::int64_t total() const { return vision + language + head + logits + input; }
 };
 ActivationBytes estimate_activations(const configs::Config& config, const model::QwenConfig& model,

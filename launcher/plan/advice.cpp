@@ -1,136 +1,100 @@
-// What to change when a run does not fit: changes that keep the mathematics first, then those that
-// cost precision, then more machines. Each is planned again before it is named.
+#include "launcher/plan/advice.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "base/text.h"
-#include "launcher/plan/plan.h"
+#include "launcher/plan/remedies.h"
 
 namespace muster::launcher {
 namespace {
 
-// Changes a config (or the number of ranks), or says that it cannot. May be tried repeatedly.
-struct Candidate {
-  const char* why;
-  std::function<std::string(configs::Config&, int& ranks)>
-      apply;  // returns what was set, "" when it does not apply
-};
-
-std::string halve_batch(configs::Config& c, int&) {
-  const std::int64_t tokens = c.batch.max_tokens / 2, vision = c.batch.max_vision_tokens / 2;
-  if (c.batch.max_samples == 1 || vision < c.data.max_vision_tokens || tokens < 2 * vision)
-    return "";
-  c.batch.max_tokens = tokens;
-  c.batch.max_vision_tokens = vision;
-  c.batch.micro_batches_per_step *= 2;
-  return fmt::format(
-      "batch.max_tokens={} --set batch.max_vision_tokens={} --set batch.micro_batches_per_step={}",
-      tokens, vision, c.batch.micro_batches_per_step);
-}
-
-std::string more_ranks(configs::Config& c, int& ranks) {
-  if (c.run.device != configs::Device::kCuda || c.batch.micro_batches_per_step % (2 * ranks) != 0)
-    return "";
-  ranks *= 2;
-  return fmt::format("--ranks {}", ranks);
-}
-
-std::vector<Candidate> candidates() {
-  const auto turn_on = [](const char* key, bool configs::Model::*member) {
-    return [=](configs::Config& c, int&) -> std::string {
-      return std::exchange(c.model.*member, true) ? "" : fmt::format("model.{}=true", key);
-    };
-  };
-  return {{"recompute the language model's activations: a third more time in it",
-           turn_on("checkpoint_language", &configs::Model::checkpoint_language)},
-          {"recompute the vision tower's",
-           turn_on("checkpoint_vision", &configs::Model::checkpoint_vision)},
-          {"smaller chunks of logits, same result",
-           [](configs::Config& c, int&) -> std::string {
-             if (c.model.logits_chunk_tokens <= 256) return "";
-             return fmt::format("model.logits_chunk_tokens={}", c.model.logits_chunk_tokens /= 2);
-           }},
-          {"smaller windows, same bits",
-           [](configs::Config& c, int&) -> std::string {
-             if (c.sharding.bucket_bytes <= 8 << 20) return "";
-             return fmt::format("sharding.bucket_bytes={}", c.sharding.bucket_bytes /= 2);
-           }},
-          {"half the micro-batch, twice as many", halve_batch},
-          {"masters split into the weight and its low half, same bits",
-           [](configs::Config& c, int&) -> std::string {
-             if (c.model.dtype != configs::Dtype::kBf16) return "";
-             if (c.optimizer.master != configs::Master::kFp32) return "";
-             c.optimizer.master = configs::Master::kSplit;
-             return "optimizer.master=split";
-           }},
-          {"bf16 weights with fp32 masters: other bits",
-           [](configs::Config& c, int&) -> std::string {
-             if (c.model.dtype != configs::Dtype::kFp32) return "";
-             c.model.dtype = configs::Dtype::kBf16;
-             c.sharding.wire_dtype = configs::Dtype::kBf16;
-             return "model.dtype=bf16 --set sharding.wire_dtype=bf16";
-           }},
-          {"more ranks hold smaller shards", more_ranks}};
-}
-
-// Candidates by index, in the order they are applied; one may come several times.
+// Remedies by index, in the order they are applied; one may come several times.
 using Sequence = std::vector<std::size_t>;
 
 struct Outcome {
-  std::vector<PlannedChange> changes;  // one per candidate, as set last
-  RunPlan plan;
+  std::vector<PlannedChange> changes;  // one per remedy, as set last
+  std::int64_t total = 0;
   bool applicable = true;
 };
 
-Outcome apply_all(const Sequence& sequence, const std::vector<Candidate>& all,
-                  const configs::Config& config, const model::QwenConfig& model,
-                  const RunPlan& start) {
-  configs::Config now = config;
-  Outcome outcome{{}, start, true};
-  int ranks = start.ranks;
-  for (const std::size_t index : sequence) {
-    const std::string set = all[index].apply(now, ranks);
-    if (set.empty()) return {{}, start, false};
-    outcome.plan = make_plan(now, model, ranks, limited(start.shape, now), start.available_bytes);
-    const bool again = !outcome.changes.empty() && outcome.changes.back().why == all[index].why;
-    if (again) outcome.changes.pop_back();
-    outcome.changes.push_back({set, all[index].why, outcome.plan.total()});
-  }
-  return outcome;
-}
+// Plans one run again and again under different remedies.
+class Planner {
+ public:
+  Planner(const configs::Config& config, const model::QwenConfig& model, const RunPlan& start)
+      : config_(config), model_(model), start_(start) {}
 
-// Takes what helps by at least a hundredth until it fits.
-Sequence take_helpful(const std::vector<Candidate>& all, const configs::Config& config,
-                      const model::QwenConfig& model, const RunPlan& start) {
+  Outcome plan(const Sequence& sequence) const {
+    MemorySetup setup{config_, start_.ranks};
+    Outcome outcome{{}, start_.total(), true};
+    for (std::size_t i = 0; i < sequence.size(); ++i) {
+      const MemoryRemedy& remedy = memory_remedies()[sequence[i]];
+      if (!remedy.applies(setup)) return {{}, start_.total(), false};
+      remedy.apply(setup);
+      outcome.total = total_of(setup);
+      const bool again = i > 0 && sequence[i - 1] == sequence[i];
+      if (again) outcome.changes.pop_back();
+      outcome.changes.push_back({settings_of(remedy, setup), setup.ranks, remedy.what,
+                                 sequence[i] < num_ladder_remedies(), outcome.total});
+    }
+    return outcome;
+  }
+
+  bool fits(const Sequence& sequence) const {
+    const Outcome outcome = plan(sequence);
+    return outcome.applicable && fits(outcome.total);
+  }
+  bool fits(std::int64_t total) const { return total <= start_.available_bytes; }
+  std::int64_t total() const { return start_.total(); }
+
+ private:
+  std::int64_t total_of(const MemorySetup& setup) const {
+    return make_plan(setup.config, model_, setup.ranks, limited(start_.shape, setup.config),
+                     start_.available_bytes)
+        .total();
+  }
+
+  const configs::Config& config_;
+  const model::QwenConfig& model_;
+  const RunPlan& start_;
+};
+
+// Takes what helps by at least a hundredth until it fits. A remedy that helps only when it is
+// applied several times is taken as often.
+Sequence take_helpful(const Planner& planner) {
   Sequence taken;
-  std::int64_t best = start.total();
-  for (std::size_t index = 0; index < all.size(); ++index) {
-    while (best > start.available_bytes) {
-      taken.push_back(index);
-      const Outcome outcome = apply_all(taken, all, config, model, start);
-      if (!outcome.applicable || outcome.plan.total() > best - best / 100) {
-        taken.pop_back();
-        break;
-      }
-      best = outcome.plan.total();
+  std::int64_t best = planner.total();
+  for (std::size_t index = 0; index < memory_remedies().size(); ++index) {
+    Sequence tried = taken;
+    while (!planner.fits(best)) {
+      tried.push_back(index);
+      const Outcome outcome = planner.plan(tried);
+      if (!outcome.applicable) break;
+      if (outcome.total > best - best / 100) continue;
+      taken = tried;
+      best = outcome.total;
     }
   }
   return taken;
 }
 
-// Without what the later ones made unnecessary.
-Sequence prune(Sequence taken, const std::vector<Candidate>& all, const configs::Config& config,
-               const model::QwenConfig& model, const RunPlan& start) {
-  for (std::size_t i = 0; i < taken.size();) {
-    Sequence without;
-    for (std::size_t k = 0; k < taken.size(); ++k) {
-      if (k != i) without.push_back(taken[k]);
-    }
-    const Outcome outcome = apply_all(without, all, config, model, start);
-    if (outcome.applicable && outcome.plan.fits())
-      taken = without;
+Sequence without(const Sequence& sequence, std::size_t place) {
+  Sequence rest = sequence;
+  rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(place));
+  return rest;
+}
+
+// Leaves out what the later ones made unnecessary: of the ladder its last rungs, so that what
+// remains is how far `launch` would step down; of the rest any.
+Sequence prune(Sequence taken, const Planner& planner) {
+  const auto rest =
+      std::ranges::find_if(taken, [](std::size_t index) { return index >= num_ladder_remedies(); });
+  auto rungs = static_cast<std::size_t>(rest - taken.begin());
+  while (rungs > 0 && planner.fits(without(taken, rungs - 1))) taken = without(taken, --rungs);
+  for (std::size_t i = rungs; i < taken.size();) {
+    if (planner.fits(without(taken, i)))
+      taken = without(taken, i);
     else
       ++i;
   }
@@ -139,12 +103,31 @@ Sequence prune(Sequence taken, const std::vector<Candidate>& all, const configs:
 
 }  // namespace
 
+std::string PlannedChange::arguments() const {
+  return settings.empty() ? fmt::format("--ranks {}", ranks) : join(settings, " --set ");
+}
+
 Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan) {
   if (plan.fits()) return {{}, true};
-  const std::vector<Candidate> all = candidates();
-  const Sequence taken = prune(take_helpful(all, config, model, plan), all, config, model, plan);
-  Outcome outcome = apply_all(taken, all, config, model, plan);
-  return {std::move(outcome.changes), outcome.plan.fits()};
+  const Planner planner(config, model, plan);
+  Outcome outcome = planner.plan(prune(take_helpful(planner), planner));
+  return {std::move(outcome.changes), planner.fits(outcome.total)};
+}
+
+std::string format_advice(const Advice& advice, const RunPlan& plan) {
+  if (plan.fits()) return "";
+  std::string text = "to make it fit, in this order (each was planned again):\n";
+  std::string command;
+  for (const PlannedChange& change : advice.changes) {
+    text += fmt::format("  {:<42}{:>12}  {}\n", change.arguments(), human_bytes(change.total_after),
+                        change.why);
+    command += (change.settings.empty() ? " " : " --set ") + change.arguments();
+  }
+  if (advice.fits) return text + fmt::format("all together: muster plan CONFIG{}\n", command);
+  if (advice.changes.empty()) text += "  nothing left to change\n";
+  return text +
+         "that is not enough: freeze a group (groups.NAME.lr=0), take a smaller model, or more "
+         "memory per rank\n";
 }
 
 }  // namespace muster::launcher

@@ -26,8 +26,8 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
   }
   if (offered == 0) return {};  // GPUs of unknown size
   const int sharers = gpu ? 1 : std::max(ranks_here, 1);
-  const std::int64_t wanted = plan.total() * sharers,
-                     states = wanted - plan.activations.total() * sharers;
+  const std::int64_t wanted = plan.total() * sharers;
+  const std::int64_t states = wanted - plan.activations.total() * sharers;
   const std::string what =
       fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
                   human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");

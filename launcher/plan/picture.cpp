@@ -1,10 +1,10 @@
-// The simulation as a page: bars per world, and the two lanes of a step on each.
+#include "launcher/plan/picture.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/text.h"
-#include "launcher/plan/simulation.h"
 #include "trainer/show/report_style.h"
 #include "trainer/show/svg_chart.h"
 
@@ -67,12 +67,11 @@ std::string time_line(const SimulatedRun& run) {
   for (const SimulatedEvent& e : run.step.events) seconds = std::max(seconds, e.end_s);
   const double end = kLeft + run.step.step_s * (kWidth - kLeft) / seconds;
   return fmt::format(
-      "<figure class='card'><figcaption>{} ranks <small>step {}, exposed communication "
-      "{}</small></figcaption>"
-      "<svg viewBox='0 0 {} {}' role='img' aria-label='time line of a step on {} ranks'>{}{}<line "
-      "x1='{}' x2='{}' "
-      "y1='0' "
-      "y2='{}' stroke='currentColor' stroke-dasharray='3 3'/></svg></figure>",
+      "<figure class='card'>"
+      "<figcaption>{} ranks <small>step {}, exposed communication {}</small></figcaption>"
+      "<svg viewBox='0 0 {} {}' role='img' aria-label='time line of a step on {} ranks'>{}{}"
+      "<line x1='{}' x2='{}' y1='0' y2='{}' stroke='currentColor' stroke-dasharray='3 3'/>"
+      "</svg></figure>",
       run.ranks, milliseconds(run.step.step_s), milliseconds(run.step.exposed_s), kWidth,
       2 * kLane + 6, run.ranks, lane(run.step, false, 0, seconds),
       lane(run.step, true, kLane + 6, seconds), end, end, 2 * kLane + 6);
@@ -82,17 +81,14 @@ std::string table(const std::vector<SimulatedRun>& runs) {
   double longest = 0;
   for (const SimulatedRun& run : runs) longest = std::max(longest, run.step.step_s);
   std::string html =
-      "<div class='card wide'><table><tr><th class='n'>ranks<th class='n'>a rank holds<th "
-      "class='n'>step<th "
-      "class='n'>exposed<th>"
-      "computing, and waiting for the wire<th class='n'>exposed, native reduce</tr>";
+      "<div class='card wide'><table><tr><th class='n'>ranks<th class='n'>a rank holds"
+      "<th class='n'>step<th class='n'>exposed<th>computing, and waiting for the wire"
+      "<th class='n'>exposed, native reduce</tr>";
   for (const SimulatedRun& run : runs) {
     html += fmt::format(
-        "<tr><td class='n'>{}<td class='n'>{}<td class='n'>{}<td class='n'>{:.1f} %<td><div "
-        "class='bar'><i "
-        "class='busy' "
-        "style='width:{:.2f}%'></i><i class='idle' style='width:{:.2f}%'></i></div><td "
-        "class='n'>{:.1f} %</tr>",
+        "<tr><td class='n'>{}<td class='n'>{}<td class='n'>{}<td class='n'>{:.1f} %"
+        "<td><div class='bar'><i class='busy' style='width:{:.2f}%'></i>"
+        "<i class='idle' style='width:{:.2f}%'></i></div><td class='n'>{:.1f} %</tr>",
         run.ranks, human_bytes(run.bytes_per_rank), milliseconds(run.step.step_s),
         100 * run.step.exposed_s / run.step.step_s, 100 * run.step.compute_s / longest,
         100 * run.step.exposed_s / longest, 100 * run.native.exposed_s / run.native.step_s);
@@ -116,14 +112,11 @@ std::string draw_simulation(const std::vector<SimulatedRun>& runs, const Cluster
                             const std::string& title) {
   const sharding::Network& n = cluster.network;
   std::string html = fmt::format(
-      "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
-      "content='width=device-width'>"
-      "<title>{0}</title><style>{1}{2}</style><main><header><h1>{0}</h1><p>{3} ranks a node, "
-      "{4:.0f} TFLOP/s each, "
-      "{5:.0f} GB/s "
-      "in a node, {6:.0f} GB/s between nodes; {7} micro-batches per rank and "
-      "step</p></header>{8}<h2>A step on "
-      "each</h2>"
+      "<!doctype html><html lang='en'><meta charset='utf-8'>"
+      "<meta name='viewport' content='width=device-width'>"
+      "<title>{0}</title><style>{1}{2}</style><main><header><h1>{0}</h1>"
+      "<p>{3} ranks a node, {4:.0f} TFLOP/s each, {5:.0f} GB/s in a node, {6:.0f} GB/s between "
+      "nodes; {7} micro-batches per rank and step</p></header>{8}<h2>A step on each</h2>"
       "<p>The wire's lane runs on after the step's end (dashed): those gathers hide behind the "
       "next forward.</p>{9}",
       trainer::escape_html(title), trainer::kReportStyle, kPictureStyle, n.ranks_per_node,

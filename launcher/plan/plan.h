@@ -43,25 +43,4 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
                   int ranks);  // for the largest allowed
 
-// Who holds what on one rank, one line and bar each. `colour`: with terminal escapes.
-std::string memory_table(const RunPlan& plan, bool colour = false);
-
-// The table people read.
-std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour);
-
-// One key to set, and what one rank holds with it and all before it.
-struct PlannedChange {
-  std::string set;  // "model.checkpoint_language=true"
-  std::string why;
-  std::int64_t total_after = 0;
-};
-struct Advice {
-  std::vector<PlannedChange> changes;
-  bool fits = false;  // with all of them
-};
-// What to change until it fits; each change was planned again and helps. Nothing for a plan that
-// fits.
-Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan);
-std::string format_advice(const Advice& advice, const RunPlan& plan);
-
 }  // namespace muster::launcher

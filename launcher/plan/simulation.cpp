@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "trainer/step_totals.h"
 
 namespace muster::launcher {
 namespace {
@@ -18,14 +19,6 @@ EnginePasses engine_passes(const configs::Config& config) {
   const double param = configs::dtype_bytes(config.model.dtype);
   const double wire = configs::dtype_bytes(config.sharding.wire_dtype);
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
-}
-
-std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
-  constexpr std::int64_t kLimbs = 19, kTerms = 12,
-                         kCounts = 6;  // per group; per micro-batch; see docs/sharding.md
-  return 8 * (3 * plan.ranks + 1 + plan.trainable_tensors +
-              kLimbs * static_cast<std::int64_t>(plan.groups.size()) + kCounts +
-              kTerms * micro_batches);
 }
 
 sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model,
@@ -59,6 +52,12 @@ double percent(double part, double whole) { return whole > 0 ? 100 * part / whol
 
 }  // namespace
 
+std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches) {
+  const std::int64_t losses = trainer::LossTerms::kNumTerms * micro_batches;
+  const std::int64_t memory = plan.ranks;  // in use, one slot per rank
+  return plan.memory.transient.consensus + 8 * (trainer::StepTotals::kNumCounts + losses + memory);
+}
+
 std::vector<SimulatedRun> simulate_run(const configs::Config& config,
                                        const model::QwenConfig& model, const MicroBatchShape& shape,
                                        const ClusterModel& cluster, const std::vector<int>& ranks) {
@@ -84,11 +83,8 @@ std::string format_simulation(const std::vector<SimulatedRun>& runs, const Clust
   const sharding::Network& n = cluster.network;
   std::string text = fmt::format(
       "simulated: {} ranks a node; each sustains {:.0f} TFLOP/s and {:.1f} TB/s of memory; {:.0f} "
-      "GB/s and {:.0f} us "
-      "in a node, "
-      "{:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n{} micro-batches per rank and "
-      "step, whatever "
-      "their number\n",
+      "GB/s and {:.0f} us in a node, {:.0f} GB/s and {:.0f} us between nodes, {:.1f} us a message\n"
+      "{} micro-batches per rank and step, whatever their number\n",
       n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12,
       n.node.bytes_per_s / 1e9, n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9,
       n.cluster.latency_s * 1e6, n.message_s * 1e6, runs.front().micro_batches_per_rank);

@@ -1,5 +1,4 @@
-// The run on machines nobody has at hand: step time and exposed communication per number of GPUs,
-// as a table and as a picture.
+// The run on machines nobody has at hand: step time and exposed communication per number of GPUs.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +25,15 @@ struct SimulatedRun {
   sharding::Simulation native;  // had it sharding.reduce: native
 };
 
+// The one message of a step (docs/sharding.md): what the engine agrees on, and what the loop adds
+// for `micro_batches` of all ranks.
+std::int64_t consensus_bytes(const RunPlan& plan, std::int64_t micro_batches);
+
 // Weak scaling: every rank keeps the micro-batches it has on `ranks.front()` of them.
 std::vector<SimulatedRun> simulate_run(const configs::Config& config,
                                        const model::QwenConfig& model, const MicroBatchShape& shape,
                                        const ClusterModel& cluster, const std::vector<int>& ranks);
 
 std::string format_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster);
-
-// One HTML page without scripts: bars per number of ranks and the time line of a step on each.
-std::string draw_simulation(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster,
-                            const std::string& title);
 
 }  // namespace muster::launcher

@@ -1,10 +1,10 @@
-// The plan as people read it: a table with bars.
+#include "launcher/plan/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/text.h"
-#include "launcher/plan/plan.h"
 
 namespace muster::launcher {
 namespace {
@@ -95,20 +95,6 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, bool
                       human_bytes(plan.total()), human_bytes(plan.available_bytes),
                       bar(std::min(used, 1.0), plan.fits() ? kGreen : kRed, colour));
   return text;
-}
-
-std::string format_advice(const Advice& advice, const RunPlan& plan) {
-  if (plan.fits()) return "";
-  std::string text = "to make it fit, in this order (each was planned again):\n", command;
-  for (const PlannedChange& change : advice.changes) {
-    text += fmt::format("  {:<42}{:>12}  {}\n", change.set, human_bytes(change.total_after),
-                        change.why);
-    command += (change.set.starts_with('-') ? " " : " --set ") + change.set;
-  }
-  if (advice.fits) return text + fmt::format("all together: muster plan CONFIG{}\n", command);
-  return text + (advice.changes.empty() ? "  nothing left to change\n" : "") +
-         "that is not enough: freeze a group (groups.NAME.lr=0), take a smaller model, or more "
-         "memory per rank\n";
 }
 
 }  // namespace muster::launcher

@@ -12,7 +12,8 @@ constexpr std::size_t kLongestLine = 8192;
 constexpr std::size_t kTagWithin = 64;  // a log line's tag stands behind its time
 
 struct Tag {
-  std::size_t begin = 0, end = 0;
+  std::size_t begin = 0;
+  std::size_t end = 0;
   int rank = 0;
 };
 
@@ -37,8 +38,12 @@ template <typename Take>
 void for_lines(std::string& partial, std::string_view bytes, Take take) {
   partial += bytes;
   std::size_t start = 0;
-  for (std::size_t end; (end = partial.find('\n', start)) != std::string::npos; start = end + 1)
+  std::size_t end = partial.find('\n');
+  while (end != std::string::npos) {
     take(std::string_view(partial).substr(start, end - start));
+    start = end + 1;
+    end = partial.find('\n', start);
+  }
   partial.erase(0, start);
   if (partial.size() <= kLongestLine) return;
   take(std::string_view(partial).substr(0, kLongestLine));
@@ -51,7 +56,7 @@ void last_line(std::string& partial, Take take) {
   partial.clear();
 }
 
-// muster's own log: "2026-11-25 10:00:00.123 W [rank ...". The level letter, or 0.
+// The level letter of a line of muster's own log, "2026-11-25 10:00:00.123 W [rank ..."; else 0.
 char level_letter(std::string_view line) {
   constexpr std::size_t kLetter = 24;
   const bool dated =
@@ -59,8 +64,10 @@ char level_letter(std::string_view line) {
   return dated ? line[kLetter] : '\0';
 }
 
-constexpr std::string_view kRed = "\x1b[31m", kYellow = "\x1b[33m", kDim = "\x1b[2m",
-                           kPlain = "\x1b[0m";
+constexpr std::string_view kRed = "\x1b[31m";
+constexpr std::string_view kYellow = "\x1b[33m";
+constexpr std::string_view kDim = "\x1b[2m";
+constexpr std::string_view kPlain = "\x1b[0m";
 constexpr std::array<std::string_view, 6> kRankColours{"\x1b[36m", "\x1b[32m", "\x1b[35m",
                                                        "\x1b[34m", "\x1b[96m", "\x1b[92m"};
 
@@ -88,8 +95,8 @@ void RankTagger::take(std::string_view line, std::string& out) {
     return;
   }
   const auto tag = find_tag(line);
-  out += tag && tag->rank == rank_ ? fmt::format("{}\n", line)
-                                   : fmt::format("[rank {}] {}\n", rank_, line);
+  if (!tag || tag->rank != rank_) out += fmt::format("[rank {}] ", rank_);
+  out += fmt::format("{}\n", line);
 }
 
 std::string ConsoleView::feed(std::string_view bytes) {
@@ -107,6 +114,7 @@ std::string ConsoleView::finish() {
 std::string ConsoleView::show(std::string_view line) const {
   const auto tag = find_tag(line);
   if (!tag) {
+    if (starter_muted_) return "";
     if (!colour_) return fmt::format("[{}] {}\n", starter_, line);
     return fmt::format("{}[{}]{} {}\n", kDim, starter_, kPlain, line);
   }

@@ -8,36 +8,40 @@
 
 namespace muster::launcher {
 
-// In the wrapper: whole lines of the rank's stderr, each with "[rank N] " in front unless the
-// rank's own log tag says it already. After `max_lines` one line says where the rest is. An endless
-// line is cut at 8 KiB.
+// The wrapper's part. It returns whole lines of the rank's stderr, each with "[rank N] " in front
+// unless the rank's own log tag says it already. After `max_lines` one line says where the rest is.
+// An endless line is cut at 8 KiB.
 class RankTagger {
  public:
   RankTagger(int rank, std::size_t max_lines);
   std::string feed(std::string_view bytes);
-  std::string finish();  // the last line, when it has no end
+  std::string finish();  // returns the last line, when it has no end
 
  private:
   void take(std::string_view line, std::string& out);
 
   int rank_;
-  std::size_t max_lines_, lines_ = 0;
+  std::size_t max_lines_;
+  std::size_t lines_ = 0;
   std::string partial_;
 };
 
-// In the launcher: what comes out of mpirun. Lines of a rank are coloured by rank at the tag;
-// warnings and errors whole; lines of nobody are mpirun's and get "[mpirun] ".
+// The launcher's part: it shows what comes out of mpirun. Lines of a rank are coloured by rank at
+// the tag, warnings and errors whole. Lines of nobody are mpirun's and get "[mpirun] ".
 class ConsoleView {
  public:
   ConsoleView(std::string starter, bool colour) : starter_(std::move(starter)), colour_(colour) {}
   std::string feed(std::string_view bytes);
   std::string finish();
+  // From now on the starter's own lines are left out; lines of ranks are shown as before.
+  void mute_starter() { starter_muted_ = true; }
 
  private:
   std::string show(std::string_view line) const;
 
   std::string starter_;
   bool colour_;
+  bool starter_muted_ = false;
   std::string partial_;
 };
 

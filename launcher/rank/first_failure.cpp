@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <tuple>
 
@@ -13,30 +14,37 @@ namespace {
 
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
-bool left_early(const RankEvidence& r) {
-  return r.status.exit_code == 0 && r.last && r.last->phase != Phase::kDone;
-}
-
-bool failed(const RankEvidence& r) {
-  if (!r.status.ended()) return false;
-  return left_early(r) || (r.status.exit_code != 0 && r.status.exit_code != kStopped);
-}
-
-double failure_time(const RankStatus& s) {
-  return s.error_unix > 0 ? std::min(s.error_unix, s.end_unix) : s.end_unix;
-}
-
-auto blame(const RankEvidence& r) {  // the smallest is to blame
-  return std::tuple(r.status.torn_down, r.status.consequence, failure_time(r.status));
+// Neither root nor victim: it only says or shows that another rank is gone.
+bool reacts(const RankStatus& status, const std::set<int>& cascades) {
+  return status.consequence || status.signal == SIGTERM || cascades.contains(status.rank);
 }
 
 }  // namespace
 
-std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks) {
+bool left_early(const RankEvidence& rank) {
+  return rank.status.ended() && rank.status.exit_code == 0 && rank.last &&
+         rank.last->phase != Phase::kDone;
+}
+
+bool ended_badly(const RankEvidence& rank) {
+  if (!rank.status.ended()) return false;
+  return left_early(rank) || (rank.status.exit_code != 0 && rank.status.exit_code != kStopped);
+}
+
+double failure_time(const RankStatus& status) {
+  if (status.error_unix <= 0) return status.end_unix;
+  return std::min(status.error_unix, status.end_unix);
+}
+
+std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks,
+                                          const std::set<int>& cascades) {
+  const auto blame = [&](const RankStatus& status) {  // the smallest is to blame
+    return std::tuple(reacts(status, cascades), failure_time(status), status.rank);
+  };
   const RankEvidence* first = nullptr;
   for (const RankEvidence& rank : ranks) {
-    if (failed(rank) && !rank.status.torn_down && (first == nullptr || blame(rank) < blame(*first)))
-      first = &rank;
+    if (!ended_badly(rank) || rank.status.torn_down) continue;
+    if (first == nullptr || blame(rank.status) < blame(first->status)) first = &rank;
   }
   if (first == nullptr) return std::nullopt;
   return FirstFailure{*first, failure_time(first->status), describe_end(*first)};
@@ -46,8 +54,8 @@ std::string describe_end(const RankEvidence& rank) {
   const RankStatus& s = rank.status;
   std::string text = fmt::format("rank {} on {} ", s.rank, s.host);
   if (s.signal != 0) {
-    text += fmt::format("was killed by signal {} ({})", s.signal,
-                        ::sigabbrev_np(s.signal) ? ::sigabbrev_np(s.signal) : "?");
+    const char* name = ::sigabbrev_np(s.signal);
+    text += fmt::format("was killed by signal {} ({})", s.signal, name != nullptr ? name : "?");
   } else if (left_early(rank)) {
     text += "left with code 0 before the end";
   } else {
@@ -57,7 +65,26 @@ std::string describe_end(const RankEvidence& rank) {
     text += fmt::format(" in phase {} of step {}", phase_name(rank.last->phase), rank.last->step);
     if (rank.last->collective >= 0) text += fmt::format(", collective {}", rank.last->collective);
   }
-  return s.error.empty() ? text : text + ": " + s.error;
+  if (!s.error.empty()) text += ": " + s.error;
+  return text;
+}
+
+std::vector<RankEvidence> read_rank_evidence(const std::filesystem::path& run_dir, int ranks,
+                                             int attempt) {
+  constexpr double kNanosecond = 1e-9;
+  std::vector<RankEvidence> all;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const auto status = read_rank_status(run_dir, rank);
+    if (!status || status->rank != rank || status->attempt != attempt) continue;
+    RankEvidence one{*status, std::nullopt};
+    const auto box = read_flight_log(flight_file(run_dir, rank), 1);
+    // Both times are of one clock: the wrapper and its rank run on one machine.
+    const bool its_own =
+        box && static_cast<double>(box->start_ns) * kNanosecond >= status->start_unix;
+    if (its_own && !box->events.empty()) one.last = box->events.back();
+    all.push_back(std::move(one));
+  }
+  return all;
 }
 
 int exit_code_for(const RankStatus& status) {

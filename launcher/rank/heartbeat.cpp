@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/clock.h"
 #include "base/process/process_tree.h"
 #include "launcher/rank/rank_status.h"
 
@@ -31,8 +32,10 @@ double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limi
 }
 
 int compare_progress(const RankBeat& a, const RankBeat& b) {
-  const auto left = progress(a), right = progress(b);
-  return left < right ? -1 : right < left ? 1 : 0;
+  const auto left = progress(a);
+  const auto right = progress(b);
+  if (left < right) return -1;
+  return right < left ? 1 : 0;
 }
 
 HeartbeatMonitor::HeartbeatMonitor(int world_size, const PhaseLimits& limits, double now_s)
@@ -72,19 +75,17 @@ std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world
   static const std::string host = own_host();
   std::vector<RankBeat> beats;
   for (int rank = 0; rank < world_size; ++rank) {
-    RankBeat beat;
+    RankBeat& beat = beats.emplace_back();
     beat.rank = rank;
-    if (const auto log = read_flight_log(flight_file(run_dir, rank), 1);
-        log && log->start_ns >= since_ns) {
-      beat.present = true;
-      beat.written = log->written;
-      if (!log->events.empty()) beat.last = log->events.back();
-      beat.first_step = log->first_step;
-      beat.pid = log->pid;
-      beat.host = log->host;
-      if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
-    }
-    beats.push_back(std::move(beat));
+    const auto log = read_flight_log(flight_file(run_dir, rank), 1);
+    if (!log || log->start_ns < since_ns) continue;
+    beat.present = true;
+    beat.written = log->written;
+    if (!log->events.empty()) beat.last = log->events.back();
+    beat.first_step = log->first_step;
+    beat.pid = log->pid;
+    beat.host = log->host;
+    if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
   }
   return beats;
 }

@@ -29,13 +29,15 @@ struct RankBeat {
   std::int64_t first_step = -1;
   std::int64_t pid = 0;
   std::string host;
-  char state =
-      0;  // of the process, when it runs on this machine: 'T' is stopped, 'D' waits for a disk
+  // The state of a process that runs on this machine: 'T' is stopped, 'D' waits for a disk. 0 is
+  // unknown.
+  char state = 0;
 };
 
 struct Hang {
   RankBeat culprit;
-  double silent_s = 0, limit_s = 0;
+  double silent_s = 0;
+  double limit_s = 0;
 };
 
 double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limits);

@@ -1,14 +1,13 @@
 #include "launcher/rank/rank_status.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
-#include <array>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/clock.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 
 namespace muster::launcher {
 namespace {
@@ -110,16 +109,6 @@ void merge_rank_error(const fs::path& run_dir, RankStatus& status) {
   } catch (const json::exception&) {
     status.error = "(its error file is damaged)";
   }
-}
-
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string own_host() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 }  // namespace muster::launcher

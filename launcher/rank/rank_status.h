@@ -1,6 +1,6 @@
 // What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written
-// whole by the wrapper, and rank-<r>.error, written by the rank itself. Formats in
-// docs/black_box.md.
+// whole by the wrapper, and rank-<r>.error, written by the rank itself. docs/black_box.md has the
+// formats.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,14 @@
 namespace muster::launcher {
 
 struct RankStatus {
-  int rank = -1, world_size = 0;
+  int rank = -1;
+  int world_size = 0;
   std::string host;
   std::int64_t pid = 0;
   int attempt = 0;
-  double start_unix = 0, end_unix = 0;  // end 0: still running
-  int exit_code = -1;                   // -1 while running, 128 + signal after a signal
+  double start_unix = 0;
+  double end_unix = 0;  // 0: still running
+  int exit_code = -1;   // -1 while running, 128 + signal after a signal
   int signal = 0;
   std::int64_t last_step = -1;
   std::string error;         // what the rank said
@@ -30,8 +32,9 @@ std::filesystem::path flight_file(const std::filesystem::path& run_dir, int rank
 std::filesystem::path status_file(const std::filesystem::path& run_dir, int rank);
 std::filesystem::path error_file(const std::filesystem::path& run_dir, int rank);
 
-void write_rank_status(const std::filesystem::path& run_dir,
-                       const RankStatus& status);  // throws IoError
+// Throws IoError.
+void write_rank_status(const std::filesystem::path& run_dir, const RankStatus& status);
+// Nothing when there is none, or when it is damaged.
 std::optional<RankStatus> read_rank_status(const std::filesystem::path& run_dir, int rank);
 
 // Called by a rank that leaves because of an exception, before it aborts the world. `consequence`:
@@ -41,8 +44,5 @@ void report_rank_error(const std::filesystem::path& run_dir, int rank, const std
                        bool consequence = false) noexcept;
 // Fills error, error_unix and consequence from the rank's error file, when there is one.
 void merge_rank_error(const std::filesystem::path& run_dir, RankStatus& status);
-
-double unix_now();  // seconds since 1970
-std::string own_host();
 
 }  // namespace muster::launcher

@@ -10,15 +10,17 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <optional>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/flight_recorder.h"
 #include "base/process/bounded_file.h"
+#include "base/process/fd.h"
 #include "base/process/signal_hub.h"
+#include "base/process/spawn.h"
 #include "base/text.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/rank_status.h"
@@ -27,27 +29,9 @@
 namespace muster::launcher {
 namespace {
 
-// Of each rank but the first on the terminal: enough to see what happens, too few to drown the
-// others.
+// So many lines of each rank but the first reach the terminal: enough to see what happens, too few
+// to drown the others.
 constexpr std::size_t kShownLines = 200;
-
-struct Pipe {
-  std::array<int, 2> fds{-1, -1};
-  Pipe() {
-    if (::pipe2(fds.data(), O_CLOEXEC) != 0)
-      throw PreflightError(fmt::format("pipe: {}", std::strerror(errno)));
-    ::fcntl(fds[0], F_SETFL, O_NONBLOCK);
-  }
-  ~Pipe() {
-    ::close(fds[0]);
-    close_write();
-  }
-  Pipe(const Pipe&) = delete;
-  void close_write() {
-    if (fds[1] >= 0) ::close(fds[1]);
-    fds[1] = -1;
-  }
-};
 
 class Wrapper {
  public:
@@ -62,8 +46,8 @@ class Wrapper {
     parent_ = ::getppid();
     die_with_parent(SIGTERM, parent_);
     std::error_code ignored;
-    std::filesystem::remove(error_file(spec.run_dir, world.rank),
-                            ignored);  // of an earlier attempt
+    // An earlier attempt may have left it.
+    std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
   }
@@ -81,52 +65,39 @@ class Wrapper {
 
  private:
   void describe() {
-    status_.rank = world_.rank, status_.world_size = world_.world_size;
+    status_.rank = world_.rank;
+    status_.world_size = world_.world_size;
     status_.host = own_host();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
   }
 
+  // A group of its own: mpirun's KILL to the wrapper's group must not outrun the wrapper's report.
   void start_rank() {
-    std::vector<char*> argv;
-    for (const std::string& word : spec_.program) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    if (spec_.one_gpu) {
-      const std::string gpu =
+    Pipe out = make_pipe();
+    Pipe err = make_pipe();
+    Spawn what;
+    what.argv = spec_.program;
+    if (spec_.one_gpu)
+      what.environment["CUDA_VISIBLE_DEVICES"] =
           one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
-      ::setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
-    }
-    const pid_t wrapper = ::getpid();
-    child_ = ::fork();
-    if (child_ == 0) exec_rank(argv, wrapper);
-    out_.close_write();
-    err_.close_write();
-    if (child_ < 0)
-      throw PreflightError(
-          fmt::format("rank {}: cannot fork: {}", world_.rank, std::strerror(errno)));
+    what.output = out.write_end.get();
+    what.error = err.write_end.get();
+    what.group = Spawn::Group::kItsOwn;
+    what.signal_when_parent_goes = SIGKILL;
+    what.ignored_signal = SIGUSR2;  // until the rank has its handler, a request must not kill it
+    what.complaint = "muster-rank-wrap: cannot run " + spec_.program.front();
+    child_ = spawn(what).pid;
     status_.pid = child_;
-  }
-
-  // In the child. A group of its own: mpirun's KILL to the wrapper's group must not outrun the
-  // wrapper's report.
-  [[noreturn]] void exec_rank(const std::vector<char*>& argv, pid_t wrapper) {
-    ::setpgid(0, 0);
-    reset_signals_for_exec();
-    ::signal(SIGUSR2, SIG_IGN);  // until the rank installs its handler, a request must not kill it
-    ::dup2(out_.fds[1], STDOUT_FILENO);
-    ::dup2(err_.fds[1], STDERR_FILENO);
-    if (die_with_parent(SIGKILL, wrapper)) ::execvp(argv[0], argv.data());
-    const char* why = std::strerror(errno);
-    for (const char* part :
-         {"muster-rank-wrap: cannot run ", static_cast<const char*>(argv[0]), ": ", why, "\n"}) {
-      if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
-    }
-    ::_exit(127);
+    out_ = std::move(out.read_end);
+    err_ = std::move(err.read_end);
+    ::fcntl(out_.get(), F_SETFL, O_NONBLOCK);
+    ::fcntl(err_.get(), F_SETFL, O_NONBLOCK);
   }
 
   void wait_for_something() {
     std::array<pollfd, 3> fds{
-        {{signals_.fd(), POLLIN, 0}, {out_.fds[0], POLLIN, 0}, {err_.fds[0], POLLIN, 0}}};
+        {{signals_.fd(), POLLIN, 0}, {out_.get(), POLLIN, 0}, {err_.get(), POLLIN, 0}}};
     if (out_closed_) fds[1].fd = -1;  // poll() ignores it
     if (err_closed_) fds[2].fd = -1;
     if (::poll(fds.data(), fds.size(), -1) < 0) return;
@@ -160,11 +131,11 @@ class Wrapper {
     status_.exit_code = WIFSIGNALED(how) ? 128 + status_.signal : WEXITSTATUS(how);
   }
 
-  // Copies what is there; true at the end of the stream.
-  bool pump(const Pipe& pipe, bool is_stderr) {
+  // Copies what is there and returns true at the end of the stream.
+  bool pump(const Fd& stream, bool is_stderr) {
     std::array<char, 16384> buffer{};
     for (;;) {
-      const ssize_t n = ::read(pipe.fds[0], buffer.data(), buffer.size());
+      const ssize_t n = ::read(stream.get(), buffer.data(), buffer.size());
       if (n == 0) return true;
       if (n < 0) return errno != EAGAIN && errno != EINTR;
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
@@ -174,13 +145,7 @@ class Wrapper {
   }
 
   // mpirun may be gone: then nobody looks, and the file has it all.
-  static void show(std::string_view lines) {
-    while (!lines.empty()) {
-      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
-      if (n <= 0) return;
-      lines.remove_prefix(static_cast<std::size_t>(n));
-    }
-  }
+  static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
 
   // A full disk must not turn a rank's failure into the wrapper's.
   void save_status() {
@@ -202,9 +167,13 @@ class Wrapper {
   SignalHub signals_;
   BoundedFile log_;
   RankTagger tagger_;
-  Pipe out_, err_;
-  pid_t parent_ = 0, child_ = -1;
-  bool ended_ = false, out_closed_ = false, err_closed_ = false;
+  Fd out_;
+  Fd err_;
+  pid_t parent_ = 0;
+  pid_t child_ = -1;
+  bool ended_ = false;
+  bool out_closed_ = false;
+  bool err_closed_ = false;
   RankStatus status_;
 };
 

@@ -14,9 +14,9 @@ struct WrapSpec {
   std::filesystem::path run_dir;
   int attempt = 0;
   std::vector<std::string> program;  // and its arguments
-  std::size_t max_output_bytes =
-      16u << 20;         // of logs/rank-<r>.out and its predecessor: raw stdout and stderr
-  bool one_gpu = false;  // show the rank the GPU of its local rank alone
+  // logs/rank-<r>.out, which holds the rank's raw stdout and stderr, and its predecessor take this.
+  std::size_t max_output_bytes = 16u << 20;
+  bool one_gpu = false;  // the rank sees the GPU of its local rank alone
 };
 
 // CUDA_VISIBLE_DEVICES for a rank that is to see one GPU: of the list it was given ("" or absent:

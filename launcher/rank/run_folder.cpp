@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kOlderBlackBoxes = 8;
 
-// The number after `prefix`, -1 when the name is another.
+// Returns the number after `prefix`, -1 when the name is another.
 std::int64_t numbered(const fs::path& path, std::string_view prefix) {
   const std::string name = path.filename().string();
   if (!std::string_view(name).starts_with(prefix)) return -1;

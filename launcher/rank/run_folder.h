@@ -7,15 +7,14 @@
 
 namespace muster::launcher {
 
-void make_run_folder(
-    const std::filesystem::path&
-        run_dir);  // and its logs/, black_box/, checkpoints/; throws PreflightError (D-006)
+// Makes it with its logs/, black_box/ and checkpoints/. Throws PreflightError (D-006).
+void make_run_folder(const std::filesystem::path& run_dir);
 
-// The newest step that counts: checkpoints/step-*/manifest.json exists. -1 when there is none.
+// Returns the newest step whose checkpoints/step-*/manifest.json exists, -1 when there is none.
 std::int64_t newest_checkpoint(const std::filesystem::path& run_dir);
 
-// --fresh: moves checkpoints, metrics, TensorBoard files and the report into run_dir/before-<n>/.
-// Returns that folder, or "" when there was nothing.
+// What --fresh does: it moves checkpoints, metrics, TensorBoard files and the report into
+// run_dir/before-<n>/. Returns that folder, or "" when there was nothing.
 std::filesystem::path set_aside(const std::filesystem::path& run_dir);
 
 // Moves the ranks' files of the last attempt into black_box/older-<n>/, so that what lies in

@@ -19,18 +19,8 @@ int number(const GetEnv& env, const char* name, int otherwise) {
   return *end == '\0' ? static_cast<int>(value) : otherwise;
 }
 
-}  // namespace
-
-WorldEnvironment world_from_environment(const GetEnv& env) {
-  if (env("OMPI_COMM_WORLD_SIZE") != nullptr) {
-    return {"mpirun", number(env, "OMPI_COMM_WORLD_RANK", 0),
-            number(env, "OMPI_COMM_WORLD_SIZE", 1), number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0)};
-  }
-  // A batch script also sees SLURM_PROCID; only a step's task has SLURM_STEP_NUM_TASKS.
-  const int tasks = number(env, "SLURM_STEP_NUM_TASKS", number(env, "SLURM_NTASKS", 1));
-  if (env("PMIX_RANK") != nullptr) {
-    return {"srun", number(env, "PMIX_RANK", 0), tasks, number(env, "SLURM_LOCALID", 0)};
-  }
+// Several processes that Open MPI cannot join into one world.
+void refuse_strangers(const GetEnv& env, int tasks) {
   if (env("SLURM_STEP_NUM_TASKS") != nullptr && tasks > 1) {
     throw PreflightError(
         fmt::format("srun started {} tasks without PMIx, so they cannot find each other (R-011). "
@@ -44,6 +34,26 @@ WorldEnvironment world_from_environment(const GetEnv& env) {
                     "Use Open MPI's mpirun: `muster doctor` shows which one is found.",
                     size));
   }
+}
+
+}  // namespace
+
+WorldEnvironment world_from_environment(const GetEnv& env) {
+  if (env("OMPI_COMM_WORLD_SIZE") != nullptr) {
+    return {.by = "mpirun",
+            .rank = number(env, "OMPI_COMM_WORLD_RANK", 0),
+            .world_size = number(env, "OMPI_COMM_WORLD_SIZE", 1),
+            .local_rank = number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0)};
+  }
+  // A batch script also sees SLURM_PROCID; only a step's task has SLURM_STEP_NUM_TASKS.
+  const int tasks = number(env, "SLURM_STEP_NUM_TASKS", number(env, "SLURM_NTASKS", 1));
+  if (env("PMIX_RANK") != nullptr) {
+    return {.by = "srun",
+            .rank = number(env, "PMIX_RANK", 0),
+            .world_size = tasks,
+            .local_rank = number(env, "SLURM_LOCALID", 0)};
+  }
+  refuse_strangers(env, tasks);
   return {};
 }
 

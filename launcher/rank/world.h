@@ -9,7 +9,9 @@ namespace muster::launcher {
 
 struct WorldEnvironment {
   std::string by;  // "mpirun", "srun", or "" when started by hand: a world of one
-  int rank = 0, world_size = 1, local_rank = 0;
+  int rank = 0;
+  int world_size = 1;
+  int local_rank = 0;
   bool launched() const { return !by.empty(); }
 };
 

@@ -15,6 +15,7 @@
 #include <exception>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"

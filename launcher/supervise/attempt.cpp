@@ -11,30 +11,31 @@
 #include <csignal>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process/bounded_file.h"
+#include "base/process/fd.h"
+#include "base/process/process_tree.h"
 #include "launcher/rank/console.h"
+#include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
 
 namespace muster::launcher {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 
 constexpr int kTick_ms = 100;
 constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
 constexpr double kResendStop_s = 2;  // a rank may not have had its handler yet
-constexpr double kPatience_s =
-    15;  // for mpirun to end the world by itself after a failure, or after TERM
+// mpirun gets this long to end the world by itself after a failure, or after TERM.
+constexpr double kPatience_s = 15;
 constexpr double kCascade_s = 2;
 constexpr auto kSweepGrace = 1000ms;
 constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
+constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
-double seconds_now() {
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
 std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
 
 class Attempt {
@@ -44,11 +45,11 @@ class Attempt {
         attempt_(attempt),
         hub_(hub),
         request_(request),
-        output_(spec.run_dir / "logs" / "mpirun.out", spec.max_output_bytes),
-        console_(spec.starter == Starter::kSrun ? "srun" : "mpirun", spec.colour),
+        output_(spec.run_dir / "logs" / "mpirun.out", spec.watch.max_output_bytes),
+        console_(spec.starter.kind == StarterKind::kSrun ? "srun" : "mpirun", spec.watch.colour),
         start_unix_ns_(unix_ns()),
         start_s_(seconds_now()),
-        monitor_(spec.ranks, spec.limits, start_s_) {}
+        monitor_(spec.ranks, spec.watch.limits, start_s_) {}
 
   AttemptResult run() {
     const Command command = build_command(spec_, attempt_);
@@ -60,7 +61,7 @@ class Attempt {
     pump();
     show(console_.finish());
     if (result_.orphans > 0)
-      log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter_program);
+      log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter.program);
     judge();
     result_.seconds = seconds_now() - start_s_;
     return result_;
@@ -72,21 +73,32 @@ class Attempt {
     if (output_closed_) fds[1].fd = -1;
     ::poll(fds.data(), fds.size(), kTick_ms);
     if (fds[1].revents != 0) pump();
-    take_signals(hub_, request_);
+    hear();
     const double now = seconds_now();
     if (now - looked_s_ >= kLook_s) {
       looked_s_ = now;
       look(now);
     }
-    if (request_.kill && ending_since_s_ == 0) {
-      log::warn("killing the ranks now, as asked");
-      end_world(now);
-    }
+    if (request_.kill && ending_since_s_ == 0) end_world(now);
     if (request_.stop) forward_stop(now);
     enforce_end(now);
   }
 
-  // mpirun's own words and the ranks' stderr: shown, and kept within bounds.
+  // Prints one line per event. What mpirun or srun say about it from now on (signals forwarded,
+  // codes of ranks) is not shown: it stands in mpirun.out.
+  void hear() {
+    const NewRequest asked = take_signals(hub_, request_);
+    if (asked == NewRequest::kNone) return;
+    console_.mute_starter();
+    const std::int64_t newest = newest_checkpoint(spec_.run_dir);
+    if (asked == NewRequest::kStop)
+      log::info("{}", describe_stop(request_, newest));
+    else
+      log::warn("got INT again: ending the ranks now; the steps since {} are lost",
+                since_what(newest));
+  }
+
+  // Shows mpirun's own words and the ranks' stderr, and keeps them within bounds.
   void pump() {
     std::array<char, 16384> buffer{};
     while (!output_closed_) {
@@ -101,26 +113,10 @@ class Attempt {
   }
 
   // Nobody may watch (the terminal is closed): the file has it.
-  static void show(std::string_view lines) {
-    while (!lines.empty()) {
-      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
-      if (n <= 0) return;
-      lines.remove_prefix(static_cast<std::size_t>(n));
-    }
-  }
+  static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
 
   std::vector<RankEvidence> evidence() const {
-    std::vector<RankEvidence> all;
-    for (int rank = 0; rank < spec_.ranks; ++rank) {
-      const auto status = read_rank_status(spec_.run_dir, rank);
-      if (!status || status->attempt != attempt_) continue;
-      RankEvidence one{*status, std::nullopt};
-      const auto box = read_flight_log(flight_file(spec_.run_dir, rank), 1);
-      if (box && box->start_ns >= start_unix_ns_ && !box->events.empty())
-        one.last = box->events.back();
-      all.push_back(std::move(one));
-    }
-    return all;
+    return read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_);
   }
 
   void look(double now) {
@@ -148,13 +144,16 @@ class Attempt {
     log::error("attempt {}: {} ({:.1f} s after the start)", attempt_, what, now - start_s_);
   }
 
+  static std::string place_of(const RankBeat& beat) {
+    if (!beat.present) return "it never opened its black box";
+    const std::string state = beat.state != 0 ? fmt::format(", process state {}", beat.state) : "";
+    return fmt::format("in phase {} of step {}, collective {}{}", phase_name(beat.last.phase),
+                       beat.last.step, beat.last.collective, state);
+  }
+
   void declare_hang(Hang hang, double now) {
     const RankBeat& b = hang.culprit;
-    const std::string state = b.state != 0 ? fmt::format(", process state {}", b.state) : "";
-    const std::string where =
-        b.present ? fmt::format("in phase {} of step {}, collective {}{}", phase_name(b.last.phase),
-                                b.last.step, b.last.collective, state)
-                  : std::string("it never opened its black box");
+    const std::string where = place_of(b);
     notice(now, fmt::format("hang: rank {} made no sound for {:.1f} s (limit {:.1f} s) and is the "
                             "furthest behind, {} (R-005)",
                             b.rank, hang.silent_s, hang.limit_s, where));
@@ -174,12 +173,10 @@ class Attempt {
     }
   }
 
-  // USR2 only: Open MPI and srun answer TERM by killing the ranks. Not before every wrapper is
-  // ready to take it.
+  // Sends USR2, because Open MPI and srun answer TERM by killing the ranks, and not before every
+  // wrapper is ready to take it.
   void forward_stop(double now) {
     if (!all_started_ || ending_since_s_ > 0 || now - stop_sent_s_ < kResendStop_s) return;
-    if (stop_sent_s_ == 0)
-      log::info("asking the ranks to checkpoint at the next step boundary and leave");
     stop_sent_s_ = now;
     tree_.signal(SIGUSR2);
   }
@@ -191,7 +188,7 @@ class Attempt {
 
   void enforce_end(double now) {
     if (failed_since_s_ > 0 && ending_since_s_ == 0 && now - failed_since_s_ > kPatience_s) {
-      log::warn("{} did not end the world within {:.0f} s of the failure", spec_.starter_program,
+      log::warn("{} did not end the world within {:.0f} s of the failure", spec_.starter.program,
                 kPatience_s);
       end_world(now);
     }
@@ -201,66 +198,74 @@ class Attempt {
   void judge() {
     const auto ranks = evidence();
     for (const RankEvidence& rank : ranks) result_.rank_host[rank.status.rank] = rank.status.host;
-    const auto failure = first_failure(ranks);
-    const auto left_with = [&](ExitCode code) {
-      return std::ranges::any_of(ranks, [&](const RankEvidence& r) {
-        return r.status.exit_code == static_cast<int>(code);
-      });
-    };
     if (request_.kill) {
       finish(Ending::kKilled, 128 + SIGINT, "killed on request");
     } else if (hang_) {
       finish(Ending::kHang, static_cast<int>(ExitCode::kHang), result_.what);
       result_.failure = FirstFailure{culprit(ranks), result_.noticed_unix, result_.what};
       result_.hang = hang_;
-    } else if (failure && (result_.starter_code != 0 || failure->rank.status.exit_code != 0)) {
+    } else if (const auto failure = first_failure(ranks)) {
       finish(Ending::kFailed, exit_code_for(failure->rank.status), failure->what);
       result_.failure = failure;
-    } else if (left_with(ExitCode::kStoppedOnRequest)) {
-      finish(Ending::kStopped, static_cast<int>(ExitCode::kStoppedOnRequest),
-             "stopped at a step boundary");
-    } else if (result_.starter_code == 0) {
-      finish(Ending::kDone, 0, "done");
-    } else if (tree_.killed()) {
-      finish(Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
-             fmt::format("{} itself was killed by signal {}", spec_.starter_program,
-                         result_.starter_code - 128));
-    } else if (ranks.empty()) {
-      finish(
-          Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
-          fmt::format(
-              "{} ended with {} before any rank started; its words are in logs/mpirun.out (R-011)",
-              spec_.starter_program, result_.starter_code));
+    } else if (stopped_on_request(ranks)) {
+      finish(Ending::kStopped, kStopped, "stopped at a step boundary");
     } else {
-      finish(
-          Ending::kFailed, static_cast<int>(ExitCode::kRankFailed),
-          fmt::format(
-              "{} ended with {} but no rank failed by itself: a node or a link may be lost (R-007)",
-              spec_.starter_program, result_.starter_code));
+      judge_starter(ranks.empty());
     }
     if (result_.failure) list_cascade(ranks);
   }
 
-  // Everybody else who did not end well, so that nobody goes looking for the cause there.
+  static bool stopped_on_request(const std::vector<RankEvidence>& ranks) {
+    return std::ranges::any_of(
+        ranks, [](const RankEvidence& rank) { return rank.status.exit_code == kStopped; });
+  }
+
+  // No rank failed by itself: the starter's own end decides.
+  void judge_starter(bool no_rank_started) {
+    const std::string& starter = spec_.starter.program;
+    const int code = result_.starter_code;
+    const int failed = static_cast<int>(ExitCode::kRankFailed);
+    if (code == 0) {
+      finish(Ending::kDone, 0, "done");
+    } else if (tree_.killed()) {
+      finish(Ending::kFailed, failed,
+             fmt::format("{} itself was killed by signal {}", starter, code - 128));
+    } else if (no_rank_started) {
+      finish(Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
+             fmt::format("{} ended with {} before any rank started; its words are in "
+                         "logs/mpirun.out (R-011)",
+                         starter, code));
+    } else {
+      finish(Ending::kFailed, failed,
+             fmt::format("{} ended with {} but no rank failed by itself: a node or a link may be "
+                         "lost (R-007)",
+                         starter, code));
+    }
+  }
+
+  static Reaction reaction_of(const RankStatus& status) {
+    if (status.torn_down) return Reaction::kTornDown;
+    if (status.consequence) return Reaction::kBlamesPeer;
+    return status.ended() ? Reaction::kFailedLater : Reaction::kWaited;
+  }
+
+  // Names everybody else who did not end well, so that nobody looks for the cause there.
   void list_cascade(const std::vector<RankEvidence>& ranks) {
+    const int first = result_.failure->rank.status.rank;
     for (const RankEvidence& rank : ranks) {
-      const RankStatus& s = rank.status;
-      if (s.rank == result_.failure->rank.status.rank || (s.ended() && s.exit_code == 0)) continue;
-      const char* why = s.torn_down     ? "torn down"
-                        : s.consequence ? "blames a peer"
-                        : s.ended()     ? "failed later"
-                                        : "waited";
-      result_.cascade.push_back({s.rank, why});
+      const bool well = rank.status.ended() && rank.status.exit_code == 0;
+      if (rank.status.rank != first && !well)
+        result_.cascade.push_back({rank.status.rank, reaction_of(rank.status)});
     }
     if (result_.cascade.empty()) return;
     std::string list;
     constexpr std::size_t kNamed = 8;
     for (std::size_t i = 0; i < result_.cascade.size() && i < kNamed; ++i)
       list += fmt::format("{}{} ({})", i == 0 ? "" : ", ", result_.cascade[i].rank,
-                          result_.cascade[i].why);
+                          reaction_name(result_.cascade[i].why));
     if (result_.cascade.size() > kNamed)
       list += fmt::format(" and {} more", result_.cascade.size() - kNamed);
-    log::info("cascade of rank {}, not causes: ranks {}", result_.failure->rank.status.rank, list);
+    log::info("cascade of rank {}, not causes: ranks {}", first, list);
   }
 
   RankEvidence culprit(const std::vector<RankEvidence>& ranks) const {
@@ -288,28 +293,25 @@ class Attempt {
   ProcessTree tree_;
   BoundedFile output_;
   ConsoleView console_;
-  bool output_closed_ = false, all_started_ = false;
+  bool output_closed_ = false;
+  bool all_started_ = false;
   const std::int64_t start_unix_ns_;
   const double start_s_;
   HeartbeatMonitor monitor_;
   std::optional<Hang> hang_;
-  double looked_s_ = 0, stop_sent_s_ = 0, failed_since_s_ = 0, ending_since_s_ = 0;
+  // Seconds on the steady clock; 0 is "not yet".
+  double looked_s_ = 0;
+  double stop_sent_s_ = 0;
+  double failed_since_s_ = 0;
+  double ending_since_s_ = 0;
   AttemptResult result_;
 };
 
 }  // namespace
 
-void take_signals(SignalHub& hub, StopRequest& request) {
-  while (const auto signal = hub.next()) {
-    const auto number = static_cast<int>(signal->ssi_signo);
-    if (number == SIGCHLD) continue;
-    if (number == SIGINT && request.stop) request.kill = true;
-    if (!request.stop) {
-      log::info("got {}: the run stops at the next step boundary, with a checkpoint{}",
-                ::sigabbrev_np(number), number == SIGINT ? "; once more to kill it now" : "");
-    }
-    request.stop = true;
-  }
+const char* reaction_name(Reaction reaction) {
+  constexpr std::array kNames{"torn down", "blames a peer", "failed later", "waited"};
+  return kNames[static_cast<std::size_t>(reaction)];
 }
 
 AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,

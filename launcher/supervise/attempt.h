@@ -6,24 +6,21 @@
 #include <string>
 #include <vector>
 
-#include "base/process/process_tree.h"
 #include "base/process/signal_hub.h"
 #include "launcher/rank/first_failure.h"
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/stop_request.h"
 
 namespace muster::launcher {
 
 enum class Ending { kDone, kStopped, kFailed, kHang, kNotStarted, kKilled };
 
-// What people asked for, across attempts.
-struct StopRequest {
-  bool stop = false;  // checkpoint at the next step boundary and leave
-  bool kill = false;  // now
-};
+enum class Reaction { kTornDown, kBlamesPeer, kFailedLater, kWaited };
+const char* reaction_name(Reaction reaction);  // "torn down", "blames a peer", ...
 
 struct CascadeRank {
   int rank = -1;
-  std::string why;  // "torn down", "blames a peer", "failed later", "waited"
+  Reaction why = Reaction::kWaited;
 };
 
 struct AttemptResult {
@@ -40,10 +37,7 @@ struct AttemptResult {
   std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
 };
 
-// Reads waiting signals into `request`: the first INT, any TERM, HUP, USR1 or USR2 ask for a stop,
-// a second INT kills.
-void take_signals(SignalHub& hub, StopRequest& request);
-
+// Runs to the end of the world. Signals of `hub` are read into `request`.
 AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
                           StopRequest& request);
 

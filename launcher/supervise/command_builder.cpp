@@ -20,16 +20,15 @@ std::map<std::string, std::string> rank_environment(const LaunchSpec& spec, int 
   return all;
 }
 
-// Where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4", "slot:PE=4",
-// "". Version 4 takes
-// --oversubscribe beside it, version 5 as one more modifier.
+// Says where ranks go and what they are bound to, in Open MPI's words: "ppr:8:node:PE=4",
+// "slot:PE=4", "". Version 4 takes --oversubscribe beside it, version 5 as one more modifier.
 std::string mapping(const LaunchSpec& spec) {
   std::string map;
-  if (spec.ranks_per_node > 0)
-    map = "ppr:" + std::to_string(spec.ranks_per_node) + ":node";
-  else if (spec.cpu_binding == configs::CpuBinding::kCore)
+  if (spec.placement.ranks_per_node > 0)
+    map = "ppr:" + std::to_string(spec.placement.ranks_per_node) + ":node";
+  else if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
     map = "slot";
-  if (spec.cpu_binding == configs::CpuBinding::kCore)
+  if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
     map += ":PE=" + std::to_string(spec.threads_per_rank);
   return map;
 }
@@ -37,19 +36,20 @@ std::string mapping(const LaunchSpec& spec) {
 // Outside an allocation and without hosts Open MPI counts physical cores and refuses more ranks
 // than that; allowing more changes nothing while they fit.
 Words mpirun_words(const LaunchSpec& spec) {
-  const bool oversubscribe = !spec.in_allocation && spec.hosts.empty();
-  Words words{spec.starter_program, "-n", std::to_string(spec.ranks)};
-  if (!spec.hosts.empty()) append(words, {"--host", host_list(spec.hosts)});
+  const bool oversubscribe = !spec.placement.in_allocation && spec.placement.hosts.empty();
+  Words words{spec.starter.program, "-n", std::to_string(spec.ranks)};
+  if (!spec.placement.hosts.empty()) append(words, {"--host", host_list(spec.placement.hosts)});
   std::string map = mapping(spec);
-  if (oversubscribe && spec.starter == Starter::kMpirun4) append(words, {"--oversubscribe"});
-  if (oversubscribe && spec.starter == Starter::kMpirun5) map += ":OVERSUBSCRIBE";
+  if (oversubscribe && spec.starter.kind == StarterKind::kMpirun4)
+    append(words, {"--oversubscribe"});
+  if (oversubscribe && spec.starter.kind == StarterKind::kMpirun5) map += ":OVERSUBSCRIBE";
   if (!map.empty()) append(words, {"--map-by", map});
-  append(words, {"--bind-to", std::string(configs::name_of(spec.cpu_binding))});
+  append(words, {"--bind-to", std::string(configs::name_of(spec.placement.cpu_binding))});
   return words;
 }
 
 std::string srun_binding(const LaunchSpec& spec) {
-  switch (spec.cpu_binding) {
+  switch (spec.placement.cpu_binding) {
     case configs::CpuBinding::kNone: return "none";
     case configs::CpuBinding::kCore: return "cores";
     case configs::CpuBinding::kSocket: return "sockets";
@@ -61,17 +61,18 @@ std::string srun_binding(const LaunchSpec& spec) {
 // srun without --mpi=pmix gives every task a world of one; without -K the siblings of a dead task
 // run on.
 Words srun_words(const LaunchSpec& spec) {
-  Words words{spec.starter_program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks)};
-  if (spec.ranks_per_node > 0)
-    words.push_back("--ntasks-per-node=" + std::to_string(spec.ranks_per_node));
-  if (spec.cpu_binding == configs::CpuBinding::kCore)
+  Words words{spec.starter.program, "--mpi=pmix", "--ntasks=" + std::to_string(spec.ranks)};
+  if (spec.placement.ranks_per_node > 0)
+    words.push_back("--ntasks-per-node=" + std::to_string(spec.placement.ranks_per_node));
+  if (spec.placement.cpu_binding == configs::CpuBinding::kCore)
     words.push_back("--cpus-per-task=" + std::to_string(spec.threads_per_rank));
   Words names;
-  for (const Host& host : spec.hosts) names.push_back(host.name);
+  for (const Host& host : spec.placement.hosts) names.push_back(host.name);
   if (!names.empty()) words.push_back("--nodelist=" + join(names, ","));
-  if (!spec.avoid.empty()) words.push_back("--exclude=" + join(spec.avoid, ","));
+  if (!spec.placement.avoid.empty())
+    words.push_back("--exclude=" + join(spec.placement.avoid, ","));
   append(words, {"--kill-on-bad-exit=1", "--cpu-bind=" + srun_binding(spec), "--export=ALL"});
-  append(words, spec.starter_options);
+  append(words, spec.starter.options);
   return words;
 }
 
@@ -82,12 +83,13 @@ void find_lost_hosts_soon(std::map<std::string, std::string>& environment) {
   environment["OMPI_MCA_oob_tcp_keepalive_probes"] = "3";
 }
 
-// The starter with all its options; `environment` is what processes on other nodes are to get.
+// Returns the starter with all its options; `environment` is what processes on other nodes are to
+// get.
 Command start_words(const LaunchSpec& spec, std::map<std::string, std::string> environment) {
-  if (spec.starter == Starter::kSrun) return {srun_words(spec), std::move(environment)};
+  if (spec.starter.kind == StarterKind::kSrun) return {srun_words(spec), std::move(environment)};
   Command command{mpirun_words(spec), std::move(environment)};
   for (const auto& [name, value] : command.environment) append(command.argv, {"-x", name});
-  if (spec.hosts.size() > 1) find_lost_hosts_soon(command.environment);
+  if (spec.placement.hosts.size() > 1) find_lost_hosts_soon(command.environment);
   if (spec.as_root) {
     command.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1";
     command.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
@@ -101,14 +103,11 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   Command command = start_words(spec, rank_environment(spec, attempt));
   append(command.argv, spec.wrapper);
   append(command.argv, {"--run-dir", spec.run_dir.string(), "--attempt", std::to_string(attempt)});
-  if (spec.one_gpu) append(command.argv, {"--one-gpu"});
+  if (spec.placement.one_gpu) append(command.argv, {"--one-gpu"});
   append(command.argv, {"--"});
   append(command.argv, spec.rank_program);
-  if (spec.ladder_rung > 0) {
-    for (const std::string& setting :
-         spec.ladder[static_cast<std::size_t>(spec.ladder_rung - 1)].overrides)
-      append(command.argv, {"--set", setting});
-  }
+  for (const std::string& setting : rung_overrides(spec.restart))
+    append(command.argv, {"--set", setting});
   return command;
 }
 

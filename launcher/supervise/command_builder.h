@@ -20,10 +20,12 @@ Command build_command(const LaunchSpec& spec, int attempt);
 Command probe_command(const LaunchSpec& spec, const std::vector<std::string>& program);
 
 struct MpiVersion {
-  int major = 0, minor = 0;
+  int major = 0;
+  int minor = 0;
   std::string text;  // "4.1.4"
 };
-// From `mpirun --version` or MPI_Get_library_version; nothing when it is not Open MPI.
+// Reads what `mpirun --version` or MPI_Get_library_version say. Returns nothing when it is not Open
+// MPI.
 std::optional<MpiVersion> parse_open_mpi_version(const std::string& text);
 
 }  // namespace muster::launcher

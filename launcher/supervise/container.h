@@ -1,4 +1,4 @@
-// Ranks inside a container, the launcher outside, where srun and scontrol are.
+// Ranks may run inside a container; the launcher stays outside, where srun and scontrol are.
 #pragma once
 
 #include <string>

@@ -22,24 +22,21 @@ bool is_final(int code) {
 }  // namespace
 
 Decision RestartPolicy::decide(const AttemptOutcome& outcome) {
-  const bool changed = outcome.remedy && !outcome.stop_requested && max_restarts_ > 0;
-  if (changed) {
+  if (outcome.remedy && !outcome.stop_requested && max_restarts_ > 0) {
     without_progress_ = 0;
     return {true, 0, "restart from the last checkpoint, changed"};
   }
-  if (is_final(outcome.exit_code)) {
-    return {false, outcome.exit_code, fmt::format("code {} is final", outcome.exit_code)};
-  }
-  if (outcome.stop_requested) return {false, outcome.exit_code, "a stop was requested"};
-  if (outcome.exit_code == static_cast<int>(ExitCode::kOutOfMemory)) {
-    return {false, outcome.exit_code, "the memory ladder has no rung left"};
-  }
-  if (outcome.progressed) {
-    left_ = max_restarts_;
-    without_progress_ = 0;
-  } else {
-    ++without_progress_;
-  }
+  const int code = outcome.exit_code;
+  if (is_final(code)) return {false, code, fmt::format("code {} is final", code)};
+  if (outcome.stop_requested) return {false, code, "a stop was requested"};
+  if (code == static_cast<int>(ExitCode::kOutOfMemory))
+    return {false, code, "the memory ladder has no rung left"};
+  return try_the_same_again(outcome);
+}
+
+Decision RestartPolicy::try_the_same_again(const AttemptOutcome& outcome) {
+  if (outcome.progressed) left_ = max_restarts_;
+  without_progress_ = outcome.progressed ? 0 : without_progress_ + 1;
   if (without_progress_ >= kAttemptsWithoutProgress) {
     return {false, static_cast<int>(ExitCode::kDoNotRestart),
             fmt::format("{} attempts in a row made no new checkpoint", without_progress_)};

@@ -10,8 +10,8 @@ struct AttemptOutcome {
   int exit_code = 0;            // what launch would return if it ended now
   bool progressed = false;      // a newer checkpoint exists than when the attempt began
   bool stop_requested = false;  // by a person or the scheduler
-  bool remedy =
-      false;  // the next attempt would be another one: less memory per rank, or without a lost host
+  // The next attempt would be another one: with less memory per rank, or without a lost host.
+  bool remedy = false;
 };
 
 struct Decision {
@@ -24,15 +24,17 @@ class RestartPolicy {
  public:
   static constexpr int kAttemptsWithoutProgress = 3;  // then 93: the same failure would come again
 
-  // Out of memory (78) comes again unless something changes: it restarts with a remedy only. There
-  // are few remedies, so they cost no budget and their attempts do not count as the same one again.
-
   explicit RestartPolicy(std::int64_t max_restarts)
       : max_restarts_(max_restarts), left_(max_restarts) {}
+  // Out of memory (78) comes again unless something changes: it restarts with a remedy only. There
+  // are few remedies, so they cost no budget and their attempts do not count as the same one again.
   Decision decide(const AttemptOutcome& outcome);
 
  private:
-  std::int64_t max_restarts_, left_;
+  Decision try_the_same_again(const AttemptOutcome& outcome);
+
+  std::int64_t max_restarts_;
+  std::int64_t left_;
   int without_progress_ = 0;
 };
 

@@ -6,7 +6,8 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
-#include <map>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -28,32 +29,21 @@ bool may_be_the_nodes_fault(int exit_code) {
   return std::ranges::find(kCodes, static_cast<ExitCode>(exit_code)) != kCodes.end();
 }
 
-std::optional<SlurmJob> ask_for_job(const char* id) {
-  const CapturedRun answer =
-      run_captured({"scontrol", "show", "job", "--oneliner", id}, kControlLimit);
-  if (answer.exit_code == 0) return parse_job(answer.output);
-  log::warn("scontrol show job {}: {}", id,
-            answer.output.empty() ? "cannot be started" : answer.output);
-  return std::nullopt;
+// Returns the job, or warns why it is not known.
+std::optional<SlurmJob> own_job(const char* id) {
+  JobAnswer answer = ask_for_job(id);
+  if (!answer.job)
+    log::warn("scontrol show job {}: {}", id, answer.started ? answer.words : "cannot be started");
+  return std::move(answer.job);
 }
 
 }  // namespace
 
-std::optional<SlurmJob> parse_job(const std::string& oneliner) {
-  std::map<std::string, std::string> fields;
-  for (const std::string& word : split(oneliner, ' '))
-    if (const std::size_t equals = word.find('='); equals != std::string::npos)
-      fields.emplace(word.substr(0, equals), word.substr(equals + 1));
-  if (!fields.contains("JobId") || !fields.contains("JobState")) return std::nullopt;
-  return SlurmJob{fields["JobId"], fields["JobState"], fields["NodeList"],
-                  fields["BatchFlag"] == "1", fields["Requeue"] == "1"};
-}
-
 void spread_over_nodes(LaunchSpec& spec) {
   const char* text = std::getenv("SLURM_JOB_NUM_NODES");
   const int nodes = text == nullptr ? 0 : std::atoi(text);
-  if (spec.ranks_per_node == 0 && nodes > 0 && spec.ranks % nodes == 0)
-    spec.ranks_per_node = spec.ranks / nodes;
+  if (spec.placement.ranks_per_node == 0 && nodes > 0 && spec.ranks % nodes == 0)
+    spec.placement.ranks_per_node = spec.ranks / nodes;
 }
 
 Requeue decide_requeue(const SlurmJob& job, int exit_code,
@@ -88,7 +78,7 @@ void requeue_if_wanted(int exit_code) {
   const bool stopped = exit_code == static_cast<int>(ExitCode::kStoppedOnRequest);
   if (id == nullptr || std::getenv("SLURM_STEP_ID") != nullptr) return;
   if (!stopped && !may_be_the_nodes_fault(exit_code)) return;
-  const std::optional<SlurmJob> job = ask_for_job(id);
+  const std::optional<SlurmJob> job = own_job(id);
   if (!job || !job->batch) return;
   const Requeue requeue =
       decide_requeue(*job, exit_code, stopped ? std::vector<std::string>{} : lost_nodes(*job));

@@ -2,24 +2,13 @@
 // queue?
 #pragma once
 
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/scontrol.h"
 
 namespace muster::launcher {
-
-// What `scontrol show job` says, as far as it matters here.
-struct SlurmJob {
-  std::string id, state, nodes;  // state: RUNNING, CANCELLED, ...; nodes: "n[1-2]"
-  bool batch = false;            // false: salloc, or srun on its own
-  bool may_requeue = false;      // --requeue, and the site allows it
-};
-
-// From one line of `scontrol show job --oneliner ID`. Nothing when it is not about a job.
-std::optional<SlurmJob> parse_job(const std::string& oneliner);
 
 // Left alone, srun may fill one node and leave one rank for the next: the same number on each, when
 // that is possible and launch.ranks_per_node does not say otherwise. REQUIRES: the starter is srun.
@@ -37,14 +26,14 @@ struct Requeue {
 Requeue decide_requeue(const SlurmJob& job, int exit_code,
                        const std::vector<std::string>& lost_nodes);
 
-// Nodes of the job that do not start a process within 20 s.
+// Returns the nodes of the job that do not start a process within 20 s.
 std::vector<std::string> lost_nodes(const SlurmJob& job);
 
-// To be called last by the batch process of a job: SLURM ends this process while it requeues the
-// job. Does nothing outside a batch job.
+// The batch process of a job calls this last: SLURM ends this process while it requeues the job.
+// Does nothing outside a batch job.
 void requeue_if_wanted(int exit_code);
 
-// Of a chain of jobs (`submit --chain`): cancels those that wait, unless the run is to be continued
+// Cancels the jobs of this chain (`submit --chain`) that wait, unless the run is to be continued
 // (75).
 void end_chain_if_over(int exit_code);
 

@@ -4,12 +4,11 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -35,8 +34,8 @@ json launch_record(const fs::path& run_dir) {
   return record.is_object() ? record : json();
 }
 
-// The newest optimizer steps, oldest first. A line that is being written, or the cut one at the
-// start, does not parse.
+// Returns the newest optimizer steps, oldest first. A line that is being written, or the cut one at
+// the start, does not parse.
 std::vector<json> newest_steps(const fs::path& run_dir) {
   std::ifstream in(run_dir / "metrics.jsonl", std::ios::ate);
   if (!in) return {};
@@ -73,26 +72,38 @@ void add_progress(RunStatus& status) {
                    static_cast<double>(status.max_steps - status.step);
 }
 
-std::string end_of(const RankStatus& s) {
+std::string end_of(const RankEvidence& rank) {
+  const RankStatus& s = rank.status;
   if (!s.ended()) return "";
-  return s.signal != 0 ? fmt::format("signal {}", s.signal) : fmt::format("code {}", s.exit_code);
+  if (left_early(rank)) return "code 0 before the end";
+  const std::string end =
+      s.signal != 0 ? fmt::format("signal {}", s.signal) : fmt::format("code {}", s.exit_code);
+  return s.torn_down ? fmt::format("torn down ({})", end) : end;
+}
+
+RankNow now_of(const RankBeat& beat) {
+  RankNow now;
+  now.rank = beat.rank;
+  now.phase = "not there";
+  if (!beat.present) return now;
+  now.host = beat.host;
+  now.phase = std::string(phase_name(beat.last.phase));
+  now.step = beat.last.step;
+  now.collective = beat.last.collective;
+  now.silent_s = std::max(0.0, unix_now() - static_cast<double>(beat.last.time_ns) * 1e-9);
+  return now;
 }
 
 void add_ranks(RunStatus& status) {
-  for (const RankBeat& beat : read_beats(status.run_dir, status.ranks, 0)) {
-    RankNow now;
-    now.rank = beat.rank;
-    now.phase = "not there";
-    if (beat.present) {
-      now.host = beat.host;
-      now.phase = std::string(phase_name(beat.last.phase));
-      now.step = beat.last.step, now.collective = beat.last.collective;
-      now.silent_s = std::max(0.0, unix_now() - static_cast<double>(beat.last.time_ns) * 1e-9);
-    }
-    if (const auto rank = read_rank_status(status.run_dir, beat.rank))
-      now.host = rank->host, now.end = end_of(*rank);
-    status.ranks_now.push_back(std::move(now));
+  for (const RankBeat& beat : read_beats(status.run_dir, status.ranks, 0))
+    status.ranks_now.push_back(now_of(beat));
+  const auto ranks = read_rank_evidence(status.run_dir, status.ranks, status.attempt);
+  for (const RankEvidence& rank : ranks) {
+    RankNow& now = status.ranks_now.at(static_cast<std::size_t>(rank.status.rank));
+    now.host = rank.status.host;
+    now.end = end_of(rank);
   }
+  status.first_failure = first_failure(ranks);
 }
 
 int count_ranks(const fs::path& run_dir) {
@@ -119,14 +130,21 @@ void add_attempts(RunStatus& status, const json& record) {
   status.state = gone ? "lost" : "running";
 }
 
-std::string value_after(std::string_view text, std::string_view key) {
-  const std::size_t at = text.find(key);
-  if (at == std::string_view::npos) return "";
-  const std::size_t begin = at + key.size();
-  return std::string(text.substr(begin, text.find_first_of(" \n", begin) - begin));
+json rank_as_json(const RankNow& rank) {
+  return {{"rank", rank.rank},
+          {"host", rank.host},
+          {"phase", rank.phase},
+          {"step", rank.step},
+          {"collective", rank.collective},
+          {"silent_s", rank.silent_s},
+          {"end", rank.end}};
 }
 
-json job_as_json(const JobStatus& job) {
+json failure_as_json(const FirstFailure& failure) {
+  return {{"rank", failure.rank.status.rank}, {"what", failure.what}};
+}
+
+json job_as_json(const SlurmJob& job) {
   return {{"id", job.id}, {"state", job.state}, {"reason", job.reason}, {"restarts", job.restarts}};
 }
 
@@ -154,14 +172,15 @@ RunStatus read_status(const fs::path& run_dir) {
 std::string status_as_text(const RunStatus& s) {
   std::string text = fmt::format("run      {}\n", s.run_dir.string());
   if (s.job) {
-    text += fmt::format(
-        "job      {} {}{}, requeued {} times\n", s.job->id, s.job->state,
-        s.job->reason.empty() || s.job->reason == "None" ? "" : " (" + s.job->reason + ")",
-        s.job->restarts);
+    const bool waits = !s.job->reason.empty() && s.job->reason != "None";
+    text += fmt::format("job      {} {}{}, requeued {} times\n", s.job->id, s.job->state,
+                        waits ? " (" + s.job->reason + ")" : "", s.job->restarts);
   }
   text += fmt::format("state    {}{}, {} restarts\n", s.state,
                       s.exit_code ? fmt::format(" (code {})", *s.exit_code) : "", s.restarts);
   if (!s.what.empty()) text += fmt::format("last     {}\n", s.what);
+  if (s.first_failure && s.first_failure->what != s.what)
+    text += fmt::format("failed   {}\n", s.first_failure->what);
   for (const std::string& change : s.changes) text += fmt::format("changed  {}\n", change);
   text += fmt::format("step     {}{}", s.step,
                       s.max_steps > 0 ? fmt::format(" of {}", s.max_steps) : "");
@@ -176,16 +195,7 @@ std::string status_as_text(const RunStatus& s) {
 }
 
 std::string status_as_json(const RunStatus& s) {
-  json ranks = json::array();
-  for (const RankNow& r : s.ranks_now) {
-    ranks.push_back({{"rank", r.rank},
-                     {"host", r.host},
-                     {"phase", r.phase},
-                     {"step", r.step},
-                     {"collective", r.collective},
-                     {"silent_s", r.silent_s},
-                     {"end", r.end}});
-  }
+  const json nothing;
   json value{{"run_dir", s.run_dir.string()},
              {"state", s.state},
              {"step", s.step},
@@ -194,35 +204,14 @@ std::string status_as_json(const RunStatus& s) {
              {"restarts", s.restarts},
              {"what", s.what},
              {"changes", s.changes},
-             {"ranks", ranks},
-             {"loss", nullptr},
-             {"eta_s", nullptr},
-             {"exit_code", nullptr},
-             {"job", nullptr}};
-  if (s.loss) value["loss"] = *s.loss;
-  if (s.eta_s && !s.exit_code) value["eta_s"] = *s.eta_s;
-  if (s.exit_code) value["exit_code"] = *s.exit_code;
-  if (s.job) value["job"] = job_as_json(*s.job);
+             {"ranks", json::array()}};
+  for (const RankNow& rank : s.ranks_now) value["ranks"].push_back(rank_as_json(rank));
+  value["loss"] = s.loss ? json(*s.loss) : nothing;
+  value["eta_s"] = s.eta_s && !s.exit_code ? json(*s.eta_s) : nothing;
+  value["exit_code"] = s.exit_code ? json(*s.exit_code) : nothing;
+  value["first"] = s.first_failure ? failure_as_json(*s.first_failure) : nothing;
+  value["job"] = s.job ? job_as_json(*s.job) : nothing;
   return value.dump(1, ' ', false, json::error_handler_t::replace);
-}
-
-JobStatus parse_job_status(std::string_view text) {
-  JobStatus job;
-  job.id = value_after(text, "JobId=");
-  job.state = value_after(text, "JobState=");
-  job.reason = value_after(text, " Reason=");
-  const std::string restarts = value_after(text, " Restarts=");
-  job.restarts = restarts.empty() ? 0 : std::atoi(restarts.c_str());
-  const fs::path log = value_after(text, "StdOut=");
-  if (job.id.empty() || log.empty())
-    throw UsageError(fmt::format("no such SLURM job: {}", text.substr(0, text.find('\n'))));
-  job.run_dir = log.parent_path().parent_path();
-  return job;
-}
-
-bool is_job_id(std::string_view text) {
-  return !text.empty() && std::isdigit(static_cast<unsigned char>(text.front())) != 0 &&
-         text.find_first_not_of("0123456789_") == std::string_view::npos;
 }
 
 }  // namespace muster::launcher

@@ -12,19 +12,30 @@
 namespace muster::launcher {
 
 struct SubmitSpec {
-  std::filesystem::path config, run_dir, work_dir, muster;  // absolute
-  int nodes = 0,
-      min_nodes =
-          0;  // min_nodes 0: exactly `nodes`; fewer lets a requeued job start while a node is down
+  // Absolute paths.
+  std::filesystem::path config;
+  std::filesystem::path run_dir;
+  std::filesystem::path work_dir;
+  std::filesystem::path muster;
+
+  int nodes = 0;
+  // 0: exactly `nodes`; fewer lets a requeued job start while a node is down.
+  int min_nodes = 0;
   int gpus_per_node = 0;   // 0: a CPU run, no GPUs are asked for
   int ranks_per_node = 0;  // 0: one per GPU
   int cpus_per_gpu = 0;    // 0: whole nodes
-  int chain = 0;  // 0: one job that is requeued; N: N jobs one after the other, where requeueing is
-                  // forbidden
+  // 0: one job that is requeued; N: N jobs one after the other, where requeueing is forbidden.
+  int chain = 0;
   int grace_s = 0;  // the checkpoint is asked for this long before the time limit
-  std::string time, partition, account, job_name,
-      container;  // "": left to the site; job_name must be set
-  std::vector<std::string> modules, overrides;
+
+  // "" leaves it to the site; job_name must be set.
+  std::string time;
+  std::string partition;
+  std::string account;
+  std::string job_name;
+  std::string container;
+  std::vector<std::string> modules;
+  std::vector<std::string> overrides;
 };
 
 // Throws UsageError for impossible counts, a time SLURM would refuse or that ends before grace_s,

@@ -7,11 +7,14 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
@@ -45,7 +48,7 @@ json to_json(const AttemptResult& a) {
              {"orphans", a.orphans}};
   if (a.hang) value["hang"] = {{"silent_s", a.hang->silent_s}, {"limit_s", a.hang->limit_s}};
   for (const CascadeRank& rank : a.cascade)
-    value["cascade"].push_back({{"rank", rank.rank}, {"why", rank.why}});
+    value["cascade"].push_back({{"rank", rank.rank}, {"why", reaction_name(rank.why)}});
   if (a.failure) {
     value["first"] = {{"rank", a.failure->rank.status.rank},
                       {"host", a.failure->rank.status.host},
@@ -66,16 +69,17 @@ class Supervisor {
   explicit Supervisor(const LaunchSpec& spec)
       : spec_(spec),
         hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
-        policy_(spec.max_restarts) {
+        policy_(spec.restart.max_restarts) {
     ::signal(SIGPIPE, SIG_IGN);  // the terminal may close; the ranks go on
   }
 
   LaunchResult run() {
     archive_black_boxes(spec_.run_dir);
     find_rung();
-    for (int attempt = 0;; ++attempt) {
-      if (!start_again(attempt)) return result_;
-    }
+    int attempt = 0;
+    while (start_again(attempt)) ++attempt;
+    say_how_to_continue();
+    return result_;
   }
 
  private:
@@ -85,16 +89,16 @@ class Supervisor {
     if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
     const json record = json::parse(read_text(spec_.run_dir / "launch.json"), nullptr, false);
     if (!record.is_object() || !record.contains("ladder_overrides")) return;
-    for (std::size_t i = 0; i < spec_.ladder.size(); ++i) {
-      if (record["ladder_overrides"] != json(spec_.ladder[i].overrides)) continue;
-      spec_.ladder_rung = static_cast<int>(i) + 1;
+    for (std::size_t i = 0; i < spec_.restart.ladder.size(); ++i) {
+      if (record["ladder_overrides"] != json(spec_.restart.ladder[i].overrides)) continue;
+      spec_.restart.rung = static_cast<int>(i) + 1;
       log::warn(
           "memory ladder: continuing on rung {} of {}, as the earlier launch left it: {} (T-005)",
-          spec_.ladder_rung, spec_.ladder.size(), spec_.ladder[i].what);
+          spec_.restart.rung, spec_.restart.ladder.size(), spec_.restart.ladder[i].what);
     }
   }
 
-  // One attempt; true when another is to follow.
+  // Makes one attempt and returns true when another is to follow.
   bool start_again(int attempt) {
     const std::int64_t before = newest_checkpoint(spec_.run_dir);
     save_record(attempt);
@@ -109,25 +113,43 @@ class Supervisor {
               ending_name(ended.ending), human_seconds(ended.seconds), ended.what,
               after >= 0 ? fmt::format("step {}", after) : "none");
     judge_rung(ended, progressed);
-    const std::string remedy = request_.stop || spec_.max_restarts == 0 ? "" : find_remedy(ended);
-    const Decision next =
-        policy_.decide({ended.exit_code, progressed, request_.stop, !remedy.empty()});
-    result_.exit_code = next.exit_code;
-    if (next.restart) log::warn("{}{}{}", next.why, remedy.empty() ? "" : ": ", remedy);
-    if (!next.restart && next.exit_code != 0)
-      log::info("no restart: {}; exit code {}", next.why, next.exit_code);
-    if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
+    const bool restart = decide(ended, attempt, progressed);
     save_record(attempt);
-    if (!next.restart || !pause(ended.exit_code)) return false;
+    if (!restart || !pause(ended.exit_code)) return false;
     archive_black_boxes(spec_.run_dir);
     return true;
+  }
+
+  bool decide(const AttemptResult& ended, int attempt, bool progressed) {
+    const bool may_change = !request_.stop && spec_.restart.max_restarts > 0;
+    const std::string remedy = may_change ? find_remedy(ended) : "";
+    const Decision next = policy_.decide({.exit_code = ended.exit_code,
+                                          .progressed = progressed,
+                                          .stop_requested = request_.stop,
+                                          .remedy = !remedy.empty()});
+    result_.exit_code = next.exit_code;
+    if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
+    const bool as_asked = ended.ending == Ending::kStopped || ended.ending == Ending::kKilled;
+    if (next.restart)
+      log::warn("{}{}{}", next.why, remedy.empty() ? "" : ": ", remedy);
+    else if (next.exit_code != 0 && !as_asked)
+      log::info("no restart: {}; exit code {}", next.why, next.exit_code);
+    return next.restart;
+  }
+
+  // Prints the last line of a run that somebody stopped.
+  void say_how_to_continue() const {
+    const bool done = result_.attempts.back().ending == Ending::kDone;
+    if (!request_.stop || done || spec_.continue_with.empty()) return;
+    log::info("to continue from {}: {}", since_what(newest_checkpoint(spec_.run_dir)),
+              spec_.continue_with);
   }
 
   // A rung on which a sample no longer fits is refused by the ranks at once as a config or data
   // error; the error is ours.
   void judge_rung(AttemptResult& ended, bool progressed) const {
     const auto code = static_cast<ExitCode>(ended.exit_code);
-    if (spec_.ladder_rung == 0 || progressed ||
+    if (spec_.restart.rung == 0 || progressed ||
         (code != ExitCode::kUsage && code != ExitCode::kData))
       return;
     ended.what = "out of memory, and one rung lower the data does not fit: " + ended.what;
@@ -149,24 +171,24 @@ class Supervisor {
   }
 
   std::string step_down() {
-    if (static_cast<std::size_t>(spec_.ladder_rung) >= spec_.ladder.size()) return "";
-    const Rung& rung = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung++)];
+    if (static_cast<std::size_t>(spec_.restart.rung) >= spec_.restart.ladder.size()) return "";
+    const Rung& rung = spec_.restart.ladder[static_cast<std::size_t>(spec_.restart.rung++)];
     return fmt::format(
         "memory ladder, rung {} of {}: {} (T-005). Bits differ from an undisturbed run's from here "
         "on",
-        spec_.ladder_rung, spec_.ladder.size(), rung.what);
+        spec_.restart.rung, spec_.restart.ladder.size(), rung.what);
   }
 
-  // After a failure that may be a machine's: the hosts that no longer answer, and one on which a
-  // rank failed twice running.
+  // After a failure that may be a machine's this leaves out the hosts that no longer answer, and
+  // one on which a rank failed twice running.
   std::string leave_hosts_out(const AttemptResult& ended) {
     const std::vector<Host> used = hosts_in_use(spec_, ended);
     const std::string failed_on = ended.failure ? ended.failure->rank.status.host : "";
-    const bool named =
-        std::ranges::find(used, failed_on, &Host::name) != used.end();  // as it calls itself
+    // A host calls itself by its own name, which launch.hosts may not use.
+    const bool named = std::ranges::find(used, failed_on, &Host::name) != used.end();
     const bool twice = named && failed_on == last_failed_host_ && stalled_ >= 2;
     last_failed_host_ = failed_on;
-    if (spec_.min_ranks == 0 || used.size() < 2) return "";
+    if (spec_.restart.min_ranks == 0 || used.size() < 2) return "";
     std::vector<std::string> lost = silent_hosts(spec_, used);
     const std::string why = lost.empty() ? "its ranks keep failing there" : "no answer";
     if (lost.empty() && twice) lost = {failed_on};
@@ -175,7 +197,7 @@ class Supervisor {
     if (!left) {
       log::warn(
           "{} lost ({}), but what is left cannot run {} ranks or more that divide G = {} (R-007)",
-          join(lost, ", "), why, spec_.min_ranks, spec_.micro_batches_per_step);
+          join(lost, ", "), why, spec_.restart.min_ranks, spec_.restart.micro_batches);
       return "";
     }
     spec_ = *left;
@@ -183,15 +205,18 @@ class Supervisor {
     return fmt::format("without {} ({}), on {} ranks (R-007)", join(lost, ", "), why, spec_.ranks);
   }
 
-  // A failure that repeats at once gets a little more time each round. False when a stop was asked
-  // for meanwhile.
+  // A failure that repeats at once gets a little more time each round. Returns false when a stop
+  // was asked for meanwhile.
   bool pause(int exit_code) {
-    using Clock = std::chrono::steady_clock;
-    const auto until = Clock::now() + std::chrono::duration<double>(spec_.backoff_s * stalled_);
+    const auto until = std::chrono::steady_clock::now() +
+                       std::chrono::duration<double>(spec_.restart.backoff_s * stalled_);
     for (;;) {
-      take_signals(hub_, request_);
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+      if (take_signals(hub_, request_) != NewRequest::kNone)
+        log::info("got {}: the run stops here, between two attempts",
+                  ::sigabbrev_np(request_.signal));
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                            until - std::chrono::steady_clock::now())
+                            .count();
       if (request_.stop || left <= 0) break;
       pollfd fd{hub_.fd(), POLLIN, 0};
       ::poll(&fd, 1, static_cast<int>(left));
@@ -202,19 +227,18 @@ class Supervisor {
 
   void save_record(int attempt) const {
     const Command command = build_command(spec_, attempt);
-    json attempts = json::array(), changes = json::array(), overrides = json::array();
-    if (spec_.ladder_rung > 0)
-      overrides = spec_.ladder[static_cast<std::size_t>(spec_.ladder_rung - 1)].overrides;
+    json attempts = json::array();
+    json changes = json::array();
     for (const AttemptResult& a : result_.attempts) attempts.push_back(to_json(a));
     for (const Change& c : result_.changes)
       changes.push_back({{"attempt", c.attempt}, {"what", c.what}});
     const json record{{"command", command.argv},
                       {"environment", command.environment},
-                      {"starter", spec_.starter_version},
-                      {"hosts", host_list(spec_.hosts)},
+                      {"starter", spec_.starter.version},
+                      {"hosts", host_list(spec_.placement.hosts)},
                       {"ranks", spec_.ranks},
-                      {"ladder_rung", spec_.ladder_rung},
-                      {"ladder_overrides", overrides},
+                      {"ladder_rung", spec_.restart.rung},
+                      {"ladder_overrides", rung_overrides(spec_.restart)},
                       {"changes", changes},
                       {"attempt", attempt},
                       {"attempts", attempts},

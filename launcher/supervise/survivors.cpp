@@ -15,17 +15,17 @@ constexpr std::chrono::seconds kAnswerWithin{20};
 LaunchSpec probe_of(const LaunchSpec& spec, const Host& host) {
   LaunchSpec probe = spec;
   probe.ranks = 1;
-  probe.hosts = {{host.name, 1}};
-  probe.ranks_per_node = 0;
-  probe.starter_options.clear();  // `true` needs no container
-  probe.cpu_binding = configs::CpuBinding::kNone;
+  probe.placement.hosts = {{host.name, 1}};
+  probe.placement.ranks_per_node = 0;
+  probe.starter.options.clear();  // `true` needs no container
+  probe.placement.cpu_binding = configs::CpuBinding::kNone;
   return probe;
 }
 
 }  // namespace
 
 std::vector<Host> hosts_in_use(const LaunchSpec& spec, const AttemptResult& ended) {
-  if (!spec.hosts.empty()) return spec.hosts;
+  if (!spec.placement.hosts.empty()) return spec.placement.hosts;
   std::vector<Host> hosts;
   for (const auto& [rank, name] : ended.rank_host) {
     const auto known = std::ranges::find(hosts, name, &Host::name);
@@ -55,16 +55,16 @@ std::vector<std::string> silent_hosts(const LaunchSpec& spec, std::span<const Ho
 std::optional<LaunchSpec> shrink(const LaunchSpec& spec, std::span<const Host> hosts,
                                  std::span<const std::string> lost) {
   LaunchSpec smaller = spec;
-  smaller.hosts.clear();
+  smaller.placement.hosts.clear();
   for (const Host& host : hosts) {
-    if (std::ranges::find(lost, host.name) == lost.end()) smaller.hosts.push_back(host);
+    if (std::ranges::find(lost, host.name) == lost.end()) smaller.placement.hosts.push_back(host);
   }
-  if (smaller.hosts.size() == hosts.size()) return std::nullopt;  // a name nobody knows
-  const int slots = std::min(total_slots(smaller.hosts), spec.ranks);
-  smaller.ranks = fewer_ranks(slots, spec.micro_batches_per_step, spec.min_ranks);
+  if (smaller.placement.hosts.size() == hosts.size()) return std::nullopt;  // a name nobody knows
+  const int slots = std::min(total_slots(smaller.placement.hosts), spec.ranks);
+  smaller.ranks = fewer_ranks(slots, spec.restart.micro_batches, spec.restart.min_ranks);
   if (smaller.ranks == 0) return std::nullopt;
-  if (spec.starter == Starter::kSrun)
-    smaller.avoid.insert(smaller.avoid.end(), lost.begin(), lost.end());
+  if (spec.starter.kind == StarterKind::kSrun)
+    smaller.placement.avoid.insert(smaller.placement.avoid.end(), lost.begin(), lost.end());
   return smaller;
 }
 

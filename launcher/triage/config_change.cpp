@@ -34,7 +34,7 @@ StartedWith started_with(const fs::path& run_dir) {
   return found;
 }
 
-// The value of the last --set of this key.
+// Returns the value of the last --set of this key.
 std::optional<std::string> set_by_hand(const StartedWith& run, const std::string& key) {
   for (auto setting = run.overrides.rbegin(); setting != run.overrides.rend(); ++setting)
     if (setting->starts_with(key + "=")) return setting->substr(key.size() + 1);
@@ -69,7 +69,9 @@ std::vector<ConfigChange> config_changes(const std::string& fix, const fs::path&
     if (const auto by_hand = set_by_hand(run, change.key)) {
       change.old_value = *by_hand;
     } else if (const auto place = configs::locate(run.config, change.key)) {
-      change.old_value = place->value, change.file = place->file, change.line = place->line;
+      change.old_value = place->value;
+      change.file = place->file;
+      change.line = place->line;
     } else {
       continue;
     }

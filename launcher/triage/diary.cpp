@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/source_files.h"
 #include "base/text.h"
 
@@ -17,13 +18,16 @@ namespace {
 constexpr std::string_view kHeader =
     "| ID | Symptom / Error | Match | Role | Root Cause | Fix | Retry | Guard |";
 constexpr std::size_t kColumns = 8;
+constexpr std::size_t kIdWithin = 9;  // a row's ID stands this near its start
 
 std::string trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r"), end = text.find_last_not_of(" \t\r");
-  return begin == std::string_view::npos ? "" : std::string(text.substr(begin, end - begin + 1));
+  const std::size_t begin = text.find_first_not_of(" \t\r");
+  if (begin == std::string_view::npos) return "";
+  const std::size_t end = text.find_last_not_of(" \t\r");
+  return std::string(text.substr(begin, end - begin + 1));
 }
 
-// Cells of a table row; `\|` is a literal bar.
+// Returns the cells of a table row, in which `\|` is a literal bar.
 std::vector<std::string> cells(std::string_view line) {
   std::vector<std::string> parts(1);
   for (std::size_t i = 0; i < line.size(); ++i) {
@@ -39,7 +43,7 @@ std::vector<std::string> cells(std::string_view line) {
                           : std::vector<std::string>(parts.begin() + 1, parts.end() - 1);
 }
 
-// What stands between backticks.
+// Returns what stands between backticks.
 std::vector<std::string> code_spans(std::string_view cell) {
   std::vector<std::string> spans;
   const std::vector<std::string> parts = split(cell, '`');
@@ -49,11 +53,12 @@ std::vector<std::string> code_spans(std::string_view cell) {
 
 Source parse_source(const std::string& name, const std::string& clause) {
   for (const Source source : {Source::kRank, Source::kLauncher, Source::kStatus, Source::kSlurm,
-                              Source::kKernel, Source::kBox})
+                              Source::kKernel, Source::kBox, Source::kConfig})
     if (name == source_name(source)) return source;
-  throw UsageError(fmt::format(
-      "clause `{}`: unknown source \"{}\"; one of rank, launcher, status, slurm, kernel, box",
-      clause, name));
+  throw UsageError(
+      fmt::format("clause `{}`: unknown source \"{}\"; one of rank, launcher, status, slurm, "
+                  "kernel, box, config",
+                  clause, name));
 }
 
 Clause parse_clause(const std::string& text) {
@@ -120,7 +125,29 @@ DiaryRow parse_row(const std::vector<std::string>& cell) {
   return row;
 }
 
-bool is_ours(std::string_view text, std::string_view needle) {
+struct NumberedLine {
+  int number = 0;  // 1-based
+  std::string text;
+};
+
+// Returns the rows below the header, without the line of dashes.
+std::vector<NumberedLine> table_lines(std::string_view markdown) {
+  std::vector<NumberedLine> lines;
+  bool inside = false;
+  int number = 0;
+  for (const std::string& line : split(markdown, '\n')) {
+    ++number;
+    if (line == kHeader)
+      inside = true;
+    else if (!line.starts_with("|"))
+      inside = false;
+    else if (inside && !line.starts_with("|-"))
+      lines.push_back({number, line});
+  }
+  return lines;
+}
+
+bool contains(std::string_view text, std::string_view needle) {
   return text.find(needle) != std::string_view::npos;
 }
 
@@ -133,38 +160,29 @@ std::string_view role_name(Role role) {
 
 bool Clause::holds_for(const Record& record) const {
   const bool listens = std::ranges::any_of(sources, [&](Source source) {
-    const bool text_source = source != Source::kStatus && source != Source::kBox;
-    return record.source == source || (record.source == Source::kText && text_source);
+    const bool log =
+        source != Source::kStatus && source != Source::kBox && source != Source::kConfig;
+    return record.source == source || (record.source == Source::kText && log);
   });
   if (!listens) return false;
   if (pattern) return pattern->found_in(record.text);
-  const auto field = record.fields.find(key);
-  return record.fields.empty() ? is_ours(record.text, key + "=" + value)
-                               : field != record.fields.end() && field->second == value;
+  if (record.fields.empty()) return contains(record.text, key + "=" + value);
+  return record.fields.contains(key) && record.field(key) == value;
 }
 
 Diary parse_diary(const fs::path& file, std::string_view markdown) {
   Diary diary{file, {}};
   std::vector<std::string> mistakes;
   std::set<std::string> ids;
-  bool inside = false;
-  int number = 0;
-  for (const std::string& line : split(markdown, '\n')) {
-    ++number;
-    if (line == kHeader)
-      inside = true;
-    else if (inside && !line.starts_with("|"))
-      inside = false;
-    else if (inside && !line.starts_with("|-")) {
-      try {
-        DiaryRow row = parse_row(cells(line));
-        row.line = number;
-        if (!ids.insert(row.id).second) throw UsageError("this ID is taken");
-        diary.rows.push_back(std::move(row));
-      } catch (const UsageError& mistake) {
-        mistakes.push_back(fmt::format("{}:{}: {}: {}", file.string(), number,
-                                       trim(line.substr(0, 9)), mistake.what()));
-      }
+  for (const auto& [number, line] : table_lines(markdown)) {
+    try {
+      DiaryRow row = parse_row(cells(line));
+      row.line = number;
+      if (!ids.insert(row.id).second) throw UsageError("this ID is taken");
+      diary.rows.push_back(std::move(row));
+    } catch (const UsageError& mistake) {
+      mistakes.push_back(fmt::format("{}:{}: {}: {}", file.string(), number,
+                                     trim(line.substr(0, kIdWithin)), mistake.what()));
     }
   }
   if (diary.rows.empty() && mistakes.empty())
@@ -191,8 +209,8 @@ std::vector<std::string> missing_guards(const Diary& diary, const fs::path& sour
       const std::size_t hash = target.find('#');
       const fs::path path = source_dir / target.substr(0, hash);
       const bool exists = fs::exists(path) &&
-                          (hash == std::string::npos ||
-                           is_ours(join_literals(read_text(path)), "\"" + target.substr(hash + 1)));
+                          (hash == std::string::npos || contains(join_literals(read_text(path)),
+                                                                 "\"" + target.substr(hash + 1)));
       if (!exists) missing.push_back(fmt::format("{}: {} does not exist", row.id, guard));
     }
   }

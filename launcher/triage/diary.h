@@ -9,32 +9,38 @@
 #include <vector>
 
 #include "base/pattern.h"
-#include "launcher/triage/evidence.h"
+#include "launcher/triage/record.h"
 
 namespace muster::launcher {
 
 enum class Role { kRoot, kCascade, kConfirm, kAdvice };
 std::string_view role_name(Role role);
 
-// `source: /regex/` or `source: key=value`, with a leading `!` (must not hold) or `?` (need not
-// hold, strengthens if it does).
+// A clause is `source: /regex/` or `source: key=value`. With a leading `!` it must not hold; with a
+// leading `?` it need not hold, but strengthens the row if it does.
 struct Clause {
   std::vector<Source> sources;
-  bool negated = false, optional = false;
+  bool negated = false;
+  bool optional = false;
   std::string text;  // as written, for messages and as a measure of how specific it is
-  std::optional<Pattern> pattern;  // or
-  std::string key, value;
+  // It compares a pattern, or else a key with its value.
+  std::optional<Pattern> pattern;
+  std::string key;
+  std::string value;
 
   bool holds_for(const Record& record) const;
 };
 
 struct DiaryRow {
-  std::string id, symptom;
+  std::string id;
+  std::string symptom;
   std::vector<Clause> clauses;
   Role role = Role::kRoot;
-  std::string cause, fix, retry;  // retry: here, requeue, other-node, never
-  std::vector<std::string>
-      guards;  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row
+  std::string cause;
+  std::string fix;
+  std::string retry;  // here, requeue, other-node, never
+  // "test:PATH", "test:PATH#TEST CASE", "check:PATH"; empty in a drafted N- row.
+  std::vector<std::string> guards;
   int line = 0;
 };
 
@@ -48,11 +54,11 @@ struct Diary {
 Diary parse_diary(const std::filesystem::path& file, std::string_view markdown);
 Diary load_diary(const std::filesystem::path& file);
 
-// --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or the
-// executable's parents.
+// Returns --diary FILE, or what MUSTER_DIARY names, or the DEBUG_DIARY.md of the current folder or
+// the executable's parents.
 std::filesystem::path find_diary(const std::filesystem::path& given);
 
-// Guards that do not exist under `source_dir`, as messages.
+// Returns a message for each guard that does not exist under `source_dir`.
 std::vector<std::string> missing_guards(const Diary& diary,
                                         const std::filesystem::path& source_dir);
 

@@ -21,11 +21,13 @@ namespace {
 
 constexpr std::size_t kMaxLine = 4096, kLastLines = 2000;
 
-// "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it; kNoTime for anything else.
+// Reads "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it. Anything else is
+// kNoTime.
 double time_stamp(std::string_view line) {
   std::tm tm{};
   int milliseconds = 0;
-  const std::string head(line.substr(0, 24));
+  constexpr std::size_t kStamp = 24;
+  const std::string head(line.substr(0, kStamp));
   if (std::sscanf(head.c_str(), "%4d-%2d-%2d%*1[ T]%2d:%2d:%2d.%3d", &tm.tm_year, &tm.tm_mon,
                   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &milliseconds) < 6)
     return kNoTime;
@@ -35,7 +37,7 @@ double time_stamp(std::string_view line) {
   return static_cast<double>(std::mktime(&tm)) + milliseconds / 1000.0;
 }
 
-// "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
+// Finds "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
 int tagged_rank(std::string_view line) {
   const std::size_t at = line.find("[rank ");
   int rank = -1;
@@ -44,7 +46,7 @@ int tagged_rank(std::string_view line) {
   return rank;
 }
 
-// rank-12.log, rank-12.out, rank-12.status: 12.
+// Returns 12 for rank-12.log, rank-12.out, rank-12.status.
 int rank_in_name(const fs::path& file) {
   const std::string name = file.filename().string();
   int rank = -1;
@@ -112,14 +114,10 @@ void mark_lagging(std::vector<Record>& boxes) {
 
 // Logs are appended to by every attempt; statuses are of the newest one and say when it began.
 void drop_earlier_attempts(std::vector<Record>& records) {
-  double begin = kNoTime;
-  for (const Record& r : records)
-    if (r.source == Source::kStatus)
-      if (const auto start = r.fields.find("start_unix"); start != r.fields.end())
-        begin = std::min(begin, std::atof(start->second.c_str()));
-  constexpr double kRankSlack = 5,
-                   kLauncherSlack =
-                       120;  // seconds: clocks differ, the launcher starts before its ranks
+  const double begin = newest_start(records);
+  // Seconds, because clocks differ and the launcher starts before its ranks.
+  constexpr double kRankSlack = 5;
+  constexpr double kLauncherSlack = 120;
   std::erase_if(records, [&](const Record& r) {
     if (begin == kNoTime || r.time == kNoTime) return false;
     return (r.source == Source::kRank && r.time < begin - kRankSlack) ||
@@ -132,16 +130,7 @@ class Gatherer {
   explicit Gatherer(const fs::path& run_dir) : run_dir_(run_dir) {}
 
   Evidence gather() {
-    for (const char* suffix : {".log", ".out"})
-      for (const fs::path& file : files_in(run_dir_ / "logs", "rank-", suffix))
-        add_log(Source::kRank, file);
-    for (const char* name : {"launcher.log", "mpirun.out"})
-      if (fs::exists(run_dir_ / "logs" / name))
-        add_log(Source::kLauncher, run_dir_ / "logs" / name);
-    for (const fs::path& folder : {run_dir_, run_dir_ / "logs"})
-      for (const fs::path& file : files_in(folder, "slurm-", ".out")) add_log(Source::kSlurm, file);
-    for (const fs::path& file : files_in(run_dir_ / "logs", "kernel", ".log"))
-      add_log(Source::kKernel, file);
+    add_logs();
     for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status"))
       evidence_.records.push_back(status_record(name_of(file), read_text(file)));
     add_boxes();
@@ -153,6 +142,18 @@ class Gatherer {
   }
 
  private:
+  void add_logs() {
+    const fs::path logs = run_dir_ / "logs";
+    if (fs::exists(run_dir_ / "config.yaml")) add_log(Source::kConfig, run_dir_ / "config.yaml");
+    for (const char* suffix : {".log", ".out"})
+      for (const fs::path& file : files_in(logs, "rank-", suffix)) add_log(Source::kRank, file);
+    for (const char* name : {"launcher.log", "mpirun.out"})
+      if (fs::exists(logs / name)) add_log(Source::kLauncher, logs / name);
+    for (const fs::path& folder : {run_dir_, logs})
+      for (const fs::path& file : files_in(folder, "slurm-", ".out")) add_log(Source::kSlurm, file);
+    for (const fs::path& file : files_in(logs, "kernel", ".log")) add_log(Source::kKernel, file);
+  }
+
   std::string name_of(const fs::path& file) const {
     return file.lexically_relative(run_dir_).string();
   }
@@ -176,12 +177,6 @@ class Gatherer {
 
 }  // namespace
 
-std::string_view source_name(Source source) {
-  constexpr std::string_view kNames[] = {"rank",   "launcher", "status", "slurm",
-                                         "kernel", "box",      "text"};
-  return kNames[static_cast<int>(source)];
-}
-
 bool looks_like_error(std::string_view line) {
   static const Pattern kError(
       R"(^\d{4}-\d\d-\d\d[ T][\d:.]+ E\b|\berror\b|\bfatal\b|\bfailed\b|\bexception\b|\babort|\bterminate called|\bkilled\b|\bsegmentation fault|\bout of memory\b|\bcannot\b|\bwatchdog\b|^muster: )");
@@ -200,14 +195,8 @@ std::vector<Record> read_lines(Source source, int rank, const std::string& name,
     if (const double stamp = time_stamp(line); stamp != kNoTime) time = stamp;
     const bool late = static_cast<std::size_t>(number) + kLastLines >= total;
     if (line.empty() || (!late && !looks_like_error(line))) continue;
-    const int tagged = tagged_rank(line);
-    records.push_back({source,
-                       tagged >= 0 && (rank < 0) ? tagged : rank,
-                       name,
-                       number,
-                       time,
-                       std::string(line),
-                       {}});
+    const int speaker = rank >= 0 ? rank : tagged_rank(line);
+    records.push_back({source, speaker, name, number, time, std::string(line), {}});
   }
   return records;
 }
@@ -223,9 +212,9 @@ Record status_record(const std::string& name, std::string_view text) {
       record.fields[key] = scalar(value);
       parts.push_back(key + "=" + scalar(value));
     }
-  const auto end = status.find("end_unix");
-  const bool ended = end != status.end() && end->is_number() && end->get<double>() > 0;
-  if (ended) record.time = end->get<double>();
+  const double end = std::atof(record.field("end_unix").c_str());
+  const bool ended = end > 0;
+  if (ended) record.time = end;
   record.fields["ended"] = ended ? "yes" : "no";
   record.text = join(parts, " ").substr(0, kMaxLine);
   return record;

@@ -81,9 +81,12 @@ void read_vision_widths(Section& s, VisionConfig& v) {
   const bool ratio = s.has("mlp_ratio");
   v.hidden_size = s.size({ratio ? "embed_dim" : "hidden_size"});
   v.out_hidden_size = s.size({ratio ? "hidden_size" : "out_hidden_size"});
-  v.intermediate_size = ratio ? static_cast<std::int64_t>(static_cast<double>(v.hidden_size) *
-                                                          s.get<double>({"mlp_ratio"}))
-                              : s.size({"intermediate_size"});
+  if (!ratio) {
+    v.intermediate_size = s.size({"intermediate_size"});
+    return;
+  }
+  const double width = static_cast<double>(v.hidden_size) * s.get<double>({"mlp_ratio"});
+  v.intermediate_size = static_cast<std::int64_t>(width);
 }
 
 const char* activation_name(Activation activation) {

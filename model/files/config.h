@@ -16,8 +16,8 @@ struct VisionConfig {
   std::int64_t window_size;  // in pixels; 0: every block attends over whole frames
   std::vector<std::int64_t> full_attention_blocks;  // without windows: none
   std::int64_t num_positions = 0;                   // rows of the learned table; 0: no table
-  std::vector<std::int64_t> deepstack_blocks =
-      {};  // after which states are merged for the decoder, in order
+  // Blocks after which states are merged for the decoder, in order.
+  std::vector<std::int64_t> deepstack_blocks = {};
   std::int64_t head_dim() const { return hidden_size / num_heads; }
   std::int64_t merge_unit() const { return spatial_merge_size * spatial_merge_size; }
   std::int64_t patch_dim() const {
@@ -26,8 +26,8 @@ struct VisionConfig {
 };
 
 struct TextConfig {
-  std::int64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads,
-      head_dim;
+  std::int64_t vocab_size, hidden_size, intermediate_size;
+  std::int64_t num_layers, num_heads, num_kv_heads, head_dim;
   double rms_norm_eps, rope_theta;
   std::vector<std::int64_t> mrope_section;
   bool tie_word_embeddings;

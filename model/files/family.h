@@ -8,12 +8,12 @@ namespace muster::model {
 enum class Activation { kSilu, kQuickGelu, kGeluTanh };
 
 struct VisionFamily {
-  bool rms_norm;           // RMSNorm; else LayerNorm with a bias
-  bool gated_mlp;          // act(gate_proj x) * up_proj x; else act(mlp_in x)
-  Activation activation;   // of the blocks' MLP; mergers use the exact GELU
-  bool windows;            // most blocks attend inside windows; else all attend over whole frames
-  bool learned_positions;  // a table, interpolated to the grid, is added to the patches, whose
-                           // embedding has a bias
+  bool rms_norm;          // RMSNorm; else LayerNorm with a bias
+  bool gated_mlp;         // act(gate_proj x) * up_proj x; else act(mlp_in x)
+  Activation activation;  // of the blocks' MLP; mergers use the exact GELU
+  bool windows;           // most blocks attend inside windows; else all attend over whole frames
+  // A table, interpolated to the grid, is added to the patches, whose embedding has a bias.
+  bool learned_positions;
   bool deepstack;  // states of some blocks, merged, are added after the first decoder layers
   std::string_view mlp_in, mlp_out, merger_norm, merger_in, merger_out;  // parameter names
 };
@@ -29,8 +29,8 @@ struct Family {
   VisionFamily vision;
   TextFamily text;
   bool nested_names;  // files say model.visual.*, model.language_model.*; else visual.*, model.*
-  std::string_view system_prompt;  // what the published chat template puts first when the chat has
-                                   // no system turn
+  // What the published chat template puts first when the chat has no system turn.
+  std::string_view system_prompt;
 };
 
 // Throws ConfigError listing what is known.

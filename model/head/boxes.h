@@ -27,7 +27,7 @@ at::Tensor inverse_sigmoid(const at::Tensor& x);
 
 // Sine features of coordinates in [0,1]: `dim` per coordinate (even), half sines, half cosines,
 // from half a period across the image to sixteen, geometrically spaced.
-at::Tensor sine_features(const at::Tensor& coordinates,
-                         std::int64_t dim);  // [..., n] -> [..., n * dim]
+// [..., n] -> [..., n * dim].
+at::Tensor sine_features(const at::Tensor& coordinates, std::int64_t dim);
 
 }  // namespace muster::model

@@ -13,19 +13,16 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kLogitsRows = 512;  // per chunk: [512, 151936] f32 is 311 MB
-
-at::Tensor logits_of(const at::Tensor& states,
-                     const at::Tensor& embedding) {  // [n, text hidden] -> [n, vocab] f32
+// [n, text hidden] -> [n, vocab] f32
+at::Tensor logits_of(const at::Tensor& states, const at::Tensor& embedding) {
   return at::linear(states, embedding).to(at::kFloat);
 }
 
-// Ids before each position (the end token pads), and for each caption position its row in
-// [captions, length + 1] and its id.
+// What the decoder is shown and what it should say.
 struct Teacher {
-  at::Tensor inputs;     // [captions, length]
-  at::Tensor positions;  // [predictions]
-  at::Tensor labels;     // [predictions]
+  at::Tensor inputs;     // [captions, length]: ids before each position; the end token pads
+  at::Tensor positions;  // [predictions]: each one's row in [captions, length + 1]
+  at::Tensor labels;     // [predictions]: its id
 };
 
 Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token,
@@ -35,11 +32,12 @@ Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_toke
   if (static_cast<std::int64_t>(longest) > max_tokens) {
     throw DataError(
         fmt::format("a caption of {} tokens is longer than detection.caption_max_tokens = {}: "
-                    "raise it, or shorten "
-                    "the label",
+                    "raise it, or shorten the label",
                     longest, max_tokens));
   }
-  std::vector<std::int64_t> inputs(captions.size() * longest, end_token), positions, labels;
+  std::vector<std::int64_t> inputs(captions.size() * longest, end_token);
+  std::vector<std::int64_t> positions;
+  std::vector<std::int64_t> labels;
   for (std::size_t i = 0; i < captions.size(); ++i) {
     const CaptionIds& ids = *captions[i];
     std::copy(ids.begin(), ids.end(), inputs.begin() + static_cast<std::ptrdiff_t>(i * longest));
@@ -78,8 +76,8 @@ CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidde
 at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids,
                                   const at::Tensor& embedding) const {
   const std::int64_t length = ids.size(1) + 1;
-  at::Tensor x = queries.unsqueeze(1) +
-                 position_.narrow(0, 0, length);  // [n, length, hidden]: the query is everywhere
+  // [n, length, hidden]: the query is everywhere
+  at::Tensor x = queries.unsqueeze(1) + position_.narrow(0, 0, length);
   if (length > 1) x = x + at::pad(input_(lookup(embedding, ids)), {0, 0, 1, 0});
   for (const CausalLayer& layer : layers_) x = layer(x);
   return output_(norm_(x));
@@ -114,7 +112,8 @@ CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
   for (const at::Tensor& chunk : states.split(kLogitsRows)) {
     const at::Tensor logits = logits_of(chunk, embedding);
     const auto [largest, index] = logits.max(-1);
-    const at::Tensor log_prob = (largest - logits.logsumexp(-1)).cpu(), id = index.cpu();
+    const at::Tensor log_prob = (largest - logits.logsumexp(-1)).cpu();
+    const at::Tensor id = index.cpu();
     choice.ids.insert(choice.ids.end(), id.const_data_ptr<std::int64_t>(),
                       id.const_data_ptr<std::int64_t>() + id.numel());
     choice.log_probs.insert(choice.log_probs.end(), log_prob.const_data_ptr<float>(),
@@ -126,11 +125,13 @@ CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
 std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries,
                                                    const at::Tensor& embedding) const {
   std::vector<DecodedCaption> captions(queries.size(0));
-  std::vector<std::int64_t> active(
-      queries.size(0));  // captions still growing: row i of the batch is captions[active[i]]
+  std::vector<std::int64_t> active(queries.size(0));  // captions that still grow
   std::iota(active.begin(), active.end(), 0);
   std::vector<at::Tensor> caches(layers_.size());
-  at::Tensor rows = queries, input = queries;  // [active, hidden]
+  at::Tensor rows = queries;   // [active, hidden]
+  at::Tensor input = queries;  // [active, hidden]
+  // At the loop's entry row i of rows, input and caches belongs to captions[active[i]], which has
+  // `step` ids.
   for (std::int64_t step = 0; step <= max_tokens_ && !active.empty(); ++step) {
     at::Tensor x = (input + position_[step]).unsqueeze(1);
     for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i].next(x, caches[i]);

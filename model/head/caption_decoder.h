@@ -23,6 +23,9 @@ using CaptionIds = std::vector<std::int64_t>;
 
 class CaptionDecoder {
  public:
+  // Predictions whose logits exist at a time: [512, 151936] f32 is 311 MB.
+  static constexpr std::int64_t kLogitsRows = 512;
+
   CaptionDecoder() = default;
   CaptionDecoder(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token);
 
@@ -44,8 +47,8 @@ class CaptionDecoder {
 
  private:
   struct Choice;
-  static Choice likeliest(const at::Tensor& states,
-                          const at::Tensor& embedding);  // states [n, text hidden]
+  // states [n, text hidden]
+  static Choice likeliest(const at::Tensor& states, const at::Tensor& embedding);
   std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions,
                                    const std::vector<std::int64_t>& active, const Choice& choice,
                                    bool full) const;

@@ -66,8 +66,9 @@ DenoisingQueries make_denoising(std::span<const ImageTargets> targets, std::int6
 
 at::Tensor self_attention_mask(std::int64_t queries, std::span<const std::int64_t> counts,
                                const DenoisingQueries& denoising) {
-  const std::int64_t slots = denoising.slots(), total = queries + slots,
-                     images = static_cast<std::int64_t>(counts.size());
+  const std::int64_t slots = denoising.slots();
+  const std::int64_t total = queries + slots;
+  const auto images = static_cast<std::int64_t>(counts.size());
   const bool padded = std::any_of(counts.begin(), counts.end(),
                                   [&](std::int64_t count) { return count < queries; });
   if (slots == 0 && !padded) return {};

@@ -11,8 +11,8 @@
 namespace muster::model {
 
 struct HeadConfig {
-  bool proposals =
-      true;  // query init: every merged token is scored, top-K become queries; else learned
+  // Queries are the merged tokens that score best; else they are learned.
+  bool proposals = true;
   bool use_language = true;  // also attend to the last LM states at the image's tokens
   std::int64_t num_queries = 0, hidden_size = 0, num_layers = 0, num_heads = 0, mlp_size = 0;
   std::int64_t caption_layers = 0, caption_max_tokens = 0;
@@ -30,8 +30,9 @@ struct HeadLossOptions {
 // step's denominator.
 struct LossTerm {
   enum class Denominator { kTokens, kBoxes, kCaptionTokens };
-  std::string name;  // lm, box_l1, giou, objectness, caption; with prefix aux_ (decoder layers but
-                     // the last, and proposals) and dn_ (all layers; mean over groups)
+  // lm, box_l1, giou, objectness, caption; with prefix aux_ (decoder layers but the last, and
+  // proposals) and dn_ (all layers; mean over groups).
+  std::string name;
   at::Tensor sum;  // fp32 scalar with a graph
   Denominator denominator = Denominator::kBoxes;
 };

@@ -9,19 +9,13 @@
 namespace muster::model {
 namespace {
 
-constexpr float kRareObject = -4.595f;  // log(0.01 / 0.99): at the start every query calls itself
-                                        // empty (focal loss, section 4.1)
-constexpr float kLearnedSide = 0.3f;    // of the image: side of a learned query's first box
-
-std::uint64_t stream_of(std::string_view name) {  // FNV-1a
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash;
-}
+// log(0.01 / 0.99): at the start every query calls itself empty (focal loss, section 4.1).
+constexpr float kRareObject = -4.595f;
+constexpr float kLearnedSide = 0.3f;  // of the image: side of a learned query's first box
 
 void fill_xavier(at::Tensor& weight, std::uint64_t seed,
                  std::string_view name) {  // [out, in] f32, CPU
-  Rng rng(seed, stream_of(name));
+  Rng rng(seed, hash_name(name));
   const double bound = std::sqrt(6.0 / static_cast<double>(weight.size(0) + weight.size(1)));
   float* data = weight.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < weight.numel(); ++i)
@@ -30,7 +24,7 @@ void fill_xavier(at::Tensor& weight, std::uint64_t seed,
 
 float logit(float p) { return std::log(p / (1 - p)); }
 
-// Boxes on a grid over the image, as logits: [queries, 4].
+// Returns boxes on a grid over the image, as logits: [queries, 4].
 at::Tensor spread_boxes(std::int64_t queries) {
   const auto columns =
       static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(queries))));
@@ -39,7 +33,8 @@ at::Tensor spread_boxes(std::int64_t queries) {
   for (std::int64_t i = 0; i < queries; ++i, out += 4) {
     out[0] = logit((static_cast<float>(i % columns) + 0.5f) / static_cast<float>(columns));
     out[1] = logit((static_cast<float>(i / columns) + 0.5f) / static_cast<float>(columns));
-    out[2] = out[3] = logit(kLearnedSide);
+    out[2] = logit(kLearnedSide);
+    out[3] = logit(kLearnedSide);
   }
   return boxes;
 }
@@ -48,13 +43,31 @@ at::Tensor on_device(const at::Tensor& mask, const at::Tensor& like) {
   return mask.defined() ? upload(mask, like.device()).to(like.scalar_type()) : at::Tensor();
 }
 
+// Returns the rows of [images * width] whose scores are the `count` best of their image, best
+// first; padding comes last. scores [images, width].
+at::Tensor best_rows(at::Tensor scores, const TokenLayout& layout, std::int64_t count) {
+  if (const at::Tensor mask = layout.key_mask(); mask.defined())
+    scores = scores + upload(mask.flatten(1), scores.device());
+  const at::Tensor order =
+      std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+  const at::Tensor first = at::arange(layout.images(), order.options()).unsqueeze(1) * layout.width;
+  return (order.narrow(1, 0, count) + first).flatten();
+}
+
 }  // namespace
 
 // What enters the decoder, denoising slots last.
 struct DetectionHead::Queries {
-  at::Tensor states;     // [images, queries + slots, hidden]
-  at::Tensor reference;  // [images, queries + slots, 4] f32, box logits; with a graph only where
-                         // they are learned
+  at::Tensor states;  // [images, queries + slots, hidden]
+  // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned.
+  at::Tensor reference;
+};
+
+// What queries are made of and what they read.
+struct DetectionHead::Memory {
+  at::Tensor fused;   // [images, width, hidden]: proposals are scored on it
+  at::Tensor tokens;  // [images, width or 2 * width (with language), hidden], positions added
+  at::Tensor mask;    // additive, for `tokens`; undefined when nothing is padded
 };
 
 DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
@@ -89,8 +102,8 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
   initialise(seed, dtype, device);
 }
 
-// Xavier for every matrix but the learned boxes, zero biases; final box layers zero, so that boxes
-// start at their reference.
+// Every matrix but the learned boxes starts as Xavier says, biases as zeros. Final box layers are
+// zero, so that boxes start at their reference.
 void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device) {
   visit("detection_head.", [&](const std::string& name, at::Tensor& tensor) {
     if (name == "detection_head.learned_box") return;
@@ -109,38 +122,49 @@ void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Dev
 HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& language,
                                   const TokenLayout& layout,
                                   const DenoisingQueries& denoising) const {
+  const Memory memory = make_memory(vision, language, layout);
+  HeadOutput output;
+  output.token_counts = layout.counts;
+  Queries queries = make_queries(memory.fused, layout, output);
+  if (denoising.slots() > 0) add_denoising(queries, memory.fused, layout, denoising);
+  const at::Tensor self_mask =
+      on_device(self_attention_mask(output.queries, output.counts, denoising), memory.fused);
+  for (const QueryLayer& layer : layers_)
+    output.layers.push_back(decode(layer, queries, self_mask, memory));
+  return output;
+}
+
+DetectionHead::Memory DetectionHead::make_memory(const at::Tensor& vision,
+                                                 const at::Tensor& language,
+                                                 const TokenLayout& layout) const {
   const at::Tensor seen = vision_(layout.pad(vision));  // [images, width, hidden]
   at::Tensor position =
       sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2)
           .to(seen.scalar_type());
-  at::Tensor fused = seen, memory = vision_norm_(seen),
-             memory_mask = on_device(layout.key_mask(), seen);
+  Memory memory{seen, vision_norm_(seen), on_device(layout.key_mask(), seen)};
   if (config_.use_language) {
     const at::Tensor read = language_(layout.pad(language));
-    fused = seen + read;
-    memory = at::cat({memory, language_norm_(read)}, 1);  // [images, 2 * width, hidden]
+    memory.fused = seen + read;
+    memory.tokens = at::cat({memory.tokens, language_norm_(read)}, 1);
     position = at::cat({position, position}, 1);
-    if (memory_mask.defined()) memory_mask = at::cat({memory_mask, memory_mask}, -1);
+    if (memory.mask.defined()) memory.mask = at::cat({memory.mask, memory.mask}, -1);
   }
-  memory = memory + position;
+  memory.tokens = memory.tokens + position;
+  if (config_.proposals) memory.fused = fused_norm_(memory.fused);
+  return memory;
+}
 
-  HeadOutput output;
-  output.token_counts = layout.counts;
-  if (config_.proposals) fused = fused_norm_(fused);
-  Queries queries = make_queries(fused, layout, output);
-  if (denoising.slots() > 0) add_denoising(queries, fused, layout, denoising);
-  const at::Tensor self_mask =
-      on_device(self_attention_mask(output.queries, output.counts, denoising), seen);
-  for (const QueryLayer& layer : layers_) {
-    const at::Tensor near =
-        sine_features(queries.reference.sigmoid(), config_.hidden_size / 2).to(seen.scalar_type());
-    queries.states = layer(queries.states, position_(near), self_mask, memory, memory_mask);
-    const at::Tensor states = norm_(queries.states);
-    const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
-    output.layers.push_back({states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)});
-    queries.reference = boxes.detach();
-  }
-  return output;
+// At its entry `queries` holds the states of the layer before and the boxes that it left, without a
+// graph: each layer refines the last one's boxes and is trained for that alone.
+LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
+                                  const at::Tensor& self_mask, const Memory& memory) const {
+  const at::Tensor near = sine_features(queries.reference.sigmoid(), config_.hidden_size / 2)
+                              .to(memory.tokens.scalar_type());
+  queries.states = layer(queries.states, position_(near), self_mask, memory.tokens, memory.mask);
+  const at::Tensor states = norm_(queries.states);
+  const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
+  queries.reference = boxes.detach();
+  return {states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)};
 }
 
 DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
@@ -163,15 +187,7 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.counts.push_back(std::min(config_.num_queries, count));
   const at::Tensor states = query_(fused);
   if (output.queries == layout.width) return {states, boxes.detach()};
-
-  at::Tensor scores = output.proposal_logits.detach();
-  if (const at::Tensor mask = layout.key_mask(); mask.defined())
-    scores = scores + upload(mask.flatten(1), scores.device());
-  const at::Tensor order =
-      std::get<1>(scores.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
-  const at::Tensor first = at::arange(images, order.options()).unsqueeze(1) * layout.width;
-  const at::Tensor rows =
-      (order.narrow(1, 0, output.queries) + first).flatten();  // of [images * width]
+  const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };

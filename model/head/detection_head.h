@@ -21,10 +21,10 @@
 namespace muster::model {
 
 nlohmann::json head_to_json(const HeadConfig& config);
-HeadConfig head_from_json(
-    const nlohmann::json& json);  // strict; throws CheckpointError naming the key
-void check_head(
-    const HeadConfig& config);  // throws ConfigError naming every setting that cannot work
+// Strict: throws CheckpointError naming the key.
+HeadConfig head_from_json(const nlohmann::json& json);
+// Throws ConfigError naming every setting that cannot work.
+void check_head(const HeadConfig& config);
 
 // Where merged tokens lie: image i has counts[i] of them, in rows of columns[i] per frame.
 struct TokenLayout {
@@ -32,13 +32,13 @@ struct TokenLayout {
   std::int64_t width = 0;  // the largest count: images are padded to it
 
   std::int64_t images() const { return static_cast<std::int64_t>(counts.size()); }
-  std::int64_t token_at(std::int64_t image, float x,
-                        float y) const;            // of the first frame, for a point in [0,1]^2
+  // The token of the first frame on which the point (x, y) in [0, 1]^2 falls.
+  std::int64_t token_at(std::int64_t image, float x, float y) const;
   at::Tensor pad(const at::Tensor& tokens) const;  // [merged tokens, dim] -> [images, width, dim]
   at::Tensor centres() const;                      // [images, width, 2] f32, CPU
   at::Tensor anchors() const;  // [images, width, 4] f32, CPU: boxes a token starts from
-  at::Tensor key_mask()
-      const;  // additive [images, 1, 1, width] f32, CPU; undefined when nothing is padded
+  // Additive [images, 1, 1, width] f32, CPU; undefined when nothing is padded.
+  at::Tensor key_mask() const;
 };
 TokenLayout token_layout(const at::Tensor& grid_thw, std::int64_t merge_size);
 
@@ -53,17 +53,16 @@ struct HeadOutput {
   std::int64_t queries = 0;          // per image, padded
   std::vector<std::int64_t> counts;  // real ones per image, the first
   std::vector<std::int64_t> token_counts;
-  at::Tensor proposal_boxes,
-      proposal_logits;  // [images, width, 4], [images, width] f32; undefined for learned queries
+  at::Tensor proposal_boxes;   // [images, width, 4] f32; undefined for learned queries
+  at::Tensor proposal_logits;  // [images, width] f32; likewise
   std::vector<LayerOutput> layers;
 };
 
 class DetectionHead {
  public:
   DetectionHead() = default;
-  // vision_hidden and text_hidden: sizes of the merged tokens and of the language states.
-  // Parameters are drawn on the CPU, each from its own stream of (seed, name), then cast to `dtype`
-  // on `device`.
+  // text_hidden: the size of merged tokens and of language states. Parameters are drawn on the CPU,
+  // each from its own stream of (seed, name), then cast to `dtype` on `device`.
   DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token,
                 std::uint64_t seed, at::ScalarType dtype, at::Device device);
 
@@ -77,8 +76,13 @@ class DetectionHead {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
+  struct Memory;
   struct Queries;
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
+  Memory make_memory(const at::Tensor& vision, const at::Tensor& language,
+                     const TokenLayout& layout) const;
+  LayerOutput decode(const QueryLayer& layer, Queries& queries, const at::Tensor& self_mask,
+                     const Memory& memory) const;
   Queries make_queries(const at::Tensor& fused, const TokenLayout& layout,
                        HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
@@ -94,9 +98,10 @@ class DetectionHead {
   LayerNorm vision_norm_, language_norm_, fused_norm_;
   Linear proposal_score_, query_;  // proposals: objectness of a token, and the query it becomes
   Mlp proposal_box_;
-  at::Tensor learned_query_, learned_box_,
-      denoising_query_;  // learned: [queries, hidden], [queries, 4] logits, [hidden]
-  Mlp position_;         // of a query, from its box
+  at::Tensor learned_query_;    // [queries, hidden]; undefined with proposals
+  at::Tensor learned_box_;      // [queries, 4] logits; likewise
+  at::Tensor denoising_query_;  // [1, hidden]; likewise
+  Mlp position_;                // of a query, from its box
   std::vector<QueryLayer> layers_;
   LayerNorm norm_;
   Linear score_;

@@ -10,8 +10,8 @@
 namespace muster::model {
 namespace {
 
-// What focal loss charges for a missed object less what it charges for a false one; the 1e-8 is
-// DINO's.
+// The cost is what focal loss charges for a missed object less what it charges for a false one; the
+// 1e-8 is DINO's.
 float objectness_cost(float logit, const HeadLossOptions& options) {
   const double p = 1 / (1 + std::exp(-static_cast<double>(logit)));
   const double miss =
@@ -29,7 +29,7 @@ bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
 }
 
-// [objects, predictions] of one image.
+// Returns [objects, predictions] of one image.
 std::vector<float> cost_matrix(const Predictions& cpu, const PredictionSet& set, std::int64_t image,
                                const ImageTargets& target, const HeadLossOptions& options,
                                const at::Tensor& caption_cost) {
@@ -61,7 +61,7 @@ std::vector<float> transposed(const std::vector<float>& cost, std::int64_t rows,
   return result;
 }
 
-// Pairs of object and query, in order of the objects.
+// Returns pairs of object and query, in order of the objects.
 std::vector<std::pair<std::int64_t, std::int64_t>> best_pairs(const std::vector<float>& cost,
                                                               std::int64_t objects,
                                                               std::int64_t queries) {
@@ -82,7 +82,7 @@ std::vector<std::pair<std::int64_t, std::int64_t>> best_pairs(const std::vector<
   return pairs;
 }
 
-// 1 for rows that count, 0 for padding; undefined when every row counts.
+// Rows that count weigh 1 and padding 0; undefined when every row counts.
 at::Tensor row_weights(std::span<const PredictionSet> sets, std::int64_t rows) {
   std::vector<float> weights(rows, 1);
   for (const PredictionSet& set : sets) {

@@ -32,8 +32,8 @@ struct PredictionSet {
   std::string prefix;                 // "aux_", "" or "dn_"
   std::int64_t first = 0, width = 0;  // first row, rows per image
   std::vector<std::int64_t> counts;   // rows per image that are not padding: the first ones
-  std::vector<char>
-      padding;  // per row, instead of counts, where padding lies between; empty otherwise
+  // Says per row what is padding, instead of counts, where it lies between; empty otherwise.
+  std::vector<char> padding;
   std::vector<Match> matches;
 };
 

@@ -9,7 +9,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 
 namespace muster::model {

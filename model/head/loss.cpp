@@ -1,5 +1,6 @@
-// From the head's predictions to loss terms: lay the sets out flat, match, compare.
+// The head's predictions become loss terms: sets are laid out flat, matched and compared.
 #include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 
 #include "model/head/detection_head.h"
@@ -11,8 +12,8 @@ namespace {
 constexpr const char* kAux = "aux_";
 constexpr const char* kDenoising = "dn_";
 
-// Sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the last
-// layer, dn_ (all layers).
+// Holds sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the
+// last layer, dn_ (all layers).
 class FlatSets {
  public:
   explicit FlatSets(std::int64_t images) : images_(images) {}
@@ -33,9 +34,13 @@ class FlatSets {
 
   Predictions predictions() const { return {at::cat(boxes_), at::cat(logits_)}; }
   std::vector<PredictionSet>& sets() { return sets_; }
+  const PredictionSet& last_layer() const {
+    return *std::ranges::find(sets_, "", &PredictionSet::prefix);
+  }
 
  private:
-  std::int64_t images_, rows_ = 0;
+  std::int64_t images_;
+  std::int64_t rows_ = 0;
   std::vector<at::Tensor> boxes_, logits_;
   std::vector<PredictionSet> sets_;
 };
@@ -51,6 +56,46 @@ void add_denoising_set(FlatSets& flat, const LayerOutput& layer, std::int64_t qu
   for (Match& match : set.matches) match.row += set.first;
 }
 
+FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQueries& denoising) {
+  FlatSets flat(images);
+  if (output.proposal_boxes.defined())
+    flat.add(kAux, output.proposal_boxes, output.proposal_logits, output.token_counts);
+  for (const LayerOutput& layer : output.layers) {
+    flat.add(&layer == &output.layers.back() ? "" : kAux, layer.boxes.narrow(1, 0, output.queries),
+             layer.logits.narrow(1, 0, output.queries), output.counts);
+  }
+  if (denoising.slots() == 0) return flat;
+  for (const LayerOutput& layer : output.layers)
+    add_denoising_set(flat, layer, output.queries, denoising);
+  return flat;
+}
+
+// Denoising sets know their matches. Captions decide in the last layer alone.
+void match_all(FlatSets& flat, const Predictions& predictions,
+               std::span<const ImageTargets> targets, const HeadLossOptions& options,
+               const at::Tensor& caption_cost) {
+  const Predictions cpu{predictions.boxes.detach().cpu(),
+                        predictions.logits.detach().cpu()};  // one copy a micro-batch
+  for (PredictionSet& set : flat.sets()) {
+    if (set.prefix == kDenoising) continue;
+    set.matches =
+        match_set(cpu, set, targets, options, set.prefix.empty() ? caption_cost : at::Tensor());
+  }
+}
+
+std::vector<Match> rows_from_zero(const PredictionSet& set) {
+  std::vector<Match> matches = set.matches;
+  for (Match& match : matches) match.row -= set.first;
+  return matches;
+}
+
+// The weight of denoising terms does not depend on the number of groups.
+void average_over_groups(std::vector<LossTerm>& terms, std::int64_t groups) {
+  for (LossTerm& term : terms) {
+    if (term.name.starts_with(kDenoising)) term.sum = term.sum / static_cast<double>(groups);
+  }
+}
+
 }  // namespace
 
 std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
@@ -58,50 +103,25 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           const DenoisingQueries& denoising,
                                           const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
-  FlatSets flat(static_cast<std::int64_t>(targets.size()));
-  if (output.proposal_boxes.defined())
-    flat.add(kAux, output.proposal_boxes, output.proposal_logits, output.token_counts);
-  for (const LayerOutput& layer : output.layers) {
-    flat.add(&layer == &output.layers.back() ? "" : kAux, layer.boxes.narrow(1, 0, output.queries),
-             layer.logits.narrow(1, 0, output.queries), output.counts);
-  }
-  const std::size_t last = flat.sets().size() - 1;
-  if (denoising.slots() > 0) {
-    for (const LayerOutput& layer : output.layers)
-      add_denoising_set(flat, layer, output.queries, denoising);
-  }
-
+  FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising);
   const Predictions predictions = flat.predictions();
-  const Predictions cpu{predictions.boxes.detach().cpu(),
-                        predictions.logits.detach().cpu()};  // one copy a micro-batch
-  for (std::size_t i = 0; i <= last; ++i) {
-    const at::Tensor captions = i == last && options.match_caption > 0
-                                    ? caption_cost(output, targets, embedding)
-                                    : at::Tensor();
-    flat.sets()[i].matches = match_set(cpu, flat.sets()[i], targets, options, captions);
-  }
-
+  const at::Tensor captions =
+      options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
+  match_all(flat, predictions, targets, options, captions);
   std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
-  const PredictionSet& main = flat.sets()[last];
-  std::vector<Match> matches = main.matches;
-  for (Match& match : matches) match.row -= main.first;
-  terms.push_back(
-      caption_term("caption", states.narrow(1, 0, output.queries), matches, targets, embedding));
+  terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries),
+                               rows_from_zero(flat.last_layer()), targets, embedding));
   if (denoising.slots() > 0) {
     terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()),
                                  denoising.matches, targets, embedding));
   }
-  for (LossTerm& term :
-       terms) {  // a mean over groups, so that its weight does not depend on their number
-    if (term.name.starts_with(kDenoising))
-      term.sum = term.sum / static_cast<double>(denoising.groups);
-  }
+  average_over_groups(terms, denoising.groups);
   return terms;
 }
 
-// -p(first id of the object's caption), of every query and object: [images, queries, most objects]
-// f32, CPU.
+// The cost of a query and an object is -p(first id of the object's caption): [images, queries, most
+// objects] f32, CPU.
 at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
                                        std::span<const ImageTargets> targets,
                                        const at::Tensor& embedding) const {

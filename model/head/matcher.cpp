@@ -1,12 +1,13 @@
 // The assignment problem by shortest augmenting paths with dual variables (Jonker and Volgenant,
 // Computing 38, 1987).
+#include "model/head/matcher.h"
+
 #include <fmt/core.h>
 
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
-#include "model/head/matcher.h"
 
 namespace muster::model {
 namespace {
@@ -49,7 +50,8 @@ class Assignment {
 
  private:
   // Grows a tree of tight edges from column 0 until it meets a free column; strict comparisons keep
-  // the smaller index.
+  // the smaller index. At the loop's entry the tree's edges are tight, `column` is its newest, and
+  // distance[] is what an edge from the tree to each column outside is short of that.
   std::int64_t shortest_path() {
     std::vector<double> distance(columns_ + 1, kInfinity);
     std::vector<char> in_tree(columns_ + 1, 0);
@@ -71,7 +73,10 @@ class Assignment {
       if (in_tree[column]) continue;
       const double reduced =
           cost_[(row - 1) * columns_ + column - 1] - row_dual_[row] - column_dual_[column];
-      if (reduced < distance[column]) distance[column] = reduced, previous_[column] = from;
+      if (reduced < distance[column]) {
+        distance[column] = reduced;
+        previous_[column] = from;
+      }
       if (nearest == 0 || distance[column] < distance[nearest]) nearest = column;
     }
     return nearest;

@@ -7,7 +7,9 @@
 namespace muster::model {
 namespace {
 
-constexpr float kAnchorCells = 2, kLargestAnchor = 0.5f;  // side of the box a token starts from
+// The side of the box a token starts from: so many cells, but not more of the image.
+constexpr float kAnchorCells = 2;
+constexpr float kLargestAnchor = 0.5f;
 
 }  // namespace
 
@@ -34,8 +36,7 @@ std::int64_t TokenLayout::token_at(std::int64_t image, float x, float y) const {
 
 at::Tensor TokenLayout::pad(const at::Tensor& tokens) const {
   if (images() * width == tokens.size(0)) return tokens.view({images(), width, tokens.size(1)});
-  std::vector<std::int64_t> index(images() * width,
-                                  0);  // padding repeats the first token; nobody looks at it
+  std::vector<std::int64_t> index(images() * width, 0);  // padding is token 0: nobody looks at it
   for (std::int64_t image = 0, token = 0; image < images(); ++image) {
     for (std::int64_t i = 0; i < counts[image]; ++i) index[image * width + i] = token++;
   }

@@ -1,15 +1,16 @@
 #include "model/qwen/attention.h"
-#include "model/qwen/upload.h"
 
 #include <algorithm>
 #include <cmath>
 #include <deque>
 #include <vector>
 
+#include "model/qwen/upload.h"
+
 namespace muster::model {
 namespace {
 
-// Adjacent segments of one length: one call with a batch dimension.
+// Adjacent segments of one length make one call with a batch dimension.
 struct Run {
   std::int64_t start, length, count;
   std::int64_t tokens() const { return length * count; }
@@ -51,8 +52,8 @@ at::Tensor run_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   return out.transpose(1, 2).flatten(0, 1);  // [tokens of the run, heads, dim]
 }
 
-// cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last ones are
-// kept: a fresh upload per layer would stall the stream.
+// Returns cu_seqlens as the flash kernel wants it. Every layer asks for the same few, so the last
+// ones are kept: a fresh upload per layer would stall the stream.
 at::Tensor device_offsets(std::span<const std::int64_t> cu_seqlens, at::Device device) {
   struct Cached {
     std::vector<std::int64_t> key;
@@ -103,9 +104,8 @@ at::Tensor attend_cached(const at::Tensor& q, const at::Tensor& k, const at::Ten
   TORCH_CHECK(q.size(0) == 1, "attend_cached: one new token at a time");
   // The query heads that share a key head stand in for query tokens: nothing of the cache is
   // copied.
-  const auto one = [](const at::Tensor& x) {
-    return x.unsqueeze(0).transpose(1, 2);
-  };  // [1, kv_heads, tokens, dim]
+  // [1, kv_heads, tokens, dim]
+  const auto one = [](const at::Tensor& x) { return x.unsqueeze(0).transpose(1, 2); };
   const at::Tensor groups = q.view({1, k.size(1), q.size(1) / k.size(1), q.size(2)});
   return at::scaled_dot_product_attention(groups, one(k), one(v)).reshape(q.sizes());
 }

@@ -25,8 +25,8 @@ struct Chunk {
   at::Tensor d_logits;  // [rows, vocab], the logits' dtype; undefined when not wanted
 };
 
-// Any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x - max)): that
-// gives the log of the sum with one exp per logit.
+// This takes any dtype and device. softmax(x) is largest at max(x), where it is 1 / sum(exp(x -
+// max)): that gives the log of the sum with one exp per logit.
 Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool want_grad) {
   const at::Tensor wide = logits.to(wide_dtype(logits.scalar_type()));
   const at::Tensor index = labels.unsqueeze(1);
@@ -52,9 +52,10 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     const auto pending = c10::make_intrusive<Pending>();
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
-    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)},
-                                  hidden.options());  // of every chunk
+    // Every chunk's logits lie here.
+    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)}, hidden.options());
     at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
+    // At the loop's entry the total and both gradients are those of the rows before `start`.
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
       const std::int64_t count = std::min(chunk_rows, rows - start);
       const at::Tensor part = hidden.narrow(0, start, count);
@@ -110,8 +111,8 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     }
   }
 
-  // The product in its own dtype a block of rows at a time: all of [vocab, dim] again and again
-  // would cost its bytes and the memory's time.
+  // The product is made in its own dtype, a block of rows at a time: all of [vocab, dim] again and
+  // again would cost its bytes and the memory's time.
   static void add_blocks(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden) {
     constexpr std::int64_t kRows = 8192;
     const std::int64_t vocab = d_logits.size(1);

@@ -3,7 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "model/qwen/qwen_impl.h"
+#include "model/qwen/qwen_core.h"
+#include "model/qwen/qwen_vl.h"
 
 namespace muster::model {
 namespace {
@@ -24,12 +25,12 @@ std::vector<std::int64_t> QwenVL::generate(const MicroBatch& prompt, const Gener
   if (prompt.cu_seqlens.size() != 2) throw DataError("generate: takes one prompt at a time");
   const std::int64_t prompt_tokens = prompt.input_ids.size(0);
   const RopeIndex rope =
-      rope_index(prompt.input_ids, prompt.cu_seqlens, prompt.grid_thw, impl_->config);
-  KvCache cache(impl_->config.text, prompt_tokens + options.max_new_tokens,
+      rope_index(prompt.input_ids, prompt.cu_seqlens, prompt.grid_thw, core_->config);
+  KvCache cache(core_->config.text, prompt_tokens + options.max_new_tokens,
                 token_embedding().options().requires_grad(false));
   // Vision enters here and nowhere else (law 4).
   at::Tensor last =
-      impl_->forward(prompt, rope, &cache).hidden.narrow(0, prompt_tokens - 1, 1);  // [1, hidden]
+      core_->forward(prompt, rope, &cache).hidden.narrow(0, prompt_tokens - 1, 1);  // [1, hidden]
   std::vector<std::int64_t> generated;
   std::vector<at::Tensor> all_logits;
   while (static_cast<std::int64_t>(generated.size()) < options.max_new_tokens) {
@@ -41,7 +42,7 @@ std::vector<std::int64_t> QwenVL::generate(const MicroBatch& prompt, const Gener
     if (options.on_token) options.on_token(id);
     if (std::find(options.stop.begin(), options.stop.end(), id) != options.stop.end()) break;
     const RopeIndex position{at::full({3, 1}, cache.length + rope.deltas.front(), at::kLong), {}};
-    last = impl_->forward(one_token(id), position, &cache).hidden;
+    last = core_->forward(one_token(id), position, &cache).hidden;
   }
   if (step_logits != nullptr && !all_logits.empty()) *step_logits = at::cat(all_logits);
   return generated;

@@ -37,12 +37,14 @@ at::Tensor DecoderLayer::attention(const at::Tensor& x, const Context& context) 
   const auto turned = [&](const at::Tensor& part, const std::optional<RmsNorm>& head_norm) {
     return rotate(head_norm ? (*head_norm)(part) : part, context.rotary);
   };
-  const at::Tensor q = turned(heads(q_proj), q_norm), k = turned(heads(k_proj), k_norm),
-                   v = heads(v_proj);
+  const at::Tensor q = turned(heads(q_proj), q_norm);
+  const at::Tensor k = turned(heads(k_proj), k_norm);
+  const at::Tensor v = heads(v_proj);
   if (context.cache == nullptr) return o_proj(attend(q, k, v, context.cu_seqlens, true).flatten(1));
-  at::Tensor &keys = context.cache->keys[context.layer],
-             &values = context.cache->values[context.layer];
-  const std::int64_t held = context.cache->length, all = held + x.size(0);
+  at::Tensor& keys = context.cache->keys[context.layer];
+  at::Tensor& values = context.cache->values[context.layer];
+  const std::int64_t held = context.cache->length;
+  const std::int64_t all = held + x.size(0);
   keys.narrow(0, held, x.size(0)).copy_(k);
   values.narrow(0, held, x.size(0)).copy_(v);
   if (held == 0) return o_proj(attend(q, k, v, context.cu_seqlens, true).flatten(1));

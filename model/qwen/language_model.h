@@ -11,12 +11,12 @@
 #include "model/files/config.h"
 #include "model/files/family.h"
 #include "model/qwen/layers.h"
-#include "model/qwen/rope.h"
+#include "model/qwen/rotary.h"
 
 namespace muster::model {
 
-// Keys and values of one sequence, for generation: room for `capacity` tokens, filled front to
-// back.
+// Generation keeps the keys and values of one sequence here: there is room for `capacity` tokens,
+// which is filled front to back.
 struct KvCache {
   KvCache(const TextConfig& config, std::int64_t capacity, const at::TensorOptions& options);
   std::vector<at::Tensor> keys, values;  // per layer [capacity, kv_heads, head_dim]
@@ -43,8 +43,8 @@ struct DecoderLayer {
   std::int64_t head_dim = 1;
 
   DecoderLayer(const TextConfig& config, const TextFamily& family);
-  at::Tensor operator()(const at::Tensor& x,
-                        const Context& context) const;  // [tokens, hidden] -> same
+  // [tokens, hidden] -> same
+  at::Tensor operator()(const at::Tensor& x, const Context& context) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
@@ -59,8 +59,8 @@ struct LanguageModel {
   RmsNorm norm;
 
   LanguageModel(const TextConfig& config, const TextFamily& family);
-  // From embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed samples.
-  // With a cache, the tokens continue the one sequence it holds.
+  // Goes from embeddings to the final norm. position_ids [3, tokens]; cu_seqlens of the packed
+  // samples. With a cache, the tokens continue the one sequence it holds.
   at::Tensor operator()(const at::Tensor& embeds, const DeepStack& deepstack,
                         const at::Tensor& position_ids, const std::vector<std::int64_t>& cu_seqlens,
                         bool recompute_layers, const ForwardGate& gate,

@@ -13,21 +13,21 @@ struct Corners {
   at::Tensor index, weight;
 };
 
-// Along one axis of `length` patches: the entries below and above, [2, length].
+// Returns the entries below and above each of `length` patches along one axis, [2, length].
 Corners along(std::int64_t length, std::int64_t side) {
   const at::Tensor place = at::linspace(0, static_cast<double>(side - 1), length, at::kFloat);
-  const at::Tensor below = place.to(at::kLong), above = (below + 1).clamp_max(side - 1);
+  const at::Tensor below = place.to(at::kLong);
+  const at::Tensor above = (below + 1).clamp_max(side - 1);
   const at::Tensor rest = place - below;
   return {at::stack({below, above}), at::stack({1 - rest, rest})};
 }
 
-// One frame of rows x columns patches, in merged order.
+// Returns those of one frame of rows x columns patches, in merged order.
 Corners frame_corners(std::int64_t rows, std::int64_t columns, std::int64_t merge,
                       std::int64_t side) {
   const Corners y = along(rows, side), x = along(columns, side);
-  const auto cross = [&](const at::Tensor& a) {
-    return a.unsqueeze(1).unsqueeze(3);
-  };                                                 // [2, 1, rows, 1]
+  // [2, 1, rows, 1]
+  const auto cross = [&](const at::Tensor& a) { return a.unsqueeze(1).unsqueeze(3); };
   const auto merged = [&](const at::Tensor& grid) {  // [2, 2, rows, columns]
     return grid.reshape({4, rows / merge, merge, columns / merge, merge})
         .permute({0, 1, 3, 2, 4})

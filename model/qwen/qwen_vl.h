@@ -6,41 +6,17 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
 #include "model/files/config.h"
 #include "model/qwen/layers.h"
-#include "model/qwen/rope.h"
-#include "model/qwen/sampling.h"
+#include "model/qwen/qwen_options.h"
 
 namespace muster::model {
 
-struct QwenOptions {
-  at::ScalarType dtype =
-      at::kFloat;  // of weights and activations; norms, vision rope and the loss compute in fp32
-  at::Device device = at::kCPU;
-  bool checkpoint_vision = false, checkpoint_language = false;
-  std::int64_t logits_chunk_tokens = 1024;
-};
-
-struct QwenOutput {
-  at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images
-  at::Tensor hidden;        // [tokens, hidden], after the final norm
-  std::vector<at::Tensor> deepstack =
-      {};  // per level [merged tokens, hidden], where the family has them
-};
-
-struct GenerateOptions {
-  std::int64_t max_new_tokens = 0;
-  std::vector<std::int64_t> stop = {};  // ends after one of these
-  Sampling sampling = {};
-  std::function<void(std::int64_t id)> on_token =
-      {};  // called with each new id as soon as it is known
-};
+class QwenCore;
 
 class QwenVL {
  public:
@@ -62,9 +38,9 @@ class QwenVL {
   // REQUIRES pixel_values and grid_thw both or neither (error naming both). pixel_values 2-D
   // [patches, dim] or 4-D [N,C,H,W].
   QwenOutput forward(const MicroBatch& batch) const;
-  at::Tensor vision(const at::Tensor& pixel_values,
-                    const at::Tensor& grid_thw) const;  // [merged tokens, hidden]
-  at::Tensor logits(const at::Tensor& hidden) const;    // [tokens, vocab]
+  // [merged tokens, hidden]
+  at::Tensor vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const;
+  at::Tensor logits(const at::Tensor& hidden) const;  // [tokens, vocab]
   // Sum over labels of -log p(label[t] | tokens < t), fp32 scalar; shifts inside each sample, in
   // chunks, so that [tokens, vocab] is never held. Zero (with a graph where possible) when there is
   // no label.
@@ -82,8 +58,7 @@ class QwenVL {
 
  private:
   QwenVL();
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<QwenCore> core_;
 };
 
 }  // namespace muster::model

@@ -13,7 +13,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The state of the generators that a block on `device` draws from: the CPU's and the device's own.
+// Holds the state of the generators that a block on `device` draws from: the CPU's and the
+// device's.
 class RandomState {
  public:
   explicit RandomState(at::Device device) : device_(device), cpu_(state(at::kCPU)) {

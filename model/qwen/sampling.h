@@ -9,8 +9,8 @@ namespace muster::model {
 
 struct Sampling {
   double temperature = 0;  // 0: the most probable token, always
-  double top_p =
-      1;  // draw among the fewest most probable tokens whose probabilities sum to at least this
+  // Draws among the fewest most probable tokens whose probabilities sum to at least this.
+  double top_p = 1;
   std::uint64_t seed = 0;
 };
 

@@ -14,8 +14,8 @@
 namespace muster::model {
 namespace {
 
-constexpr std::int64_t kLanes =
-    16;  // independent accumulators: the compiler may keep them in vectors, in this order
+// Independent accumulators, which the compiler may keep in vectors, in this order.
+constexpr std::int64_t kLanes = 16;
 constexpr std::int64_t kBlock = 2048;  // elements summed in fp32 before the sum goes on in fp64
 
 MUSTER_INLINE float from_bf16(std::uint16_t bits) {
@@ -28,8 +28,8 @@ MUSTER_INLINE std::uint16_t to_bf16(float x) {  // nearest, ties to even; NaN st
   return static_cast<std::uint16_t>(x == x ? rounded : 0x7fc0u);
 }
 
-// Floats as integers of the same order, and back. Integer comparisons vectorise; those of floats do
-// not, for the sake of NaN and -0.
+// These map floats to integers of the same order, and back. Integer comparisons vectorise; those of
+// floats do not, for the sake of NaN and -0.
 MUSTER_INLINE std::int32_t ordered(std::int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 MUSTER_INLINE std::int32_t key_of(float x) { return ordered(std::bit_cast<std::int32_t>(x)); }
 MUSTER_INLINE float of_key(std::int32_t key) { return std::bit_cast<float>(ordered(key)); }
@@ -38,11 +38,13 @@ MUSTER_INLINE float of_key(std::int32_t key) { return std::bit_cast<float>(order
 // / 2, a polynomial for exp(r) (S. Moshier, Cephes expf), and n straight into the exponent. Without
 // a branch, so that loops vectorise.
 MUSTER_INLINE float exp_of_negative(float x) {
-  constexpr float kRound =
-      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that stands in the low bits
-  const std::int32_t key = key_of(x), least = key_of(-87.0f);
+  // 1.5 * 2^23: adding it rounds to an integer that stands in the low bits.
+  constexpr float kRound = 12582912.0f;
+  const std::int32_t key = key_of(x);
+  const std::int32_t least = key_of(-87.0f);
   const float bounded = of_key(key < least ? least : key);
-  const float shifted = bounded * 1.44269504088896341f + kRound, n = shifted - kRound;
+  const float shifted = bounded * 1.44269504088896341f + kRound;
+  const float n = shifted - kRound;
   const float r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -55,12 +57,13 @@ MUSTER_INLINE float exp_of_negative(float x) {
   return (p * r * r + r + 1.0f) * std::bit_cast<float>(exponent << 23);
 }
 
-// The largest element; NaN when one is not finite.
+// Returns the largest element; NaN when one is not finite.
 MUSTER_INLINE float largest_of(const float* x, std::int64_t n) {
   constexpr std::int32_t kInfinity = 0x7f800000;
   std::int32_t largest = std::numeric_limits<std::int32_t>::min(), magnitude = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::int32_t key = key_of(x[i]), size = std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff;
+    const std::int32_t key = key_of(x[i]);
+    const std::int32_t size = std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff;
     largest = largest < key ? key : largest;
     magnitude = magnitude < size ? size : magnitude;
   }

@@ -1,6 +1,6 @@
-// What the host made, on the device that computes. Through pinned memory, so that nothing waits: a
-// plain .to() stops the host until the device has done all that was queued before. On the CPU these
-// are the tensors themselves.
+// These bring what the host made to the device that computes. It goes through pinned memory, so
+// that nothing waits: a plain .to() stops the host until the device has done all that was queued
+// before. On the CPU the tensors themselves are returned.
 #pragma once
 
 #include <ATen/core/Tensor.h>

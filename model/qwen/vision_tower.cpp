@@ -22,7 +22,7 @@ std::string shape_text(const at::Tensor& x) {
   return "[" + text + "]";
 }
 
-// [N, C, H, W] images must be what the grid says.
+// Images [N, C, H, W] must be what the grid says.
 void check_images(const at::Tensor& images, const at::Tensor& grid_thw, const VisionConfig& c) {
   const at::Tensor expected = at::tensor(
       {std::int64_t{1}, images.size(2) / c.patch_size, images.size(3) / c.patch_size}, at::kLong);
@@ -31,8 +31,7 @@ void check_images(const at::Tensor& images, const at::Tensor& grid_thw, const Vi
       !at::equal(grid_thw.cpu().to(at::kLong), expected.expand({images.size(0), 3})))
     throw DataError(
         fmt::format("pixel_values {} do not fit image_grid_thw: 4-D values are [N, {}, H, W] with "
-                    "H and W multiples "
-                    "of {} and one grid row (1, H/{}, W/{}) per image",
+                    "H and W multiples of {} and one grid row (1, H/{}, W/{}) per image",
                     shape_text(images), c.in_channels, unit, c.patch_size, c.patch_size));
 }
 
@@ -71,8 +70,8 @@ std::string deepstack_prefix(std::size_t level) {
   return "deepstack_merger_list." + std::to_string(level) + ".";
 }
 
-// With zeros for further outputs and inputs. All activations take 0 to 0, so that results stay what
-// they are.
+// Zeros stand for further outputs and inputs. All activations take 0 to 0, so that results stay
+// what they are.
 Linear padded(const Linear& linear, std::int64_t more_outputs, std::int64_t more_inputs) {
   if (more_outputs == 0 && more_inputs == 0) return linear;
   Linear wide;

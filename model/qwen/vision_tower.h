@@ -12,7 +12,7 @@
 #include "model/files/config.h"
 #include "model/files/family.h"
 #include "model/qwen/layers.h"
-#include "model/qwen/rope.h"
+#include "model/qwen/vision_plan.h"
 
 namespace muster::model {
 
@@ -52,8 +52,8 @@ struct VisionBlock {
   std::int64_t num_heads = 1;
 
   VisionBlock(const VisionConfig& config, const VisionFamily& family);
-  at::Tensor operator()(const at::Tensor& x,
-                        const Context& context) const;  // [patches, hidden] -> same
+  // [patches, hidden] -> same
+  at::Tensor operator()(const at::Tensor& x, const Context& context) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:
@@ -69,8 +69,8 @@ struct PatchMerger {
   Linear in, out;
 
   PatchMerger(const VisionConfig& config, const VisionFamily& family, bool norm_groups);
-  at::Tensor operator()(
-      const at::Tensor& x) const;  // [patches, hidden] -> [merged tokens, out_hidden]
+  // [patches, hidden] -> [merged tokens, out_hidden]
+  at::Tensor operator()(const at::Tensor& x) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
@@ -97,8 +97,8 @@ struct VisionTower {
  private:
   at::Tensor embed(const at::Tensor& patches, const at::Tensor& grid_thw, const VisionPlan& plan,
                    const ForwardGate& gate) const;
-  std::optional<std::size_t> deepstack_level(
-      std::size_t block) const;  // which merger reads this block's states
+  // Which merger reads this block's states.
+  std::optional<std::size_t> deepstack_level(std::size_t block) const;
 };
 
 // [N, C, H, W] -> [N * H/p * W/p, C * frames * p * p] in merged order; each still image is repeated

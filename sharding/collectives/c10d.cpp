@@ -115,7 +115,7 @@ std::unique_ptr<Collective> connect_c10d(const C10dAddress& at, C10dOptions opti
     c10d::TCPStoreOptions store;
     store.port = static_cast<std::uint16_t>(at.port);
     store.isServer = at.rank == 0;
-    store.numWorkers = static_cast<std::size_t>(at.size);
+    store.numWorkers = at.size;
     store.timeout = at.limit();
     return std::make_unique<C10dCollective>(
         make(c10::make_intrusive<c10d::TCPStore>(at.host, store)), options);

@@ -28,8 +28,8 @@ struct C10dOptions {
   std::function<void(c10d::Work&)> finish;
   // What the backend's reduce-scatter sends, of what a real one would.
   int reduce_scatter_cost = 1;
-  bool gather_by_broadcast =
-      false;  // Gloo's own all-gather copies, and is slower than one broadcast per rank
+  // Gloo's own all-gather copies, and is slower than one broadcast per rank.
+  bool gather_by_broadcast = false;
 };
 
 // Where ranks find each other: a TCPStore that rank 0 serves.

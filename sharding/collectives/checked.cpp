@@ -18,9 +18,10 @@ constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather"
 using Header = std::array<std::int64_t, 4>;  // kind, bytes, root or type, sequence
 
 std::string describe(const Header& h) {
-  const char* what = h[0] == kBroadcast ? ", root {}" : h[0] == kReduceScatter ? ", type {}" : "";
-  return fmt::format("{} of {} bytes{} (collective {})", kKindNames[static_cast<std::size_t>(h[0])],
-                     h[1], fmt::format(fmt::runtime(what), h[2]), h[3]);
+  std::string detail;
+  if (h[0] == kBroadcast) detail = fmt::format(", root {}", h[2]);
+  if (h[0] == kReduceScatter) detail = fmt::format(", type {}", h[2]);
+  return fmt::format("{} of {} bytes{} (collective {})", kKindNames[h[0]], h[1], detail, h[3]);
 }
 
 class CheckedCollective final : public Collective {
@@ -59,9 +60,9 @@ class CheckedCollective final : public Collective {
   template <typename Call>
   void checked(Kind kind, std::size_t bytes, std::int64_t detail, Call call) {
     ++stats_.calls;
-    std::vector<Header> headers(static_cast<std::size_t>(size()));
-    const Header& mine = headers[static_cast<std::size_t>(rank())] = {
-        kind, static_cast<std::int64_t>(bytes), detail, stats_.calls};
+    std::vector<Header> headers(size());
+    const Header mine{kind, static_cast<std::int64_t>(bytes), detail, stats_.calls};
+    headers[rank()] = mine;
     inner_->all_gather(std::as_writable_bytes(std::span(headers)));
     for (std::size_t r = 0; r < headers.size(); ++r) {
       if (headers[r] == headers[0]) continue;

@@ -19,7 +19,7 @@ enum class WireDtype { kFloat32, kBFloat16 };
 
 struct CollectiveStats {
   std::int64_t calls = 0;
-  // By this rank, to other ranks, as the backend's algorithm sends them. Where a broadcast is
+  // What this rank sent to other ranks, as the backend's algorithm sends it. Where a broadcast is
   // relayed, all of it counts at its root.
   std::int64_t bytes_sent = 0;
 };
@@ -41,29 +41,28 @@ class Collective {
   // the order and precision the backend likes.
   virtual void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                                   WireDtype type) = 0;
-  // In place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are filled
-  // in.
+  // Works in place: this rank's chunk (the rank()-th of size() equal ones) is sent, the others are
+  // filled in.
   virtual void all_gather(std::span<std::byte> buffer) = 0;
   virtual void broadcast(std::span<std::byte> buffer, int root) = 0;
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
 
   // One memory that every rank reads and writes, zeros at first; empty where ranks cannot share any
   // (another machine, a backend without it). What a rank wrote there is what the others see after
-  // their next collective. Of a buffer in it, all_gather and broadcast have nothing to move: they
-  // only wait until all ranks have come.
+  // their next collective. When a buffer lies in it, all_gather and broadcast have nothing to move:
+  // they only wait until all ranks have come.
   virtual std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t /*bytes*/) {
     return nullptr;
   }
-  // all_to_all for one who only reads: chunks[r] came from rank r and lies there while `use` runs.
-  // It moves nothing if every rank's `send` is in shared memory, and needs `receive` (as large as
-  // `send`) otherwise.
+  // all_to_all for a caller that only reads: chunks[r] came from rank r and lies there while `use`
+  // runs. It moves nothing if every rank's `send` is in shared memory, and needs `receive` (as
+  // large as `send`) otherwise.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                           const std::function<void(Chunks)>& use);
 
   const CollectiveStats& stats() const { return stats_; }
-  std::int64_t sequence() const {
-    return stats_.calls;
-  }  // number of the newest collective, for the flight recorder
+  // Number of the newest collective, for the flight recorder.
+  std::int64_t sequence() const { return stats_.calls; }
 
  protected:
   CollectiveStats stats_;
@@ -75,22 +74,22 @@ std::unique_ptr<Collective> make_self();
 std::vector<std::unique_ptr<Collective>> make_threads(int size,
                                                       std::chrono::duration<double> timeout);
 
-// Over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. Waits with short sleeps
-// instead of spinning, so that a waiting rank does not take the core of a computing one.
+// Runs over MPI_COMM_WORLD; MPI must be initialised with MPI_THREAD_MULTIPLE. It waits with short
+// sleeps instead of spinning, so that a waiting rank does not take the core of a computing one.
 std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 
-// `inner` between machines; when all ranks are on one, its large transfers go through shared memory
-// instead.
+// Uses `inner` between machines; when all ranks are on one, its large transfers go through shared
+// memory instead.
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
                                       std::chrono::duration<double> timeout);
 
-// Gloo over a c10d TCPStore at host:port (rank 0 serves).
+// Gloo's ranks find each other through a c10d TCPStore at host:port, which rank 0 serves.
 std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
                                       std::chrono::duration<double> timeout);
 
-// Compares kind, size, root or type, and number of every collective across ranks before it runs:
-// one more small all-gather each. For debugging (sharding.checked); MPI and Gloo hang or abort on a
-// mismatch, this throws CollectiveError on every rank.
+// Compares kind, size, root or type, and number of every collective across ranks before it runs,
+// which costs one more small all-gather each. It serves debugging (sharding.checked): MPI and Gloo
+// hang or abort on a mismatch, this throws CollectiveError on every rank.
 std::unique_ptr<Collective> make_checked(std::unique_ptr<Collective> inner);
 
 }  // namespace muster::sharding

@@ -20,7 +20,7 @@ constexpr auto kSleep = std::chrono::microseconds(60);
 constexpr int kBroadcastChunk = 1 << 30;  // bytes
 constexpr int kBlockBytes = 64;           // unit of counts that do not fit an int
 
-// A count in an int: bytes as they are, or 64-byte blocks for anything from 2 GiB.
+// A count that fits an int: it counts bytes, or 64-byte blocks for anything from 2 GiB.
 struct Count {
   int count = 0;
   MPI_Datatype type = MPI_BYTE;
@@ -45,8 +45,8 @@ class MpiCollective final : public Collective {
           "mpi: MPI_Init_thread with MPI_THREAD_MULTIPLE must come first, and the library must "
           "grant it");
     }
-    MPI_Comm_dup(MPI_COMM_WORLD,
-                 &comm_);  // never freed: that would be a collective in a destructor
+    // The copy is never freed: that would be a collective in a destructor.
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
@@ -113,7 +113,7 @@ class MpiCollective final : public Collective {
 
  private:
   Count per_rank(std::size_t total) const {
-    const std::size_t bytes = total / static_cast<std::size_t>(size_);
+    const std::size_t bytes = total / size_;
     if (bytes <= INT_MAX) return {static_cast<int>(bytes), MPI_BYTE};
     TORCH_CHECK(bytes % kBlockBytes == 0 && bytes / kBlockBytes <= INT_MAX, "mpi: ", bytes,
                 " bytes per rank in one call");

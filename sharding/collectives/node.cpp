@@ -36,15 +36,15 @@ struct Move {
   }
 };
 
-// A rank's line. Two moves, since a fast rank may write its next one while a slow one still reads
-// this: it cannot write the one after that before the slow one has come.
+// A rank's line has two moves, since a fast rank may write its next one while a slow one still
+// reads this: it cannot write the one after that before the slow one has come.
 struct alignas(128) Line {
   std::atomic<std::uint32_t> arrived{0};
   std::array<Move, 2> moves;
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 
-// Waits while the word has that value. False after the time limit.
+// Waits while the word has that value. Returns false after the time limit.
 bool sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, Clock::duration limit) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit);
   timespec time{seconds.count(), std::chrono::nanoseconds(limit - seconds).count()};
@@ -97,12 +97,11 @@ class NodeCollective final : public Collective {
     }
     ++stats_.calls;
     meet(Purpose::kExchange, send);
-    const std::size_t chunk = send.size() / static_cast<std::size_t>(size());
+    const std::size_t chunk = send.size() / size();
     std::vector<const std::byte*> chunks;
     for (int r = 0; r < size(); ++r) {
       const Move& theirs = move_of(r);
-      chunks.push_back(memory(theirs.region).data() + theirs.offset +
-                       static_cast<std::size_t>(rank()) * chunk);
+      chunks.push_back(memory(theirs.region).data() + theirs.offset + rank() * chunk);
     }
     use(chunks);
     meet(Purpose::kDone, send);  // until all have read, `send` must stay
@@ -121,7 +120,7 @@ class NodeCollective final : public Collective {
     stats_.bytes_sent += inner_->stats().bytes_sent - before;
   }
 
-  // Index of the shared memory that holds all of `part`, or -1.
+  // Returns the index of the shared memory that holds all of `part`, or -1.
   std::int64_t region_of(std::span<const std::byte> part) const {
     for (std::size_t i = 0; i < regions_.size(); ++i) {
       const std::span<std::byte> region = memory(static_cast<std::int64_t>(i));
@@ -133,9 +132,9 @@ class NodeCollective final : public Collective {
     return -1;
   }
 
-  // Empty once its user let go of it.
+  // The span is empty once its user has let go of the memory.
   std::span<std::byte> memory(std::int64_t region) const {
-    const auto held = regions_[static_cast<std::size_t>(region)].lock();
+    const auto held = regions_[region].lock();
     return held == nullptr ? std::span<std::byte>() : *held;
   }
 
@@ -178,8 +177,8 @@ class NodeCollective final : public Collective {
   }
 
   std::string describe(const Move& move) const {
-    return fmt::format("{} of {} bytes (collective {})",
-                       kPurposes[static_cast<std::size_t>(move.purpose)], move.bytes, stats_.calls);
+    return fmt::format("{} of {} bytes (collective {})", kPurposes[static_cast<int>(move.purpose)],
+                       move.bytes, stats_.calls);
   }
 
   std::unique_ptr<Collective> inner_;
@@ -191,20 +190,10 @@ class NodeCollective final : public Collective {
 
 }  // namespace
 
-void Collective::all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
-                            const std::function<void(Chunks)>& use) {
-  all_to_all(send, receive);
-  const std::size_t chunk = receive.size() / static_cast<std::size_t>(size());
-  std::vector<const std::byte*> chunks;
-  for (int r = 0; r < size(); ++r)
-    chunks.push_back(receive.data() + static_cast<std::size_t>(r) * chunk);
-  use(chunks);
-}
-
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
                                       std::chrono::duration<double> timeout) {
   if (inner->size() == 1) return inner;
-  auto lines = map_shared(*inner, static_cast<std::size_t>(inner->size()) * sizeof(Line));
+  auto lines = map_shared(*inner, inner->size() * sizeof(Line));
   if (lines == nullptr) return inner;
   return std::make_unique<NodeCollective>(std::move(inner), std::move(lines), timeout);
 }

@@ -13,8 +13,8 @@
 namespace muster::sharding {
 namespace {
 
-// Where rank 0's memory is, and what lies behind its end: another process of that number would not
-// know.
+// Says where rank 0's memory is and what lies behind its end: another process of that number would
+// not know the token.
 struct Address {
   std::int64_t pid = 0, fd = -1;
   std::array<std::uint64_t, 2> token{};

@@ -18,7 +18,8 @@ namespace {
 template <typename T>
 void add_values(std::byte* to, const std::byte* from, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += sizeof(T)) {
-    T sum, value;
+    T sum;
+    T value;
     std::memcpy(&sum, to + at, sizeof sum);
     std::memcpy(&value, from + at, sizeof value);
     sum = from_float<T>(to_float(sum) + to_float(value));
@@ -29,9 +30,7 @@ void add_values(std::byte* to, const std::byte* from, std::size_t bytes) {
 class Meeting {
  public:
   Meeting(int size, std::chrono::duration<double> timeout)
-      : doing_(static_cast<std::size_t>(size)),
-        data_(static_cast<std::size_t>(size)),
-        timeout_(timeout) {}
+      : doing_(size), data_(size), timeout_(timeout) {}
 
   // Waits until every rank has arrived. `doing` (kind, bytes, sequence) must be the same on all of
   // them. Throws on all ranks when it is not, and on the waiting ones at the timeout. `data`, when
@@ -39,8 +38,8 @@ class Meeting {
   void arrive(int rank, std::string doing, const std::byte* data) {
     std::unique_lock lock(mutex_);
     throw_if_broken();
-    if (data != nullptr) data_[static_cast<std::size_t>(rank)] = data;
-    doing_[static_cast<std::size_t>(rank)] = doing;
+    if (data != nullptr) data_[rank] = data;
+    doing_[rank] = doing;
     const std::int64_t mine = generation_;
     if (++arrived_ == size()) {
       compare();
@@ -56,7 +55,7 @@ class Meeting {
     throw_if_broken();
   }
 
-  const std::byte* data(int rank) const { return data_[static_cast<std::size_t>(rank)]; }
+  const std::byte* data(int rank) const { return data_[rank]; }
   int size() const { return static_cast<int>(data_.size()); }
 
  private:
@@ -91,33 +90,33 @@ class ThreadCollective final : public Collective {
 
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     meet("all_to_all", send.data(), send.size());
-    const std::size_t chunk = send.size() / static_cast<std::size_t>(size());
+    const std::size_t chunk = send.size() / size();
     for (int r = 0; r < size(); ++r)
       copy(receive.data() + r * chunk, meeting_->data(r) + rank_ * chunk, chunk);
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
 
-  // In the order of a ring that ends here.
+  // Adds in the order of a ring that ends at this rank.
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {
     const bool wide = type == WireDtype::kFloat32;
     meet(wide ? "reduce_scatter_sum fp32" : "reduce_scatter_sum bf16", send.data(), send.size());
     const std::size_t chunk = receive.size();
     for (int step = 1; step <= size(); ++step) {
-      const std::byte* from =
-          meeting_->data((rank_ + step) % size()) + static_cast<std::size_t>(rank_) * chunk;
+      const std::byte* from = meeting_->data((rank_ + step) % size()) + rank_ * chunk;
       if (step == 1)
         copy(receive.data(), from, chunk);
+      else if (wide)
+        add_values<float>(receive.data(), from, chunk);
       else
-        wide ? add_values<float>(receive.data(), from, chunk)
-             : add_values<Bf16Bits>(receive.data(), from, chunk);
+        add_values<Bf16Bits>(receive.data(), from, chunk);
     }
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
 
   void all_gather(std::span<std::byte> buffer) override {
     meet("all_gather", buffer.data(), buffer.size());
-    const std::size_t chunk = buffer.size() / static_cast<std::size_t>(size());
+    const std::size_t chunk = buffer.size() / size();
     for (int r = 0; r < size(); ++r) {
       if (r != rank_) copy(buffer.data() + r * chunk, meeting_->data(r) + r * chunk, chunk);
     }
@@ -155,7 +154,7 @@ class ThreadCollective final : public Collective {
   static void copy(std::byte* to, const std::byte* from, std::size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
-  // Wraps around instead of overflowing: slots carry bit patterns, too.
+  // The sum wraps around instead of overflowing: slots carry bit patterns, too.
   static std::int64_t add(std::int64_t sum, const std::byte* from) {
     std::uint64_t value = 0;
     std::memcpy(&value, from, sizeof value);

@@ -41,10 +41,8 @@ void use_device(int local_rank, bool deterministic) {
 
 DeviceMemory device_memory() {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
-  const auto& held =
-      stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
-  const auto& reserved =
-      stats.reserved_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+  const auto& held = stats.allocated_bytes[c10::CachingAllocator::StatType::AGGREGATE];
+  const auto& reserved = stats.reserved_bytes[c10::CachingAllocator::StatType::AGGREGATE];
   return {held.current, held.peak, reserved.peak};
 }
 

@@ -23,9 +23,10 @@ struct AdamWSpans {
   std::int64_t count;
   void* parameter;
   Element parameter_type;
-  float* master;  // the fp32 value behind a 16-bit parameter; null: the parameter is its own ...
-  std::uint16_t*
-      remainder;  // ... unless its low half is here, so that both halves are the exact fp32 master
+  // The fp32 value behind a 16-bit parameter; null: the parameter is its own master, unless ...
+  float* master;
+  // ... its low half is here, so that both halves are the exact fp32 master.
+  std::uint16_t* remainder;
   void* exp_avg;
   void* exp_avg_sq;
   Element moment_type;  // fp32 or bf16

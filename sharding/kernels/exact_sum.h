@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/rng.h"
+#include "base/wide.h"
 
 namespace muster::sharding {
 
@@ -26,8 +26,8 @@ class ExactSum {
     const std::int64_t sign = value < 0 ? -1 : 1;
     const int exponent = static_cast<int>(bits >> 52);
     std::uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | (exponent != 0 ? 1ULL << 52 : 0);
-    int shift =
-        (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;  // of the mantissa's lowest bit
+    // Where the mantissa's lowest bit lies.
+    int shift = (exponent != 0 ? exponent : 1) - 1075 - kLowestExponent;
     if (shift < 0) {
       mantissa = shift > -64 ? mantissa >> -shift : 0;  // sums of squared floats have zeros there
       shift = 0;

@@ -14,13 +14,14 @@
 namespace muster::sharding {
 namespace {
 
-constexpr std::int64_t kAdamBlock =
-    1024;  // elements whose fp32 values stay in the first-level cache
+constexpr std::int64_t kAdamBlock = 1024;  // elements: their fp32 values stay in the first cache
 
-// One block, all of it in fp32: where it is stored so in place, else in buffers.
+// One block, seen as fp32: where it lies if it is stored so, else in buffers.
 struct Working {
   const float* gradient;
-  float *master, *exp_avg, *exp_avg_sq;
+  float* master;
+  float* exp_avg;
+  float* exp_avg_sq;
   std::int64_t count;
 };
 
@@ -49,7 +50,7 @@ MUSTER_INLINE void update_from(std::int64_t i, const Working& s, const AdamWFact
 void update_baseline(const Working& s, const AdamWFactors& k) { update_from(0, s, k); }
 
 #if defined(__x86_64__)
-// Written out, since g++ does not vectorise a square root that might set errno.
+// These are written out, since g++ does not vectorise a square root that might set errno.
 using Eight = float __attribute__((vector_size(32), aligned(4), may_alias));
 using Sixteen = float __attribute__((vector_size(64), aligned(4), may_alias));
 
@@ -64,7 +65,9 @@ MUSTER_AVX2 void update_avx2(const Working& s, const AdamWFactors& f) {
     update_moments(*reinterpret_cast<const Eight*>(s.gradient + i), m, v, k);
     const Eight root = _mm256_sqrt_ps(v);
     update_master(p, m, root, k);
-    master = p, exp_avg = m, exp_avg_sq = v;
+    master = p;
+    exp_avg = m;
+    exp_avg_sq = v;
   }
   update_from(i, s, k);
 }
@@ -78,10 +81,12 @@ MUSTER_AVX512 void update_avx512(const Working& s, const AdamWFactors& f) {
     auto& exp_avg_sq = *reinterpret_cast<Sixteen*>(s.exp_avg_sq + i);
     Sixteen p = master, m = exp_avg, v = exp_avg_sq;
     update_moments(*reinterpret_cast<const Sixteen*>(s.gradient + i), m, v, k);
-    const Sixteen root =
-        _mm512_mask_sqrt_ps(v, 0xffff, v);  // all lanes; g++ 12 warns of its own plain one
+    // The mask means all lanes; g++ 12 warns of its own plain square root.
+    const Sixteen root = _mm512_mask_sqrt_ps(v, 0xffff, v);
     update_master(p, m, root, k);
-    master = p, exp_avg = m, exp_avg_sq = v;
+    master = p;
+    exp_avg = m;
+    exp_avg_sq = v;
   }
   update_from(i, s, k);
 }

@@ -7,7 +7,7 @@
 
 namespace muster::sharding {
 
-// Shared by the CPU and CUDA kernels.
+// The CPU and CUDA kernels share these.
 AdamWFactors adamw_factors(const AdamWRun& run);  // in fp64
 AdamWSpans adamw_spans(const AdamWRun& run);
 

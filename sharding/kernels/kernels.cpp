@@ -7,13 +7,16 @@
 #include "base/error.h"
 
 namespace muster::sharding {
+namespace {
 
 using Factory = std::function<std::unique_ptr<Kernels>()>;
 
-static std::map<at::DeviceType, Factory>& factories() {
+std::map<at::DeviceType, Factory>& factories() {
   static std::map<at::DeviceType, Factory> map{{at::kCPU, make_cpu_kernels}};
   return map;
 }
+
+}  // namespace
 
 void register_kernels(at::DeviceType device, Factory make) {
   factories()[device] = std::move(make);

@@ -19,8 +19,8 @@ struct AdamWRun {
   at::Tensor master;               // fp32; undefined when the parameter is its own ...
   at::Tensor remainder;            // ... or when its low halves are here (i16, for bf16 parameters)
   at::Tensor exp_avg, exp_avg_sq;  // fp32 or bf16
-  bool stochastic =
-      false;  // how bf16 moments, and bf16 parameters that are their own master, are rounded
+  // How bf16 moments, and bf16 parameters that are their own master, are rounded.
+  bool stochastic = false;
   std::uint64_t seed = 0;  // of that rounding, with `step` and
   std::int64_t first = 0;  // the flat position of element 0
   double scale = 1;        // of the gradient: clipping, loss scale

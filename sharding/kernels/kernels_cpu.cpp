@@ -19,14 +19,20 @@ T* data_of(const at::Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-// Calls body(pointer of the tensor's element type): fp32 or bf16, the types of a wire.
+// Calls body with a pointer of the tensor's element type: fp32 or bf16, the types of a wire.
 template <typename Body>
 void with_type(const at::Tensor& t, Body body) {
-  t.scalar_type() == at::kFloat ? body(data_of<float>(t)) : body(data_of<Bf16Bits>(t));
+  if (t.scalar_type() == at::kFloat)
+    body(data_of<float>(t));
+  else
+    body(data_of<Bf16Bits>(t));
 }
 template <typename Body>
 void with_gradient_type(const at::Tensor& t, Body body) {
-  t.scalar_type() == at::kHalf ? body(data_of<Fp16Bits>(t)) : with_type(t, body);
+  if (t.scalar_type() == at::kHalf)
+    body(data_of<Fp16Bits>(t));
+  else
+    with_type(t, body);
 }
 
 // Returns whether every stored value is finite.
@@ -50,7 +56,7 @@ MUSTER_INLINE void add_rank(float* __restrict acc, const Wire* __restrict wire,
                             std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) acc[i] += to_float(wire[i]);
 }
-// The first two ranks onto zeros: acc is not read. 0 + x is x, but for a negative zero.
+// These write the first ranks onto zeros: acc is not read. 0 + x is x, but for a negative zero.
 template <typename Wire>
 MUSTER_INLINE void set_to_first(float* __restrict acc, const Wire* __restrict first,
                                 std::int64_t count) {
@@ -63,7 +69,8 @@ MUSTER_INLINE void set_to_two(float* __restrict acc, const Wire* __restrict firs
     acc[i] = (0.0f + to_float(first[i])) + to_float(second[i]);
 }
 
-// Ranks in order, in blocks that stay in the first-level cache.
+// Adds ranks in order, in blocks that stay in the first-level cache. At the inner loop's entry the
+// block holds acc + rows[0] + ... + rows[next - 1].
 template <typename Wire>
 void add_ranks(Rows rows, float* acc, std::int64_t count, bool fresh) {
   constexpr std::int64_t kCacheBlock = 4096;
@@ -87,14 +94,15 @@ constexpr std::int64_t kSums = 64;  // blocks that are added at once
 // What 64 blocks add up to.
 struct Squares {
   alignas(64) double blocks[kSums];  // each block's fp64 sum
-  double upper, lower;               // their exact sum, when `together`
-  bool together;
+  bool together = false;             // upper + lower is their exact sum
+  double upper = 0;
+  double lower = 0;
 };
 
 using FourDoubles = double __attribute__((vector_size(32), may_alias));
 using FourWords = std::int64_t __attribute__((vector_size(32), may_alias));
 
-// A fixed tree: four strided lanes, then pairs. Squares of floats are exact in fp64.
+// Adds in a fixed tree: four strided lanes, then pairs. Squares of floats are exact in fp64.
 MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sums) {
   for (std::int64_t b = 0; b < count; ++b, x += kBlock) {
     FourDoubles lanes = {0, 0, 0, 0};
@@ -106,32 +114,49 @@ MUSTER_INLINE void square_blocks(const float* x, std::int64_t count, double* sum
   }
 }
 
-// Adds all of them exactly. Each is cut at a bit that all share: the upper parts are multiples of
-// 2^(top-46), the lower ones of 2^(top-93), few enough of either that fp64 adds them without
-// rounding, in any order. Not together: one is too small beside the largest for that, or not
-// finite.
-MUSTER_INLINE void add_together(Squares& s) {
+// The exponents of the largest block and of the smallest that is not zero.
+struct Exponents {
+  std::int64_t top;
+  std::int64_t bottom;
+  bool all_zero;
+};
+
+MUSTER_INLINE Exponents exponents_of(const double* blocks) {
   constexpr std::int64_t kInfinity = 0x7ffLL << 52;
-  FourWords largest = {0, 0, 0, 0}, smallest = largest + kInfinity;
+  // Blocks are >= 0 or NaN, and of doubles >= 0 the bits are in the order of the values: integers
+  // can be compared. At the loop's entry the lanes hold the extremes of the blocks before i, zeros
+  // left out of the smallest.
+  FourWords largest = {0, 0, 0, 0};
+  FourWords smallest = largest + kInfinity;
   for (std::int64_t i = 0; i < kSums; i += 4) {
-    const auto bits = *reinterpret_cast<const FourWords*>(s.blocks + i);
-    const FourWords counted = bits == 0 ? smallest : bits;  // a zero adds nothing
+    const auto bits = *reinterpret_cast<const FourWords*>(blocks + i);
+    const FourWords counted = bits == 0 ? smallest : bits;
     largest = bits > largest ? bits : largest;
     smallest = counted < smallest ? counted : smallest;
   }
-  std::int64_t most = 0,
-               least = kInfinity;  // of doubles >= 0 the bits are in the order of the values
+  std::int64_t most = 0;
+  std::int64_t least = kInfinity;
   for (int lane = 0; lane < 4; ++lane) {
     most = std::max<std::int64_t>(most, largest[lane]);
     least = std::min<std::int64_t>(least, smallest[lane]);
   }
-  const std::int64_t top = most >> 52, bottom = least >> 52;
-  s.upper = s.lower = 0;
-  s.together = most == 0 && least == kInfinity;
-  if (s.together || top >= 0x7f0 || bottom < 64 || bottom < top - 41) return;
-  const double cut =
-      std::ldexp(1.5, static_cast<int>(top) - 1023 + 6);  // its last bit is that of 2^(top-46)
-  FourDoubles upper = {0, 0, 0, 0}, lower = upper;
+  return {most >> 52, least >> 52, most == 0 && least == kInfinity};
+}
+
+// Adds all blocks exactly. REQUIRES: `s` is fresh but for its blocks. Each is cut at a bit that all
+// share: the upper parts are multiples of 2^(top-46), the lower ones of 2^(top-93), few enough of
+// either that fp64 adds them without rounding, in any order. They do not go together when one is
+// too small beside the largest for that, or not finite.
+MUSTER_INLINE void add_together(Squares& s) {
+  const Exponents e = exponents_of(s.blocks);
+  s.together = e.all_zero;
+  if (s.together || e.top >= 0x7f0 || e.bottom < 64 || e.bottom < e.top - 41) return;
+  // The cut's last bit is that of 2^(top-46): adding it rounds there, taking it away leaves the
+  // upper part. At the loop's entry upper + lower is the exact sum of the blocks before i, lane by
+  // lane.
+  const double cut = std::ldexp(1.5, static_cast<int>(e.top) - 1023 + 6);
+  FourDoubles upper = {0, 0, 0, 0};
+  FourDoubles lower = upper;
   for (std::int64_t i = 0; i < kSums; i += 4) {
     const auto value = *reinterpret_cast<const FourDoubles*>(s.blocks + i);
     const FourDoubles high = (value + cut) - cut;
@@ -145,7 +170,6 @@ MUSTER_INLINE void add_together(Squares& s) {
 
 MUSTER_INLINE void square_body(const float* x, std::int64_t blocks, Squares& s) {
   square_blocks(x, blocks, s.blocks);
-  s.together = false;
   if (blocks == kSums) add_together(s);
 }
 void square_baseline(const float* x, std::int64_t blocks, Squares& s) { square_body(x, blocks, s); }
@@ -153,31 +177,42 @@ MUSTER_AVX2 void square_avx2(const float* x, std::int64_t blocks, Squares& s) {
   square_body(x, blocks, s);
 }
 
+// Adds the squares of at most kSums blocks to the limbs. Returns whether all were finite.
+bool add_blocks(const float* x, std::int64_t blocks,
+                std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
+  Squares s;
+  if (wide)
+    square_avx2(x, blocks, s);
+  else
+    square_baseline(x, blocks, s);
+  if (s.together) {
+    ExactSum::add(s.upper, limbs);
+    ExactSum::add(s.lower, limbs);
+    return true;
+  }
+  bool finite = true;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    if (std::isfinite(s.blocks[b]))
+      ExactSum::add(s.blocks[b], limbs);
+    else
+      finite = false;
+  }
+  return finite;
+}
+
 bool sum_squares(const float* x, std::int64_t count,
                  std::span<std::int64_t, ExactSum::kLimbs> limbs, bool wide) {
   bool finite = true;
-  Squares s;
-  const auto add = [&](const float* from, std::int64_t blocks) {
-    wide ? square_avx2(from, blocks, s) : square_baseline(from, blocks, s);
-    if (s.together) {
-      ExactSum::add(s.upper, limbs);
-      ExactSum::add(s.lower, limbs);
-      return;
-    }
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      std::isfinite(s.blocks[b]) ? ExactSum::add(s.blocks[b], limbs) : void(finite = false);
-    }
-  };
   std::int64_t i = 0;
   while (i + kBlock <= count) {
     const std::int64_t blocks = std::min(kSums, (count - i) / kBlock);
-    add(x + i, blocks);
+    finite &= add_blocks(x + i, blocks, limbs, wide);
     i += blocks * kBlock;
   }
   if (i < count) {
     float tail[kBlock] = {};
     std::copy(x + i, x + count, tail);
-    add(tail, 1);
+    finite &= add_blocks(tail, 1, limbs, wide);
   }
   return finite;
 }
@@ -195,8 +230,10 @@ class CpuKernels final : public Kernels {
   }
 
   void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
-    type == at::kFloat ? add_ranks<float>(rows, data_of<float>(acc), acc.numel(), fresh)
-                       : add_ranks<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
+    if (type == at::kFloat)
+      add_ranks<float>(rows, data_of<float>(acc), acc.numel(), fresh);
+    else
+      add_ranks<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
   }
 
   void add_squares(const at::Tensor& values, const at::Tensor& limbs,

@@ -3,6 +3,18 @@
 #include <algorithm>
 
 namespace muster::sharding {
+namespace {
+
+std::vector<Slot> slots_of(const ParamRegistry& registry) {
+  std::vector<Slot> slots;
+  for (const Param& param : registry.trainable()) {
+    slots.push_back(
+        {.name = param.name, .shape = param.tensor.sizes().vec(), .numel = param.tensor.numel()});
+  }
+  return slots;
+}
+
+}  // namespace
 
 FlatSpace::FlatSpace(std::vector<Slot> parameters) : slots_(std::move(parameters)) {
   for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].param = static_cast<int>(i);
@@ -11,15 +23,6 @@ FlatSpace::FlatSpace(std::vector<Slot> parameters) : slots_(std::move(parameters
     slot.offset = elements_;
     elements_ += round_up(slot.numel, kAlignment);
   }
-}
-
-static std::vector<Slot> slots_of(const ParamRegistry& registry) {
-  std::vector<Slot> slots;
-  for (const Param& param : registry.trainable()) {
-    slots.push_back(
-        {.name = param.name, .shape = param.tensor.sizes().vec(), .numel = param.tensor.numel()});
-  }
-  return slots;
 }
 
 FlatSpace::FlatSpace(const ParamRegistry& registry) : FlatSpace(slots_of(registry)) {}

@@ -38,9 +38,7 @@ class FlatSpace {
   explicit FlatSpace(const ParamRegistry& registry);
 
   const std::vector<Slot>& slots() const { return slots_; }  // in flat order
-  const Slot& of_param(int param) const {
-    return slots_[slots_.size() - 1 - static_cast<std::size_t>(param)];
-  }
+  const Slot& of_param(int param) const { return slots_[slots_.size() - 1 - param]; }
   std::int64_t elements() const { return elements_; }
 
  private:
@@ -76,7 +74,7 @@ class ShardLayout {
 // ones, whose reduction no backward is left to hide. num_windows() when none does.
 int first_local_window(const ShardLayout& layout, std::int64_t budget_bytes);
 
-// A run of one parameter's elements inside a range of the flat space.
+// A piece is a run of one parameter's elements inside a range of the flat space.
 struct Piece {
   int param = -1;
   std::int64_t param_begin = 0;  // first element, counted in the parameter
@@ -86,7 +84,7 @@ struct Piece {
 std::vector<Piece> intersect(const FlatSpace& space, std::int64_t flat_begin,
                              std::int64_t flat_end);
 
-// A piece that `rank` owns, and where it lies in that rank's shard.
+// A segment is a piece that a rank owns; it knows where it lies in that rank's shard.
 struct Segment : Piece {
   int window = -1;
   std::int64_t shard_begin = 0;

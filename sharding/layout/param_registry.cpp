@@ -41,7 +41,7 @@ void refuse_strays(const std::vector<NamedTensor>& tensors, const std::vector<Gr
       join(strays, ", "), describe(rules)));
 }
 
-// One entry per tensor; further names of the same tensor become aliases.
+// Returns one entry per tensor; further names of the same tensor become aliases.
 std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
   std::vector<Param> params;
   std::unordered_map<const void*, std::size_t> by_tensor, by_memory;
@@ -74,7 +74,7 @@ ParamRegistry::ParamRegistry(const std::vector<NamedTensor>& tensors, std::vecto
   refuse_strays(tensors, groups_);
   for (Param& param : unique_params(tensors)) {
     param.group = group_of(param.name, groups_);
-    const GroupRule& group = groups_[static_cast<std::size_t>(param.group)];
+    const GroupRule& group = groups_[param.group];
     param.weight_decay = decay_1d || param.tensor.dim() >= 2 ? group.weight_decay : 0;
     param.tensor.requires_grad_(!group.frozen);
     (group.frozen ? frozen_ : trainable_).push_back(std::move(param));

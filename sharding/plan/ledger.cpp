@@ -10,7 +10,6 @@ void Ledger::add(Kind kind, std::int64_t bytes) {
   const std::lock_guard lock(mutex_);
   now_.*kind += bytes;
   peak_.*kind = std::max(peak_.*kind, now_.*kind);
-  peak_total_ = std::max(peak_total_, now_.total());
 }
 
 at::Tensor Ledger::counted(const at::Tensor& tensor, Kind kind) {
@@ -32,15 +31,9 @@ TransientBytes Ledger::peak() const {
   return peak_;
 }
 
-std::int64_t Ledger::peak_total() const {
-  const std::lock_guard lock(mutex_);
-  return peak_total_;
-}
-
 void Ledger::restart() {
   const std::lock_guard lock(mutex_);
   peak_ = now_;
-  peak_total_ = now_.total();
 }
 
 }  // namespace muster::sharding

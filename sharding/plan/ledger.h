@@ -28,18 +28,17 @@ class Ledger : public std::enable_shared_from_this<Ledger> {
   at::Tensor counted(const at::Tensor& tensor, Kind kind);
 
   TransientBytes now() const;
-  TransientBytes peak()
-      const;  // per kind, since the last restart; its total may never have been held at once
-  std::int64_t peak_total() const;
+  // The most per kind since the last restart; their total may never have been held at once.
+  TransientBytes peak() const;
   void restart();
 
  private:
   mutable std::mutex mutex_;
-  TransientBytes now_, peak_;
-  std::int64_t peak_total_ = 0;
+  TransientBytes now_;
+  TransientBytes peak_;
 };
 
-// Bytes on the books for a scope.
+// Keeps bytes on the books for a scope. The ledger must outlive it.
 class LedgerEntry {
  public:
   LedgerEntry(Ledger& ledger, Ledger::Kind kind, std::int64_t bytes)

@@ -6,22 +6,26 @@
 #include "sharding/layout/flat_space.h"
 
 namespace muster::sharding {
+namespace {
 
-static std::int64_t master_bytes(MasterKind master) {
+std::int64_t master_bytes(MasterKind master) {
   if (master == MasterKind::kNone) return 0;
   return master == MasterKind::kSplit ? 2 : 4;
 }
 
+}  // namespace
+
 MemoryPlan plan_memory(const PlanInput& input) {
   const ShardLayout layout(input.trainable_elements, input.world_size,
                            input.bucket_bytes / input.wire_bytes);
-  const std::int64_t shard = layout.shard_elements(), others = layout.padded_elements() - shard;
+  const std::int64_t shard = layout.shard_elements();
+  const std::int64_t others = layout.padded_elements() - shard;
   const std::int64_t window_bytes = layout.window_elements() * input.wire_bytes;
   MemoryPlan plan;
   plan.bytes.parameters = layout.padded_elements() * input.param_bytes;
   plan.bytes.gradient_shard = shard * 4;
-  plan.bytes.master =
-      input.param_bytes == 4 ? 0 : shard * master_bytes(input.master);  // fp32 ones are their own
+  const bool own_master = input.param_bytes == 4;  // fp32 parameters need none beside them
+  plan.bytes.master = own_master ? 0 : shard * master_bytes(input.master);
   plan.bytes.moments = shard * (input.bf16_moments ? 4 : 8);
   const int first_local = first_local_window(layout, input.accumulation_budget_bytes);
   const std::int64_t sharded =

@@ -41,9 +41,10 @@ struct PlanInput {
 };
 
 struct MemoryPlan {
-  EngineBytes bytes;         // held between steps: staging is 0
-  TransientBytes transient;  // the most of each kind, while gradients come in about reverse
-                             // registration order; of the consensus what the layout alone decides
+  EngineBytes bytes;  // held between steps: staging is 0
+  // The most of each kind, while gradients come in about reverse registration order; the consensus
+  // counts what the layout alone decides.
+  TransientBytes transient;
   std::int64_t frozen_parameters = 0;
   std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;  // sent by one rank
 };

@@ -12,11 +12,11 @@ namespace {
 double transfer(double bytes, const Link& link) { return bytes > 0 ? bytes / link.bytes_per_s : 0; }
 double rounds(int ranks) { return std::ceil(std::log2(static_cast<double>(ranks))); }
 
-// Ranks of one's own node, itself included, and nodes.
 struct Split {
   explicit Split(int world_size, const Network& network)
       : near(std::min(network.ranks_per_node, world_size)), nodes((world_size + near - 1) / near) {}
-  int near, nodes;
+  int near;  // ranks of a node, this one included
+  int nodes;
 };
 
 double both_latencies(const Split& split, const Network& network) {
@@ -24,7 +24,7 @@ double both_latencies(const Split& split, const Network& network) {
          rounds(split.nodes) * network.cluster.latency_s;
 }
 
-// Every rank takes part with `bytes` at each doubling, up and down.
+// Every rank takes part with all bytes at each doubling, up and down.
 double all_reduce_seconds(std::int64_t bytes, int world_size, const Network& network) {
   if (world_size == 1) return 0;
   const Split split(world_size, network);
@@ -39,9 +39,9 @@ class StepModel {
       : in_(input),
         layout_(input.trainable_elements, input.world_size, input.bucket_bytes / input.wire_bytes),
         first_local_(first_local_window(layout_, input.accumulation_budget_bytes)),
-        gathered_(static_cast<std::size_t>(layout_.num_windows()), 0.0) {}
+        gathered_(layout_.num_windows(), 0.0) {}
 
-  // Steps until the first one's missing gathers are forgotten; the last is the result.
+  // Runs steps until the first one's missing gathers are forgotten; the last is the result.
   Simulation run() {
     constexpr int kSteps = 4;
     for (int i = 0; i < kSteps; ++i) step();
@@ -68,15 +68,18 @@ class StepModel {
     result_.exposed_s = result_.step_s - result_.compute_s;
   }
 
-  // The first parameters lie last. After the first micro-batch nothing is left to wait for.
+  // The first parameters lie in the last windows. At the loop's entry every window after w holds
+  // its new parameters; after the first micro-batch nothing is left to wait for.
   void forward() {
     for (int w = windows() - 1; w >= 0; --w) {
-      wait(gathered_[static_cast<std::size_t>(w)]);
+      wait(gathered_[w]);
       compute(Work::kForward, w, share(w) * in_.forward_s);
     }
   }
 
-  // A window's gradients need one of kStagingWindows buffers: the one before those must be back.
+  // A window's gradients need one of kStagingWindows buffers: the reduction that many windows ago
+  // must have given its own back. At the loop's entry all windows before `w` and `deferred` are on
+  // their way, in order, and reduced_ says when each is done.
   void backward() {
     const int tied = in_.deferred_from < 0
                          ? windows()
@@ -112,7 +115,7 @@ class StepModel {
     for (int w = windows() - 1; w >= 0; --w) {
       compute(Work::kUpdate, w, share(w) * in_.update_s);
       const std::int64_t bytes = layout_.window(w).elements * in_.param_bytes;
-      gathered_[static_cast<std::size_t>(w)] =
+      gathered_[w] =
           post(Work::kGather, w, all_gather_seconds(bytes, in_.world_size, in_.network), bytes);
     }
   }
@@ -123,7 +126,8 @@ class StepModel {
     result_.compute_s += seconds;
   }
 
-  // Returns when it is done.
+  // The wire takes it when it is free and everything computed so far is done. Returns when it is
+  // done.
   double post(Work work, int window, double seconds, std::int64_t buffer_bytes) {
     const double begin = std::max(wire_, main_);
     wire_ = begin + seconds;
@@ -141,9 +145,12 @@ class StepModel {
 
   const SimulationInput& in_;
   const ShardLayout layout_;
-  const int first_local_;                   // windows from here on accumulate on each rank
-  std::vector<double> gathered_, reduced_;  // when: per window; per reduction of this step
-  double main_ = 0, wire_ = 0, start_ = 0;  // clocks of the two lanes
+  const int first_local_;         // windows from here on accumulate on each rank
+  std::vector<double> gathered_;  // per window: when its newest gather is done
+  std::vector<double> reduced_;   // per reduction of this step: when it is done
+  double main_ = 0;               // clock of the lane that computes
+  double wire_ = 0;               // clock of the lane that carries collectives
+  double start_ = 0;              // of this step, on the first clock
   Simulation result_;
 };
 
@@ -152,7 +159,7 @@ class StepModel {
 std::string_view work_name(Work work) {
   constexpr std::string_view kNames[] = {"forward", "backward",  "update",
                                          "reduce",  "consensus", "gather"};
-  return kNames[static_cast<std::size_t>(work)];
+  return kNames[static_cast<int>(work)];
 }
 
 // Each pair of ranks has its own chunk: what leaves a rank for other nodes goes through its own

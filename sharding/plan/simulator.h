@@ -30,12 +30,13 @@ struct SimulationInput {
   int param_bytes = 4, wire_bytes = 4;
   std::int64_t micro_batches_per_rank = 1;
   bool overlap = true;
-  bool native_reduce =
-      false;  // a reduce-scatter that adds on its way, instead of all-to-all and ordered sum
-  std::int64_t accumulation_budget_bytes =
-      0;  // the last windows, as far as it reaches, are reduced once, before the consensus
-  std::int64_t deferred_from = -1;  // flat position of the first tied parameter: its window and
-                                    // those after it wait for the end of backward; -1: none
+  // A reduce-scatter that adds on its way, instead of all-to-all and ordered sum.
+  bool native_reduce = false;
+  // The last windows, as far as this reaches, are reduced once, before the consensus.
+  std::int64_t accumulation_budget_bytes = 0;
+  // Flat position of the first tied parameter: its window and those after it wait for the end of
+  // backward. -1: none is tied.
+  std::int64_t deferred_from = -1;
   std::int64_t consensus_bytes = 0;
   double forward_s = 0, backward_s = 0;  // of one micro-batch, alone
   double copy_s = 0;                     // all gradients into staging
@@ -67,7 +68,7 @@ Simulation simulate_step(const SimulationInput& input);
 
 // What one collective over `world_size` ranks takes, `bytes` being the whole buffer on each.
 double all_to_all_seconds(std::int64_t bytes, int world_size, const Network& network);
-double all_gather_seconds(std::int64_t bytes, int world_size,
-                          const Network& network);  // and a native reduce-scatter
+// A native reduce-scatter takes as long as a gather.
+double all_gather_seconds(std::int64_t bytes, int world_size, const Network& network);
 
 }  // namespace muster::sharding

@@ -10,8 +10,8 @@ namespace muster::sharding {
 struct LossScaleOptions {
   double initial = 1;                // a power of two
   std::int64_t growth_interval = 0;  // finite steps in a row before it doubles
-  std::int64_t hysteresis =
-      1;  // overflows before it halves for the first time after a growth; then each one does
+  // Overflows before it halves for the first time after a growth; then each one does.
+  std::int64_t hysteresis = 1;
 };
 
 class LossScaler {
@@ -24,8 +24,8 @@ class LossScaler {
   };
 
   LossScaler() = default;  // off: 1 for ever
-  explicit LossScaler(const LossScaleOptions&
-                          options);  // throws ConfigError unless `initial` is a power of two >= 1
+  // Throws ConfigError unless `initial` is a power of two >= 1.
+  explicit LossScaler(const LossScaleOptions& options);
 
   double scale() const { return state_.scale; }
   // Once per step. True when the step was not finite and a lower scale may cure that: nothing is

@@ -7,8 +7,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hdf5/hdf5_file.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
-#include "sharding/state/hdf5_file.h"
 
 namespace muster::sharding {
 namespace {
@@ -16,14 +17,12 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
 
-std::span<float> floats(const at::Tensor& t) {
-  return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())};
-}
+std::span<float> floats(const at::Tensor& t) { return std::span(t.data_ptr<float>(), t.numel()); }
 std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
   return {floats(t.master), floats(t.exp_avg), floats(t.exp_avg_sq)};
 }
 
-// "name<TAB>2,3": one line per slot, in flat order.
+// One line per slot, in flat order, reads "name<TAB>2,3".
 std::string slot_lines(const FlatSpace& space) {
   std::string text;
   for (const Slot& slot : space.slots())
@@ -49,23 +48,37 @@ FlatSpace parse_space(const std::string& text) {
   return FlatSpace(std::move(slots));
 }
 
+std::string text_of(const Hdf5File& file, const char* dataset) {
+  const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>(dataset);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::span<const std::uint8_t> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+template <typename T>
+void write_dataset(Hdf5File& file, const char* name, std::span<const T> values) {
+  file.write(name, values, Hdf5File::Storage::kChecksummed);
+}
+
 ShardFile read_header(const Hdf5File& file, const fs::path& path) {
-  if (const std::int64_t version = file.read_number("version"); version != kVersion) {
+  if (const std::int64_t version = file.read_integer("version"); version != kVersion) {
     throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(),
                                       version, kVersion));
   }
   ShardFile header;
-  header.space = parse_space(file.read_text("slots"));
+  header.space = parse_space(text_of(file, "slots"));
   header.layout =
-      ShardLayout(header.space.elements(), static_cast<int>(file.read_number("world_size")),
-                  file.read_number("window_elements"));
-  header.rank = static_cast<int>(file.read_number("rank"));
-  header.steps_taken = file.read_number("steps_taken");
-  header.param_steps = file.read_integers("param_steps");
+      ShardLayout(header.space.elements(), static_cast<int>(file.read_integer("world_size")),
+                  file.read_integer("window_elements"));
+  header.rank = static_cast<int>(file.read_integer("rank"));
+  header.steps_taken = file.read_integer("steps_taken");
+  header.param_steps = file.read<std::int64_t>("param_steps");
   header.loss_scale = {
-      .scale = std::ldexp(1.0, static_cast<int>(file.read_number("loss_scale_exponent"))),
-      .good_steps = file.read_number("loss_scale_good_steps"),
-      .overflows_left = file.read_number("loss_scale_overflows_left")};
+      .scale = std::ldexp(1.0, static_cast<int>(file.read_integer("loss_scale_exponent"))),
+      .good_steps = file.read_integer("loss_scale_good_steps"),
+      .overflows_left = file.read_integer("loss_scale_overflows_left")};
   for (const char* name : kDatasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
@@ -92,12 +105,12 @@ OpenShard open_shard(const fs::path& path) {
   }
 }
 
-// All files of one save, each rank once.
+// The set must be all files of one save, each rank once.
 void check_set(const std::vector<OpenShard>& shards) {
   if (shards.empty()) throw CheckpointError("no optimizer shard files to load");
   const ShardFile& first = shards[0].header;
   std::vector<std::string> missing;
-  std::vector<int> seen(static_cast<std::size_t>(first.layout.world_size()));
+  std::vector<int> seen(first.layout.world_size());
   for (const OpenShard& shard : shards) {
     const ShardFile& h = shard.header;
     if (h.layout.world_size() != first.layout.world_size() ||
@@ -108,8 +121,7 @@ void check_set(const std::vector<OpenShard>& shards) {
           "optimizer shards of different saves are mixed: step {} of {} ranks, step {} of {}",
           first.steps_taken, first.layout.world_size(), h.steps_taken, h.layout.world_size()));
     }
-    if (h.rank < 0 || h.rank >= h.layout.world_size() ||
-        ++seen[static_cast<std::size_t>(h.rank)] > 1) {
+    if (h.rank < 0 || h.rank >= h.layout.world_size() || ++seen[h.rank] > 1) {
       throw CheckpointError(
           fmt::format("two optimizer shards claim rank {} of {}", h.rank, h.layout.world_size()));
     }
@@ -125,7 +137,7 @@ void check_set(const std::vector<OpenShard>& shards) {
 
 constexpr int kAbsent = -1;
 
-// Per slot of the target (registration order): the parameter of the files, or kAbsent.
+// Returns per slot of the target (registration order) the parameter of the files, or kAbsent.
 std::vector<int> match(const FlatSpace& saved, const FlatSpace& target,
                        const std::vector<std::vector<std::string>>& names) {
   std::unordered_map<std::string, const Slot*> by_name;
@@ -156,8 +168,7 @@ using SegmentsByParam = std::vector<std::vector<Segment>>;
 
 SegmentsByParam by_param(const FlatSpace& space, const ShardLayout& layout, int rank) {
   SegmentsByParam segments(space.slots().size());
-  for (const Segment& s : owned_segments(space, layout, rank))
-    segments[static_cast<std::size_t>(s.param)].push_back(s);
+  for (const Segment& s : owned_segments(space, layout, rank)) segments[s.param].push_back(s);
   return segments;
 }
 
@@ -167,62 +178,54 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   const std::int64_t begin = std::max(from.param_begin, to.param_begin);
   const std::int64_t end = std::min(from.param_begin + from.count, to.param_begin + to.count);
   if (begin >= end) return;
-  const auto count = static_cast<std::size_t>(end - begin);
-  const auto target = static_cast<std::size_t>(to.shard_begin + begin - to.param_begin);
+  const std::int64_t source = from.shard_begin + begin - from.param_begin;
+  const std::int64_t target = to.shard_begin + begin - to.param_begin;
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
-    shard.file.read(kDatasets[d], from.shard_begin + begin - from.param_begin,
-                    spans[d].subspan(target, count));
+    shard.file.read_part(kDatasets[d], source, spans[d].subspan(target, end - begin));
+  }
+}
+
+void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
+              const SegmentsByParam& targets, const ShardTensors& tensors) {
+  for (const OpenShard& shard : shards) {
+    const SegmentsByParam segments =
+        by_param(shard.header.space, shard.header.layout, shard.header.rank);
+    for (std::size_t p = 0; p < sources.size(); ++p) {
+      if (sources[p] == kAbsent) continue;
+      for (const Segment& from : segments[sources[p]]) {
+        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
+      }
+    }
   }
 }
 
 }  // namespace
 
 void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs::path& path) {
-  fs::path temporary = path;
-  temporary += ".writing";
+  AtomicFile whole(path);
   const std::string slots = slot_lines(header.space);
   constexpr std::int64_t kMetadata = 1 << 16;
   const std::int64_t numbers = 12 * header.layout.shard_elements() +
                                8 * static_cast<std::int64_t>(header.param_steps.size());
-  Hdf5File file =
-      Hdf5File::create(temporary, numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
-  file.write_number("version", kVersion);
-  file.write_number("world_size", header.layout.world_size());
-  file.write_number("rank", header.rank);
-  file.write_number("window_elements", header.layout.window_elements());
-  file.write_number("flat_elements", header.space.elements());
-  file.write_number("steps_taken", header.steps_taken);
-  file.write_number("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
-  file.write_number("loss_scale_good_steps", header.loss_scale.good_steps);
-  file.write_number("loss_scale_overflows_left", header.loss_scale.overflows_left);
-  file.write_text("slots", slots);
-  file.write("param_steps", std::span<const std::int64_t>(header.param_steps));
+  whole.reserve(numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
+  Hdf5File file = Hdf5File::create(whole.part(), Hdf5File::Metadata::kChecksummed);
+  file.write_integer("version", kVersion);
+  file.write_integer("world_size", header.layout.world_size());
+  file.write_integer("rank", header.rank);
+  file.write_integer("window_elements", header.layout.window_elements());
+  file.write_integer("flat_elements", header.space.elements());
+  file.write_integer("steps_taken", header.steps_taken);
+  file.write_integer("loss_scale_exponent", std::ilogb(header.loss_scale.scale));
+  file.write_integer("loss_scale_good_steps", header.loss_scale.good_steps);
+  file.write_integer("loss_scale_overflows_left", header.loss_scale.overflows_left);
+  write_dataset<std::uint8_t>(file, "slots", bytes_of(slots));
+  write_dataset<std::int64_t>(file, "param_steps", header.param_steps);
   const auto spans = in_dataset_order(tensors);
-  for (std::size_t d = 0; d < kDatasets.size(); ++d) file.write(kDatasets[d], spans[d]);
+  for (std::size_t d = 0; d < kDatasets.size(); ++d)
+    write_dataset<float>(file, kDatasets[d], spans[d]);
   file.close();
-  fsync_path(temporary);
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error)
-    throw IoError(fmt::format("{}: cannot be renamed to {}: {}", temporary.string(), path.string(),
-                              error.message()));
-  fsync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
-}
-
-// Reading damaged data is the checkpoint's fault, whatever the library calls it.
-static void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
-                     const SegmentsByParam& targets, const ShardTensors& tensors) {
-  for (const OpenShard& shard : shards) {
-    const SegmentsByParam segments =
-        by_param(shard.header.space, shard.header.layout, shard.header.rank);
-    for (std::size_t p = 0; p < sources.size(); ++p) {
-      if (sources[p] == kAbsent) continue;
-      for (const Segment& from : segments[static_cast<std::size_t>(sources[p])]) {
-        for (const Segment& to : targets[p]) copy_overlap(shard, from, to, tensors);
-      }
-    }
-  }
+  whole.commit();
 }
 
 LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& space,
@@ -235,7 +238,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   const std::vector<int> sources = match(saved.space, space, names);
   try {
     copy_all(shards, sources, by_param(space, layout, rank), tensors);
-  } catch (const IoError& e) {
+  } catch (const IoError& e) {  // damaged data are the checkpoint's fault, whatever HDF5 calls them
     throw CheckpointError(fmt::format("optimizer shard {}", e.what()));
   }
   LoadedShard loaded{.steps_taken = saved.steps_taken,
@@ -244,8 +247,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
                      .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
-    loaded.param_steps.push_back(absent ? 0
-                                        : saved.param_steps[static_cast<std::size_t>(sources[p])]);
+    loaded.param_steps.push_back(absent ? 0 : saved.param_steps[sources[p]]);
     if (absent) loaded.absent.push_back(names[p].front());
   }
   return loaded;

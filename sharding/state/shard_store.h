@@ -13,7 +13,7 @@
 
 namespace muster::sharding {
 
-// On the host, fp32, in window order; gaps between parameters are zero.
+// They lie on the host, fp32, in window order; gaps between parameters are zero.
 struct ShardTensors {
   at::Tensor master, exp_avg, exp_avg_sq;  // [shard elements]
 };
@@ -27,7 +27,7 @@ struct ShardFile {
   LossScaler::State loss_scale;
 };
 
-// Whole or absent: written beside `file`, fsynced, renamed. Throws IoError.
+// The file is whole or absent: it is written beside `file`, fsynced and renamed. Throws IoError.
 void write_shard(const ShardFile& header, const ShardTensors& tensors,
                  const std::filesystem::path& file);
 

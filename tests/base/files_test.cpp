@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error.h"
+#include "base/process/atomic_file.h"
 
 using namespace muster;
 

@@ -56,6 +56,56 @@ TEST_CASE("law 8: what a training step runs holds no barrier and no device synch
     FAIL_CHECK(line);
 }
 
+// The members of Collective that ranks must call together, as collective.h names them.
+std::vector<std::string> collective_members() {
+  static const std::vector<std::string> kLocal{"Collective", "rank", "size", "name"};
+  const Pattern member(R"(virtual .*?(\w+)\()", Pattern::Letters::kAsWritten);
+  std::vector<std::string> names;
+  for (const std::string& line :
+       split(read_text(test::source_dir() / "sharding/collectives/collective.h"), '\n')) {
+    const auto found = member.first_in(line);
+    if (!found || std::ranges::find(kLocal, found->text(1)) != kLocal.end()) continue;
+    names.push_back(found->text(1));
+  }
+  return names;
+}
+
+// Calls of one of `members` on an object, in lines that bear no [C] and whose line above bears
+// none.
+std::vector<std::string> unmarked_calls(const std::string& text, const Pattern& calls) {
+  constexpr std::string_view kMark = "[C]";
+  std::vector<std::string> found;
+  bool marked_above = false;
+  for (const std::string& line : split(text, '\n')) {
+    const bool marked = line.find(kMark) != std::string::npos;
+    const std::string code = line.substr(0, line.find("//"));
+    if (calls.found_in(code) && !marked && !marked_above) found.push_back(line);
+    marked_above = marked;
+  }
+  return found;
+}
+
+TEST_CASE("every line that issues a collective is marked [C]", "[unit]") {
+  const std::vector<std::string> members = collective_members();
+  CHECK(std::ranges::find(members, "all_reduce_sum") != members.end());
+  CHECK(members.size() >= 6);
+  const Pattern calls("(->|\\.)(" + join(members, "|") + ")\\s*\\(", Pattern::Letters::kAsWritten);
+  // The control: an unmarked call is found, a marked one and one below a mark are not.
+  CHECK(unmarked_calls("group->broadcast(bytes, 0);\n", calls).size() == 1);
+  CHECK(unmarked_calls("ranks.all_gather(bytes);  // [C] sizes\n", calls).empty());
+  CHECK(unmarked_calls("post([&] {  // [C]\n  group->all_to_all(a, b);\n", calls).empty());
+  for (const std::string folder : {"trainer", "sharding", "model", "data", "launcher"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(test::source_dir() / folder)) {
+      const std::string path = fs::relative(entry.path(), test::source_dir()).string();
+      // Backends pass a collective on; whoever called them bears the mark.
+      if (path.starts_with("sharding/collectives/") || path.starts_with("sharding/cuda/")) continue;
+      if (entry.path().extension() != ".cpp" && entry.path().extension() != ".h") continue;
+      for (const std::string& line : unmarked_calls(read_text(entry.path()), calls))
+        FAIL_CHECK(path + ": " + line);
+    }
+  }
+}
+
 TEST_CASE("law 13: detection never goes through text generation", "[unit]") {
   const Pattern generates(R"(generate\.h|\bgenerate\s*\()", Pattern::Letters::kAsWritten);
   CHECK_FALSE(code_lines({"launcher/commands"}, generates).empty());  // `muster generate` does

@@ -3,6 +3,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
 
+#include "base/process/atomic_file.h"
 #include "configs/config_files.h"
 #include "configs/fields.h"
 

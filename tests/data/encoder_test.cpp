@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/sources/small_sets.h"
 #include "data/tokenizer/tokenizer.h"
 #include "support/test_paths.h"
@@ -36,7 +37,8 @@ struct Hand {
     Sample sample;
     sample.name = "hand";
     sample.image = set.dir.path() / "hand.png";
-    sample.width = 56, sample.height = 28;
+    sample.width = 56;
+    sample.height = 28;
     sample.objects = {{{0, 0, 28, 14}, 4, "red ellipse", false, 1},
                       {{1, 1, 50, 20}, 1, "crowd", true, 1},
                       {{7, 7, 21, 28}, 2, "a \"b\"", false, 1}};
@@ -53,7 +55,7 @@ struct Hand {
 void check_measure(const Pack& pack, const SampleEncoder& encoder) {
   const std::vector<SampleSize> sizes = measure_all(pack, encoder, 1);
   for (std::int64_t i = 0; i < pack.size(); ++i) {
-    const SampleSize& size = sizes[static_cast<std::size_t>(i)];
+    const SampleSize& size = sizes[i];
     REQUIRE_FALSE(size.dropped);
     const MicroBatch batch = encoder.encode(pack, {i}, true);
     const std::int64_t merge = encoder.options().patches.merge_size;

@@ -18,7 +18,7 @@ namespace {
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::MessageMatches;
 
-const SamplerOptions kOptions{4, 400, 40, 3, 5};
+const SamplerOptions kSampling{4, 400, 40, 3, 5};
 
 struct Rig {
   explicit Rig(std::int64_t images = 22) : set(images) {}
@@ -26,11 +26,11 @@ struct Rig {
   Pack pack{set.pack_path};
   Tokenizer tokenizer{set.dir.path()};
   SampleEncoder encoder{tokenizer, test::encode_options()};
-  Sampler sampler{measure_all(pack, encoder, 1), kOptions};
+  Sampler sampler{measure_all(pack, encoder, 1), kSampling};
 
   Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {}) const {
     return Loader(pack, encoder, sampler,
-                  {.micro_batches_per_step = kOptions.micro_batches_per_step,
+                  {.micro_batches_per_step = kSampling.micro_batches_per_step,
                    .rank = rank,
                    .world_size = world,
                    .threads = threads,
@@ -48,7 +48,10 @@ std::string digest(const MicroBatch& batch) {
       text += xxh128({static_cast<const std::byte*>(tensor.contiguous().data_ptr()),
                       static_cast<std::size_t>(tensor.nbytes())});
   };
-  add(batch.input_ids), add(batch.labels), add(batch.pixel_values), add(batch.grid_thw);
+  add(batch.input_ids);
+  add(batch.labels);
+  add(batch.pixel_values);
+  add(batch.grid_thw);
   for (const ImageTargets& targets : batch.targets) add(targets.boxes);
   return text;
 }
@@ -76,7 +79,7 @@ TEST_CASE("the union of ranks is the global list, in order, whatever the world s
         CHECK(batches.cursor == Cursor{0, step});
         CHECK(batches.last_in_epoch == (step + 1 == steps));
         if (rank == 0) of_step.push_back(batches.denominators);
-        CHECK(of_step[static_cast<std::size_t>(step)] == batches.denominators);
+        CHECK(of_step[step] == batches.denominators);
         REQUIRE(static_cast<int>(batches.micro_batches.size()) == 4 / world);
         for (std::size_t k = 0; k < batches.micro_batches.size(); ++k) {
           CHECK(batches.indices[k] == static_cast<std::int64_t>(k) * world + rank);
@@ -141,7 +144,13 @@ TEST_CASE("a worker's error comes out of next_step with the sample's name, again
   file.write("XXXX", 4);
   file.close();
   const Pack damaged(rig.set.pack_path);
-  Loader loader(damaged, rig.encoder, rig.sampler, kOptions, 0, 1, 3, 4, {});
+  Loader loader(damaged, rig.encoder, rig.sampler,
+                {.micro_batches_per_step = kSampling.micro_batches_per_step,
+                 .rank = 0,
+                 .world_size = 1,
+                 .threads = 3,
+                 .prefetch_micro_batches = 4,
+                 .start = {}});
   const auto epoch = [&] {
     for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
   };
@@ -175,7 +184,13 @@ TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
   const SamplerOptions batches{1, 8192, 800, 4, 1};
   const Sampler sampler(measure_all(pack, encoder, 1), batches);
   for (const int threads : {1, 2}) {
-    Loader loader(pack, encoder, sampler, batches, 0, 1, threads, 4, {});
+    Loader loader(pack, encoder, sampler,
+                  {.micro_batches_per_step = batches.micro_batches_per_step,
+                   .rank = 0,
+                   .world_size = 1,
+                   .threads = threads,
+                   .prefetch_micro_batches = 4,
+                   .start = {}});
     const auto begin = std::chrono::steady_clock::now();
     std::int64_t samples = 0;
     for (bool last = false; !last;) {

@@ -45,9 +45,9 @@ TEST_CASE("every sample is seen exactly once per epoch, within the budgets", "[u
       Denominators denominators;
       for (const std::int64_t i : plan.samples) {
         ++seen[i];
-        tokens += sizes[static_cast<std::size_t>(i)].tokens;
-        vision += sizes[static_cast<std::size_t>(i)].vision_tokens;
-        denominators += sizes[static_cast<std::size_t>(i)].denominators;
+        tokens += sizes[i].tokens;
+        vision += sizes[i].vision_tokens;
+        denominators += sizes[i].denominators;
       }
       REQUIRE((tokens <= 300 && vision <= 150 && plan.samples.size() <= 6));
       REQUIRE((tokens == plan.tokens && vision == plan.vision_tokens &&

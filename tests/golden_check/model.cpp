@@ -13,8 +13,9 @@
 #include "golden_check/adamw.h"
 #include "golden_check/compare.h"
 #include "model/files/family.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 #include "model/qwen/qwen_vl.h"
+#include "model/qwen/rope_index.h"
 #include "model/qwen/weights.h"
 
 namespace muster::golden {

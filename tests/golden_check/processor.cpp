@@ -15,9 +15,11 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/chat.h"
+#include "data/images/codec.h"
 #include "data/images/image.h"
+#include "data/images/patchify.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
 
 namespace muster::golden {
 namespace {

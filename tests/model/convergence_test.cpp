@@ -170,8 +170,10 @@ double ap50(const std::vector<Scene>& scenes, const std::vector<std::vector<Dete
       double best = 0.5;
       int match = -1;
       for (std::size_t b = 0; b < boxes.size(); ++b) {
-        if (const double overlap = iou(detection.box, boxes[b]); !taken[b] && overlap >= best)
-          best = overlap, match = static_cast<int>(b);
+        const double overlap = iou(detection.box, boxes[b]);
+        if (taken[b] || overlap < best) continue;
+        best = overlap;
+        match = static_cast<int>(b);
       }
       if (match >= 0) taken[match] = 1;
       hits.push_back({detection.score, match >= 0});
@@ -246,8 +248,11 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
       for (const LossTerm& term : detector.loss(batch, options, static_cast<std::uint64_t>(step))) {
         std::string name = term.name;
         double factor = 1;
-        if (name.starts_with("aux_")) factor = set["aux"], name = name.substr(4);
-        if (name.starts_with("dn_")) factor = set["dn"], name = name.substr(3);
+        for (const std::string kind : {"aux", "dn"}) {
+          if (!term.name.starts_with(kind + "_")) continue;
+          factor = set[kind];
+          name = term.name.substr(kind.size() + 1);
+        }
         const double share =
             factor * weights.at(name) /
             (term.denominator == LossTerm::Denominator::kCaptionTokens ? caption_tokens : boxes);
@@ -296,8 +301,10 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
     std::printf("step %4ld  cpu %6.1f s  eval %4.1f s  AP50 %.3f  any-class %.3f  norm %.2f ",
                 static_cast<long>(step), before - start - spent_on_eval, cpu_seconds() - before,
                 mean, ap50(held_out, found, -1), std::sqrt(norm));
-    for (auto& [name, sum] : shown)
-      std::printf(" %s %.3f", name.c_str(), sum / set["every"]), sum = 0;
+    for (auto& [name, sum] : shown) {
+      std::printf(" %s %.3f", name.c_str(), sum / set["every"]);
+      sum = 0;
+    }
     std::printf("\n");
     std::fflush(stdout);
     spent_on_eval += cpu_seconds() - before;

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_writer.h"
 #include "model/head/loss_values.h"
 #include "model/tiny_detector.h"
 
@@ -31,7 +31,10 @@ TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
       detector.loss(image_batch({{4, 4}, {8, 4}}, 1), loss_options(1), 5);
   at::Tensor total = at::zeros({});
   std::set<std::string> names;
-  for (const LossTerm& term : terms) total = total + term.sum, names.insert(term.name);
+  for (const LossTerm& term : terms) {
+    total = total + term.sum;
+    names.insert(term.name);
+  }
   CHECK(names == std::set<std::string>{"lm", "box_l1", "giou", "objectness", "caption",
                                        "aux_box_l1", "aux_giou", "aux_objectness", "dn_box_l1",
                                        "dn_giou", "dn_objectness", "dn_caption"});
@@ -128,7 +131,8 @@ TEST_CASE("a saved head loads, another does not", "[unit]") {
   for (std::size_t i = 0; i < a.size(); ++i) CHECK(at::equal(a[i].tensor, b[i].tensor));
 
   HeadConfig wider = tiny_head();
-  wider.mlp_size = 48, wider.caption_layers = 2;
+  wider.mlp_size = 48;
+  wider.caption_layers = 2;
   Detector third = make(wider);
   CHECK_THROWS_WITH(third.load_head(file),
                     ContainsSubstring("mlp_size is 32 in the file, 48 here") &&

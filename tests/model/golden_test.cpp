@@ -5,7 +5,8 @@
 
 #include "base/files.h"
 #include "golden_check/model.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "support/test_paths.h"
 
 using namespace muster;

@@ -54,7 +54,8 @@ TEST_CASE("local accumulation has the same bits for every bucket size and overla
 TEST_CASE("knowing which backward is the last changes no bit, and reduces local windows during it",
           "[unit]") {
   for (const std::int64_t budget : {std::int64_t{0}, 5 * kWindow, kEverything}) {
-    ToyRun told = with_budget(3, budget), untold = told;
+    const ToyRun told = with_budget(3, budget);
+    ToyRun untold = told;
     untold.tell_last = false;
     REQUIRE(first_difference(train_toy(told), train_toy(untold)) == "");
   }
@@ -68,11 +69,12 @@ TEST_CASE("knowing which backward is the last changes no bit, and reduces local 
     };
     ZeroEngine engine(toy_registry(toy), collective, options);
     engine.backward(toy.loss(0));
-    expect(reduced == 0, "a local window waits for the last backward");
+    expect_equal("windows reduced before the last backward", reduced, 0);
     engine.backward(toy.loss(1), /*last=*/true);
     const int during = reduced;
     engine.consensus({}, {}, false);
-    expect(during > 1 && reduced == during, "and is not left for the consensus");
+    expect(during > 1, fmt::format("{} windows reduced during the last backward", during));
+    expect_equal("windows reduced after the consensus", reduced, during);
     bool refused = false;
     try {
       engine.backward(toy.loss(2));
@@ -87,7 +89,8 @@ TEST_CASE("local and sharded accumulation differ by the order of additions alone
   const State one = train_toy(with_budget(1, 0));
   REQUIRE(first_difference(one, train_toy(with_budget(1, kEverything))) ==
           "");  // one rank adds in one order
-  ToyRun sharded = with_budget(3, 0), local = with_budget(3, kEverything);
+  ToyRun sharded = with_budget(3, 0);
+  ToyRun local = with_budget(3, kEverything);
   const State other_order = train_toy(local);
   REQUIRE(first_difference(train_toy(sharded), other_order) != "");
   REQUIRE(distance(one, other_order) < 2e-3);
@@ -128,12 +131,12 @@ TEST_CASE("a budget costs the bytes and saves the traffic that are planned", "[u
         engine.consensus({}, {}, false);
         return collective->stats().bytes_sent - before - 8 * (2 * 2 + 1 + 9 + 5 * 19);
       };
-      expect(reduce() == plan.reduce_bytes_per_step, "reduce traffic is not as planned");
+      expect_equal("bytes reduced", reduce(), plan.reduce_bytes_per_step);
       engine.skip_step();
       engine.empty_partition_cache();
-      expect(engine.bytes() == plan.bytes && engine.bytes() == engine.planned_bytes(),
-             "bytes are not as planned");
-      expect((engine.bytes().accumulation > 0) == (budget > 0), "no local window");
+      expect_equal("bytes held", engine.bytes(), plan.bytes);
+      expect_equal("bytes held", engine.bytes(), engine.planned_bytes());
+      expect_equal("some window is local", engine.bytes().accumulation > 0, budget > 0);
     });
   }
 }
@@ -147,27 +150,29 @@ TEST_CASE("a NaN in a local window is named, touches nothing, and is gone in the
     ZeroEngine engine(toy_registry(toy), collective, options);
     toy_step(engine, toy, 0, 4);
     engine.await_all();
-    State before, after;
+    State before;
+    State after;
     add_state(engine, before);
     at::Tensor loss = toy.loss(1);
     if (collective->rank() == 1) loss = loss + toy.tensor("visual.patch").select(0, 5).sum() * NAN;
     engine.backward(loss);
     engine.backward(toy.loss(2));
     const StepVerdict verdict = engine.consensus({}, {}, false);
-    expect(!verdict.finite && verdict.culprit_rank == 1 && verdict.culprit_param == "visual.patch",
-           "wrong culprit");
+    expect_equal("finite", verdict.finite, false);
+    expect_equal("culprit", verdict.culprit_rank, 1);
+    expect_equal("culprit's parameter", verdict.culprit_param, "visual.patch");
     engine.skip_step();
     add_state(engine, after);
-    expect(before == after, "a skipped step changed the state");
-    expect(toy_step(engine, toy, 1, 4).finite, "the NaN outlived its step");
+    expect_equal("changed by a skipped step", first_difference(before, after), "");
+    expect_equal("the next step is finite", toy_step(engine, toy, 1, 4).finite, true);
   });
 }
 
 TEST_CASE("the backend's reduce-scatter: other bits, the same training", "[unit]") {
   for (const int world : {1, 2, 3, 4}) {
     INFO(world << " ranks");
-    const State ordered = train_toy(with_budget(world, 0)),
-                native = train_toy(natively(world, kWindow, false));
+    const State ordered = train_toy(with_budget(world, 0));
+    const State native = train_toy(natively(world, kWindow, false));
     REQUIRE(distance(ordered, native) < 2e-3);
     REQUIRE((first_difference(ordered, native) == "") ==
             (world == 1));  // sum, then add: other roundings

@@ -32,10 +32,11 @@ TEST_CASE("one rank trains as torch's AdamW with clipping does", "[unit]") {
   const ParamRegistry registry = toy_registry(reference);
   for (const Param& param : registry.trainable()) {
     if (param.name == "model.unused" || param.name == "model.empty") continue;
-    p.push_back(param.tensor), m.push_back(at::zeros_like(param.tensor)),
-        v.push_back(at::zeros_like(param.tensor));
-    decay.push_back(param.weight_decay),
-        rate.push_back(kToyRates[static_cast<std::size_t>(param.group)]);
+    p.push_back(param.tensor);
+    m.push_back(at::zeros_like(param.tensor));
+    v.push_back(at::zeros_like(param.tensor));
+    decay.push_back(param.weight_decay);
+    rate.push_back(kToyRates[param.group]);
   }
   for (std::int64_t step = 0; step < 10; ++step) {
     const StepVerdict verdict =
@@ -78,15 +79,12 @@ TEST_CASE("a NaN on one rank is named, and touches nothing on any rank", "[unit]
                toy.tensor("model.up.bias").select(0, 5) * std::numeric_limits<float>::quiet_NaN();
       engine.backward(loss);
       const StepVerdict verdict = engine.consensus({}, {}, false);
-      if (verdict.finite || verdict.culprit_rank != culprit ||
-          verdict.culprit_param != "model.up.bias") {
-        throw std::runtime_error("wrong verdict: rank " + std::to_string(verdict.culprit_rank) +
-                                 " " + verdict.culprit_param);
-      }
+      expect_equal("finite", verdict.finite, false);
+      expect_equal("culprit", verdict.culprit_rank, culprit);
+      expect_equal("culprit's parameter", verdict.culprit_param, "model.up.bias");
       engine.skip_step();
-      if (state_of(engine) != before) throw std::runtime_error("a skipped step changed the state");
-      if (!toy_step(engine, toy, 1, 6).finite)
-        throw std::runtime_error("the NaN outlived its step");
+      expect_equal("changed by a skipped step", first_difference(state_of(engine), before), "");
+      expect_equal("the next step is finite", toy_step(engine, toy, 1, 6).finite, true);
     });
   }
 }
@@ -97,8 +95,8 @@ TEST_CASE("good gradients whose sum overflows are caught in the owner's shard", 
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
     engine.backward(toy.tensor("head.weight").select(0, 0).sum() * 3e38);
     const StepVerdict verdict = engine.consensus({}, {}, false);
-    if (verdict.finite || verdict.culprit_param != "head.weight")
-      throw std::runtime_error("an overflow went unseen");
+    expect_equal("finite", verdict.finite, false);
+    expect_equal("culprit's parameter", verdict.culprit_param, "head.weight");
   });
 }
 
@@ -109,15 +107,15 @@ TEST_CASE("ranks without a loss or a graph neither hang nor change the others", 
       const Toy toy;
       const int rank = collective->rank();
       ZeroEngine engine(toy_registry(toy), collective, toy_options(1024));
-      engine.backward(rank == 0 ? toy.loss(4) : rank == 1 ? at::Tensor() : at::zeros({}));
+      const at::Tensor losses[]{toy.loss(4), at::Tensor(), at::zeros({})};
+      engine.backward(losses[rank]);
       if (variant == 1) engine.backward(at::Tensor());  // one more micro-batch of nothing
       const std::int64_t counts[]{10 + rank};
       const double values[]{rank == 0 ? 0.1 : 0.0, rank == 2 ? -1e-300 : 0.0};
       const StepVerdict verdict = engine.consensus(counts, values, rank == 1);
-      if (verdict.counts[0] != 33 || verdict.values[0] != 0.1 || verdict.values[1] != -1e-300 ||
-          !verdict.stop) {
-        throw std::runtime_error("the consensus lost something");
-      }
+      expect_equal("counts", verdict.counts, std::vector<std::int64_t>{33});
+      expect_equal("values", verdict.values, std::vector<double>{0.1, -1e-300});
+      expect_equal("stop", verdict.stop, true);
       engine.step(kToyRates, verdict);
       engine.await_all();
       if (rank == 0) states[variant] = state_of(engine);
@@ -131,25 +129,21 @@ TEST_CASE("parameters without a gradient on any rank are left alone: no decay, n
   on_ranks(2, [&](std::shared_ptr<Collective> collective) {
     const Toy toy;
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
-    const std::string unused = raw_bytes(toy.tensor("model.unused")),
-                      patch = raw_bytes(toy.tensor("visual.patch"));
-    const std::string frozen = raw_bytes(toy.tensor("model.frozen")),
-                      head = raw_bytes(toy.tensor("head.weight"));
+    std::map<std::string, at::Tensor> before;
+    for (const NamedTensor& t : toy.named) before[t.name] = t.tensor.detach().clone();
+    const auto moved = [&](const std::string& name) {
+      return !at::equal(toy.tensor(name), before.at(name));
+    };
     engine.backward(toy.loss(0));  // text only, on both ranks
     engine.step(kToyRates, engine.consensus({}, {}, false));
     engine.await_all();
-    if (raw_bytes(toy.tensor("model.unused")) != unused ||
-        raw_bytes(toy.tensor("visual.patch")) != patch ||
-        raw_bytes(toy.tensor("model.frozen")) != frozen) {
-      throw std::runtime_error("a parameter without a gradient moved");
-    }
-    if (raw_bytes(toy.tensor("head.weight")) == head)
-      throw std::runtime_error("a used parameter did not move");
+    for (const std::string name : {"model.unused", "visual.patch", "model.frozen"})
+      expect_equal(name + ", without a gradient, moved", moved(name), false);
+    expect_equal("head.weight, which is used, moved", moved("head.weight"), true);
     engine.backward(collective->rank() == 1 ? toy.loss(1) : toy.loss(0));  // now one rank uses it
     engine.step(kToyRates, engine.consensus({}, {}, false));
     engine.await_all();
-    if (raw_bytes(toy.tensor("visual.patch")) == patch)
-      throw std::runtime_error("one rank's gradient was not enough");
+    expect_equal("visual.patch, used by one rank, moved", moved("visual.patch"), true);
   });
 }
 
@@ -202,18 +196,17 @@ TEST_CASE("law 7: gradients die in their hook, and after every step the plan's b
         for (int step = 0; step < 3; ++step) {
           engine.backward(toy.loss(step));
           for (const Param& p : engine.registry().trainable()) {
-            if (p.tensor.grad().defined())
-              throw std::runtime_error("a gradient survived its hook: " + p.name);
+            expect_equal(p.name + " has a gradient after its hook", p.tensor.grad().defined(),
+                         false);
           }
           const StepVerdict verdict = engine.consensus({}, {}, false);
           engine.step(kToyRates, verdict);
           const std::int64_t staging = engine.bytes().staging;
           const std::int64_t released = engine.empty_partition_cache(step == 2);
-          if (staging == 0 || released != staging)
-            throw std::runtime_error("staging was not what was released");
-          if (!(engine.bytes() == engine.planned_bytes()) || !(engine.bytes() == plan.bytes)) {
-            throw std::runtime_error("the engine holds other bytes than planned");
-          }
+          expect(staging > 0, "nothing was staged");
+          expect_equal("bytes released", released, staging);
+          expect_equal("bytes held", engine.bytes(), engine.planned_bytes());
+          expect_equal("bytes held", engine.bytes(), plan.bytes);
         }
       });
     }
@@ -236,8 +229,9 @@ TEST_CASE("staging stays within the plan while gradients come in order", "[unit]
     engine.consensus({}, {}, false);
     const TransientBytes most = plan_memory(plan_input(engine.registry(), 2, 1024)).transient;
     const std::int64_t plan = most.staging + most.receive;
-    if (engine.bytes().staging > plan || plan != 4 * 1024)
-      throw std::runtime_error("staging above the plan");
+    expect_equal("planned staging", plan, 4 * 1024);
+    expect(engine.bytes().staging <= plan,
+           fmt::format("{} bytes of staging above the plan's {}", engine.bytes().staging, plan));
   });
 }
 
@@ -258,18 +252,16 @@ TEST_CASE("traffic is the ring's minimum, and as planned", "[unit]") {
       const std::int64_t gathered = collective->stats().bytes_sent - start - reduced;
       const MemoryPlan plan = plan_memory(plan_input(engine.registry(), world, 2048));
       const std::int64_t message = 8 * (2 * world + 1 + 9 + 5 * 19) * (world - 1);
-      if (reduced != plan.reduce_bytes_per_step + message)
-        throw std::runtime_error("reduce traffic is not as planned");
-      if (gathered != plan.gather_bytes_per_step)
-        throw std::runtime_error("gather traffic is not as planned");
+      expect_equal("bytes reduced", reduced, plan.reduce_bytes_per_step + message);
+      expect_equal("bytes gathered", gathered, plan.gather_bytes_per_step);
       std::int64_t elements = 0;
       for (const Param& p : engine.registry().trainable()) elements += p.tensor.numel();
       const double minimum =
           2.0 * 4 * static_cast<double>(elements) * (world - 1) / world;  // 2P(N-1)/N, 4 bytes each
       const double sent =
           static_cast<double>(plan.reduce_bytes_per_step + plan.gather_bytes_per_step);
-      if (sent < minimum || sent > 1.06 * minimum)
-        throw std::runtime_error("traffic is not within padding of the minimum");
+      expect(sent >= minimum && sent <= 1.06 * minimum,
+             fmt::format("{} bytes are not within padding of the minimum, {}", sent, minimum));
     });
   }
 }
@@ -290,14 +282,14 @@ TEST_CASE("the observer hears of every bucket on the main thread, with the colle
     const std::int64_t first = collective->sequence() + 1;
     toy_step(engine, toy, 0, 2);
     engine.await_all();
-    const auto has = [&](const std::string& what) {
-      return std::count(heard.begin(), heard.end(), what) == 1;
+    const auto expect_heard_once = [&](const std::string& what, std::int64_t number) {
+      const std::string line = fmt::format("{} 0 {}", what, number);
+      expect_equal("times heard: " + line, std::count(heard.begin(), heard.end(), line), 1);
     };
-    if (!has("reduce 0 " + std::to_string(first)) || !has("reduce done 0 " + std::to_string(first)))
-      throw std::runtime_error("reduce not heard");
-    const std::string last = std::to_string(collective->sequence());
-    if (!has("gather 0 " + last) || !has("gather done 0 " + last))
-      throw std::runtime_error("gather not heard");
+    expect_heard_once("reduce", first);
+    expect_heard_once("reduce done", first);
+    expect_heard_once("gather", collective->sequence());
+    expect_heard_once("gather done", collective->sequence());
   });
 }
 
@@ -346,10 +338,8 @@ TEST_CASE("ranks with different layouts are told the first difference, all of th
       ZeroEngine engine(ParamRegistry(toy.named, groups, false), collective, toy_options());
     } catch (const CollectiveError& e) {
       const std::string what = e.what();
-      told +=
-          what.find("head.weight") != std::string::npos && what.find("rank 2") != std::string::npos
-              ? 1
-              : 0;
+      const bool parameter = what.find("head.weight") != std::string::npos;
+      if (parameter && what.find("rank 2") != std::string::npos) ++told;
     }
   });
   REQUIRE(told == 3);
@@ -362,10 +352,9 @@ TEST_CASE("parameters start as rank 0 has them, and keep their identity", "[unit
     if (collective->rank() == 1) toy.tensor("model.up.weight").zero_();
     const auto* before = toy.tensor("model.up.weight").unsafeGetTensorImpl();
     ZeroEngine engine(toy_registry(toy), collective, toy_options());
-    if (raw_bytes(toy.tensor("model.up.weight")) != expected)
-      throw std::runtime_error("rank 0's values did not arrive");
-    if (toy.tensor("model.up.weight").unsafeGetTensorImpl() != before)
-      throw std::runtime_error("the tensor was replaced");
+    expect_equal("has rank 0's values", raw_bytes(toy.tensor("model.up.weight")) == expected, true);
+    expect_equal("is the tensor it was",
+                 toy.tensor("model.up.weight").unsafeGetTensorImpl() == before, true);
   });
 }
 

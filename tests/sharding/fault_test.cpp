@@ -50,10 +50,12 @@ void expect_zero_gaps(const ZeroEngine& engine) {
     gap.narrow(0, s.shard_begin, s.count).fill_(false);
     owned += s.count;
   }
-  expect(gap.numel() - gap.sum().item<std::int64_t>() == owned, "segments overlap");
+  expect_equal("elements of segments that do not overlap",
+               gap.numel() - gap.sum().item<std::int64_t>(), owned);
   for (const at::Tensor& t :
        {snapshot->tensors.master, snapshot->tensors.exp_avg, snapshot->tensors.exp_avg_sq}) {
-    expect(t.masked_select(gap).eq(0).all().item<bool>(), "padding is not zero");
+    expect_equal("elements of padding that are not zero",
+                 t.masked_select(gap).count_nonzero().item<std::int64_t>(), 0);
   }
 }
 
@@ -61,7 +63,7 @@ State train_loose(std::uint64_t seed, int world, const EngineOptions& options,
                   bool shuffled = false) {
   State state;
   std::mutex mutex;
-  std::vector<std::string> hashes(static_cast<std::size_t>(world));
+  std::vector<std::string> hashes(world);
   on_ranks(world, [&](std::shared_ptr<Collective> collective) {
     const Loose model(seed);
     const int rank = collective->rank();
@@ -80,7 +82,7 @@ State train_loose(std::uint64_t seed, int world, const EngineOptions& options,
       expect_zero_gaps(engine);
     }
     const std::lock_guard lock(mutex);
-    hashes[static_cast<std::size_t>(rank)] = engine.layout_hash();
+    hashes[rank] = engine.layout_hash();
     add_state(engine, state);
   });
   REQUIRE(std::count(hashes.begin(), hashes.end(), hashes[0]) == world);
@@ -112,7 +114,7 @@ TEST_CASE("random delays and hook orders change neither the collectives nor the 
     std::vector<std::string> logs[3];
     ToyRun fuzzed = plain;
     fuzzed.wrap = [&](std::shared_ptr<Collective> c) {
-      const auto rank = static_cast<std::size_t>(c->rank());
+      const int rank = c->rank();
       return std::make_shared<Fuzzed>(std::move(c), seed, logs[rank]);
     };
     REQUIRE(first_difference(expected, train_toy(fuzzed)) == "");
@@ -180,7 +182,7 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
             plan.bytes.total() + plan.transient.staging + plan.transient.receive;
         expect(peak > plan.bytes.total(), "nothing was staged");
         expect(static_cast<double>(peak) <= 1.02 * static_cast<double>(promised),
-               "more bytes than planned");
+               fmt::format("{} bytes at the peak, {} planned", peak, promised));
       });
     }
   }

@@ -139,8 +139,14 @@ TEST_CASE("CUDA's AdamW has the CPU's bits in every storage", "[gpu]") {
         if (kind == MasterKind::kSplit) run.remainder = at::zeros({4099}, at::kShort);
         run.exp_avg = at::zeros({4099}, low ? at::kBFloat16 : at::kFloat);
         run.exp_avg_sq = at::zeros_like(run.exp_avg);
-        run.stochastic = low, run.seed = 9, run.first = 123456;
-        run.scale = 0.3, run.lr = 1e-2, run.weight_decay = 0.1, run.beta1 = 0.9, run.beta2 = 0.99,
+        run.stochastic = low;
+        run.seed = 9;
+        run.first = 123456;
+        run.scale = 0.3;
+        run.lr = 1e-2;
+        run.weight_decay = 0.1;
+        run.beta1 = 0.9;
+        run.beta2 = 0.99;
         run.eps = 1e-8;
         AdamWRun copy = run;
         for (at::Tensor AdamWRun::*t :
@@ -195,10 +201,9 @@ TEST_CASE("two and four ranks on one GPU have the bits of one on the CPU", "[gpu
   const EngineOptions options = toy_options(1 << 20, true);  // one window: see StagedCollective
   const State alone = train_on(at::kCPU, make_self(), options);
   for (const int size : {2, 4}) {
-    std::vector<State> states(static_cast<std::size_t>(size));
+    std::vector<State> states(size);
     on_ranks(size, [&](const std::shared_ptr<Collective>& mine) {
-      const auto rank = static_cast<std::size_t>(mine->rank());
-      states[rank] = train_on(at::kCUDA, std::make_shared<StagedCollective>(mine), options);
+      states[mine->rank()] = train_on(at::kCUDA, std::make_shared<StagedCollective>(mine), options);
     });
     for (const State& state : states) REQUIRE(first_difference(alone, state) == "");
   }

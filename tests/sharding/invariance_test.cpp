@@ -26,7 +26,7 @@ class Reversed final : public Forwarding {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     std::vector<std::byte> right(receive.size());
     inner_->all_to_all(send, right);
-    const std::size_t chunk = right.size() / static_cast<std::size_t>(size());
+    const std::size_t chunk = right.size() / size();
     for (std::size_t at = 0; at < right.size(); at += chunk) {
       std::copy_n(right.begin() + static_cast<std::ptrdiff_t>(at), chunk,
                   receive.end() - static_cast<std::ptrdiff_t>(at + chunk));

@@ -17,10 +17,9 @@ class Loose {
     const std::int64_t count = 3 + rng.below(9);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t numel = sizes[rng.below(8)];
-      const std::string name = (rng.below(6) == 0 ? "frozen."
-                                : i % 2 == 0      ? "a."
-                                                  : "b.") +
-                               std::to_string(i);
+      const bool frozen = rng.below(6) == 0;
+      const std::string group = i % 2 == 0 ? "a." : "b.";
+      const std::string name = (frozen ? "frozen." : group) + std::to_string(i);
       named.push_back(
           {name, random_tensor({numel}, seed * 100 + static_cast<std::uint64_t>(i), 1).to(device)});
     }

@@ -133,7 +133,9 @@ TEST_CASE("a split master trains with the bits of an fp32 one, in 2 bytes per el
   const ZeroEngine split(toy_registry(toy), make_self(),
                          with_storage(MasterKind::kSplit, true, true));
   PlanInput input = plan_input(split.registry(), 1, 4096);
-  input.param_bytes = 2, input.master = MasterKind::kSplit, input.bf16_moments = true;
+  input.param_bytes = 2;
+  input.master = MasterKind::kSplit;
+  input.bf16_moments = true;
   REQUIRE(split.bytes() == plan_memory(input).bytes);
   REQUIRE(split.bytes().master == split.bytes().parameters);
   REQUIRE(split.bytes().moments == 2 * split.bytes().parameters);
@@ -161,7 +163,8 @@ TEST_CASE("stochastic rounding: the mean is kept, the draws depend on seed, step
                .options = with_storage(MasterKind::kNone, true, true, bucket),
                .type = at::kBFloat16};
     run.options.rounding_seed = seed;
-    run.steps = 8, run.per_step = 6;
+    run.steps = 8;
+    run.per_step = 6;
     return train_toy(run);
   };
   const State whole = train_as(1, 1 << 20, 5);
@@ -175,7 +178,8 @@ TEST_CASE("small updates survive in bf16 by chance alone: nearest rounding loses
     const Storage storage(at::ones({4096}), at::kBFloat16, MasterKind::kNone, at::kFloat);
     for (int step = 1; step <= 20; ++step) {
       AdamWRun run = storage.run(at::ones({4096}), step, stochastic);
-      run.lr = 1e-4, run.weight_decay = 0;  // a step of 1e-4, where bf16 resolves 4e-3 below 1
+      run.lr = 1e-4;  // a step of 1e-4, where bf16 resolves 4e-3 below 1
+      run.weight_decay = 0;
       adamw_cpu(adamw_spans(run), 0, 4096, adamw_factors(run), best_cpu_isa());
     }
     return 1 - storage.parameter.to(at::kDouble).mean().item<double>();
@@ -269,12 +273,16 @@ TEST_CASE("an overflow lowers the scale on all ranks and skips; resuming keeps t
     ZeroEngine engine(toy_registry(toy), collective, fp16_options(0x1p20, 2));
     const std::string before = raw_bytes(toy.tensor("head.weight"));
     StepVerdict verdict = toy_step(engine, toy, 0, 4);
-    expect(!verdict.finite && verdict.scale_too_high && verdict.loss_scale == 0x1p20,
-           "no overflow at 2^20");
-    expect(raw_bytes(toy.tensor("head.weight")) == before, "an overflowing step moved a parameter");
+    expect_equal("finite", verdict.finite, false);
+    expect_equal("scale too high", verdict.scale_too_high, true);
+    expect_equal("loss scale", verdict.loss_scale, 0x1p20);
+    expect_equal("an overflowing step leaves a parameter alone",
+                 raw_bytes(toy.tensor("head.weight")) == before, true);
     int steps = 1;
     for (; !verdict.finite && steps < 30; ++steps) verdict = toy_step(engine, toy, steps, 4);
-    expect(verdict.finite && verdict.loss_scale < 0x1p20, "the scale did not come down");
+    expect_equal("finite", verdict.finite, true);
+    expect(verdict.loss_scale < 0x1p20,
+           fmt::format("the scale did not come down: {}", verdict.loss_scale));
     const fs::path file = dir.path() / ("optimizer-" + std::to_string(collective->rank()) + ".h5");
     ZeroEngine::write(*engine.snapshot(), file);
   });
@@ -296,18 +304,21 @@ TEST_CASE("full() shows every state of a parameter alike on all ranks; set_full(
     ZeroEngine engine(toy_registry(toy), collective, toy_options(1024));
     for (int step = 0; step < 2; ++step) toy_step(engine, toy, step, 6);
     const auto same = [&](const char* name, StateKind kind, const char* what) {
-      expect(raw_bytes(engine.full(name, kind)) == expected.at(std::string(name) + "/" + what),
-             what);
+      const std::string key = fmt::format("{}/{}", name, what);
+      expect_equal(key + " is as expected", raw_bytes(engine.full(name, kind)) == expected.at(key),
+                   true);
     };
     for (const char* name : {"model.up.weight", "visual.patch", "model.up.bias"}) {
       same(name, StateKind::kMaster, "master");
       same(name, StateKind::kExpAvg, "exp_avg");
       same(name, StateKind::kExpAvgSq, "exp_avg_sq");
     }
-    expect(
+    expect_equal(
+        "an alias has the state of what it is tied to",
         raw_bytes(engine.full("lm_head", StateKind::kMaster)) == expected.at("model.embed/master"),
-        "alias");
-    expect(engine.full("model.empty", StateKind::kMaster).numel() == 0, "empty");
+        true);
+    expect_equal("elements of an empty parameter",
+                 engine.full("model.empty", StateKind::kMaster).numel(), 0);
 
     engine.backward(toy.tensor("head.weight").sum() * 2);
     engine.consensus({}, {}, false);

@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "sharding/engine.h"
+#include "sharding/expect.h"
 #include "sharding/plan/memory_plan.h"
 #include "sharding/state/shard_store.h"
 
@@ -92,7 +93,10 @@ inline EngineOptions toy_options(std::int64_t bucket_bytes = 4096, bool overlap 
   EngineOptions options;
   options.bucket_bytes = bucket_bytes;
   options.overlap = overlap;
-  options.beta1 = 0.9, options.beta2 = 0.95, options.eps = 1e-8, options.clip_norm = 5.0;
+  options.beta1 = 0.9;
+  options.beta2 = 0.95;
+  options.eps = 1e-8;
+  options.clip_norm = 5.0;
   return options;
 }
 
@@ -113,7 +117,10 @@ inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t ste
   }
   const std::int64_t counts[]{1};
   StepVerdict verdict = engine.consensus(counts, {}, false);
-  verdict.finite ? engine.step(kToyRates, verdict) : engine.skip_step();
+  if (verdict.finite)
+    engine.step(kToyRates, verdict);
+  else
+    engine.skip_step();
   engine.empty_partition_cache();
   return verdict;
 }
@@ -122,18 +129,16 @@ inline StepVerdict toy_step(ZeroEngine& engine, const Toy& toy, std::int64_t ste
 inline void on_ranks(int size, const std::function<void(std::shared_ptr<Collective>)>& body,
                      double timeout_s = 20) {
   auto collectives = make_threads(size, std::chrono::duration<double>(timeout_s));
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(size));
+  std::vector<std::exception_ptr> failures(size);
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r) {
-    threads.emplace_back(
-        [&, r,
-         mine = std::shared_ptr<Collective>(std::move(collectives[static_cast<std::size_t>(r)]))] {
-          try {
-            body(mine);
-          } catch (...) {
-            failures[static_cast<std::size_t>(r)] = std::current_exception();
-          }
-        });
+    threads.emplace_back([&, r, mine = std::shared_ptr<Collective>(std::move(collectives[r]))] {
+      try {
+        body(mine);
+      } catch (...) {
+        failures[r] = std::current_exception();
+      }
+    });
   }
   for (std::thread& thread : threads) thread.join();
   for (const std::exception_ptr& failure : failures) {
@@ -157,9 +162,9 @@ inline void add_state(const ZeroEngine& engine, State& state) {
     const Slot& slot = header.space.of_param(s.param);
     const auto put = [&](const char* what, const at::Tensor& shard) {
       std::string& bytes = state[slot.name + "/" + what];
-      bytes.resize(static_cast<std::size_t>(slot.numel) * 4);
+      bytes.resize(slot.numel * 4);
       std::memcpy(bytes.data() + s.param_begin * 4, shard.data_ptr<float>() + s.shard_begin,
-                  static_cast<std::size_t>(s.count) * 4);
+                  s.count * 4);
     };
     put("master", snapshot->tensors.master);
     put("exp_avg", snapshot->tensors.exp_avg);
@@ -201,7 +206,7 @@ inline State train_toy(const ToyRun& run) {
   return state;
 }
 
-// Of the first parameter that differs, by name; "" when the states are the same.
+// The name of the first parameter that differs; "" when the states are the same.
 inline std::string first_difference(const State& a, const State& b) {
   if (a.size() != b.size()) return "different names";
   for (const auto& [name, bytes] : a) {
@@ -216,7 +221,8 @@ inline double distance(const State& a, const State& b) {
   for (const auto& [name, bytes] : a) {
     if (name.find('/') != std::string::npos || name == "norms") continue;
     for (std::size_t at = 0; at < bytes.size(); at += 4) {
-      float x = 0, y = 0;
+      float x = 0;
+      float y = 0;
       std::memcpy(&x, bytes.data() + at, 4);
       std::memcpy(&y, b.at(name).data() + at, 4);
       largest = std::max(largest, std::abs(static_cast<double>(x) - static_cast<double>(y)));

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "support/test_paths.h"
 

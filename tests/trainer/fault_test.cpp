@@ -101,6 +101,15 @@ TEST_CASE("a stop signal ends all ranks at one step with a committed checkpoint"
   CHECK(trainer::read_manifest(dir.path() / "checkpoints" / "step-000001").state.step == 1);
 }
 
+TEST_CASE("a rank trains on after train() has written its predictions", "[ranks]") {
+  const TempDir dir;
+  run_threads(tiny_config(dir.path(), {"schedule.max_steps=1"}), 1, [&](trainer::Trainer& trainer) {
+    trainer.train();
+    CHECK(fs::exists(dir.path() / "predictions" / "detections.json"));
+    CHECK_NOTHROW(trainer.train_step());
+  });
+}
+
 TEST_CASE("groups: different rates really differ, lr 0 changes nothing", "[ranks]") {
   const TempDir dir;
   const configs::Config config =

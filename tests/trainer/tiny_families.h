@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/process/atomic_file.h"
 #include "trainer/tiny_run.h"
 
 namespace muster::test {

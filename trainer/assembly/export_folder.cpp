@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
 #include "trainer/assembly/options.h"
@@ -73,12 +75,10 @@ void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t
   if (fs::exists(out))
     throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
   verify_checkpoint(checkpoint, /*with_optimizer=*/false);
-  const fs::path part = out.string() + ".part";
-  fs::remove_all(part);
-  fs::create_directories(part);
-  write_weights(checkpoint, part, shard_bytes);
-  copy_small_files(checkpoint, part);
-  fs::rename(part, out);
+  AtomicFolder folder(out);
+  write_weights(checkpoint, folder.part(), shard_bytes);
+  copy_small_files(checkpoint, folder.part());
+  folder.commit();
 }
 
 }  // namespace muster::trainer

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/patchify.h"
 #include "data/images/preprocessor_file.h"
 #include "trainer/checkpoint/model_folder.h"
 

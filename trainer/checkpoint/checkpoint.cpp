@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
+#include "base/process/fd.h"
 
 namespace muster::trainer {
 namespace {

@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "model/files/safetensors.h"
+#include "base/process/atomic_file.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
 #include "trainer/checkpoint/model_folder.h"

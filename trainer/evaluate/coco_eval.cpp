@@ -15,11 +15,9 @@ namespace {
 
 constexpr std::size_t kThresholds = 10, kRecalls = 101, kRanges = 4, kCaps = 3;
 constexpr std::array<std::size_t, kCaps> kMaxDetections{1, 10, 100};
+// All, small, medium and large areas; both ends belong to the range.
 constexpr std::array<std::array<double, 2>, kRanges> kAreaRanges{
-    {{0, 1e10},
-     {0, 32.0 * 32},
-     {32.0 * 32, 96.0 * 96},
-     {96.0 * 96, 1e10}}};  // all, small, medium, large; ends inclusive
+    {{0, 1e10}, {0, 32.0 * 32}, {32.0 * 32, 96.0 * 96}, {96.0 * 96, 1e10}}};
 
 // numpy's linspace: start + i * step, the last value set to stop.
 template <std::size_t N>
@@ -33,12 +31,12 @@ std::array<double, N> linspace(double start, double stop) {
 const std::array<double, kThresholds> kIouThresholds = linspace<kThresholds>(0.5, 0.95);
 const std::array<double, kRecalls> kRecallPoints = linspace<kRecalls>(0, 1);
 
-// Of a crowd region only the detection's area counts below the line.
+// Intersection over union; a crowd region is divided by the detection's area alone.
 double overlap(const EvalBox& detection, const EvalBox& truth) {
   const auto& [dx, dy, dw, dh] = detection.xywh;
   const auto& [gx, gy, gw, gh] = truth.xywh;
-  const double w = std::min(dx + dw, gx + gw) - std::max(dx, gx),
-               h = std::min(dy + dh, gy + gh) - std::max(dy, gy);
+  const double w = std::min(dx + dw, gx + gw) - std::max(dx, gx);
+  const double h = std::min(dy + dh, gy + gh) - std::max(dy, gy);
   if (w <= 0 || h <= 0) return 0;
   const double common = w * h;
   return common / (truth.crowd ? dw * dh : dw * dh + gw * gh - common);
@@ -54,12 +52,11 @@ struct Cell {
 struct Outcome {
   enum Kind : char { kTrue, kFalse, kIgnored };
   std::array<std::vector<Kind>, kThresholds> kinds;  // per detection
-  std::int64_t num_truths = 0;                       // that count
+  std::int64_t num_truths = 0;                       // those that are not ignored
 };
 
 void keep_best(std::vector<EvalBox>& detections) {
-  std::stable_sort(detections.begin(), detections.end(),
-                   [](auto& a, auto& b) { return a.score > b.score; });
+  std::ranges::stable_sort(detections, std::greater{}, &EvalBox::score);
   if (detections.size() > kMaxDetections.back()) detections.resize(kMaxDetections.back());
 }
 
@@ -84,32 +81,47 @@ int best_truth(const Cell& cell, std::span<const double> overlaps, std::span<con
   return match;
 }
 
-Outcome match_cell(const Cell& cell, const std::array<double, 2>& range) {
-  std::vector<char> ignored;
-  for (const EvalBox& truth : cell.truths)
-    ignored.push_back(truth.crowd || outside(truth.area, range));
-  std::vector<int> order(cell.truths.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return ignored[a] < ignored[b]; });
-
-  Outcome outcome;
-  outcome.num_truths = std::count(ignored.begin(), ignored.end(), 0);
-  for (std::size_t t = 0; t < kThresholds; ++t) {
-    std::vector<char> taken(cell.truths.size(), 0);
-    for (std::size_t d = 0; d < cell.detections.size(); ++d) {
-      const int match =
-          best_truth(cell, cell.overlaps[d], order, ignored, taken, kIouThresholds[t]);
-      const auto& [x, y, w, h] = cell.detections[d].xywh;
-      const bool skip = match >= 0 ? ignored[match] != 0 : outside(w * h, range);
-      if (match >= 0) taken[match] = 1;
-      outcome.kinds[t].push_back(skip         ? Outcome::kIgnored
-                                 : match >= 0 ? Outcome::kTrue
-                                              : Outcome::kFalse);
-    }
+// What becomes of one cell's detections in one range of areas.
+class CellMatch {
+ public:
+  CellMatch(const Cell& cell, const std::array<double, 2>& range) : cell_(cell), range_(range) {
+    for (const EvalBox& truth : cell.truths)
+      ignored_.push_back(truth.crowd || outside(truth.area, range));
+    order_.resize(cell.truths.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    std::ranges::stable_sort(order_, {}, [this](int truth) { return ignored_[truth]; });
   }
-  return outcome;
-}
+
+  Outcome outcome() const {
+    Outcome outcome;
+    outcome.num_truths = std::ranges::count(ignored_, 0);
+    for (std::size_t t = 0; t < kThresholds; ++t) outcome.kinds[t] = kinds_at(kIouThresholds[t]);
+    return outcome;
+  }
+
+ private:
+  std::vector<Outcome::Kind> kinds_at(double threshold) const {
+    std::vector<Outcome::Kind> kinds;
+    std::vector<char> taken(cell_.truths.size(), 0);
+    for (std::size_t d = 0; d < cell_.detections.size(); ++d) {
+      const int match = best_truth(cell_, cell_.overlaps[d], order_, ignored_, taken, threshold);
+      kinds.push_back(kind_of(cell_.detections[d], match));
+      if (match >= 0) taken[match] = 1;
+    }
+    return kinds;
+  }
+
+  Outcome::Kind kind_of(const EvalBox& detection, int match) const {
+    if (match >= 0) return ignored_[match] != 0 ? Outcome::kIgnored : Outcome::kTrue;
+    const auto& [x, y, w, h] = detection.xywh;
+    return outside(w * h, range_) ? Outcome::kIgnored : Outcome::kFalse;
+  }
+
+  const Cell& cell_;
+  const std::array<double, 2>& range_;
+  std::vector<char> ignored_;  // per truth
+  std::vector<int> order_;     // truths that count, then ignored ones, each as read
+};
 
 // Precision at the 101 recall points, and the recall reached; all -1 where no truth counts.
 struct Curve {
@@ -156,8 +168,7 @@ Curve accumulate(const std::vector<Cell>& cells, const std::vector<Outcome>& out
     }
   }
   if (num_truths == 0) return curve;
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](auto& a, auto& b) { return a.score > b.score; });
+  std::ranges::stable_sort(ranked, std::greater{}, &Ranked::score);
   for (std::size_t t = 0; t < kThresholds; ++t) {
     std::vector<Outcome::Kind> kinds;
     for (const Ranked& entry : ranked)
@@ -171,7 +182,9 @@ Curve accumulate(const std::vector<Cell>& cells, const std::vector<Outcome>& out
 class Mean {
  public:
   void add(double value) {
-    if (value > -1) sum_ += value, ++count_;
+    if (value <= -1) return;
+    sum_ += value;
+    ++count_;
   }
   void add(std::span<const double> values) {
     for (const double value : values) add(value);
@@ -189,7 +202,8 @@ Curves category_curves(const std::vector<Cell>& cells) {
   Curves curves;
   for (std::size_t range = 0; range < kRanges; ++range) {
     std::vector<Outcome> outcomes;
-    for (const Cell& cell : cells) outcomes.push_back(match_cell(cell, kAreaRanges[range]));
+    for (const Cell& cell : cells)
+      outcomes.push_back(CellMatch(cell, kAreaRanges[range]).outcome());
     for (std::size_t cap = 0; cap < kCaps; ++cap)
       curves[range][cap] = accumulate(cells, outcomes, kMaxDetections[cap]);
   }
@@ -222,8 +236,8 @@ std::map<std::string, double> summarize(std::span<const Curves> all) {
           {"ARm", mean_recall(all, 2, 2)},     {"ARl", mean_recall(all, 3, 2)}};
 }
 
-using Place = std::pair<std::int64_t,
-                        std::int64_t>;  // category, image: cells of a category come in image order
+// Category and image: the cells of a category come in image order.
+using Place = std::pair<std::int64_t, std::int64_t>;
 
 std::map<Place, Cell> make_cells(const CocoGroundTruth& truth,
                                  const std::vector<EvalBox>& detections) {

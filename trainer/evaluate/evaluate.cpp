@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "model/eval_mode.h"
+#include "trainer/evaluate/coco_text.h"
+#include "trainer/show/metrics.h"
 
 namespace muster::trainer {
 namespace {
@@ -38,17 +40,13 @@ std::vector<Row> gather_rows(const std::vector<Row>& mine, sharding::Collective&
   return all;
 }
 
-// Law of L-107: a zero needs an explanation.
-void explain_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows,
-                  const EvalResult& result) {
-  std::map<std::int64_t, std::int64_t> wanted, found;
-  for (const EvalBox& box : truth.boxes) ++wanted[box.category_id];
-  for (const Row& row : rows) ++found[row.category];
-  for (const auto& [id, name] : truth.categories) {
-    log::info("  AP is 0: class {} has {} true boxes, {} predicted", name, wanted[id], found[id]);
-  }
-  log::info("  captions that are no class name: {} of {}; class-agnostic AP50 {:.3f}",
-            result.unknown_captions, result.detections, result.class_agnostic_ap50);
+void log_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows,
+              const EvalResult& result) {
+  std::map<std::int64_t, std::int64_t> predicted;
+  for (const Row& row : rows) ++predicted[row.category];
+  log::info("  {}; captions that are no class name: {} of {}; class-agnostic AP50 {}",
+            explain_zero(truth, predicted), result.unknown_captions, result.detections,
+            measured_text(result.class_agnostic_ap50));
 }
 
 std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const data::Pack& pack) {
@@ -165,7 +163,7 @@ EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
   const CocoGroundTruth truth = ground_truth(pack, n);
   EvalResult result = measure(rows, truth, pack);
   if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) {
-    explain_zero(truth, rows, result);
+    log_zero(truth, rows, result);
   }
   return result;
 }

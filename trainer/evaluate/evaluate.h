@@ -22,8 +22,8 @@ struct EvalOptions {
 struct EvalResult {
   CocoMetrics coco;  // category of a detection: the class whose name its caption is
   double class_agnostic_ap50 = 0;
-  std::int64_t detections = 0,
-               unknown_captions = 0;  // captions that are no class name count as no class
+  std::int64_t detections = 0;
+  std::int64_t unknown_captions = 0;  // detections whose caption is no class name
 };
 
 // [C] with more than one rank.

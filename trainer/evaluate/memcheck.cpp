@@ -16,7 +16,8 @@ constexpr Tolerance kTensors{.bytes = 256 << 10, .of_mean = 0};  // their count 
 constexpr Tolerance kHeap{.bytes = 2 << 20, .of_mean = 0.01};    // the loader's containers vary
 
 void assert_promised(const sharding::ZeroEngine& engine, std::int64_t step) {
-  const sharding::EngineBytes bytes = engine.bytes(), planned = engine.planned_bytes();
+  const sharding::EngineBytes bytes = engine.bytes();
+  const sharding::EngineBytes planned = engine.planned_bytes();
   if (bytes == planned) return;
   throw NumericError(fmt::format(
       "step {}: the engine holds {} after empty_partition_cache(), the plan promises {}", step,
@@ -35,9 +36,10 @@ std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before,
   for (const auto& [kind, count] : after) {
     const auto found = before.find(kind);
     const std::int64_t more = count - (found == before.end() ? 0 : found->second);
-    if (more > 0)
-      growing.push_back(
-          {kind.first, kind.second, static_cast<double>(more) / static_cast<double>(steps)});
+    if (more <= 0) continue;
+    growing.push_back({.phase = kind.first,
+                       .block_bytes = kind.second,
+                       .blocks_per_step = static_cast<double>(more) / static_cast<double>(steps)});
   }
   std::ranges::sort(growing, std::greater{}, [](const Holder& h) {
     return h.blocks_per_step * static_cast<double>(h.block_bytes);

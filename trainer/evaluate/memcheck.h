@@ -27,9 +27,9 @@ struct MemoryCurve {
 
 struct MemoryReport {
   std::int64_t steps = 0;
-  MemoryCurve
-      tensors;  // of the steps themselves; the loader's micro-batches in waiting vary and are left
-                // out. Of a run on a GPU: all that lie there, of which `growing` knows nothing
+  // The steps' own tensors; the loader's micro-batches in waiting vary and are left out. On a GPU
+  // these are all that lie there, of which `growing` knows nothing.
+  MemoryCurve tensors;
   MemoryCurve heap;              // what malloc handed out for anything else
   MemoryCurve resident;          // the process, as the system counts it
   std::vector<Holder> growing;   // the largest first

@@ -8,14 +8,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "data/images/picture_file.h"
 
 namespace muster::trainer {
 namespace {
-
-bool is_image(const fs::path& path) {
-  const std::string extension = lower_extension(path);
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
-}
 
 // One path per line; relative ones are looked up beside the list.
 std::vector<fs::path> read_list(const fs::path& list) {
@@ -30,7 +26,7 @@ std::vector<fs::path> read_list(const fs::path& list) {
 std::vector<fs::path> read_folder(const fs::path& folder) {
   std::vector<fs::path> images;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (is_image(entry.path())) images.push_back(entry.path());
+    if (data::is_picture_file(entry.path())) images.push_back(entry.path());
   }
   std::sort(images.begin(), images.end());
   return images;
@@ -49,7 +45,8 @@ std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
                                             : std::vector<fs::path>{input};
     images.insert(images.end(), named.begin(), named.end());
   }
-  if (images.empty()) throw DataError("no .jpg, .jpeg or .png among the inputs");
+  if (images.empty())
+    throw DataError(fmt::format("no {} among the inputs", data::kPictureSuffixes));
   return images;
 }
 

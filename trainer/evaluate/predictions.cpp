@@ -2,7 +2,6 @@
 
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
+#include "data/images/resize.h"
 
 namespace muster::trainer {
 namespace {
@@ -74,30 +75,17 @@ std::vector<ImageDetections> Predictor::predict(std::span<const Picture> picture
   return results;
 }
 
-DetectionsFile::DetectionsFile(fs::path path)
-    : path_(std::move(path)),
-      part_(path_.string() + fmt::format(".part.{}", ::getpid())),
-      out_(part_) {
-  if (!out_) throw IoError(part_.string() + ": cannot be written");
-}
-
-DetectionsFile::~DetectionsFile() {
-  std::error_code ignored;
-  fs::remove(part_, ignored);
-}
+DetectionsFile::DetectionsFile(const fs::path& path) : file_(path) { file_.write("["); }
 
 void DetectionsFile::add(const ImageDetections& image) {
-  out_ << (any_ ? ",\n" : "[\n")
-       << to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+  file_.write(any_ ? ",\n" : "\n");
+  file_.write(to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   any_ = true;
 }
 
 void DetectionsFile::commit() {
-  out_ << (any_ ? "\n]\n" : "[]\n");
-  out_.close();
-  if (!out_) throw IoError(part_.string() + ": writing failed (disk full?)");
-  fsync_path(part_);
-  fs::rename(part_, path_);
+  file_.write(any_ ? "\n]\n" : "]\n");
+  file_.commit();
 }
 
 void draw(const data::Image& image, const ImageDetections& found, const fs::path& png,

@@ -5,11 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/process/atomic_file.h"
 #include "data/encoder.h"
 #include "data/images/image.h"
 #include "data/pack/pack.h"
@@ -70,14 +70,12 @@ class Predictor {
 // commit() and absent without. Throws IoError.
 class DetectionsFile {
  public:
-  explicit DetectionsFile(std::filesystem::path path);
-  ~DetectionsFile();
+  explicit DetectionsFile(const std::filesystem::path& path);
   void add(const ImageDetections& image);
   void commit();
 
  private:
-  std::filesystem::path path_, part_;
-  std::ofstream out_;
+  AtomicFile file_;
   bool any_ = false;
 };
 

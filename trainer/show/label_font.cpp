@@ -1,50 +1,50 @@
 #include <fmt/core.h>
+#include <fontconfig/fontconfig.h>
 #include <ft2build.h>
 #include FT_FREETYPE_H
 
 #include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "trainer/show/overlay.h"
 
 namespace muster::trainer {
 namespace {
 
-// Latin first, then fonts with Chinese, Japanese and Korean, as Debian, Fedora and Arch place them.
-constexpr std::array<const char*, 9> kUsualFonts = {
-    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-    "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf",
-    "/usr/share/fonts/TTF/DejaVuSans.ttf",
-    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/truetype/noto/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
-    "/usr/share/fonts/truetype/arphic/uming.ttc",
+struct FontFile {
+  std::string path;
+  FT_Long face = 0;  // of a file that holds several
 };
 
-constexpr char32_t kReplacement = 0xfffd;
-
-// The code point at `at`, which moves past it. Anything that is not UTF-8 yields one replacement
-// per byte.
-char32_t next_code_point(const std::string& text, std::size_t& at) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u;
-  };
-  const unsigned lead = byte(at);
-  const std::size_t length = lead < 0x80         ? 1
-                             : (lead >> 5) == 6  ? 2
-                             : (lead >> 4) == 14 ? 3
-                             : (lead >> 3) == 30 ? 4
-                                                 : 0;
-  char32_t code = length == 1 ? lead : lead & (0x7fu >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xc0) != 0x80) return ++at, kReplacement;
-    code = code << 6 | (byte(at + i) & 0x3f);
+// The machine's scalable fonts, as fontconfig sorts them for plain text: together they have every
+// character that any of them has. Empty when there is none.
+std::vector<FontFile> usual_fonts() {
+  std::vector<FontFile> fonts;
+  const std::unique_ptr<FcConfig, decltype(&FcConfigDestroy)> config(FcInitLoadConfigAndFonts(),
+                                                                     &FcConfigDestroy);
+  const std::unique_ptr<FcPattern, decltype(&FcPatternDestroy)> wanted(
+      FcNameParse(reinterpret_cast<const FcChar8*>("DejaVu Sans,sans:scalable=true")),
+      &FcPatternDestroy);
+  if (config == nullptr || wanted == nullptr) return fonts;
+  FcConfigSubstitute(config.get(), wanted.get(), FcMatchPattern);
+  FcDefaultSubstitute(wanted.get());
+  FcResult result = FcResultNoMatch;
+  const std::unique_ptr<FcFontSet, decltype(&FcFontSetDestroy)> sorted(
+      FcFontSort(config.get(), wanted.get(), /*trim=*/FcTrue, nullptr, &result), &FcFontSetDestroy);
+  for (int i = 0; sorted != nullptr && i < sorted->nfont; ++i) {
+    FcChar8* path = nullptr;
+    int face = 0;
+    FcPatternGetInteger(sorted->fonts[i], FC_INDEX, 0, &face);
+    if (FcPatternGetString(sorted->fonts[i], FC_FILE, 0, &path) == FcResultMatch)
+      fonts.push_back({reinterpret_cast<const char*>(path), face});
   }
-  at += std::max<std::size_t>(length, 1);
-  return length == 0 ? kReplacement : code;
+  return fonts;
 }
 
 void blend(RgbImage& image, int x, int y, Rgb color, unsigned coverage) {
@@ -67,34 +67,59 @@ void draw_glyph(RgbImage& image, const FT_GlyphSlot glyph, int pen_x, int baseli
 }  // namespace
 
 struct LabelFont::Fonts {
-  FT_Library library = nullptr;
-  std::vector<FT_Face> faces;
-
   Fonts() {
-    if (FT_Init_FreeType(&library) != 0) library = nullptr;
+    if (FT_Init_FreeType(&library_) != 0) library_ = nullptr;
   }
   ~Fonts() {
-    for (const FT_Face face : faces) FT_Done_Face(face);
-    FT_Done_FreeType(library);
+    for (const FT_Face face : faces_) FT_Done_Face(face);
+    FT_Done_FreeType(library_);
   }
-  bool add(const char* file) {
+
+  bool add(const FontFile& font) {
     FT_Face face = nullptr;
-    if (library == nullptr || FT_New_Face(library, file, 0, &face) != 0) return false;
-    faces.push_back(face);
+    if (library_ == nullptr || FT_New_Face(library_, font.path.c_str(), font.face, &face) != 0)
+      return false;
+    faces_.push_back(face);
     return true;
   }
-  FT_Face with_glyph(char32_t code) const {
-    const auto found = std::ranges::find_if(
-        faces, [&](FT_Face face) { return FT_Get_Char_Index(face, code) != 0; });
-    return found == faces.end() ? nullptr : *found;
+
+  // A machine may have hundreds: each is opened when those before it lack a character.
+  void add_when_needed(std::vector<FontFile> fonts) {
+    waiting_.assign(fonts.rbegin(), fonts.rend());
+    while (faces_.empty() && open_next()) continue;
   }
+
+  bool empty() const { return faces_.empty(); }
+  FT_Face first() const { return faces_.front(); }
+
+  FT_Face with_glyph(char32_t code) {
+    for (std::size_t i = 0; i < faces_.size() || open_next();) {
+      if (i == faces_.size()) continue;
+      if (FT_Get_Char_Index(faces_[i], code) != 0) return faces_[i];
+      ++i;
+    }
+    return nullptr;
+  }
+
+ private:
+  // False when none is left.
+  bool open_next() {
+    if (waiting_.empty()) return false;
+    add(waiting_.back());
+    waiting_.pop_back();
+    return true;
+  }
+
+  FT_Library library_ = nullptr;
+  std::vector<FT_Face> faces_;
+  std::vector<FontFile> waiting_;  // the next one last
 };
 
 LabelFont::LabelFont(const std::filesystem::path& file) : fonts_(std::make_unique<Fonts>()) {
-  if (!file.empty() && !fonts_->add(file.c_str()))
+  if (!file.empty() && !fonts_->add({file.string(), 0}))
     throw UsageError(fmt::format(
         "--font {}: not a font FreeType can read; give a .ttf, .otf or .ttc file", file.string()));
-  for (const char* usual : kUsualFonts) fonts_->add(usual);
+  fonts_->add_when_needed(usual_fonts());
   if (empty())
     log::warn(
         "no font found, labels are left out of pictures: pass --font FILE or install "
@@ -104,14 +129,16 @@ LabelFont::LabelFont(const std::filesystem::path& file) : fonts_(std::make_uniqu
 LabelFont::~LabelFont() = default;
 LabelFont::LabelFont(LabelFont&&) noexcept = default;
 
-bool LabelFont::empty() const { return fonts_->faces.empty(); }
+bool LabelFont::empty() const { return fonts_->empty(); }
 
 int LabelFont::draw(RgbImage* image, int x, int y, int height_px, const std::string& text,
                     Rgb color) {
   int pen = x;
   const int baseline = y + height_px * 4 / 5;
   for (std::size_t at = 0; at < text.size() && !empty();) {
-    const char32_t code = next_code_point(text, at);
+    const CodePoint point = first_code_point(std::string_view(text).substr(at));
+    const char32_t code = point.value;
+    at += point.bytes;
     FT_Face face = fonts_->with_glyph(code);
     if (face == nullptr) {
       if (missing_.insert(code).second)
@@ -119,7 +146,7 @@ int LabelFont::draw(RgbImage* image, int x, int y, int height_px, const std::str
             "no font has U+{:04X}: it is drawn as an empty frame; pass --font FILE or install "
             "fonts-noto-cjk",
             static_cast<std::uint32_t>(code));
-      face = fonts_->faces.front();
+      face = fonts_->first();
     }
     FT_Set_Pixel_Sizes(face, 0, static_cast<FT_UInt>(height_px * 4 / 5));
     if (FT_Load_Char(face, code, FT_LOAD_RENDER) != 0) continue;

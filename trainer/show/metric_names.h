@@ -39,9 +39,11 @@ inline constexpr std::string_view kCommunication = "communication";
 inline constexpr std::string_view kOptimizer = "optimizer";
 inline constexpr std::array kPhases = {kData, kForward, kBackward, kCommunication, kOptimizer};
 
-// Members of kEval that more than the table of an evaluation needs.
+// Members of kEval: COCO's, as pycocotools prints them, and one of ours.
 inline constexpr std::string_view kAp = "AP";
 inline constexpr std::string_view kAp50 = "AP50";
+inline constexpr std::array<std::string_view, 12> kCoco = {
+    kAp, kAp50, "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
 inline constexpr std::string_view kClassAgnosticAp50 = "class_agnostic_AP50";
 
 inline std::string name(std::string_view family, std::string_view member) {

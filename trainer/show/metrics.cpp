@@ -2,19 +2,18 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
+#include "base/process/fd.h"
 
 namespace muster::trainer {
 namespace {
@@ -29,16 +28,6 @@ std::string number(double value) {
   std::array<char, 32> buffer{};
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   return {buffer.data(), result.ptr};
-}
-
-void write_all(int descriptor, std::string_view text, const std::filesystem::path& file) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0)
-      throw IoError(fmt::format("{}: cannot append: {}", file.string(), std::strerror(errno)));
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
 }
 
 template <typename Visit>
@@ -84,21 +73,10 @@ MetricsLog::MetricsLog(std::filesystem::path file) : file_(std::move(file)) {
   open();
 }
 
-MetricsLog::~MetricsLog() { close(); }
-
-void MetricsLog::open() {
-  descriptor_ = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0)
-    throw IoError(fmt::format("{}: cannot open: {}", file_.string(), std::strerror(errno)));
-}
-
-void MetricsLog::close() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
-}
+void MetricsLog::open() { descriptor_ = Fd::open(file_, O_WRONLY | O_APPEND | O_CREAT); }
 
 void MetricsLog::append(const MetricsRow& row) {
-  write_all(descriptor_, metrics_line(row) + "\n", file_);
+  write_all(descriptor_.get(), metrics_line(row) + "\n", file_);
 }
 
 void MetricsLog::truncate_after(std::int64_t step) {
@@ -111,7 +89,7 @@ void MetricsLog::truncate_after(std::int64_t step) {
     shorter = shorter || !keep;
   });
   if (!shorter) return;
-  close();  // the descriptor would go on writing to the replaced file
+  descriptor_.reset();  // it would go on writing to the replaced file
   write_text(file_, kept);
   open();
 }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/process/fd.h"
+
 namespace muster::trainer {
 
 // In the order it is written. The first entry is "step".
@@ -29,7 +31,6 @@ class MetricsLog {
   // Creates the file and its folder; a torn last line of an earlier process is removed. Throws
   // IoError.
   explicit MetricsLog(std::filesystem::path file);
-  ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
@@ -41,10 +42,9 @@ class MetricsLog {
 
  private:
   void open();
-  void close();
 
   std::filesystem::path file_;
-  int descriptor_ = -1;
+  Fd descriptor_;
 };
 
 // null reads as NaN; a torn last line is left out. Throws IoError, and DataError with file:line for

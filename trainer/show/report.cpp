@@ -3,16 +3,18 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/report_style.h"
 #include "trainer/show/svg_chart.h"
@@ -24,106 +26,117 @@ using Rows = std::vector<std::map<std::string, double>>;
 
 std::string read_if_there(const fs::path& file) { return fs::exists(file) ? read_text(file) : ""; }
 
-Series series_of(const Rows& rows, const std::string& key, const std::string& name,
+// The points of one metric; none where an evaluation had nothing to measure.
+Series series_of(const Rows& rows, std::string_view key, const std::string& name,
                  double scale = 1) {
+  const bool evaluation = key.starts_with(metric::kEval);
   Series series{name, {}};
-  for (const auto& row : rows)
-    if (const auto found = row.find(key); found != row.end())
-      series.points.emplace_back(row.at("step"), found->second * scale);
+  for (const auto& row : rows) {
+    const auto found = row.find(std::string(key));
+    if (found == row.end() || (evaluation && !measured(found->second))) continue;
+    series.points.emplace_back(row.at(std::string(metric::kStep)), found->second * scale);
+  }
   return series;
 }
 
-// Every key that starts with `prefix`, as series named by the rest.
-std::vector<Series> all_with(const Rows& rows, const std::string& prefix) {
-  std::map<std::string, bool> keys;
-  for (const auto& row : rows)
-    for (const auto& entry : row)
-      if (entry.first.starts_with(prefix)) keys[entry.first] = true;
+// The names of the rows that start with `family`.
+std::set<std::string> names_in(const Rows& rows, std::string_view family) {
+  std::set<std::string> names;
+  for (const auto& row : rows) {
+    for (const auto& [name, value] : row) {
+      if (name.starts_with(family)) names.insert(name);
+    }
+  }
+  return names;
+}
+
+// Every metric of a family, as series named by what follows the prefix.
+std::vector<Series> all_of(const Rows& rows, std::string_view family) {
   std::vector<Series> all;
-  for (const auto& entry : keys)
-    all.push_back(series_of(rows, entry.first, entry.first.substr(prefix.size())));
+  for (const std::string& name : names_in(rows, family)) {
+    all.push_back(series_of(rows, name, name.substr(family.size())));
+  }
   return all;
 }
 
-// Rows that lack a phase count as zero there, so that all series of a stack share their x.
+// The steps' phases in the order in which they happen; others follow by name. A row that lacks a
+// phase counts as zero there, so that all series of a stack share their x.
 std::vector<Series> phases(const Rows& rows) {
-  Rows steps;
   std::map<std::string, double> zeros;
-  for (const auto& row : rows)
-    for (const auto& entry : row)
-      if (entry.first.starts_with("seconds.")) zeros[entry.first] = 0;
+  for (const std::string& name : names_in(rows, metric::kPhaseSeconds)) zeros[name] = 0;
+  Rows steps;
   for (const auto& row : rows) {
-    if (!row.contains("loss")) continue;
+    if (!row.contains(std::string(metric::kLoss))) continue;
     steps.push_back(row);
     steps.back().insert(zeros.begin(), zeros.end());
   }
-  // In the order they happen; others follow by name.
-  constexpr std::array<std::string_view, 7> kOrder = {
-      "data", "forward", "backward", "reduce", "consensus", "optimizer", "gather"};
-  std::vector<Series> all = all_with(steps, "seconds.");
-  std::ranges::stable_sort(
-      all, {}, [&](const Series& s) { return std::ranges::find(kOrder, s.name) - kOrder.begin(); });
+  std::vector<Series> all = all_of(steps, metric::kPhaseSeconds);
+  std::ranges::stable_sort(all, {}, [](const Series& series) {
+    return std::ranges::find(metric::kPhases, series.name) - metric::kPhases.begin();
+  });
   return all;
 }
 
 // The terms that are in use: a switched-off one is zero throughout and would only take a colour.
 std::vector<Series> loss_terms(const Rows& rows) {
-  std::vector<Series> terms = all_with(rows, "loss.");
-  std::erase_if(terms, [](const Series& s) {
-    return std::ranges::all_of(s.points, [](const auto& p) { return p.second == 0; });
+  std::vector<Series> terms = all_of(rows, metric::kLossTerm);
+  std::erase_if(terms, [](const Series& series) {
+    return std::ranges::all_of(series.points, [](const auto& point) { return point.second == 0; });
   });
   return terms;
 }
 
-constexpr double kMiB = 1024.0 * 1024.0;
+std::vector<Chart> all_charts(const Rows& rows) {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  return {
+      {.title = "Loss", .series = {series_of(rows, metric::kLoss, "total")}, .allow_log = true},
+      {.title = "Loss terms, unweighted", .series = loss_terms(rows), .allow_log = true},
+      {.title = "Evaluation", .series = all_of(rows, metric::kEval)},
+      {.title = "Learning rate by group", .series = all_of(rows, metric::kLearningRate)},
+      {.title = "Gradient norm",
+       .series = {series_of(rows, metric::kGradNorm, "before clipping")},
+       .allow_log = true},
+      {.title = "Throughput",
+       .unit = "tokens/s",
+       .series = {series_of(rows, metric::kTokensPerSecond, "all ranks")}},
+      {.title = "Step time by phase", .unit = "s", .series = phases(rows), .stacked = true},
+      {.title = "Memory per rank",
+       .unit = "MiB",
+       .series = {series_of(rows, metric::kMemoryBytes, "in use", 1 / kMiB)}},
+  };
+}
 
 std::string charts(const Rows& rows) {
-  const std::vector<Chart> all = {
-      {"Loss", "", {series_of(rows, "loss", "total")}, false, true},
-      {"Loss terms, weighted", "", loss_terms(rows), false, true},
-      {"Evaluation", "", all_with(rows, "eval."), false, false},
-      {"Learning rate by group", "", all_with(rows, "lr."), false, false},
-      {"Gradient norm", "", {series_of(rows, "grad_norm", "before clipping")}, false, true},
-      {"Throughput", "tokens/s", {series_of(rows, "tokens_per_s", "all ranks")}, false, false},
-      {"Step time by phase", "s", phases(rows), true, false},
-      {"Memory per rank",
-       "MiB",
-       {series_of(rows, "memory_bytes", "in use", 1 / kMiB)},
-       false,
-       false},
-  };
   std::string text;
-  for (const Chart& chart : all) text += render_chart(chart);
-  return text.empty() ? ""
-                      : "<h2>Curves</h2>\n<section class=\"charts\">\n" + text + "</section>\n";
+  for (const Chart& chart : all_charts(rows)) text += render_chart(chart);
+  if (text.empty()) return "";
+  return "<h2>Curves</h2>\n<section class=\"charts\">\n" + text + "</section>\n";
 }
 
 struct Best {
-  double value = -1, step = 0;
+  double value = 0, step = 0;
 };
 
+// The highest measured value of an evaluation's metric.
 std::optional<Best> best_of(const Rows& rows, const std::string& key) {
   std::optional<Best> best;
-  for (const auto& row : rows) {
-    const auto found = row.find(key);
-    if (found != row.end() && std::isfinite(found->second) &&
-        (!best || found->second > best->value))
-      best = Best{found->second, row.at("step")};
+  for (const auto& [step, value] : series_of(rows, key, "").points) {
+    if (!best || value > best->value) best = Best{value, step};
   }
   return best;
 }
 
-std::optional<double> last_of(const Rows& rows, const std::string& key) {
-  for (auto row = rows.rbegin(); row != rows.rend(); ++row)
-    if (const auto found = row->find(key); found != row->end()) return found->second;
-  return std::nullopt;
+std::optional<double> last_of(const Rows& rows, std::string_view key) {
+  const Series series = series_of(rows, key, "");
+  if (series.points.empty()) return std::nullopt;
+  return series.points.back().second;
 }
 
-double sum_of(const Rows& rows, const std::string& key) {
+double sum_of(const Rows& rows, std::string_view key) {
   double sum = 0;
-  for (const auto& row : rows)
-    if (const auto found = row.find(key); found != row.end() && std::isfinite(found->second))
-      sum += found->second;
+  for (const auto& [step, value] : series_of(rows, key, "").points) {
+    if (std::isfinite(value)) sum += value;
+  }
   return sum;
 }
 
@@ -132,41 +145,56 @@ std::string tile(const std::string& name, const std::string& value) {
                      escape_html(value));
 }
 
+// What the launcher's wrapper wrote about rank 0; discarded JSON when it is absent or damaged.
+nlohmann::json rank_status(const fs::path& run_dir) {
+  return nlohmann::json::parse(read_if_there(run_dir / "black_box" / "rank-0.status"), nullptr,
+                               /*allow_exceptions=*/false);
+}
+
+std::string best_tile(const Rows& rows, std::string_view name) {
+  const std::optional<Best> best = best_of(rows, metric::name(metric::kEval, name));
+  if (!best) return "";
+  return tile(fmt::format("best {}, step {:.0f}", name, best->step),
+              fmt::format("{:.3f}", best->value));
+}
+
 std::string tiles(const Rows& rows, const fs::path& run_dir) {
-  const nlohmann::json status =
-      nlohmann::json::parse(read_if_there(run_dir / "black_box" / "rank-0.status"), nullptr, false);
-  std::string text;
-  if (const auto ap = best_of(rows, "eval.AP"))
-    text += tile(fmt::format("best AP, step {:.0f}", ap->step), fmt::format("{:.3f}", ap->value));
-  if (const auto ap = best_of(rows, "eval.AP50"))
-    text += tile(fmt::format("best AP50, step {:.0f}", ap->step), fmt::format("{:.3f}", ap->value));
-  if (const auto loss = last_of(rows, "loss")) text += tile("last loss", short_number(*loss));
-  text += tile("steps", fmt::format("{:.0f}", rows.empty() ? 0 : rows.back().at("step")));
+  std::string text = best_tile(rows, metric::kAp) + best_tile(rows, metric::kAp50);
+  if (const auto loss = last_of(rows, metric::kLoss))
+    text += tile("last loss", short_number(*loss));
+  text += tile("steps", fmt::format("{:.0f}", last_of(rows, metric::kStep).value_or(0)));
+  const nlohmann::json status = rank_status(run_dir);
   if (status.is_object() && status.contains("world_size"))
     text += tile("ranks", status["world_size"].dump());
-  const double seconds = sum_of(rows, "seconds");
+  const double seconds = sum_of(rows, metric::kSeconds);
   text += tile("time in steps", human_seconds(seconds));
-  text += tile("images", short_number(sum_of(rows, "images")));
-  if (seconds > 0)
-    text += tile("mean throughput", short_number(sum_of(rows, "tokens") / seconds) + " tok/s");
+  text += tile("images", short_number(sum_of(rows, metric::kImages)));
+  if (seconds > 0) {
+    const double throughput = sum_of(rows, metric::kTokens) / seconds;
+    text += tile("mean throughput", short_number(throughput) + " tok/s");
+  }
   return "<dl class=\"tiles\">\n" + text + "</dl>\n";
+}
+
+// One metric's last value, best value and the best one's step; "n/a" where none was measured.
+std::string evaluation_row(const Rows& rows, const std::string& name) {
+  double last = 0;
+  for (const auto& row : rows) {
+    if (const auto found = row.find(name); found != row.end()) last = found->second;
+  }
+  const std::optional<Best> best = best_of(rows, name);
+  return fmt::format(
+      "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+      escape_html(name.substr(metric::kEval.size())), measured_text(last),
+      best ? measured_text(best->value) : "n/a", best ? fmt::format("{:.0f}", best->step) : "");
 }
 
 std::string evaluation_table(const Rows& rows) {
   std::string body;
-  for (const Series& s : all_with(rows, "eval.")) {
-    const auto best = best_of(rows, "eval." + s.name);
-    if (!best) continue;
-    body += fmt::format(
-        "<tr><td>{}</td><td class=\"n\">{:.4f}</td><td class=\"n\">{:.4f}</td><td "
-        "class=\"n\">{:.0f}</td></tr>\n",
-        escape_html(s.name), s.points.back().second, best->value, best->step);
-  }
+  for (const std::string& name : names_in(rows, metric::kEval)) body += evaluation_row(rows, name);
   if (body.empty()) return "";
-  return "<h2>Evaluation</h2>\n<div class=\"card wide\"><table><tr><th>metric</th><th "
-         "class=\"n\">last</th><th "
-         "class=\"n\">best</th>"
-         "<th class=\"n\">at step</th></tr>\n" +
+  return "<h2>Evaluation</h2>\n<div class=\"card wide\"><table><tr><th>metric</th>"
+         "<th class=\"n\">last</th><th class=\"n\">best</th><th class=\"n\">at step</th></tr>\n" +
          body + "</table></div>\n";
 }
 
@@ -186,29 +214,38 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
+// By name. Empty when the folder is not there.
+std::vector<fs::path> pictures_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  if (!fs::is_directory(folder)) return files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string ext = entry.path().extension().string();
+    if (ext == ".png" || ext == ".jpg" || ext == ".jpeg") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// The picture itself lies in the page, with the text of the file beside it, or its name, below.
+std::string figure(const fs::path& picture) {
+  const std::string name = escape_html(picture.stem().string());
+  const std::string caption = read_if_there(fs::path(picture).replace_extension(".txt"));
+  return fmt::format(
+      "<figure class=\"card\"><img alt=\"{}\" "
+      "src=\"data:image/{};base64,{}\"><figcaption>{}</figcaption></figure>\n",
+      name, picture.extension() == ".png" ? "png" : "jpeg", base64(read_text(picture)),
+      caption.empty() ? name : escape_html(caption));
+}
+
 std::string gallery(const fs::path& folder) {
   constexpr std::size_t kMaxPictures = 24;  // keeps the file small enough to mail
-  std::vector<fs::path> files;
-  if (fs::is_directory(folder))
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      const std::string ext = entry.path().extension().string();
-      if (ext == ".png" || ext == ".jpg" || ext == ".jpeg") files.push_back(entry.path());
-    }
-  std::ranges::sort(files);
+  const std::vector<fs::path> files = pictures_in(folder);
+  if (files.empty()) return "";
   std::string text;
-  for (std::size_t i = 0; i < std::min(files.size(), kMaxPictures); ++i) {
-    const std::string caption = read_if_there(fs::path(files[i]).replace_extension(".txt"));
-    const std::string name = escape_html(files[i].stem().string());
-    text += fmt::format(
-        "<figure class=\"card\"><img alt=\"{}\" "
-        "src=\"data:image/{};base64,{}\"><figcaption>{}</figcaption></figure>\n",
-        name, files[i].extension() == ".png" ? "png" : "jpeg", base64(read_text(files[i])),
-        caption.empty() ? name : escape_html(caption));
-  }
-  if (text.empty()) return "";
-  const std::string count = files.size() > kMaxPictures ? fmt::format(" <small>{} of {}</small>",
-                                                                      kMaxPictures, files.size())
-                                                        : "";
+  for (std::size_t i = 0; i < std::min(files.size(), kMaxPictures); ++i) text += figure(files[i]);
+  std::string count;
+  if (files.size() > kMaxPictures)
+    count = fmt::format(" <small>{} of {}</small>", kMaxPictures, files.size());
   return fmt::format("<h2>Predictions{}</h2>\n<section class=\"gallery\">\n{}</section>\n", count,
                      text);
 }
@@ -226,25 +263,30 @@ std::string run_name(const fs::path& run_dir) {
   return whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
 }
 
+std::string page_head(const fs::path& run_dir) {
+  const std::string name = escape_html(run_name(run_dir));
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+      "<title>{} - muster</title><style>{}</style></head><body><main>\n"
+      "<header><h1>{}</h1><p>muster {}, {}</p></header>\n",
+      name, kReportStyle, name, MUSTER_VERSION,
+      escape_html(fs::absolute(run_dir).lexically_normal().string()));
+}
+
 }  // namespace
 
 std::string render_report(const fs::path& run_dir) {
   const fs::path metrics = run_dir / "metrics.jsonl";
-  if (!fs::exists(metrics))
+  if (!fs::exists(metrics)) {
     throw DataError(
         fmt::format("{}: not there; `muster report` wants the run.dir of a run that took a step",
                     metrics.string()));
+  }
   const Rows rows = read_metrics(metrics);
-  const std::string name = escape_html(run_name(run_dir));
-  return fmt::format(
-             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-             "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-             "<title>{} - muster</title><style>{}</style></head><body><main>\n"
-             "<header><h1>{}</h1><p>muster {}, {}</p></header>\n",
-             name, kReportStyle, name, MUSTER_VERSION,
-             escape_html(fs::absolute(run_dir).lexically_normal().string())) +
-         tiles(rows, run_dir) + gallery(run_dir / "predictions") + charts(rows) +
-         evaluation_table(rows) + config_section(run_dir) + "</main></body></html>\n";
+  return page_head(run_dir) + tiles(rows, run_dir) + gallery(run_dir / "predictions") +
+         charts(rows) + evaluation_table(rows) + config_section(run_dir) +
+         "</main></body></html>\n";
 }
 
 fs::path write_report(const fs::path& run_dir) {

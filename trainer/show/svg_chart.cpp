@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <set>
+#include <ranges>
 
 namespace muster::trainer {
 namespace {
@@ -15,11 +15,14 @@ namespace {
 using Points = std::vector<std::pair<double, double>>;
 
 constexpr double kWidth = 560, kHeight = 250, kLeft = 54, kRight = 12, kTop = 10, kBottom = 30;
-constexpr std::size_t kColors = 8, kMaxPoints = 400, kMaxHovers = 120;
+constexpr std::size_t kColors = 8, kMaxPoints = 400, kMaxHovers = 120, kFewPoints = 24;
 
 struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -low;
-  void add(double v) { low = std::min(low, v), high = std::max(high, v); }
+  void add(double v) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
   bool empty() const { return low > high; }
 };
 
@@ -33,10 +36,11 @@ Points thin(const Points& points) {
     Points finite;
     for (std::size_t i = begin; i < std::min(begin + run, points.size()); ++i)
       if (std::isfinite(points[i].second)) finite.push_back(points[i]);
-    if (finite.empty()) kept.push_back(points[begin]);  // a gap
-    if (finite.empty()) continue;
-    const auto [low, high] = std::minmax_element(
-        finite.begin(), finite.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    if (finite.empty()) {
+      kept.push_back(points[begin]);  // a gap stays one
+      continue;
+    }
+    const auto [low, high] = std::ranges::minmax_element(finite, {}, &Points::value_type::second);
     kept.push_back(*std::min(low, high));
     if (low != high) kept.push_back(*std::max(low, high));
   }
@@ -57,14 +61,18 @@ Points average(const Points& points) {
   return means;
 }
 
-// 1, 2 or 5 times a power of ten, about `count` of them.
+// The least of 1, 2, 5 and 10 times a power of ten that is not below `rough`.
+double round_step(double rough) {
+  const double power = std::pow(10, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (rough / power <= factor) return factor * power;
+  }
+  return 10 * power;
+}
+
+// Multiples of a round step, about `count` of them.
 std::vector<double> ticks(Range range, int count) {
-  const double rough = (range.high - range.low) / count,
-               power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = rough / power <= 1   ? power
-                      : rough / power <= 2 ? 2 * power
-                      : rough / power <= 5 ? 5 * power
-                                           : 10 * power;
+  const double step = round_step((range.high - range.low) / count);
   std::vector<double> at;
   for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k)
     at.push_back(k * step + 0.0);  // + 0.0: no "-0"
@@ -74,19 +82,19 @@ std::vector<double> ticks(Range range, int count) {
 class Plot {
  public:
   explicit Plot(const Chart& chart) : chart_(chart) {
-    if (chart.stacked)
+    if (chart.stacked) {
       stack();
-    else
+    } else {
       for (const Series& s : chart.series) lines_.push_back(thin(s.points));
-    for (const Points& line : lines_)
-      for (const auto& [x, y] : line)
-        if (std::isfinite(y)) x_.add(x), y_.add(y);
+    }
+    measure();
     if (empty()) return;
     log_ = chart.allow_log && y_.low > 0 && y_.high / y_.low > 100;
-    if (log_)
+    if (log_) {
       y_ = {std::log10(y_.low), std::log10(y_.high)};
-    else if (y_.low > 0)
-      y_.low = 0;  // a flat memory curve looks flat
+    } else {
+      y_.low = std::min(y_.low, 0.0);  // a flat memory curve looks flat
+    }
     pad();
   }
 
@@ -101,6 +109,16 @@ class Plot {
   }
 
  private:
+  void measure() {
+    for (const Points& line : lines_) {
+      for (const auto& [x, y] : line) {
+        if (!std::isfinite(y)) continue;
+        x_.add(x);
+        y_.add(y);
+      }
+    }
+  }
+
   void stack() {
     Points below;
     for (const Series& s : chart_.series) {
@@ -112,7 +130,10 @@ class Plot {
   }
 
   void pad() {
-    if (x_.low == x_.high) x_.low -= 1, x_.high += 1;
+    if (x_.low == x_.high) {
+      x_.low -= 1;
+      x_.high += 1;
+    }
     const double flat = y_.low == y_.high ? std::max(std::abs(y_.high) * 0.1, 1e-12) : 0;
     const double margin = (y_.high - y_.low) * 0.06;
     y_.high += flat + margin;
@@ -130,7 +151,8 @@ class Plot {
   std::string grid() const {
     std::string text;
     for (const double t : ticks(y_, 5)) {
-      const double value = log_ ? std::pow(10, t) : t, y = py(value);
+      const double value = log_ ? std::pow(10, t) : t;
+      const double y = py(value);
       text += fmt::format(R"(<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>)", kLeft,
                           kWidth - kRight, y, y);
       text += fmt::format(R"(<text x="{}" y="{:.1f}" text-anchor="end">{}</text>)", kLeft - 7,
@@ -143,48 +165,60 @@ class Plot {
   }
 
   std::string path(std::size_t index) const {
-    std::string d, dots;
+    std::string d;
     bool pen_down = false;
     for (const auto& [x, y] : lines_[index]) {
       if (std::isfinite(y)) d += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", px(x), py(y));
       pen_down = std::isfinite(y);
     }
-    if (lines_[index].size() <= 24)  // few points: show where they are
-      for (const auto& [x, y] : lines_[index])
-        if (std::isfinite(y))
-          dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)",
-                              index % kColors, px(x), py(y));
-    return fmt::format(R"(<path class="line c{}" d="{}"/>)", index % kColors, d) + dots;
+    std::string text = fmt::format(R"(<path class="line c{}" d="{}"/>)", index % kColors, d);
+    if (lines_[index].size() <= kFewPoints) text += dots(index);
+    return text;
+  }
+
+  // Where the points are; without them a single one would not be seen.
+  std::string dots(std::size_t index) const {
+    std::string text;
+    for (const auto& [x, y] : lines_[index]) {
+      if (!std::isfinite(y)) continue;
+      text += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)",
+                          index % kColors, px(x), py(y));
+    }
+    return text;
   }
 
   std::string area(std::size_t index) const {
     std::string d;
     for (const auto& [x, y] : lines_[index])
       d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", px(x), py(y));
-    const Points below = index > 0 ? lines_[index - 1] : Points{{x_.high, 0}, {x_.low, 0}};
-    if (index > 0)
-      for (auto it = below.rbegin(); it != below.rend(); ++it)
-        d += fmt::format("L{:.1f} {:.1f}", px(it->first), py(it->second));
-    else
-      d += fmt::format("L{:.1f} {:.1f}L{:.1f} {:.1f}", px(lines_[0].back().first), py(0),
-                       px(lines_[0].front().first), py(0));
+    // Back along the area below, or along the axis.
+    Points back = {lines_[0].front(), lines_[0].back()};
+    for (auto& [x, y] : back) y = 0;
+    if (index > 0) back = lines_[index - 1];
+    for (const auto& [x, y] : std::views::reverse(back))
+      d += fmt::format("L{:.1f} {:.1f}", px(x), py(y));
     return fmt::format(R"(<path class="area c{}" d="{}Z"/>)", index % kColors, d);
   }
 
   // Invisible columns, one per x: the pointer over one shows a rule, the points and their values.
   std::string hovers() const {
     std::map<double, std::vector<std::pair<std::size_t, double>>> columns;
-    for (std::size_t i = 0; i < lines_.size(); ++i)
-      for (const auto& [x, y] : lines_[i])
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      for (const auto& [x, y] : lines_[i]) {
         if (std::isfinite(y)) columns[x].emplace_back(i, y);
+      }
+    }
     const std::size_t every = (columns.size() + kMaxHovers - 1) / kMaxHovers;
     const double half =
         (kWidth - kLeft - kRight) / static_cast<double>(std::min(columns.size(), kMaxHovers)) / 2 +
         0.5;
     std::string text;
     std::size_t at = 0;
-    for (const auto& [x, values] : columns)
-      if (at++ % every == 0 || at == columns.size()) text += hover(x, half, values);
+    for (const auto& [x, values] : columns) {
+      const bool last = at + 1 == columns.size();
+      if (last || at % every == 0) text += hover(x, half, values);
+      ++at;
+    }
     return text;
   }
 
@@ -229,16 +263,13 @@ std::string legend(const Chart& chart) {
 std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
-    if (c == '&')
-      escaped += "&amp;";
-    else if (c == '<')
-      escaped += "&lt;";
-    else if (c == '>')
-      escaped += "&gt;";
-    else if (c == '"')
-      escaped += "&quot;";
-    else
-      escaped += c;
+    switch (c) {
+      case '&': escaped += "&amp;"; break;
+      case '<': escaped += "&lt;"; break;
+      case '>': escaped += "&gt;"; break;
+      case '"': escaped += "&quot;"; break;
+      default: escaped += c;
+    }
   }
   return escaped;
 }

@@ -11,13 +11,14 @@ namespace muster::trainer {
 
 struct Series {
   std::string name;
-  std::vector<std::pair<double, double>>
-      points;  // x ascending; a y that is not finite breaks the line
+  // (x, y) with x ascending; a y that is not finite breaks the line.
+  std::vector<std::pair<double, double>> points;
 };
 
 struct Chart {
-  std::string title, unit;  // the unit of y, "" when it has none
-  std::vector<Series> series;
+  std::string title = {};
+  std::string unit = {};  // of y; "" when it has none
+  std::vector<Series> series = {};
   bool stacked = false;    // areas on top of each other; all series share their x
   bool allow_log = false;  // logarithmic y when values span more than two decades
 };

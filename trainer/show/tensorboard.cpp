@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace muster::trainer {
@@ -67,14 +68,7 @@ constexpr int kSummaryValue = 1, kValueTag = 1, kValueSimple = 2;
 constexpr int kSessionStatus = 1, kSessionStart = 1;
 
 std::string event_head(std::int64_t step) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return double_field(kEventWallTime, std::chrono::duration<double>(now).count()) +
-         varint_field(kEventStep, step);
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+  return double_field(kEventWallTime, unix_now()) + varint_field(kEventStep, step);
 }
 
 // Sorted by name is sorted by time; the serial keeps two writers of one second in one process
@@ -83,7 +77,7 @@ std::string file_name() {
   static std::atomic<int> serial{0};
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return fmt::format("events.out.tfevents.{:010}.{}.{}.{}",
-                     std::chrono::duration_cast<std::chrono::seconds>(now).count(), host_name(),
+                     std::chrono::duration_cast<std::chrono::seconds>(now).count(), own_host(),
                      ::getpid(), serial++);
 }
 

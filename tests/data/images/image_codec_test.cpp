@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
 #include "data/images/image.h"
 #include "support/test_paths.h"
 

@@ -14,6 +14,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
+#include "data/images/patchify.h"
+#include "data/images/resize.h"
 #include "support/test_paths.h"
 
 namespace muster::data {
@@ -138,12 +141,11 @@ TEST_CASE("image: patches in Qwen's order", "[unit]") {
       const std::int64_t py = y / 3, px = x / 3;
       const std::int64_t row = (py / 2 * 3 + px / 2) * 4 + py % 2 * 2 + px % 2;
       for (std::int64_t c = 0; c < 3; ++c) {
-        const double value = image.rgb[static_cast<std::size_t>((y * 18 + x) * 3 + c)] / 255.0;
-        const auto want = static_cast<float>((value - options.mean[static_cast<std::size_t>(c)]) /
-                                             options.std[static_cast<std::size_t>(c)]);
+        const double value = image.rgb[(y * 18 + x) * 3 + c] / 255.0;
+        const auto want = static_cast<float>((value - options.mean[c]) / options.std[c]);
         for (std::int64_t t = 0; t < 2; ++t) {
           const std::int64_t column = ((c * 2 + t) * 3 + y % 3) * 3 + x % 3;
-          REQUIRE(out[static_cast<std::size_t>(row * options.patch_dim() + column)] == want);
+          REQUIRE(out[row * options.patch_dim() + column] == want);
         }
       }
     }

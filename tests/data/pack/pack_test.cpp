@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "data/images/image.h"
+#include "base/process/atomic_file.h"
 #include "data/sources/small_sets.h"
 
 namespace muster::data {
@@ -54,7 +54,7 @@ TEST_CASE("a pack gives back what was written, byte for byte", "[unit]") {
   const Pack pack(set.pack_path);
   REQUIRE(pack.size() == 6);
   for (std::int64_t i = 0; i < pack.size(); ++i) {
-    const Sample &a = samples[static_cast<std::size_t>(i)], &b = pack.sample(i);
+    const Sample &a = samples[i], &b = pack.sample(i);
     CHECK((a.name == b.name && a.image == b.image && a.source_id == b.source_id &&
            a.width == b.width && a.height == b.height));
     CHECK((a.prompt == b.prompt && a.answer == b.answer));
@@ -220,8 +220,10 @@ TEST_CASE("a full disk is one clear error and leaves the old pack", "[fault]") {
 TEST_CASE("packs of words only, and of nothing", "[unit]") {
   const TempDir dir;
   std::vector<Sample> samples(20000);
-  for (std::size_t i = 0; i < samples.size(); ++i)
-    samples[i].name = std::to_string(i), samples[i].answer = "a" + samples[i].name;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    samples[i].name = std::to_string(i);
+    samples[i].answer = "a" + samples[i].name;
+  }
   write_pack(dir.path() / "words.h5", samples, {});
   const Pack pack(dir.path() / "words.h5");
   CHECK((pack.size() == 20000 && pack.sample(19999).answer == "a19999" &&

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/encoder.h"
 #include "data/pack/pack.h"
 #include "data/sources/sources.h"
@@ -22,7 +23,9 @@ inline void write_bytes(const std::filesystem::path& path, const std::vector<std
 struct SmallSet {
   explicit SmallSet(std::int64_t images, std::int64_t size = 56, std::int64_t seed = 7) {
     data::SynthOptions options;
-    options.images = images, options.size = size, options.seed = seed;
+    options.images = images;
+    options.size = size;
+    options.seed = seed;
     data::synthesise(dir.path(), options);
     source = data::read_source(dir.path(), "", "");
     data::write_pack(pack_path, source.samples, source.categories);

@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
-#include "data/images/image.h"
+#include "data/images/codec.h"
 #include "data/sources/small_sets.h"
-#include "data/sources/xml.h"
 #include "support/test_paths.h"
 
 namespace muster::data {
@@ -54,7 +54,8 @@ Sample good_sample(const Folder& folder) {
   sample.name = "a";
   sample.where = "file.xml";
   sample.image = folder.dir.path() / "a.jpg";
-  sample.width = 40, sample.height = 30;
+  sample.width = 40;
+  sample.height = 30;
   sample.objects = {{{0, 0, 40, 30}, 1, "cell", false, 1200}};
   return sample;
 }
@@ -140,15 +141,15 @@ TEST_CASE("VOC", "[unit]") {
                        MessageMatches(ContainsSubstring("has no <xmin>")));
 }
 
-TEST_CASE("XML that is not well formed names file and line", "[fault]") {
-  for (const char* bad :
-       {"", "x", "<a>", "<a><b></a></b>", "<a>\n</b>", "<a b=c/>", "<a>&nbsp;</a>", "<a/><b/>",
-        "<!DOCTYPE a><a/>", "<a>&#0;</a>", "<a", "<!-- a"})
-    CHECK_THROWS_MATCHES(parse_xml(bad, "f.xml"), DataError,
-                         MessageMatches(ContainsSubstring("f.xml:")));
-  CHECK_THROWS_MATCHES(parse_xml("<a>\n\n<b></c>\n</a>", "f.xml"), DataError,
-                       MessageMatches(ContainsSubstring("f.xml:3")));
-  CHECK(parse_xml("<a>\n <b x='1>2'/> t&amp;u </a>", "f").text == "t&u");
+TEST_CASE("VOC: names in CDATA and in the encoding that the file declares", "[unit]") {
+  Folder folder{"JPEGImages/a.jpg"};
+  const std::string box = "<xmin>1</xmin><ymin>2</ymin><xmax>40</xmax><ymax>30</ymax>";
+  folder.text("Annotations/a.xml", voc(box.c_str(), "<![CDATA[red & white]]>"));
+  CHECK(folder.read().samples.at(0).objects.at(0).caption == "red & white");
+  const std::string latin = voc(box.c_str(), "caf\xe9");
+  folder.text("Annotations/a.xml",
+              "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>" + latin.substr(latin.find('\n')));
+  CHECK(folder.read().samples.at(0).objects.at(0).caption == "caf\xc3\xa9");
 }
 
 TEST_CASE("COCO", "[unit]") {
@@ -209,6 +210,36 @@ TEST_CASE("YOLO, with the three forms of names", "[unit]") {
     folder.text("labels/train/a.txt", "0 0.5 0.5 1.5 0.5");
     CHECK_THAT(faults(folder.read("", "train").samples[0]), ContainsSubstring("outside"));
   }
+}
+
+TEST_CASE("YOLO: names as YAML has them", "[unit]") {
+  Folder folder{"images/a.jpg"};
+  fs::create_directories(folder.dir.path() / "labels");
+  const auto names = [&](const char* yaml) {
+    folder.text("data.yaml", yaml);
+    std::vector<std::string> all;
+    for (const Category& category : folder.read().categories)
+      all.push_back(std::to_string(category.id) + "=" + category.name);
+    return join(all, " | ");
+  };
+  CHECK(names("names:\n  - person  # people\n  - \"a # b\"\n") == "0=person | 1=a # b");
+  CHECK(names("names:  # class names\n  0: person\n  2: 'it''s'\n") == "0=person | 2=it's");
+  CHECK(names("names: [a, 'b, c',\n  7, yes]  # flow\n") == "0=a | 1=b, c | 2=7 | 3=yes");
+  CHECK(names("names: {0: a, 1: \"b\\u00e9\"}\n") == "0=a | 1=b\xc3\xa9");
+  CHECK(names("train: images  # here\nnc: 1\nnames:\n- a\ndownload: |\n  print('x: y')\n") ==
+        "0=a");
+  const auto refused = [&](const char* yaml, const char* why) {
+    folder.text("data.yaml", yaml);
+    CHECK_THROWS_MATCHES(folder.read(), DataError,
+                         MessageMatches(ContainsSubstring("data.yaml") && ContainsSubstring(why)));
+  };
+  refused("nc: 3\n", "no key 'names'");
+  refused("nc: 3\nnames: 3\n", ":2: names must be a list or a map");
+  refused("names:\n- a\n-\n", ": class 1 has no name");
+  refused("names:\n- a\n- [b]\n", ":3: a class name must be plain text");
+  refused("names:\n  x: a\n", ":2: names are expected as 'number: name'");
+  refused("names:\n  0: a\n  0: b\n", ":3: class 0 is named twice");
+  refused("names: [a, b\n", ":2: ");
 }
 
 TEST_CASE("JSONL: conversations, objects, words only", "[unit]") {

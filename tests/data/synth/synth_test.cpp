@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "data/sources/small_sets.h"
 #include "data/synth/scene.h"
+#include "data/synth/tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {
@@ -15,7 +16,9 @@ namespace {
 
 SynthOptions demo(std::int64_t images) {
   SynthOptions options;
-  options.images = images, options.size = 168, options.seed = 3;
+  options.images = images;
+  options.size = 168;
+  options.seed = 3;
   return options;
 }
 
@@ -83,8 +86,7 @@ TEST_CASE("a synthetic set validates and reads as COCO with captions", "[unit]")
   for (const Sample& sample : set.source.samples) {
     CHECK(validate(sample).empty());
     for (const Object& object : sample.objects)
-      CHECK(object.caption ==
-            set.source.categories[static_cast<std::size_t>(object.category - 1)].name);
+      CHECK(object.caption == set.source.categories[object.category - 1].name);
   }
   CHECK_THROWS_AS(synthesise(set.dir.path(), SynthOptions{}), UsageError);
 }

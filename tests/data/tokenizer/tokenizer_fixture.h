@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 
 namespace muster::test {
 

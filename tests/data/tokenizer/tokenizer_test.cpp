@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "data/tokenizer/tokenizer_fixture.h"
 #include "support/test_paths.h"
 
@@ -45,7 +46,10 @@ Ids merge_plainly(const std::string& text,
     for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
       const auto found = std::find(merges.begin(), merges.end(), std::pair(parts[i], parts[i + 1]));
       const auto rank = static_cast<std::size_t>(found - merges.begin());
-      if (rank < best) best = rank, where = i;
+      if (rank < best) {
+        best = rank;
+        where = i;
+      }
     }
     if (best == merges.size()) break;
     parts[where] += parts[where + 1];

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/rank/run_folder.h"
@@ -31,10 +32,18 @@ configs::Config small_config(const fs::path& run_dir) {
 
 NodeFacts good_node(const std::string& host) {
   NodeFacts f;
-  f.host = host, f.muster = "1", f.binary_hash = "aa", f.libtorch = "2.11.0", f.libc = "2.36";
-  f.mpirun = "mpirun (Open MPI) 4.1.4", f.mpi_library = "Open MPI v4.1.4, package: Debian OpenMPI";
-  f.driver = "580.65.06", f.nccl = "2.28.9";
-  f.cores = 8, f.memory_bytes = std::int64_t{64} << 30, f.shm_bytes = std::int64_t{16} << 30;
+  f.host = host;
+  f.muster = "1";
+  f.binary_hash = "aa";
+  f.libtorch = "2.11.0";
+  f.libc = "2.36";
+  f.mpirun = "mpirun (Open MPI) 4.1.4";
+  f.mpi_library = "Open MPI v4.1.4, package: Debian OpenMPI";
+  f.driver = "580.65.06";
+  f.nccl = "2.28.9";
+  f.cores = 8;
+  f.memory_bytes = std::int64_t{64} << 30;
+  f.shm_bytes = std::int64_t{16} << 30;
   f.gpus = {{"H100", std::int64_t{80} << 30, 0}, {"H100", std::int64_t{80} << 30, 0}};
   f.disk_free_bytes = std::int64_t{100} << 30;
   f.config_hash = "cc";
@@ -172,7 +181,8 @@ TEST_CASE("preflight: nodes are judged each by itself and together; a silent one
                     std::vector<std::string>{
                         "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   LaunchSpec spec;
-  spec.ranks = 4, spec.hosts = {{"a", 2}, {"b", 2}};
+  spec.ranks = 4;
+  spec.placement.hosts = {{"a", 2}, {"b", 2}};
   CHECK(count_nodes(spec, "7") == 2);
   CHECK(ranks_on(spec, "b", 2) == 2);
   NodeAnswers answers{{good_node("a"), good_node("b")}, "words"};
@@ -183,10 +193,10 @@ TEST_CASE("preflight: nodes are judged each by itself and together; a silent one
   answers.nodes.pop_back();
   CHECK_THAT(findings_as_text(judge_nodes(answers, spec, 2, config), Level::kFail),
              ContainsSubstring("fail R-007  1 of 2 nodes answered: a. The starter said: words"));
-  spec.hosts.clear();
+  spec.placement.hosts.clear();
   CHECK(count_nodes(spec, "7") ==
         1);  // the variable is left over from somewhere: no allocation of ours
-  spec.in_allocation = true;
+  spec.placement.in_allocation = true;
   CHECK(count_nodes(spec, "7") == 7);
   CHECK(ranks_on(spec, "b", 3) == 2);
 }
@@ -201,12 +211,17 @@ TEST_CASE("preflight: facts travel as JSON", "[unit]") {
 TEST_CASE("preflight: this machine's run folder is probed and nothing is left behind", "[unit]") {
   const TempDir dir;
   configs::Config config = small_config(dir.path() / "run");
-  CHECK(!any_failed(examine_run(config, 2)));
+  const auto findings = [&] {
+    NodeFacts facts = gather_facts();
+    gather_run_facts(facts, config);
+    return judge_run(facts, config, 2);
+  };
+  CHECK(!any_failed(findings()));
   CHECK(!fs::exists(dir.path() / "run"));
   CHECK(fs::is_empty(dir.path()));
   write_text(dir.path() / "plain", "a file");
   config.run.dir = (dir.path() / "plain" / "run").string();
-  CHECK(count_findings(examine_run(config, 2), "D-006", Level::kFail) == 1);
+  CHECK(count_findings(findings(), "D-006", Level::kFail) == 1);
   CHECK_THROWS_AS(make_run_folder(config.run.dir), PreflightError);
   CHECK(check_division(2, 4).level == Level::kOk);
   CHECK(check_division(3, 4).id == "R-011");
@@ -214,7 +229,7 @@ TEST_CASE("preflight: this machine's run folder is probed and nothing is left be
 }
 
 TEST_CASE("preflight: the machine that runs the tests is fit, and the report is JSON", "[unit]") {
-  const auto findings = examine_machine();
+  const auto findings = judge_machine(gather_facts());
   CHECK(count_findings(findings, "R-012", Level::kOk) ==
         1);  // mpirun and library are of one Open MPI
   const auto report = nlohmann::json::parse(findings_as_json(findings));

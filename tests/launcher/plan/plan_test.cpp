@@ -4,8 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "launcher/plan/advice.h"
+#include "launcher/plan/picture.h"
 #include "launcher/plan/simulation.h"
 #include "support/test_paths.h"
+#include "trainer/step_totals.h"
 
 using namespace muster;
 using namespace muster::launcher;
@@ -107,11 +110,25 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
   const RunPlan plan = make_plan(config, model, 1, largest_allowed(config), kGiB / 4);
   const Advice advice = advise(config, model, plan);
   REQUIRE_FALSE(advice.changes.empty());
-  REQUIRE(advice.changes[0].set == "model.checkpoint_language=true");
+  REQUIRE(advice.changes[0].arguments() == "model.checkpoint_language=true");
   const configs::Config changed =
-      base_config({"model.checkpoint_language=false", advice.changes[0].set});
+      base_config({"model.checkpoint_language=false", advice.changes[0].settings[0]});
   CHECK(make_plan(changed, model, 1, largest_allowed(changed)).total() ==
         advice.changes[0].total_after);
+}
+
+TEST_CASE("plan: the simulated message of a step has the slots that the loop fills", "[unit]") {
+  const configs::Config config = base_config();
+  const trainer::LossTerms terms(config.loss);
+  const auto alone = sharding::make_self();
+  for (const int micro_batches : {1, 4}) {
+    data::StepBatches step;
+    step.micro_batches.resize(micro_batches);
+    const trainer::StepTotals totals(step, terms, *alone);
+    const RunPlan plan = make_plan(config, small_model(), 1);
+    CHECK(consensus_bytes(plan, micro_batches) - plan.memory.transient.consensus ==
+          static_cast<std::int64_t>(totals.counts().size_bytes() + totals.values().size_bytes()));
+  }
 }
 
 TEST_CASE("plan: simulation over worlds", "[unit]") {

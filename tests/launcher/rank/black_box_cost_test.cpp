@@ -38,7 +38,7 @@ TEST_CASE("black box: at most a thousandth of a step", "[ranks]") {
   test::run_threads(test::tiny_config(dir.path(), {"schedule.max_steps=6"}), 1,
                     [&](trainer::Trainer& trainer) {
                       for (int step = 0; step < 6; ++step)
-                        seconds.push_back(trainer.train_step().seconds);
+                        seconds.push_back(trainer.train_step().seconds());
                     });
   const auto box = read_flight_log(launcher::flight_file(dir.path(), 0));
   REQUIRE(box);

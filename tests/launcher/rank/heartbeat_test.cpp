@@ -12,8 +12,13 @@ constexpr PhaseLimits kLimits{30, 5, 60};
 RankBeat beat(int rank, std::uint64_t written, std::int64_t step, Phase phase,
               std::int64_t collective = 0) {
   RankBeat b;
-  b.rank = rank, b.present = true, b.written = written;
-  b.first_step = 0, b.last.step = step, b.last.phase = phase, b.last.collective = collective;
+  b.rank = rank;
+  b.present = true;
+  b.written = written;
+  b.first_step = 0;
+  b.last.step = step;
+  b.last.phase = phase;
+  b.last.collective = collective;
   return b;
 }
 

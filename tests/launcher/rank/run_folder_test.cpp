@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/bounded_file.h"
 #include "launcher/rank/rank_status.h"
 
@@ -62,9 +63,17 @@ TEST_CASE("rank status: what is written is read, damage is absence", "[unit]") {
   const TempDir dir;
   make_run_folder(dir.path());
   RankStatus s;
-  s.rank = 3, s.world_size = 8, s.host = "node17", s.pid = 99, s.attempt = 2, s.start_unix = 1.5,
+  s.rank = 3;
+  s.world_size = 8;
+  s.host = "node17";
+  s.pid = 99;
+  s.attempt = 2;
+  s.start_unix = 1.5;
   s.end_unix = 2.25;
-  s.exit_code = 137, s.signal = 9, s.last_step = 41, s.error = "bytes \xff here",
+  s.exit_code = 137;
+  s.signal = 9;
+  s.last_step = 41;
+  s.error = "bytes \xff here";
   s.torn_down = true;
   write_rank_status(dir.path(), s);
   const auto r = read_rank_status(dir.path(), 3);

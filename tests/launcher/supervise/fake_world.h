@@ -44,8 +44,8 @@ struct World {
     spec.wrapper = {(muster::test::build_dir() / "muster-rank-wrap").string()};
     spec.rank_program = {program, "rank", "--run-dir", dir.path().string()};
     spec.rank_program.insert(spec.rank_program.end(), arguments.begin(), arguments.end());
-    spec.limits = {5, 1, 2};
-    spec.backoff_s = 0;
+    spec.watch.limits = {5, 1, 2};
+    spec.restart.backoff_s = 0;
   }
 
   LaunchResult run(const char* what) {

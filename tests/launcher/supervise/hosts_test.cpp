@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "launcher/supervise/survivors.h"
 
 using namespace muster;
@@ -48,18 +49,21 @@ TEST_CASE("survivors: the most ranks that still divide the step, within what is 
   CHECK(fewer_ranks(0, 6, 0) == 0);
 
   LaunchSpec spec;
-  spec.ranks = 6, spec.micro_batches_per_step = 12, spec.min_ranks = 2;
+  spec.ranks = 6;
+  spec.restart.micro_batches = 12;
+  spec.restart.min_ranks = 2;
   const std::vector<Host> hosts{{"a", 2}, {"b", 2}, {"c", 2}};
   const auto without_b = shrink(spec, hosts, std::vector<std::string>{"b"});
   REQUIRE(without_b);
   CHECK(without_b->ranks == 4);
-  CHECK(host_list(without_b->hosts) == "a:2,c:2");
-  CHECK(without_b->avoid.empty());
-  spec.starter = Starter::kSrun;
-  CHECK(shrink(spec, hosts, std::vector<std::string>{"b"})->avoid == std::vector<std::string>{"b"});
+  CHECK(host_list(without_b->placement.hosts) == "a:2,c:2");
+  CHECK(without_b->placement.avoid.empty());
+  spec.starter.kind = StarterKind::kSrun;
+  CHECK(shrink(spec, hosts, std::vector<std::string>{"b"})->placement.avoid ==
+        std::vector<std::string>{"b"});
   spec.ranks = 2;  // a spare host: nobody has to go
   CHECK(shrink(spec, hosts, std::vector<std::string>{"b"})->ranks == 2);
-  spec.min_ranks = 3;
+  spec.restart.min_ranks = 3;
   CHECK(!shrink(spec, hosts, std::vector<std::string>{"a", "b"}));
   CHECK(!shrink(spec, hosts, std::vector<std::string>{"someone else"}));
 }
@@ -69,6 +73,6 @@ TEST_CASE("survivors: who was used is what launch.hosts says, else what the rank
   AttemptResult ended;
   ended.rank_host = {{0, "a"}, {1, "a"}, {2, "b"}};
   CHECK(host_list(hosts_in_use(spec, ended)) == "a:2,b:1");
-  spec.hosts = {{"c", 4}};
+  spec.placement.hosts = {{"c", 4}};
   CHECK(host_list(hosts_in_use(spec, ended)) == "c:4");
 }

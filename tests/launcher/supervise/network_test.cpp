@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/supervise/fake_world.h"
@@ -77,9 +78,9 @@ class Network {
 };
 
 void spread(fake::World& world, const Network& network) {
-  world.spec.starter_program = network.mpirun();
-  world.spec.hosts = {{"h1", 2}, {"h2", 2}};
-  world.spec.micro_batches_per_step = 4;
+  world.spec.starter.program = network.mpirun();
+  world.spec.placement.hosts = {{"h1", 2}, {"h2", 2}};
+  world.spec.restart.micro_batches = 4;
   world.spec.environment = {{"OMPI_MCA_plm_rsh_agent", network.agent()},
                             {"OMPI_MCA_btl", "tcp,self"}};
 }
@@ -95,7 +96,7 @@ TEST_CASE("network: ranks on two hosts finish; every node answers the preflight"
   CHECK(result.exit_code == 0);
   CHECK(read_rank_status(world.spec.run_dir, 0)->host == "h1");
   CHECK(read_rank_status(world.spec.run_dir, 3)->host == "h2");
-  CHECK(silent_hosts(world.spec, world.spec.hosts).empty());
+  CHECK(silent_hosts(world.spec, world.spec.placement.hosts).empty());
 
   const fs::path config = test::source_dir() / "configs/demo.yaml";
   const auto answers =
@@ -114,8 +115,8 @@ TEST_CASE("network: a host on which a rank fails twice without progress is left 
   fake::World world(4,
                     {"--fault", "abort", "--fault-rank", "3", "--fault-step", "0", "--steps", "4"});
   spread(world, network);
-  world.spec.max_restarts = 3;
-  world.spec.min_ranks = 2;
+  world.spec.restart.max_restarts = 3;
+  world.spec.restart.min_ranks = 2;
   const LaunchResult result = world.run("bad host");
   CHECK(result.exit_code == 0);
   CHECK(result.attempts.size() == 3);
@@ -129,9 +130,9 @@ TEST_CASE("network: a host is cut off: it is named, and the run goes on without 
   const Network network;
   fake::World world(4, {"--steps", "200", "--step-ms", "50", "--checkpoint-every", "5"});
   spread(world, network);
-  world.spec.limits = {60, 60, 60};  // mpirun's daemons find out first
-  world.spec.max_restarts = 1;
-  world.spec.min_ranks = 2;
+  world.spec.watch.limits = {60, 60, 60};  // mpirun's daemons find out first
+  world.spec.restart.max_restarts = 1;
+  world.spec.restart.min_ranks = 2;
   const pid_t helper = fake::when_ready(world, [&](pid_t) {
     while (newest_checkpoint(world.spec.run_dir) < 5) std::this_thread::sleep_for(20ms);
     network.cut_off(2);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "support/test_paths.h"
@@ -66,19 +67,9 @@ struct FakeSlurm {
 
 }  // namespace
 
-TEST_CASE("scontrol's line about a job", "[unit]") {
-  const auto job = parse_job(kJobLine);
-  REQUIRE(job);
-  CHECK(job->id == "17");
-  CHECK(job->state == "RUNNING");
-  CHECK(job->nodes == "n[1-2]");
-  CHECK(job->batch);
-  CHECK(job->may_requeue);
-  CHECK_FALSE(parse_job("slurm_load_jobs error: Invalid job id specified"));
-}
-
 TEST_CASE("which ends send a job back to the queue", "[unit]") {
-  const SlurmJob job{"17", "RUNNING", "n[1-2]", true, true};
+  const SlurmJob job{
+      .id = "17", .state = "RUNNING", .nodes = "n[1-2]", .batch = true, .may_requeue = true};
   CHECK(decide_requeue(job, 75, {}).wanted);
   CHECK(decide_requeue(job, 70, {"n2"}).wanted);
   CHECK_THAT(decide_requeue(job, 93, {"n2"}).why,
@@ -89,9 +80,11 @@ TEST_CASE("which ends send a job back to the queue", "[unit]") {
   SlurmJob other = job;
   other.state = "CANCELLED";  // scancel must stay the last word
   CHECK_FALSE(decide_requeue(other, 75, {}).wanted);
-  other = job, other.may_requeue = false;
+  other = job;
+  other.may_requeue = false;
   CHECK_FALSE(decide_requeue(other, 75, {}).wanted);
-  other = job, other.batch = false;
+  other = job;
+  other.batch = false;
   CHECK_FALSE(decide_requeue(other, 75, {}).wanted);
 }
 
@@ -124,20 +117,22 @@ TEST_CASE("a chain ends with its run, and goes on after a stop", "[unit]") {
 
 TEST_CASE("srun puts the same number of ranks on each node of the job", "[unit]") {
   LaunchSpec spec;
-  spec.starter = Starter::kSrun, spec.ranks = 6;
+  spec.starter.kind = StarterKind::kSrun;
+  spec.ranks = 6;
   const SetEnv nodes("SLURM_JOB_NUM_NODES", "2");
   spread_over_nodes(spec);
-  CHECK(spec.ranks_per_node == 3);
-  spec.ranks = 5, spec.ranks_per_node = 0;
+  CHECK(spec.placement.ranks_per_node == 3);
+  spec.ranks = 5;
+  spec.placement.ranks_per_node = 0;
   spread_over_nodes(spec);
-  CHECK(spec.ranks_per_node == 0);
+  CHECK(spec.placement.ranks_per_node == 0);
 }
 
 TEST_CASE("ranks in a container: Apptainer is run by each rank, pyxis by srun", "[unit]") {
   LaunchSpec spec;
   spec.run_dir = "/scratch/run";
-  spec.starter = Starter::kSrun;
-  spec.starter_program = "srun";
+  spec.starter.kind = StarterKind::kSrun;
+  spec.starter.program = "srun";
   spec.wrapper = {"/home/ada/build/muster-rank-wrap"};
   spec.rank_program = {"/home/ada/build/muster", "train", "c.yaml"};
   const std::string here = fs::current_path().string();
@@ -152,6 +147,6 @@ TEST_CASE("ranks in a container: Apptainer is run by each rank, pyxis by srun", 
   const auto argv = build_command(pyxis, 0).argv;
   CHECK(std::find(argv.begin(), argv.end(), "--container-image=registry#muster:1") != argv.end());
   CHECK(std::find(argv.begin(), argv.end(), "muster") != argv.end());
-  spec.starter = Starter::kMpirun4;
+  spec.starter.kind = StarterKind::kMpirun4;
   CHECK_THROWS_AS(enter_container(spec, "registry#muster:1", false), UsageError);
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/process/atomic_file.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/run_folder.h"
 
@@ -39,7 +40,8 @@ TEST_CASE("status: step, loss, time to go, restarts and phases come from the run
   CHECK(status.ranks_now[0].phase == "backward");
   CHECK(status.ranks_now[0].collective == 17);
   CHECK(status.ranks_now[1].phase == "not there");
-  status.max_steps = 10, status.eta_s = 24.0;
+  status.max_steps = 10;
+  status.eta_s = 24.0;
   CHECK_THAT(status_as_text(status),
              ContainsSubstring("step     2 of 10, loss 4.25, 24.0 s to go") &&
                  ContainsSubstring("state    running, 1 restarts") &&
@@ -64,21 +66,32 @@ TEST_CASE("status: a folder that is no run, and one that has only begun", "[unit
   CHECK(read_status(dir.path()).state == "not started");
 }
 
-TEST_CASE("status: a SLURM job leads to its run folder", "[unit]") {
-  const JobStatus job = parse_job_status(
-      "JobId=42 JobName=demo\n   UserId=root(0)\n   JobState=PENDING Reason=Resources "
-      "Dependency=(null)\n"
-      "   Requeue=1 Restarts=3 BatchFlag=1\n   WorkDir=/w\n   StdOut=/runs/a/logs/slurm-42.out\n   "
-      "Power=\n");
-  CHECK(job.id == "42");
-  CHECK(job.state == "PENDING");
-  CHECK(job.reason == "Resources");
-  CHECK(job.restarts == 3);
-  CHECK(job.run_dir == "/runs/a");
-  CHECK_THROWS_AS(parse_job_status("slurm_load_jobs error: Invalid job id specified\n"),
-                  UsageError);
-  CHECK(is_job_id("42"));
-  CHECK(is_job_id("42_7"));
-  CHECK(!is_job_id("runs/42"));
-  CHECK(!is_job_id(""));
+TEST_CASE("status: a failure that no launcher judged is named by its statuses", "[unit]") {
+  const TempDir dir;
+  make_run_folder(dir.path());
+  write_text(dir.path() / "launch.json",
+             R"({"ranks": 2, "attempt": 0, "pid": 1, "host": "elsewhere", "attempts": []})");
+  RankStatus status;
+  status.world_size = 2;
+  status.host = "node17";
+  status.start_unix = 1000;
+  for (int rank = 0; rank < 2; ++rank) {
+    FlightRecorder box(flight_file(dir.path(), rank), rank, 2);
+    box.set_step(4);
+    box.record(Phase::kForward);
+    status.rank = rank;
+    status.end_unix = 2000 - rank;
+    status.exit_code = rank == 0 ? 137 : 0;
+    status.signal = rank == 0 ? 9 : 0;
+    status.torn_down = rank == 0;
+    write_rank_status(dir.path(), status);
+  }
+  const RunStatus seen = read_status(dir.path());
+  REQUIRE(seen.first_failure);
+  CHECK(seen.first_failure->rank.status.rank == 1);
+  CHECK(seen.ranks_now[0].end == "torn down (signal 9)");
+  CHECK(seen.ranks_now[1].end == "code 0 before the end");
+  CHECK_THAT(status_as_text(seen),
+             ContainsSubstring("failed   rank 1 on node17 left with code 0 before the end"));
+  CHECK(nlohmann::json::parse(status_as_json(seen))["first"]["rank"] == 1);
 }

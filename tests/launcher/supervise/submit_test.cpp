@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pattern.h"
+#include "base/process/atomic_file.h"
 #include "support/test_paths.h"
 
 using namespace muster;
@@ -23,8 +24,14 @@ SubmitSpec example() {
   spec.run_dir = "/scratch/runs/shapes";
   spec.work_dir = "/home/ada/muster";
   spec.muster = "/home/ada/muster/build/muster";
-  spec.nodes = 4, spec.min_nodes = 2, spec.gpus_per_node = 8, spec.grace_s = 120;
-  spec.time = "12:00:00", spec.partition = "gpu", spec.account = "vision", spec.job_name = "shapes";
+  spec.nodes = 4;
+  spec.min_nodes = 2;
+  spec.gpus_per_node = 8;
+  spec.grace_s = 120;
+  spec.time = "12:00:00";
+  spec.partition = "gpu";
+  spec.account = "vision";
+  spec.job_name = "shapes";
   spec.modules = {"openmpi/4.1"};
   spec.overrides = {"schedule.max_steps=600", "data.prompt=what's here?"};
   spec.container = "/images/muster.sif";
@@ -71,7 +78,8 @@ TEST_CASE("what is not asked for leaves no line", "[unit]") {
   spec.time = spec.partition = spec.account = spec.container = "";
   spec.modules.clear();
   spec.min_nodes = 0;
-  spec.gpus_per_node = 0, spec.ranks_per_node = 3;
+  spec.gpus_per_node = 0;
+  spec.ranks_per_node = 3;
   const std::string script = render_sbatch(sbatch_template(), spec);
   for (const char* absent :
        {"--time", "--partition", "--account", "gpus-per-node", "module load", "--container"})
@@ -141,7 +149,9 @@ TEST_CASE("what SLURM would refuse is refused before", "[fault]") {
   refused();
   spec.gpus_per_node = 0;  // and no ranks either
   refused();
-  spec.gpus_per_node = 0, spec.ranks_per_node = 2, spec.cpus_per_gpu = 4;
+  spec.gpus_per_node = 0;
+  spec.ranks_per_node = 2;
+  spec.cpus_per_gpu = 4;
   refused();
   spec.time = "2";  // minutes: over before 120 s before its end
   refused();

@@ -2,6 +2,7 @@
 // supervisor must name it, answer with the documented code, and leave nobody behind.
 #include "launcher/supervise/supervisor.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/wait.h>
 
@@ -13,7 +14,11 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "launcher/supervise/fake_world.h"
+#include "launcher/supervise/status.h"
+#include "launcher/triage/triage.h"
+#include "launcher/triage/verdict_text.h"
 
 using namespace muster;
 using namespace muster::launcher;
@@ -80,11 +85,51 @@ TEST_CASE("launch: a rank that leaves with 0 too early", "[fault]") {
   CHECK(result.exit_code == 70);
   CHECK(culprit(result) == 1);
   CHECK(result.attempts[0].failure->rank.status.exit_code == 0);
+  const fs::path& run_dir = world.spec.run_dir;
+  const Diary diary = load_diary(test::source_dir() / "DEBUG_DIARY.md");
+  const Evidence evidence = gather(run_dir);
+  const auto explained =
+      nlohmann::json::parse(verdict_as_json(triage(evidence, diary), run_dir))["first"];
+  CHECK(explained["rank"] == 1);
+  CHECK(explained["exit_code"] == 0);
+  CHECK(explained["step"] == 3);
+  const auto status = nlohmann::json::parse(status_as_json(read_status(run_dir)));
+  CHECK_THAT(status["what"].get<std::string>(), ContainsSubstring("rank 1 on"));
+  CHECK(status["ranks"][1]["end"] == "code 0 before the end");
+  CHECK_THAT(status["ranks"][0]["end"].get<std::string>(), ContainsSubstring("torn down"));
+}
+
+// What somebody at a terminal sees of one Ctrl-C: the kernel sends INT to the whole group.
+TEST_CASE("launch: one Ctrl-C prints one line, and the last line says how to continue", "[fault]") {
+  World world(2, {"--steps", "100000"});
+  world.spec.continue_with = "muster launch c.yaml -n 2";
+  const fs::path shown = world.spec.run_dir / "shown.txt";
+  const pid_t launcher = ::fork();
+  if (launcher == 0) {
+    ::setpgid(0, 0);
+    ::dup2(::open(shown.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600), STDERR_FILENO);
+    ::_exit(supervise(world.spec).exit_code);
+  }
+  while (!all_ranks_ready(world.spec.run_dir, 2)) std::this_thread::sleep_for(20ms);
+  ::kill(-launcher, SIGINT);
+  int how = 0;
+  ::waitpid(launcher, &how, 0);
+  CHECK(WEXITSTATUS(how) == 75);
+  std::vector<std::string> lines = split(read_text(shown), '\n');
+  std::erase(lines, "");
+  INFO(read_text(shown));
+  REQUIRE(lines.size() == 4);
+  CHECK_THAT(lines[0], ContainsSubstring("attempt 0: 2 ranks"));
+  CHECK_THAT(lines[1], ContainsSubstring("got INT: stopping after this step") &&
+                           ContainsSubstring("press Ctrl-C again"));
+  CHECK_THAT(lines[2], ContainsSubstring("attempt 0 stopped"));
+  CHECK_THAT(lines[3], ContainsSubstring("to continue from step") &&
+                           ContainsSubstring(": muster launch c.yaml -n 2"));
 }
 
 TEST_CASE("launch: a numeric abort is passed on and never restarted", "[fault]") {
   World world(2, {"--fault", "nan"});
-  world.spec.max_restarts = 3;
+  world.spec.restart.max_restarts = 3;
   const LaunchResult result = world.run("nan");
   CHECK(result.exit_code == 77);
   CHECK(result.attempts.size() == 1);
@@ -110,7 +155,7 @@ TEST_CASE("launch: a stopped rank is a hang, and the stopped one is named", "[fa
 
 TEST_CASE("launch: a rank that never arrives is a hang by the start limit", "[fault]") {
   World world(2, {"--fault", "never-starts"});
-  world.spec.limits.start_s = 1.5;
+  world.spec.watch.limits.start_s = 1.5;
   const LaunchResult result = world.run("never-starts");
   CHECK(result.exit_code == 71);
   CHECK(culprit(result) == 1);
@@ -118,7 +163,7 @@ TEST_CASE("launch: a rank that never arrives is a hang by the start limit", "[fa
 
 TEST_CASE("launch: USR2 checkpoints at a step boundary and leaves with 75", "[fault]") {
   World world(2, {"--steps", "1000"});
-  world.spec.max_restarts = 3;
+  world.spec.restart.max_restarts = 3;
   const pid_t helper = when_ready(world, [](pid_t launcher) { ::kill(launcher, SIGUSR2); });
   const LaunchResult result = world.run("usr2");
   ::waitpid(helper, nullptr, 0);
@@ -139,7 +184,7 @@ TEST_CASE("launch: the first INT is a checkpoint at the step boundary", "[fault]
 
 TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts again", "[fault]") {
   World world(2, {"--steps", "40", "--step-ms", "50", "--checkpoint-every", "1"});
-  world.spec.max_restarts = 1;
+  world.spec.restart.max_restarts = 1;
   const pid_t helper = when_ready(world, [](pid_t launcher) {
     const pid_t mpirun = child_named(launcher, "mpirun");
     if (mpirun > 0) ::kill(mpirun, SIGKILL);
@@ -156,8 +201,8 @@ TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its
           "[fault]") {
   World world(
       2, {"--fault", "oom", "--fault-attempts", "2", "--steps", "5", "--checkpoint-every", "1"});
-  world.spec.max_restarts = 1;
-  world.spec.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
+  world.spec.restart.max_restarts = 1;
+  world.spec.restart.ladder = {{"recompute", {"a.b=1"}}, {"half", {"a.b=1", "c.d=2"}}};
   const LaunchResult result = world.run("ladder");
   CHECK(result.exit_code == 0);
   CHECK(result.attempts.size() == 3);
@@ -178,8 +223,8 @@ TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its
   CHECK(later["changes"].empty());
 
   World small(1, {"--fault", "oom", "--fault-rank", "0", "--steps", "5"});
-  small.spec.max_restarts = 3;
-  small.spec.ladder = {{"recompute", {"a.b=1"}}};
+  small.spec.restart.max_restarts = 3;
+  small.spec.restart.ladder = {{"recompute", {"a.b=1"}}};
   CHECK(small.run("exhausted").exit_code == 78);
 }
 
@@ -188,8 +233,8 @@ TEST_CASE("launch: a rung on which the data does not fit is out of memory, not b
   World world(1, {"--fault-rank", "0", "--steps", "5"});
   world.spec.rank_program = {"/bin/sh", "-c", "case \"$*\" in *less*) exit 65;; *) exit 78;; esac",
                              "sh"};
-  world.spec.max_restarts = 3;
-  world.spec.ladder = {{"less", {"a.b=less"}}};
+  world.spec.restart.max_restarts = 3;
+  world.spec.restart.ladder = {{"less", {"a.b=less"}}};
   const LaunchResult result = world.run("rung too low");
   CHECK(result.exit_code == 78);
   CHECK(result.attempts.size() == 2);
@@ -223,7 +268,7 @@ TEST_CASE("launch: after a failure the next attempt continues from the newest ch
           "[fault]") {
   World world(
       2, {"--fault", "abort", "--fault-attempts", "1", "--checkpoint-every", "2", "--steps", "6"});
-  world.spec.max_restarts = 1;
+  world.spec.restart.max_restarts = 1;
   const LaunchResult result = world.run("restart");
   CHECK(result.exit_code == 0);
   REQUIRE(result.attempts.size() == 2);
@@ -235,7 +280,7 @@ TEST_CASE("launch: after a failure the next attempt continues from the newest ch
 
 TEST_CASE("launch: three attempts without a new checkpoint end in 93", "[fault]") {
   World world(2, {"--fault", "abort", "--fault-step", "0"});
-  world.spec.max_restarts = 10;
+  world.spec.restart.max_restarts = 10;
   const LaunchResult result = world.run("no progress");
   CHECK(result.exit_code == 93);
   CHECK(result.attempts.size() == 3);
@@ -269,6 +314,6 @@ TEST_CASE("launch: a program that cannot be run, and an mpirun that is not there
   CHECK_THAT(read_text(world.spec.run_dir / "logs" / "rank-0.out"),
              ContainsSubstring("cannot run /no/such/program"));
 
-  world.spec.starter_program = "/no/such/mpirun";
+  world.spec.starter.program = "/no/such/mpirun";
   CHECK(supervise(world.spec).exit_code == 69);
 }

@@ -42,7 +42,8 @@ void add_section(Evidence& evidence, const std::string& head, const std::string&
     evidence.records.push_back(record);
     return;
   }
-  for (const Source source : {Source::kRank, Source::kLauncher, Source::kSlurm, Source::kKernel})
+  for (const Source source :
+       {Source::kRank, Source::kLauncher, Source::kSlurm, Source::kKernel, Source::kConfig})
     if (kind == launcher::source_name(source)) {
       for (Record& line : launcher::read_lines(source, rank, kind + ".log", body))
         evidence.records.push_back(line);

@@ -1,4 +1,5 @@
 // A log sample as text: sections `== rank 1 ==`, `== launcher ==`, `== slurm ==`, `== kernel ==`,
+// `== config ==`,
 // `== status rank 1 ==` (JSON),
 // `== box rank 1 ==` (key=value words).
 #pragma once

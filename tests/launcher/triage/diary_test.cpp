@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pattern.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "configs/config.h"
 #include "launcher/triage/diary_sample.h"
@@ -26,7 +27,7 @@ namespace {
 std::vector<std::pair<std::string, fs::path>> samples(const std::string& kind) {
   std::vector<std::pair<std::string, fs::path>> found;
   for (const auto& entry :
-       fs::directory_iterator(test::source_dir() / "tests" / "launcher" / "diary_samples")) {
+       fs::directory_iterator(test::source_dir() / "tests/launcher/triage/diary_samples")) {
     const std::string name = entry.path().filename().string(), id = name.substr(0, name.find('.'));
     const std::string rest = name.substr(id.size());
     if (rest == "." + kind || rest.starts_with("." + kind + "."))
@@ -111,8 +112,8 @@ TEST_CASE("every guard exists", "[unit]") {
   CHECK(missing.empty());
 }
 
-// The failures muster was built to explain. FAILURES.md of the shared folder, where it is there, may
-// know more only if docs/roadmap.md names the row as one to come.
+// The failures muster was built to explain. FAILURES.md of the shared folder, where it is there,
+// may know more only if docs/roadmap.md names the row as one to come.
 TEST_CASE("every known failure has its row", "[unit]") {
   const std::string known =
       "G-001 G-002 M-001 M-002 M-003 P-001 P-004 P-002 P-003 L-001 I-001 I-002 I-003 I-004 W-001 "

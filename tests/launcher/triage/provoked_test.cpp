@@ -14,10 +14,12 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/text.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/triage/triage.h"
+#include "launcher/triage/verdict_text.h"
 #include "support/test_paths.h"
 
 using namespace muster;

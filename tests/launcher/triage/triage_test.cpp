@@ -10,7 +10,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/process/atomic_file.h"
 #include "launcher/triage/diary_sample.h"
+#include "launcher/triage/draft_row.h"
+#include "launcher/triage/verdict_text.h"
 #include "support/test_paths.h"
 
 using namespace muster;
@@ -190,8 +193,8 @@ TEST_CASE("an unknown failure has no matches, and its drafted row explains it ne
   const Diary before = load_diary(file);
   const Verdict unknown = triage(evidence, before);
   CHECK(json::parse(verdict_as_json(unknown, "none"))["matches"].empty());
-  CHECK(unknown.first.at("rank") == "3");
-  CHECK(unknown.first.at("host") == "node20");
+  CHECK(unknown.first.rank == 3);
+  CHECK(unknown.first.host == "node20");
 
   append_row(file, draft_row(evidence, unknown, before));
   const Diary after = load_diary(file);
@@ -219,6 +222,59 @@ TEST_CASE("a run in which nothing failed is said to be so", "[unit]") {
   CHECK(json::parse(verdict_as_json(verdict, "none"))["first"].is_null());
   CHECK_THAT(verdict_as_text(verdict, "none"),
              ContainsSubstring("Nothing failed") && ContainsSubstring("W-004"));
+}
+
+TEST_CASE("a rank that left with 0 before the end is named, not the peer that was torn down",
+          "[fault]") {
+  const TempDir dir;
+  const fs::path run = dir.path();
+  write_status(run, 0, 2000.4, 137, 9, {{"torn_down", true}});
+  write_status(run, 1, 2000.2, 0, 0);
+  write_box(run, 0, Phase::kConsensus, 1, 4);
+  write_box(run, 1, Phase::kForward, 1, 3);
+  write_log(run, "launcher.log",
+            "1970-01-01 00:33:20.300 E attempt 0: rank 1 on node18 left with code 0 before the end "
+            "in phase forward of step 1, collective 3 (2.1 s after the start)\n");
+  write_log(run, "mpirun.out",
+            "1970-01-01 00:33:19.900 I [rank 0/2 node17] step 1\n"
+            "mpirun detected that a process exited without calling finalize: failed\n");
+  const json verdict = run_json(run);
+  CHECK(verdict["first"]["rank"] == 1);
+  CHECK(verdict["first"]["exit_code"] == 0);
+  CHECK(verdict["first"]["phase"] == "forward");
+  CHECK_THAT(verdict["first"]["error"].get<std::string>(),
+             ContainsSubstring("left with code 0 before the end"));
+  REQUIRE(!verdict["matches"].empty());
+  CHECK(verdict["matches"][0]["id"] == "R-018");
+}
+
+TEST_CASE("a run whose only rank left with 0 before the end has failed", "[fault]") {
+  const TempDir dir;
+  write_status(dir.path(), 0, 2000, 0, 0);
+  write_box(dir.path(), 0, Phase::kForward, 1, 3);
+  CHECK(run_json(dir.path())["first"]["rank"] == 0);
+  write_box(dir.path(), 0, Phase::kDone, 1, 3);
+  CHECK(run_json(dir.path())["first"].is_null());
+}
+
+TEST_CASE("random weights are no advice where the config asks for them", "[unit]") {
+  const TempDir dir;
+  write_status(dir.path(), 0, 2000, 3, 0);
+  write_log(dir.path(), "rank-0.log",
+            "1970-01-01 00:33:10.000 I [rank 0/1 n] random initialisation of every weight "
+            "(model.random_init), sizes from m\n");
+  const auto advises = [&] {
+    const json verdict = run_json(dir.path());
+    std::string ids;
+    for (const char* list : {"matches", "notes"})
+      for (const json& match : verdict[list]) ids += match["id"].get<std::string>() + " ";
+    return ids.find("L-104") != std::string::npos;
+  };
+  CHECK(advises());
+  write_text(dir.path() / "config.yaml", "model:\n  path: m\n  random_init: false\n");
+  CHECK(advises());
+  write_text(dir.path() / "config.yaml", "model:\n  path: m\n  random_init: true\n");
+  CHECK_FALSE(advises());
 }
 
 TEST_CASE("one log file speaks for every source of text", "[unit]") {

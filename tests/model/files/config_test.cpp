@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "model/qwen/shapes.h"
 #include "support/test_paths.h"
 

@@ -1,4 +1,5 @@
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_reader.h"
+#include "model/files/safetensors_writer.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 
 using namespace muster;
 using namespace muster::model;
@@ -51,7 +53,7 @@ TEST_CASE("safetensors round trip keeps names, dtypes, shapes, bits and metadata
   CHECK(reader.view("odd").scalar_type() == at::kBFloat16);
   CHECK(reader.metadata().at("format") == "pt");
   CHECK_THROWS_AS(reader.view("nothing"), CheckpointError);
-  CHECK(!fs::exists(dir.path() / "a.safetensors.tmp"));
+  CHECK(!fs::exists(dir.path() / "a.safetensors.part"));
 }
 
 TEST_CASE("a failed safetensors write leaves the old file", "[unit][fault]") {
@@ -61,7 +63,7 @@ TEST_CASE("a failed safetensors write leaves the old file", "[unit][fault]") {
   CHECK_THROWS_AS(write_safetensors(file, {{"x", at::zeros({2}, at::kComplexFloat)}}),
                   CheckpointError);
   CHECK(SafetensorsReader(file).view("x").sum().item<float>() == 2);
-  CHECK(!fs::exists(dir.path() / "a.safetensors.tmp"));
+  CHECK(!fs::exists(dir.path() / "a.safetensors.part"));
 }
 
 TEST_CASE("a malformed safetensors file is one error naming file and tensor", "[unit][fault]") {

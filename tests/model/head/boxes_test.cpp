@@ -27,13 +27,15 @@ double counted_giou(const Box& a, const Box& b, int cells) {
   for (int i = 0; i < cells; ++i) {
     for (int j = 0; j < cells; ++j) {
       const double x = low + (i + 0.5) * step, y = low + (j + 0.5) * step;
-      const bool in_a = x > a[0] && x < a[2] && y > a[1] && y<a[3], in_b = x> b[0] && x < b[2] &&
-                        y > b[1] && y < b[3];
+      const bool in_a = x > a[0] && x < a[2] && y > a[1] && y < a[3];
+      const bool in_b = x > b[0] && x < b[2] && y > b[1] && y < b[3];
       common += in_a && in_b;
       if (!in_a && !in_b) continue;
       both += 1;
-      x1 = std::min(x1, x - step / 2), x2 = std::max(x2, x + step / 2);
-      y1 = std::min(y1, y - step / 2), y2 = std::max(y2, y + step / 2);
+      x1 = std::min(x1, x - step / 2);
+      x2 = std::max(x2, x + step / 2);
+      y1 = std::min(y1, y - step / 2);
+      y2 = std::max(y2, y + step / 2);
     }
   }
   const double hull = (x2 - x1) * (y2 - y1), covered = static_cast<double>(both) * step * step;

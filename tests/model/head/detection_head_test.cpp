@@ -219,7 +219,8 @@ TEST_CASE("a batch without any object still trains objectness", "[unit]") {
 TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
   for (const bool proposals : {true, false}) {
     HeadConfig config = small_head();
-    config.proposals = proposals, config.num_layers = 1;
+    config.proposals = proposals;
+    config.num_layers = 1;
     DetectionHead head = awake_head(config);
     const Batch batch;
     const DenoisingQueries denoising = make_denoising(batch.targets, 2, 0.4, 77);

@@ -10,8 +10,10 @@
 #include "base/error.h"
 #include "model/files/family.h"
 #include "model/qwen/learned_positions.h"
-#include "model/qwen/rope.h"
+#include "model/qwen/rope_index.h"
+#include "model/qwen/rotary.h"
 #include "model/qwen/small_model.h"
+#include "model/qwen/vision_plan.h"
 
 using namespace muster;
 using namespace muster::model;
@@ -35,7 +37,8 @@ TEST_CASE("every parameter of every family gets a gradient, the same when blocks
   const QwenVL plain = QwenVL::random(config, {}, 3);
   const QwenVL saving =
       QwenVL::random(config, {.checkpoint_vision = true, .checkpoint_language = true}, 3);
-  train_all(plain), train_all(saving);
+  train_all(plain);
+  train_all(saving);
   const auto expected = gradients(plain, batch), got = gradients(saving, batch);
   for (std::size_t i = 0; i < expected.size(); ++i) {
     INFO(config.model_type << " " << plain.parameters()[i].name);

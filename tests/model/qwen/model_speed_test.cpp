@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "base/files.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/small_model.h"
 #include "model/qwen/weights.h"

@@ -80,7 +80,8 @@ TEST_CASE("recomputed blocks give the same gradients, bit for bit", "[unit]") {
   const QwenVL plain = QwenVL::random(small_config(), {}, 3);
   const QwenVL saving =
       QwenVL::random(small_config(), {.checkpoint_vision = true, .checkpoint_language = true}, 3);
-  train_all(plain), train_all(saving);
+  train_all(plain);
+  train_all(saving);
   const auto expected = gradients(plain, batch), got = gradients(saving, batch);
   for (std::size_t i = 0; i < expected.size(); ++i) {
     INFO(plain.parameters()[i].name);

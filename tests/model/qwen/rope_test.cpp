@@ -1,4 +1,7 @@
-#include "model/qwen/rope.h"
+// Positions and the order of patches: rotary, vision_plan and rope_index.
+#include "model/qwen/rope_index.h"
+#include "model/qwen/rotary.h"
+#include "model/qwen/vision_plan.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "model/files/safetensors.h"
+#include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/small_model.h"
 

@@ -5,17 +5,13 @@
 #include <bit>
 #include <cstring>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "sharding/collectives/collective.h"
+#include "sharding/expect.h"
 #include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::test {
-
-inline void expect(bool condition, const char* what) {
-  if (!condition) throw std::runtime_error(what);
-}
 
 // A collective that passes everything on; tests override what they want to spoil or watch.
 class Forwarding : public sharding::Collective {
@@ -62,31 +58,38 @@ class Forwarding : public sharding::Collective {
   }
 
  protected:
-  virtual void before(const char* kind, std::size_t bytes) { (void)kind, (void)bytes; }
+  virtual void before(const char* /*kind*/, std::size_t /*bytes*/) {}
   std::shared_ptr<sharding::Collective> inner_;
 };
 
 // Rank r sends r + i + 1 in chunk i: sums are small integers, exact in either type.
 template <typename Value>
 void check_reduce_scatter(sharding::Collective& c, std::size_t count, sharding::WireDtype type) {
-  const auto n = static_cast<std::size_t>(c.size()), me = static_cast<std::size_t>(c.rank());
-  std::vector<Value> send, receive(count);
+  const std::size_t n = c.size();
+  const std::size_t me = c.rank();
+  std::vector<Value> send;
+  std::vector<Value> receive(count);
   for (std::size_t i = 0; i < n; ++i) {
     send.insert(send.end(), count, sharding::from_float<Value>(static_cast<float>(me + i + 1)));
   }
   c.reduce_scatter_sum(std::as_bytes(std::span(send)), std::as_writable_bytes(std::span(receive)),
                        type);
   const auto sum = static_cast<float>(n * (me + 1) + n * (n - 1) / 2);
-  expect(receive == std::vector<Value>(count, sharding::from_float<Value>(sum)),
-         "reduce_scatter_sum");
+  expect_equal("reduce_scatter_sum", receive,
+               std::vector<Value>(count, sharding::from_float<Value>(sum)));
 }
 
 inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) {
-  const auto n = static_cast<std::size_t>(c.size()), me = static_cast<std::size_t>(c.rank());
+  const std::size_t n = c.size();
+  const std::size_t me = c.rank();
   const auto value = [](std::size_t from, std::size_t to) {
     return static_cast<std::byte>(16 * from + to);
   };
-  std::vector<std::byte> send, receive(n * chunk), expected, all(n * chunk), gathered;
+  std::vector<std::byte> send;
+  std::vector<std::byte> receive(n * chunk);
+  std::vector<std::byte> expected;
+  std::vector<std::byte> all(n * chunk);
+  std::vector<std::byte> gathered;
   for (std::size_t r = 0; r < n; ++r) {
     send.insert(send.end(), chunk, value(me, r));
     expected.insert(expected.end(), chunk, value(r, me));
@@ -94,23 +97,25 @@ inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) 
   }
   const std::int64_t before = c.stats().bytes_sent;
   c.all_to_all(send, receive);
-  expect(receive == expected, "all_to_all");
-  expect(c.stats().bytes_sent - before == static_cast<std::int64_t>(chunk * (n - 1)), "bytes sent");
+  expect_equal("all_to_all", receive, expected);
+  expect_equal("bytes sent", c.stats().bytes_sent - before,
+               static_cast<std::int64_t>(chunk * (n - 1)));
   std::fill_n(all.begin() + static_cast<std::ptrdiff_t>(me * chunk), chunk, value(me, 7));
   c.all_gather(all);
-  expect(all == gathered, "all_gather");
+  expect_equal("all_gather", all, gathered);
   check_reduce_scatter<float>(c, chunk / 4, sharding::WireDtype::kFloat32);
   check_reduce_scatter<sharding::Bf16Bits>(c, chunk / 2, sharding::WireDtype::kBFloat16);
   std::vector<std::byte> message(chunk, value(me, 1));
   c.broadcast(message, static_cast<int>(n) - 1);
-  expect(message == std::vector<std::byte>(chunk, value(n - 1, 1)), "broadcast");
+  expect_equal("broadcast", message, std::vector<std::byte>(chunk, value(n - 1, 1)));
   const auto bits = std::bit_cast<std::int64_t>(-0.1);
-  std::vector<std::int64_t> values{static_cast<std::int64_t>(me) + 1, me == 0 ? bits : 0, -1};
+  const std::int64_t ranks = c.size();
+  std::vector<std::int64_t> values{c.rank() + 1, me == 0 ? bits : 0, -1};
   c.all_reduce_sum(values);
-  expect(values[0] == static_cast<std::int64_t>(n * (n + 1) / 2), "all_reduce_sum");
-  expect(values[1] == bits && values[2] == -static_cast<std::int64_t>(n),
-         "all_reduce_sum of bits and negatives");
-  expect(c.sequence() >= 6, "sequence");
+  expect_equal("all_reduce_sum", values[0], ranks * (ranks + 1) / 2);
+  expect_equal("all_reduce_sum of bits", values[1], bits);
+  expect_equal("all_reduce_sum of negatives", values[2], -ranks);
+  expect(c.sequence() >= 6, fmt::format("sequence {} after six collectives", c.sequence()));
 }
 
 }  // namespace muster::test

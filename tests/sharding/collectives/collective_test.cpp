@@ -16,9 +16,7 @@ TEST_CASE("the threads and self backends do what the interface says", "[unit]") 
   auto ranks = make_threads(3, std::chrono::seconds(20));
   std::vector<std::unique_ptr<Collective>> checked;
   for (auto& rank : ranks) checked.push_back(make_checked(std::move(rank)));
-  on_ranks(3, [&](std::shared_ptr<Collective> c) {
-    check_collective(*checked[static_cast<std::size_t>(c->rank())]);
-  });
+  on_ranks(3, [&](std::shared_ptr<Collective> c) { check_collective(*checked[c->rank()]); });
 }
 
 TEST_CASE("a mismatch between ranks is an error on every one of them", "[unit][fault]") {

@@ -47,9 +47,10 @@ TEST_CASE("ranks of a node do what the interface says, in shared memory and outs
     on_ranks(size, [](std::shared_ptr<Collective> c) {
       const auto node = on_node(c);
       check_collective(*node);
-      const auto n = static_cast<std::size_t>(c->size()), me = static_cast<std::size_t>(c->rank());
+      const std::size_t n = c->size();
+      const std::size_t me = c->rank();
       const auto memory = node->shared_memory(n * n * 8);
-      expect((memory == nullptr) == (n == 1), "memory is shared by several ranks");
+      expect_equal("memory is shared", memory != nullptr, n > 1);
       if (n == 1) return;
       expect(std::all_of(memory->begin(), memory->end(),
                          [](std::byte b) { return b == std::byte{0}; }),
@@ -64,19 +65,17 @@ TEST_CASE("ranks of a node do what the interface says, in shared memory and outs
           std::fill_n(send.begin() + static_cast<std::ptrdiff_t>(r * 8), 8, value(me, r));
         const std::int64_t before = node->stats().bytes_sent;
         node->all_to_all(send, {}, [&](Chunks chunks) {
-          expect(chunks.size() == n, "one chunk per rank");
+          expect_equal("chunks", chunks.size(), n);
           for (std::size_t r = 0; r < n; ++r)
-            expect(std::all_of(chunks[r], chunks[r] + 8,
-                               [&](std::byte b) { return b == value(r, me); }),
-                   "chunk");
+            for (int i = 0; i < 8; ++i) expect_equal("chunk", chunks[r][i], value(r, me));
         });
-        expect(node->stats().bytes_sent - before == static_cast<std::int64_t>(8 * (n - 1)),
-               "bytes sent");
+        expect_equal("bytes sent", node->stats().bytes_sent - before,
+                     static_cast<std::int64_t>(8 * (n - 1)));
       }
       std::fill(send.begin(), send.end(), static_cast<std::byte>(me + 1));
       node->all_gather(*memory);
       for (std::size_t i = 0; i < memory->size(); ++i)
-        expect((*memory)[i] == static_cast<std::byte>(i / (n * 8) + 1), "all_gather");
+        expect_equal("all_gather", (*memory)[i], static_cast<std::byte>(i / (n * 8) + 1));
       node->broadcast(*memory, 0);
     });
   }
@@ -105,7 +104,10 @@ TEST_CASE("a node's ranks that do different things are all told", "[unit][fault]
     const auto node = on_node(c);
     const auto memory = node->shared_memory(300);
     try {
-      c->rank() == 2 ? node->all_gather(*memory) : node->broadcast(*memory, 0);
+      if (c->rank() == 2)
+        node->all_gather(*memory);
+      else
+        node->broadcast(*memory, 0);
     } catch (const CollectiveError& e) {
       told += std::string(e.what()).find(
                   "rank 0 is in broadcast of 300 bytes (collective 1), rank 2 in all_gather") !=
@@ -135,7 +137,7 @@ TEST_CASE("a node's rank that never comes ends in an error that names it", "[uni
 TEST_CASE("ranks that cannot reach one memory go on without", "[unit]") {
   on_ranks(3, [](std::shared_ptr<Collective> c) {
     const auto node = make_node(std::make_unique<Elsewhere>(c), std::chrono::seconds(20));
-    expect(node->name() == c->name(), "not a node");
+    expect_equal("name", node->name(), c->name());
     expect(node->shared_memory(100) == nullptr, "no shared memory");
     check_collective(*c);
   });
@@ -148,15 +150,15 @@ TEST_CASE("pages given back are zeros on every rank, and a freed memory is share
     auto memory = node->shared_memory(1 << 20);
     if (c->rank() == 0) std::fill(memory->begin(), memory->end(), std::byte{7});
     node->broadcast(*memory, 0);
-    expect((*memory)[5000] == std::byte{7}, "written by rank 0");
+    expect_equal("written by rank 0", (*memory)[5000], std::byte{7});
     node->broadcast(*memory, 0);
     if (c->rank() == 1) release_pages(*memory);
     node->broadcast(*memory, 0);
-    expect((*memory)[5000] == std::byte{0}, "given back by rank 1");
+    expect_equal("given back by rank 1", (*memory)[5000], std::byte{0});
     node->broadcast(*memory, 0);
     memory.reset();
     std::vector<std::byte> own(100, static_cast<std::byte>(c->rank()));
     node->broadcast(own, 1);
-    expect(own[0] == std::byte{1}, "moved through the inner collective");
+    expect_equal("moved through the inner collective", own[0], std::byte{1});
   });
 }

@@ -26,7 +26,7 @@ FlatSpace random_space(Rng& rng) {
 void count_owners(const FlatSpace& space, const ShardLayout& layout) {
   std::vector<std::vector<int>> owners;
   for (std::size_t p = 0; p < space.slots().size(); ++p) {
-    owners.emplace_back(static_cast<std::size_t>(space.of_param(static_cast<int>(p)).numel));
+    owners.emplace_back(space.of_param(static_cast<int>(p)).numel);
   }
   for (int rank = 0; rank < layout.world_size(); ++rank) {
     std::int64_t shard_end = 0;
@@ -34,8 +34,7 @@ void count_owners(const FlatSpace& space, const ShardLayout& layout) {
       REQUIRE(s.shard_begin >= shard_end);
       REQUIRE(s.param_begin % 16 == 0);  // the norm's blocks never straddle ranks
       shard_end = s.shard_begin + s.count;
-      for (std::int64_t i = 0; i < s.count; ++i)
-        ++owners[static_cast<std::size_t>(s.param)][static_cast<std::size_t>(s.param_begin + i)];
+      for (std::int64_t i = 0; i < s.count; ++i) ++owners[s.param][s.param_begin + i];
     }
     REQUIRE(shard_end <= layout.shard_elements());
   }
@@ -88,8 +87,7 @@ TEST_CASE("groups go by prefix, in order; a stray parameter is named", "[unit]")
   REQUIRE_FALSE(registry.frozen()[0].tensor.requires_grad());
   for (const Param& p : registry.trainable()) {
     REQUIRE(p.tensor.requires_grad());
-    if (p.name == "visual.merger.weight")
-      REQUIRE(registry.groups()[static_cast<std::size_t>(p.group)].name == "merger");
+    if (p.name == "visual.merger.weight") REQUIRE(registry.groups()[p.group].name == "merger");
     if (p.name == "model.embed") REQUIRE(p.aliases == std::vector<std::string>{"lm_head"});
     if (p.name == "model.up.bias") REQUIRE(p.weight_decay == 0);
     if (p.name == "model.up.weight") REQUIRE(p.weight_decay == 0.05);

@@ -67,8 +67,7 @@ Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes,
             &TransientBytes::consensus, &TransientBytes::snapshot}) {
         counted.transient.*kind = std::max(counted.transient.*kind, peak.*kind);
       }
-      if (!(engine.bytes() == engine.planned_bytes()))
-        throw std::runtime_error("other bytes than planned");
+      expect_equal("bytes held", engine.bytes(), engine.planned_bytes());
     }
     engine.await_all();
     collective->all_reduce_sum(meet);

@@ -25,7 +25,8 @@ SimulationInput six_windows(int world, double bytes_per_s) {
   input.trainable_elements = kWindows * kWindowElements;
   input.bucket_bytes = kWindowElements * 4;
   input.world_size = world;
-  input.forward_s = 0.060, input.backward_s = 0.120;
+  input.forward_s = 0.060;
+  input.backward_s = 0.120;
   input.network = {.ranks_per_node = 8, .node = {0, bytes_per_s}, .cluster = {0, bytes_per_s}};
   return input;
 }

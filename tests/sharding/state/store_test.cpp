@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "sharding/toy.h"
 
 using namespace muster;
@@ -30,8 +31,7 @@ void train_and_save(const fs::path& dir, int world, std::int64_t bucket,
     const Toy toy(type);
     ZeroEngine engine(toy_registry(toy), collective, toy_options(bucket));
     for (std::int64_t step = 0; step < kBefore; ++step) toy_step(engine, toy, step, kPerStep);
-    ZeroEngine::write(*engine.snapshot(),
-                      files_in(dir, world)[static_cast<std::size_t>(collective->rank())]);
+    ZeroEngine::write(*engine.snapshot(), files_in(dir, world)[collective->rank()]);
   });
 }
 
@@ -43,7 +43,7 @@ State load_and_train(const std::vector<fs::path>& files, int world, std::int64_t
     const Toy toy(type);
     ZeroEngine engine(toy_registry(toy), collective, toy_options(bucket));
     engine.load(files);
-    if (engine.steps_taken() != kBefore) throw std::runtime_error("the step count was lost");
+    expect_equal("steps taken", engine.steps_taken(), kBefore);
     for (std::int64_t step = kBefore; step < kBefore + kAfter; ++step)
       toy_step(engine, toy, step, kPerStep);
     engine.await_all();

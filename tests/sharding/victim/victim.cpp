@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "sharding/collectives/collective_cases.h"
 #include "sharding/toy.h"
 

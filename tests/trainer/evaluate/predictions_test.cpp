@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/tensors/process_memory.h"
+#include "data/images/codec.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/model_folder.h"

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 
 using namespace muster;
 using namespace muster::trainer;
@@ -112,6 +113,40 @@ TEST_CASE("a character no font has is reported once, known ones are not", "[unit
   CHECK(font.missing() == std::set<std::uint32_t>{0xf0000});
   CHECK(font.draw(nullptr, 0, 0, 20, "\xff\xfe", {}) >
         0);  // not UTF-8: replacement characters, no crash
+}
+
+// An empty configuration, as on a machine without any font.
+TEST_CASE("without any font labels are left out, and boxes are drawn", "[fault]") {
+  const TempDir dir;
+  write_text(dir.path() / "fonts.conf", "<fontconfig></fontconfig>\n");
+  ::setenv("FONTCONFIG_FILE", (dir.path() / "fonts.conf").c_str(), 1);
+  LabelFont font;
+  ::unsetenv("FONTCONFIG_FILE");
+  CHECK(font.empty());
+  CHECK(font.draw(nullptr, 0, 0, 20, "abc", {}) == 0);
+  RgbImage image = gray(200, 100);
+  draw_boxes(image, std::vector<OverlayBox>{{{20, 30, 120, 80}, "abc", 3}}, font);
+  CHECK(pixel_at(image, 70, 30) == category_color(3));
+  CHECK(pixel_at(image, 30, 25) == kGray);
+}
+
+// The hard-coded paths knew nothing of a font in a folder of the user's own.
+TEST_CASE("fonts are found wherever fontconfig knows them", "[unit]") {
+  const fs::path known = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
+  if (!fs::exists(known)) SKIP("no " + known.string() + " to copy");
+  const TempDir dir;
+  fs::create_directories(dir.path() / "fonts");
+  fs::copy_file(known, dir.path() / "fonts" / "own.ttf");
+  write_text(dir.path() / "fonts.conf", "<fontconfig><dir>" + (dir.path() / "fonts").string() +
+                                            "</dir><cachedir>" + (dir.path() / "cache").string() +
+                                            "</cachedir></fontconfig>\n");
+  ::setenv("FONTCONFIG_FILE", (dir.path() / "fonts.conf").c_str(), 1);
+  LabelFont font;
+  ::unsetenv("FONTCONFIG_FILE");
+  CHECK_FALSE(font.empty());
+  const int narrow = font.draw(nullptr, 0, 0, 20, "iiii", {});
+  CHECK(narrow > 0);
+  CHECK(narrow == font.draw(nullptr, 0, 0, 20, "MMMM", {}));  // the one with letters of one width
 }
 
 TEST_CASE("a named font that is none is refused", "[fault]") {

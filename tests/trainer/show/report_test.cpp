@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pattern.h"
+#include "base/process/atomic_file.h"
+#include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/overlay.h"
 #include "trainer/show/svg_chart.h"
@@ -106,6 +108,40 @@ TEST_CASE("a run of one step, or of evaluations only, still renders", "[unit]") 
   CHECK_THAT(render_report(dir.path()), ContainsSubstring("Evaluation"));
 }
 
+TEST_CASE("what an evaluation cannot measure is no point of a chart and reads n/a", "[unit]") {
+  const TempDir dir;
+  MetricsLog log(dir.path() / "metrics.jsonl");
+  for (int step = 1; step <= 3; ++step)
+    log.append({{"step", step}, {"eval.AP", 0.1 * step}, {"eval.APl", -1}});
+  const std::string html = render_report(dir.path());
+  CHECK_THAT(html, ContainsSubstring("AP: 0.3"));  // the tooltip of the last step
+  CHECK_THAT(html, !ContainsSubstring("APl: "));
+  CHECK_THAT(html, !ContainsSubstring(">-1"));
+  CHECK_THAT(html,
+             ContainsSubstring("<td>APl</td><td class=\"n\">n/a</td><td class=\"n\">n/a</td>"));
+}
+
+TEST_CASE("loss terms are named as they are, and phases stand in the order of a step", "[unit]") {
+  const TempDir dir;
+  MetricsLog log(dir.path() / "metrics.jsonl");
+  log.append({{"step", 1},
+              {"loss", 2},
+              {"loss.lm", 1},
+              {"seconds.backward", 1},
+              {"seconds.communication", 1},
+              {"seconds.data", 1},
+              {"seconds.forward", 1},
+              {"seconds.optimizer", 1}});
+  const std::string html = render_report(dir.path());
+  CHECK_THAT(html, ContainsSubstring("Loss terms, unweighted"));
+  std::size_t at = html.find("Step time by phase");
+  for (const std::string_view phase : metric::kPhases) {
+    INFO(phase);
+    at = html.find("</i>" + std::string(phase), at);
+    REQUIRE(at != std::string::npos);
+  }
+}
+
 TEST_CASE("a folder without metrics says what is wanted", "[fault]") {
   const TempDir dir;
   CHECK_THROWS_AS(render_report(dir.path()), DataError);
@@ -115,13 +151,14 @@ TEST_CASE("thinning a long series keeps its spikes", "[unit]") {
   Series series{"loss", {}};
   for (int i = 0; i < 20000; ++i)
     series.points.emplace_back(i, i == 12345 ? 900.0 : i % 100 == 0 ? std::nan("") : 1.0 + i % 7);
-  const std::string svg = render_chart({"Loss", "", {series}, false, false});
+  const std::string svg = render_chart({.title = "Loss", .series = {series}});
   CHECK(svg.size() < 120000);
   // The spike is the drawing's highest point: y of 900 within a padded range of 0..954.
   CHECK_THAT(svg, ContainsSubstring(" 21.9"));
 }
 
 TEST_CASE("charts without a finite point are left out", "[unit]") {
-  CHECK(render_chart({"Loss", "", {}, false, false}).empty());
-  CHECK(render_chart({"Loss", "", {{"a", {{1, std::nan("")}}}}, false, true}).empty());
+  CHECK(render_chart({.title = "Loss"}).empty());
+  const Series gap{"a", {{1, std::nan("")}}};
+  CHECK(render_chart({.title = "Loss", .series = {gap}, .allow_log = true}).empty());
 }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/process/atomic_file.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rendezvous/rendezvous.h"

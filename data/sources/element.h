@@ -1,0 +1,25 @@
+// An annotation's XML as a tree of elements, read by expat: encodings, CDATA and document types as
+// XML 1.0 has them. Attributes are checked and left out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::data {
+
+struct XmlElement {
+  std::string name;
+  std::string text;  // of this element only, trimmed, UTF-8
+  std::vector<XmlElement> children;
+  std::int64_t line = 0;
+
+  const XmlElement* child(std::string_view child_name) const;  // the first, or nullptr
+};
+
+// Throws DataError "file:line: ..." for what is not well formed, for entities that are declared
+// elsewhere or grow without bound, and for elements nested over 64 deep.
+XmlElement parse_xml(std::string_view document, const std::string& file);
+
+}  // namespace muster::data

@@ -1,0 +1,146 @@
+#include "launcher/plan/remedies.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <variant>
+
+#include "base/text.h"
+#include "configs/fields.h"
+
+namespace muster::launcher {
+namespace {
+
+// Every rung costs an attempt that fails: what helps little goes to its end at once.
+constexpr std::int64_t kSmallestChunk = 256;       // rows of logits
+constexpr std::int64_t kSmallestWindow = 8 << 20;  // bytes; smaller ones cost the wire's speed
+constexpr std::int64_t kSmallestBatch = 1;         // samples
+
+bool recomputes_vision(const MemorySetup& setup) {
+  const configs::Groups& groups = setup.config.groups;
+  const bool frozen = groups.visual.lr == 0 && groups.merger.lr == 0;
+  return frozen || setup.config.model.checkpoint_vision;  // a frozen tower keeps no activations
+}
+
+bool can_halve(const MemorySetup& setup) {
+  const configs::Batch& batch = setup.config.batch;
+  return batch.max_samples > kSmallestBatch &&
+         batch.max_tokens / 2 >= setup.config.data.max_vision_tokens;
+}
+
+// Limits are rounded down. One image must still fit.
+void halve(MemorySetup& setup) {
+  configs::Batch& batch = setup.config.batch;
+  batch.micro_batches_per_step *= 2;
+  batch.max_samples /= 2;
+  batch.max_tokens /= 2;
+  batch.max_vision_tokens =
+      std::max(batch.max_vision_tokens / 2, setup.config.data.max_vision_tokens);
+}
+
+std::vector<MemoryRemedy> smaller_portions() {
+  return {{"recompute the language model's activations: a third more time in it",
+           Keeps::kBits,
+           {"model.checkpoint_language"},
+           [](const MemorySetup& s) { return !s.config.model.checkpoint_language; },
+           [](MemorySetup& s) { s.config.model.checkpoint_language = true; }},
+          {"recompute the vision tower's",
+           Keeps::kBits,
+           {"model.checkpoint_vision"},
+           [](const MemorySetup& s) { return !recomputes_vision(s); },
+           [](MemorySetup& s) { s.config.model.checkpoint_vision = true; }},
+          {"smaller chunks of logits, same result",
+           Keeps::kMathematics,
+           {"model.logits_chunk_tokens"},
+           [](const MemorySetup& s) { return s.config.model.logits_chunk_tokens > kSmallestChunk; },
+           [](MemorySetup& s) { s.config.model.logits_chunk_tokens = kSmallestChunk; }},
+          {"half the micro-batch, twice as many",
+           Keeps::kMathematics,
+           {"batch.micro_batches_per_step", "batch.max_tokens", "batch.max_vision_tokens",
+            "batch.max_samples"},
+           can_halve,
+           halve},
+          {"smaller windows, same bits",
+           Keeps::kBits,
+           {"sharding.bucket_bytes"},
+           [](const MemorySetup& s) { return s.config.sharding.bucket_bytes > kSmallestWindow; },
+           [](MemorySetup& s) { s.config.sharding.bucket_bytes = kSmallestWindow; }},
+          {"masters split into the weight and its low half, same bits",
+           Keeps::kBits,
+           {"optimizer.master"},
+           [](const MemorySetup& s) {
+             return s.config.model.dtype == configs::Dtype::kBf16 &&
+                    s.config.optimizer.master == configs::Master::kFp32;
+           },
+           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }}};
+}
+
+std::vector<MemoryRemedy> last_resorts() {
+  return {{"bf16 weights with fp32 masters: other bits",
+           Keeps::kNothing,
+           {"model.dtype", "sharding.wire_dtype"},
+           [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
+           [](MemorySetup& s) {
+             s.config.model.dtype = configs::Dtype::kBf16;
+             s.config.sharding.wire_dtype = configs::Dtype::kBf16;
+           }},
+          {"more ranks hold smaller shards",
+           Keeps::kBits,
+           {},
+           [](const MemorySetup& s) {
+             return s.config.run.device == configs::Device::kCuda &&
+                    s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
+           },
+           [](MemorySetup& s) { s.ranks *= 2; }}};
+}
+
+std::string setting(const char* key, const configs::Config& config) {
+  const configs::Value value = configs::find_field(key)->get(config);
+  if (const auto* number = std::get_if<std::int64_t>(&value))
+    return fmt::format("{}={}", key, *number);
+  if (const auto* flag = std::get_if<bool>(&value)) return fmt::format("{}={}", key, *flag);
+  return fmt::format("{}={}", key, std::get<std::string>(value));
+}
+
+}  // namespace
+
+const std::vector<MemoryRemedy>& memory_remedies() {
+  static const std::vector<MemoryRemedy> all = [] {
+    std::vector<MemoryRemedy> list = smaller_portions();
+    for (MemoryRemedy& remedy : last_resorts()) list.push_back(std::move(remedy));
+    return list;
+  }();
+  return all;
+}
+
+std::size_t num_ladder_remedies() {
+  const std::vector<MemoryRemedy>& all = memory_remedies();
+  const auto first_loss = std::ranges::find(all, Keeps::kNothing, &MemoryRemedy::keeps);
+  return static_cast<std::size_t>(first_loss - all.begin());
+}
+
+std::vector<std::string> settings_of(const MemoryRemedy& remedy, const MemorySetup& setup) {
+  std::vector<std::string> settings;
+  for (const char* key : remedy.keys) settings.push_back(setting(key, setup.config));
+  return settings;
+}
+
+std::vector<Rung> oom_ladder(const configs::Config& config) {
+  std::vector<Rung> ladder;
+  std::vector<const char*> changed;  // keys, each once
+  MemorySetup setup{config};
+  for (std::size_t i = 0; i < num_ladder_remedies(); ++i) {
+    const MemoryRemedy& remedy = memory_remedies()[i];
+    if (remedy.applies(setup))
+      changed.insert(changed.end(), remedy.keys.begin(), remedy.keys.end());
+    while (remedy.applies(setup)) {
+      remedy.apply(setup);
+      Rung& rung = ladder.emplace_back();
+      rung.what = fmt::format("{} ({})", remedy.what, join(settings_of(remedy, setup), ", "));
+      for (const char* key : changed) rung.overrides.push_back(setting(key, setup.config));
+    }
+  }
+  return ladder;
+}
+
+}  // namespace muster::launcher

@@ -1,0 +1,37 @@
+// What a QwenVL is made with, and what it returns.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/qwen/sampling.h"
+
+namespace muster::model {
+
+struct QwenOptions {
+  // Weights and activations have it; norms, the vision tower's rope and the loss compute in fp32.
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+  bool checkpoint_vision = false, checkpoint_language = false;
+  std::int64_t logits_chunk_tokens = 1024;
+};
+
+struct QwenOutput {
+  at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images
+  at::Tensor hidden;        // [tokens, hidden], after the final norm
+  // Per level [merged tokens, hidden], where the family has them.
+  std::vector<at::Tensor> deepstack = {};
+};
+
+struct GenerateOptions {
+  std::int64_t max_new_tokens = 0;
+  std::vector<std::int64_t> stop = {};  // ends after one of these
+  Sampling sampling = {};
+  // Called with each new id as soon as it is known.
+  std::function<void(std::int64_t id)> on_token = {};
+};
+
+}  // namespace muster::model

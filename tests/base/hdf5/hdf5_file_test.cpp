@@ -1,0 +1,160 @@
+#include "base/hdf5/hdf5_file.h"
+
+#include <hdf5.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <cerrno>
+#include <csignal>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/process/atomic_file.h"
+#include "base/process/process_tree.h"
+#include "base/source_files.h"
+
+using namespace muster;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+
+namespace {
+
+using Metadata = Hdf5File::Metadata;
+using Storage = Hdf5File::Storage;
+
+const std::vector<float> kFloats{1, 2.5F, -3};
+const std::vector<std::int64_t> kIntegers{1, 2, 3, 4, 5, 6};
+
+void write_example(const fs::path& path) {
+  Hdf5File file = Hdf5File::create(path, Metadata::kChecksummed);
+  file.write_integer("version", 7);
+  file.write_text("format", "an example");
+  file.write<float>("floats", kFloats, Storage::kChecksummed);
+  file.write<std::int64_t>("group/integers", kIntegers, Storage::kContiguous, 2);
+  file.close();
+}
+
+// This program again, with one hidden test only, in a process of its own.
+CapturedRun run_hidden(const std::string& tag, const Environment& environment) {
+  return run_captured({executable_path().string(), tag}, std::chrono::seconds(60), environment);
+}
+
+}  // namespace
+
+TEST_CASE("HDF5: what is written is read", "[unit]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  write_example(path);
+  CHECK(is_hdf5(path));
+  const Hdf5File file = Hdf5File::open(path);
+  CHECK(file.read_integer("version") == 7);
+  CHECK(file.read_text("format") == "an example");
+  CHECK(file.has_attribute("format"));
+  CHECK_FALSE(file.has_attribute("formats"));
+  CHECK(file.read<float>("floats") == kFloats);
+  CHECK(file.read<std::int64_t>("group/integers") == kIntegers);
+  CHECK(file.length("group/integers") == 6);
+  CHECK(file.offset("group/integers") > 0);
+  CHECK(file.offset("floats") == -1);  // in chunks
+  std::vector<float> part(2);
+  file.read_part<float>("floats", 1, part);
+  CHECK(part == std::vector<float>{2.5F, -3});
+}
+
+TEST_CASE("HDF5: parts are written where they belong", "[unit]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  Hdf5File file = Hdf5File::create(path, Metadata::kAnyReader);
+  file.make<std::uint8_t>("bytes", 4, 1, Storage::kContiguous);
+  const std::vector<std::uint8_t> first{1, 2};
+  const std::vector<std::uint8_t> second{3, 4};
+  file.write_part<std::uint8_t>("bytes", 2, second);
+  file.write_part<std::uint8_t>("bytes", 0, first);
+  file.write<double>("nothing", {}, Storage::kContiguous);
+  file.close();
+  const Hdf5File read = Hdf5File::open(path);
+  CHECK(read.read<std::uint8_t>("bytes") == std::vector<std::uint8_t>{1, 2, 3, 4});
+  CHECK(read.read<double>("nothing").empty());
+}
+
+TEST_CASE("HDF5: errors name the file, what was asked for and the reason", "[fault]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  CHECK_THROWS_MATCHES(
+      Hdf5File::open(path), IoError,
+      MessageMatches(ContainsSubstring("a.h5") && ContainsSubstring("No such file or directory")));
+  CHECK_THROWS_MATCHES(Hdf5File::create(dir.path() / "no" / "a.h5", Metadata::kAnyReader), IoError,
+                       MessageMatches(ContainsSubstring("No such file or directory")));
+  write_text(path, "hello");
+  CHECK_FALSE(is_hdf5(path));
+  CHECK_THROWS_MATCHES(Hdf5File::open(path), IoError,
+                       MessageMatches(ContainsSubstring("not a whole HDF5 file")));
+  write_example(path);
+  const Hdf5File file = Hdf5File::open(path);
+  CHECK_THROWS_MATCHES(file.read<float>("absent"), IoError,
+                       MessageMatches(ContainsSubstring("has no dataset 'absent'")));
+  CHECK_THROWS_MATCHES(file.read_integer("absent"), IoError,
+                       MessageMatches(ContainsSubstring("has no attribute 'absent'")));
+  CHECK_THROWS_MATCHES(file.read_text("version"), IoError,
+                       MessageMatches(ContainsSubstring("no text")));
+  std::vector<float> part(3);
+  CHECK_THROWS_MATCHES(file.read_part<float>("floats", 1, part), IoError,
+                       MessageMatches(ContainsSubstring("3 elements of 'floats' from 1")));
+}
+
+// Runs in a process of its own, see below.
+TEST_CASE("HDF5 on a disk that fills", "[.hdf5-full-disk]") {
+  const TempDir dir;
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{10'000, RLIM_INFINITY};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::vector<float> much(1 << 20, 1.0F);
+  for (const Storage storage : {Storage::kContiguous, Storage::kChecksummed}) {
+    Hdf5File file = Hdf5File::create(dir.path() / "a.h5", Metadata::kChecksummed);
+    CHECK_THROWS_MATCHES(file.write<float>("floats", much, storage), IoError,
+                         MessageMatches(ContainsSubstring("File too large")));
+  }
+}
+
+TEST_CASE("HDF5: a full disk is an error with the system's reason, and no crash at exit",
+          "[fault]") {
+  const CapturedRun run = run_hidden("[.hdf5-full-disk]", {});
+  INFO(run.output);
+  CHECK(run.exit_code == 0);
+  CHECK_THAT(run.output, ContainsSubstring("All tests passed"));
+}
+
+// Runs where every lock fails, see below.
+TEST_CASE("HDF5 where locks fail", "[.hdf5-no-locks]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  write_text(path, "");
+  REQUIRE(::flock(0, LOCK_SH) != 0);  // the control: nothing can be locked here
+  REQUIRE(errno == ENOLCK);
+  write_example(path);
+  CHECK(Hdf5File::open(path).read_integer("version") == 7);
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  CHECK(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT) < 0);  // as the library does by itself
+}
+
+TEST_CASE("HDF5: files open where nothing can be locked", "[fault]") {
+  const TempDir dir;
+  const fs::path source = dir.path() / "nolock.c";
+  const fs::path library = dir.path() / "nolock.so";
+  write_text(source,
+             "#include <errno.h>\n"
+             "int flock(int fd, int op) { (void)fd; (void)op; errno = ENOLCK; return -1; }\n");
+  const CapturedRun built =
+      run_captured({"cc", "-shared", "-fPIC", "-o", library.string(), source.string()},
+                   std::chrono::seconds(60));
+  INFO(built.output);
+  REQUIRE(built.exit_code == 0);
+  const CapturedRun run = run_hidden("[.hdf5-no-locks]", {{"LD_PRELOAD", library.string()}});
+  INFO(run.output);
+  CHECK(run.exit_code == 0);
+  CHECK_THAT(run.output, ContainsSubstring("All tests passed"));
+}
