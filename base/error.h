@@ -1,6 +1,6 @@
-// Errors a user can cause, one type per kind, each with the process exit code it ends in (DESIGN
-// section 5). A message says what, where (file:line, sample, rank) and what to do. Internal
-// invariants use TORCH_CHECK instead, std::logic_error where there is no LibTorch.
+// Errors a user can cause, one type per kind, each with the process exit code it ends in. A message
+// says what, where (file:line, sample, rank) and what to do. Internal invariants use TORCH_CHECK
+// instead, std::logic_error where there is no LibTorch.
 #pragma once
 
 #include <stdexcept>

@@ -26,7 +26,7 @@ struct EncodeOptions {
   AnswerFormat answer = AnswerFormat::kNone;
   std::int64_t max_vision_tokens = 0;
   bool resize_over_budget = false;  // otherwise such a sample is dropped
-  std::int64_t vocab_size = 0;      // ids are checked against it on the host (FAILURES D-008)
+  std::int64_t vocab_size = 0;      // ids are checked against it on the host (row D-008)
 };
 
 struct SampleSize {

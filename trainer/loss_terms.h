@@ -25,7 +25,7 @@ class LossTerms {
   };
 
   explicit LossTerms(std::vector<Entry> entries) : entries_(std::move(entries)) {}
-  // Of the terms a config weighs.
+  // How many terms a config weighs.
   static constexpr std::int64_t kNumTerms = 13;
   // lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others,
   // dn_* of denoising queries.

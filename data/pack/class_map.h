@@ -1,5 +1,5 @@
-// Original id <-> 0..K-1 over the categories that occur, saved with every checkpoint (FAILURES
-// D-001).
+// Original id <-> 0..K-1 over the categories that occur, saved with every checkpoint (diary
+// row D-001).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Whether a sample can be trained on as it stands: image whole and as recorded, boxes inside it
-// (FAILURES D-002..D-004, P-002).
+// (diary rows D-002 to D-004 and P-002).
 #include <fmt/core.h>
 
 #include <algorithm>

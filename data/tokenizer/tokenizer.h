@@ -24,8 +24,8 @@ class Tokenizer {
   // Added (special) tokens inside the text are recognised, as `tokenizers` does. Thread-safe.
   // Throws DataError when the text is not UTF-8.
   std::vector<std::int64_t> encode(std::string_view text) const;
-  // User text: throws DataError naming `where` when the text contains an added token (FAILURES
-  // D-009).
+  // User text: throws DataError naming `where` when the text contains an added token (diary
+  // row D-009).
   std::vector<std::int64_t> encode_user_text(std::string_view text, std::string_view where) const;
   // Ids that stand for nothing (the padding of the embedding table) are left out; what is not UTF-8
   // becomes U+FFFD.

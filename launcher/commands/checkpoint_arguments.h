@@ -1,4 +1,4 @@
-// CHECKPOINT and --device, as every command that uses a checkpoint takes them.
+// Every command that uses a checkpoint takes CHECKPOINT and --device from here.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@ class App;
 
 namespace muster::launcher {
 
-// Help texts of CHECKPOINT: any checkpoint, or one with a detection head and a config of ours.
+// The first stands where any checkpoint serves, the second where it must be one that muster
+// trained.
 constexpr const char* kCheckpointHelp = "step-* folder, run folder or Hugging Face folder";
 constexpr const char* kTrainedCheckpointHelp = "step-* folder or run folder";
 

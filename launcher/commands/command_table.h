@@ -1,11 +1,11 @@
-// Every command that needs LibTorch, and the table of all of them.
+// Here stand the commands that need LibTorch, and the table of all commands.
 #pragma once
 
 #include "launcher/front/command_line.h"
 
 namespace muster::launcher {
 
-void add_commands(CommandLine& cli);  // all of them
+void add_commands(CommandLine& cli);  // all, those of launcher/front too
 
 void add_synth(CommandLine& cli);
 void add_pack(CommandLine& cli);

@@ -56,12 +56,11 @@ std::vector<CompletedCommand> completed_commands(const CLI::App& app,
   return commands;
 }
 
-// The bodies of the three `case`s of the bash script: option names, values of an option, first
-// words.
+// The bash script has three `case`s; these are their bodies.
 struct BashCases {
-  std::string options;
-  std::string values;
-  std::string words;
+  std::string options;  // names, by command
+  std::string values;   // choices, by command and option
+  std::string words;    // choices of the first positional, by command
 };
 
 void add_value_case(BashCases& cases, const std::string& command, const CompletedOption& option) {
@@ -87,7 +86,8 @@ void add_cases(BashCases& cases, const CompletedCommand& command) {
 // Its four gaps are the commands and the bodies of BashCases: values, options, words.
 constexpr const char* kBashScript = R"(# bash completion of muster; made by `muster completion bash`
 _muster() {{
-  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="${{COMP_WORDS[1]}}" words='' value=''
+  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}"
+  local command="${{COMP_WORDS[1]}}" words='' value=''
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     mapfile -t COMPREPLY < <(compgen -W '{} --help --version' -- "$cur")

@@ -1,4 +1,4 @@
-// Shell completion, made from the command table itself.
+// Shell completion is made from the command table itself.
 #pragma once
 
 #include <string>
@@ -10,8 +10,8 @@ class App;
 
 namespace muster::launcher {
 
-// A script for bash or zsh: commands, their options, the choices of an option, and after --set the
-// names of `settings`. Where none of these is due, files.
+// Returns a script for bash or zsh. It offers commands, their options, the choices of an option,
+// and after --set the names of `settings`; where none of these is due, it offers files.
 std::string completion_script(const CLI::App& app, const std::string& shell,
                               const std::vector<std::string>& settings);
 

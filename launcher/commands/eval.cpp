@@ -1,4 +1,5 @@
-// muster eval CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json: COCO metrics.
+// muster eval prints COCO metrics of CHECKPOINT --data PACK, or of --detections D.json
+// --ground-truth G.json.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>

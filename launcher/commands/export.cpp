@@ -1,4 +1,5 @@
-// muster export CHECKPOINT -o HF_DIR: a Hugging Face folder, plus the detection head.
+// muster export CHECKPOINT -o HF_DIR makes a Hugging Face folder, with the detection head beside
+// it.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>

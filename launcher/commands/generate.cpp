@@ -1,5 +1,5 @@
-// muster generate CHECKPOINT --prompt TEXT [--image I]: text from the language model. For boxes use
-// `predict` (law 13).
+// muster generate CHECKPOINT --prompt TEXT [--image I] prints text from the language model. Boxes
+// come from `predict` (law 13).
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
@@ -139,7 +139,7 @@ void print_json(const TextModel& opened, const MicroBatch& prompt,
   fmt::print("{}\n", result.dump());
 }
 
-// The user's turn, with the picture when there is one.
+// Encodes the user's turn, with the picture when there is one.
 MicroBatch encode_turn(const data::SampleEncoder& encoder, const GenerateOptions& options) {
   if (options.image.empty()) return encoder.encode_prompt(options.prompt);
   const MappedFile file(options.image);
@@ -163,7 +163,7 @@ void generate(const GenerateOptions& options) {
   fmt::print("\n");
 }
 
-// How long the answer may be, and how its tokens are drawn.
+// These options say how long the answer may be, and how its tokens are drawn.
 void add_sampling(CLI::App& command, GenerateOptions& options) {
   model::Sampling& sampling = options.sampling;
   command.add_option("--max-tokens", options.max_tokens, "longest answer")

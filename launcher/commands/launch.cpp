@@ -54,7 +54,7 @@ std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
   return all;
 }
 
-// Problems of the config are 64, of the data 65, of a machine 69.
+// A problem of the config ends in exit code 64, of the data in 65, of a machine in 69.
 void preflight(const LaunchOptions& options, const configs::Config& config,
                const LaunchSpec& spec) {
   check_world(spec.ranks, config.batch.micro_batches_per_step);
@@ -207,8 +207,9 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   return spec;
 }
 
-// one step after the newest checkpoint, every kernel launch waited for, everything logged,
-// in run.dir/debug, where the checkpoint is only a link: the run itself stays as it is.
+// Row R-003 asks for one step after the newest checkpoint with every kernel launch waited for and
+// everything logged. It happens in run.dir/debug, where the checkpoint is only a link: the run
+// itself stays as it is.
 LaunchOptions debug_options(LaunchOptions options) {
   const fs::path run_dir = fs::absolute(options.config.load().run.dir);
   const fs::path debug_dir = run_dir / "debug";
@@ -249,7 +250,7 @@ int launch(const LaunchOptions& asked) {
   return conclude(run_dir, supervise(spec).exit_code);
 }
 
-// How and where the ranks are started.
+// These options say how and where the ranks are started.
 void add_start(CLI::App& command, LaunchOptions& options) {
   command
       .add_option("--starter", options.starter,

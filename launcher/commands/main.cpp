@@ -1,9 +1,20 @@
-// muster-torch: every command. People start `muster`, which becomes this where LibTorch is needed.
+// muster-torch has every command. People start `muster`, which becomes this where LibTorch is
+// needed.
 #include <CLI/CLI.hpp>
 
 #include "base/tensors/tensor_memory.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/plan/examine_plan.h"
+
+namespace {
+
+// `muster doctor` asks for all ranks on the machine where it runs.
+std::vector<muster::launcher::Finding> examine_on_one_machine(
+    const muster::configs::Config& config, const muster::launcher::NodeFacts& facts, int ranks) {
+  return muster::launcher::examine_plan(config, facts, ranks, ranks);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace muster;
@@ -15,8 +26,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", MUSTER_VERSION, "show the version");
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
-  cli.examine_plan = [](const configs::Config& config, const launcher::NodeFacts& facts,
-                        int ranks) { return launcher::examine_plan(config, facts, ranks, ranks); };
+  cli.examine_plan = examine_on_one_machine;
   launcher::add_commands(cli);
   return launcher::run(cli);
 }

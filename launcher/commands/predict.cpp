@@ -27,7 +27,7 @@ struct PredictOptions {
   std::string font;
   std::string device;
   std::vector<std::string> inputs;
-  double threshold = -1;  // below 0: the config's
+  double threshold = -1;  // one below 0 stands for the config's
   int batch = 8;
   bool skip_bad = false;
   bool no_overlay = false;

@@ -82,7 +82,8 @@ int fail(MpiSession& session, const std::string& run_dir, ExitCode code, const s
   return static_cast<int>(code);
 }
 
-// The table goes to this rank's log and console; the one line to whoever asks what failed first.
+// The table goes to this rank's log and console, and the one line to whoever asks what failed
+// first.
 int fail_out_of_memory(MpiSession& session, const configs::Config& config,
                        const std::exception& error) {
   const RankInfo& info = session.info();

@@ -1,6 +1,6 @@
-// The command line. Each add_* function adds one subcommand; its callback does the work and either
-// returns (exit code 0, or what it set) or throws a muster::Error, which run() prints once and
-// turns into the documented exit code.
+// Each add_* function adds one subcommand to the command line; its callback does the work and
+// either returns (exit code 0, or what it set) or throws a muster::Error, which run() prints once
+// and turns into the documented exit code.
 //
 // The commands of this room need no LibTorch, whose loading costs 0.4 s of CPU. The program
 // `muster` holds them alone and hands everything else over to muster-torch, which holds all.
@@ -24,7 +24,7 @@ struct CommandLine {
   int exit_code = 0;
   int argc = 0;
   char** argv = nullptr;  // as the process was started
-  // The part of doctor that needs LibTorch; absent in `muster`, which hands over instead.
+  // This part of doctor needs LibTorch. It is absent in `muster`, which hands over instead.
   std::function<std::vector<Finding>(const configs::Config& config, const NodeFacts& facts,
                                      int ranks)>
       examine_plan = {};
@@ -32,11 +32,11 @@ struct CommandLine {
 
 constexpr const char* kHelpHelp = "show this help";
 
-// A new subcommand. `about` starts with a small letter, as all help texts do; `examples` are whole
+// Adds a subcommand. `about` starts with a small letter, as all help texts do; `examples` are whole
 // command lines, the most useful first, with which its help ends.
 CLI::App& add_command(CommandLine& cli, const std::string& name, const std::string& about,
                       const std::vector<std::string>& examples);
-std::vector<std::string> examples_of(const CLI::App& command);
+std::vector<std::string> examples_of(const CLI::App& command);  // as they were given
 
 void add_submit(CommandLine& cli);
 void add_report(CommandLine& cli);
@@ -50,8 +50,8 @@ bool is_front_command(int argc, char** argv);
 // Becomes muster-torch, with the same arguments. Throws PreflightError when it is not there.
 [[noreturn]] void hand_over(char** argv);
 
-// Parses, runs the callback and returns the process's exit code. The only place that catches.
-// Whatever is wrong with the words themselves is one line on stderr and exit code 64.
+// Parses, runs the callback and returns the process's exit code. Nothing else catches. Whatever is
+// wrong with the words themselves is one line on stderr and exit code 64.
 int run(CommandLine& cli);
 
 }  // namespace muster::launcher

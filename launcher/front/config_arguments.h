@@ -1,4 +1,4 @@
-// CONFIG and --set, as every command that reads a config takes them.
+// Every command that reads a config takes CONFIG and --set from here.
 #pragma once
 
 #include <string>
@@ -23,7 +23,7 @@ struct ConfigArguments {
 
   configs::Config load() const;  // throws ConfigError
 
-  // The words that give another process the same config: {file, "--set", "a=b", ...}.
+  // Returns the words that give another process the same config: {file, "--set", "a=b", ...}.
   std::vector<std::string> words() const;
 };
 

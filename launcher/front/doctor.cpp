@@ -1,4 +1,5 @@
-// muster doctor [CONFIG]: is this machine fit to train, and does the config fit it?
+// muster doctor [CONFIG] tells whether this machine is fit to train, and whether the config fits
+// it.
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ struct DoctorOptions {
   bool json = false;
 };
 
-// One node's answer to the launcher: facts, no judgement.
+// The launcher asks each node for facts, and judges them itself.
 int write_facts(const DoctorOptions& options) {
   if (options.config.file.empty()) throw UsageError("doctor: --facts needs a CONFIG");
   const configs::Config config = options.config.load();
@@ -37,7 +38,7 @@ int write_facts(const DoctorOptions& options) {
   return 0;
 }
 
-// All findings so far, and the exit code of the first kind that failed.
+// Gathers all findings, and the exit code of the first kind that failed.
 struct Examination {
   std::vector<Finding> findings;
   int code = 0;

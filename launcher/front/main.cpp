@@ -1,4 +1,4 @@
-// muster: what needs no LibTorch is answered here; for everything else this process becomes
+// The program `muster` answers what needs no LibTorch. For everything else this process becomes
 // muster-torch, which has every command.
 #include <fmt/core.h>
 

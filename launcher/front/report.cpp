@@ -1,4 +1,4 @@
-// muster report RUN_DIR: report.html from what lies in the run folder.
+// muster report RUN_DIR makes report.html from what lies in the run folder.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>

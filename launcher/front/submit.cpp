@@ -1,4 +1,4 @@
-// muster submit CONFIG --nodes N --gpus-per-node G: the run as a SLURM job.
+// muster submit CONFIG --nodes N --gpus-per-node G submits the run as a SLURM job.
 #include "launcher/supervise/submit.h"
 
 #include <fmt/core.h>
@@ -24,7 +24,7 @@ struct SubmitOptions {
   bool dry_run = false;
 };
 
-// sbatch writes to our output: with --parsable, one line with the job's number.
+// sbatch writes to our output; with --parsable that is one line with the job's number.
 void run_sbatch(const fs::path& script) {
   Spawn what;
   what.argv = {"sbatch", "--parsable", script.string()};
@@ -40,7 +40,7 @@ void run_sbatch(const fs::path& script) {
         script.string()));
 }
 
-// What run.device and the GPUs asked for say about each other.
+// Refuses a run on GPUs that asks for none, and warns of GPUs that would idle.
 void check_gpus(const configs::Run& run, const SubmitSpec& spec) {
   if (run.device == configs::Device::kCpu && spec.gpus_per_node > 0)
     fmt::print(stderr,
@@ -75,7 +75,7 @@ void submit(SubmitOptions& options) {
   run_sbatch(spec.run_dir / "train.sbatch");
 }
 
-// What the job asks for.
+// These options say what the job asks for.
 void add_placement(CLI::App& command, SubmitSpec& spec) {
   command.add_option("--nodes", spec.nodes, "how many nodes")->required();
   command.add_option("--gpus-per-node", spec.gpus_per_node, "one rank each; 0 for a CPU run")
@@ -92,7 +92,7 @@ void add_placement(CLI::App& command, SubmitSpec& spec) {
       ->take_all();
 }
 
-// How the queue treats it.
+// These options say how the queue treats the job.
 void add_job(CLI::App& command, SubmitSpec& spec) {
   command.add_option("--time", spec.time, "HH:MM:SS; without it the partition's own limit holds");
   command

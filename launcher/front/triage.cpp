@@ -1,4 +1,4 @@
-// muster triage RUN_DIR|LOG: what happened first, which diary row it is, and what to change.
+// muster triage RUN_DIR|LOG tells what happened first, which diary row it is, and what to change.
 #include "launcher/triage/triage.h"
 
 #include <fmt/core.h>
@@ -21,8 +21,8 @@ struct TriageOptions {
   bool append = false;
 };
 
-// The exit code: 0 when the failure is explained or nothing failed, 1 when it is unknown and a row
-// is drafted.
+// Returns the exit code: 0 when the failure is explained or nothing failed, 1 when it is unknown
+// and a row is drafted.
 int run_triage(const TriageOptions& options) {
   const Diary diary = load_diary(find_diary(options.diary));
   const Evidence evidence = gather(options.path);

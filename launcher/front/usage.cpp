@@ -33,13 +33,14 @@ std::vector<std::string> option_names(const CLI::App& command) {
   return names;
 }
 
-// "; did you mean '--fresh'?"; "" when no name is near. One letter is near to everything.
+// Returns "; did you mean '--fresh'?", or "" when no name is near. One letter is near to
+// everything.
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& names) {
   const std::string near = word.size() > 2 ? nearest_name(word, names) : "";
   return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
 }
 
-// The nearest name, or where all names are listed.
+// Offers the nearest name, or says where all names are listed.
 std::string suggestion(const std::string& word, const std::vector<std::string>& names,
                        const std::string& help) {
   const std::string near = did_you_mean(word, names);
@@ -52,13 +53,13 @@ std::string unknown_option(const CLI::App& command, const std::string& word,
   return fmt::format("unknown option '{}'{}", name, suggestion(name, option_names(command), help));
 }
 
-// "-n,--ranks", or the name of a positional.
+// Returns "-n,--ranks", or the name of a positional.
 std::string shown_name(const CLI::Option& option) { return option.get_name(false, true); }
 
 std::string in_quotes(const std::string& value) { return fmt::format("'{}'", value); }
 
-// Of two options with words that were left over, the one with a dash is the mistake; a plain word
-// may only be the value of that option.
+// Of the words that were left over, one with a dash is the mistake; a plain word may only be its
+// value.
 std::string left_over(const CLI::App& command, const std::string& help) {
   const std::vector<std::string> words = command.remaining();
   const auto dashed = std::ranges::find_if(
@@ -94,8 +95,8 @@ std::string wrong_count(const CLI::Option& option) {
                      takes.empty() ? option.get_description() : takes);
 }
 
-// CLI11's errors name their option in words alone: "--ranks: ...", "Could not convert: --ranks =
-// x".
+// CLI11's errors name their option in their text alone, as "--ranks: ..." or "Could not convert:
+// --ranks = x".
 const CLI::Option* option_of(const CLI::App& command, const std::string& what) {
   for (const CLI::Option* option : command.get_options()) {
     const std::string name = option->get_name();
@@ -116,7 +117,7 @@ std::string what_is_wrong(const CLI::App& command, const CLI::ParseError& error,
   return wrong_value(*option);
 }
 
-// "INT in [6 - 100]" -> "6 to 100"; "" when the type names no range.
+// Makes "6 to 100" of "INT in [6 - 100]", and "" when the type names no range.
 std::string range_in(const std::string& type) {
   const std::size_t open = type.find('[');
   const std::size_t close = type.find(']', open);

@@ -1,5 +1,5 @@
-// What is wrong with the words of a command line, each time as one line: the word, what is allowed,
-// the nearest name.
+// A command line that cannot be understood is answered with one line: what was said, what is
+// allowed, the nearest name.
 #pragma once
 
 #include <string>
@@ -16,13 +16,14 @@ namespace muster::launcher {
 // Throws UsageError when the first word is neither a command nor an option of `app`, or is absent.
 void check_first_word(const CLI::App& app, int argc, const char* const* argv);
 
-// REQUIRES that `error` comes from the last app.parse(). The line begins with the command's name.
+// Returns the line, which begins with the command's name. REQUIRES that `error` comes from the last
+// app.parse().
 std::string usage_line(const CLI::App& app, const CLI::ParseError& error);
 
-// The words an option is limited to; empty when it is not limited to a few words.
+// Returns the words that an option is limited to; empty when it takes other words, too.
 std::vector<std::string> choices(const CLI::Option& option);
 
-// What an option takes, in words: "a whole number >= 1", "auto | mpirun | srun"; "" for any text.
+// Says what an option takes: "a whole number >= 1", "auto | mpirun | srun"; "" for any text.
 std::string allowed(const CLI::Option& option);
 
 }  // namespace muster::launcher

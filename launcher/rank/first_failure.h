@@ -45,7 +45,7 @@ double failure_time(const RankStatus& status);
 // "rank 1 on node17 was killed by signal 9 (KILL) in phase reduce of step 12, collective 96"
 std::string describe_end(const RankEvidence& rank);
 
-// launch's exit code for a rank's: documented codes (DESIGN section 5) pass, anything else is 70.
+// launch's exit code for a rank's: documented codes (base/error.h) pass, anything else is 70.
 int exit_code_for(const RankStatus& status);
 
 // The statuses of the ranks 0 .. ranks-1 as far as they are of this attempt, each with the newest

@@ -1,5 +1,4 @@
-// The laws of DESIGN section 4 that are about the source itself, and docs/laws.md, which says what
-// tests the others.
+// The laws of docs/laws.md that are about the source itself; the page says what tests the others.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>

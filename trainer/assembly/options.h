@@ -20,7 +20,7 @@ model::HeadLossOptions head_loss_options(const configs::Config& config);
 // image_std.
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
 data::SamplerOptions sampler_options(const configs::Config& config);
-// Of one rank of the world, from the step `start` on.
+// One rank of the world takes its share of the micro-batches from the step `start` on.
 data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,
                                    data::Cursor start);
 sharding::EngineOptions engine_options(const configs::Config& config);

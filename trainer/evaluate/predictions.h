@@ -84,7 +84,7 @@ void draw(const data::Image& image, const ImageDetections& found, const std::fil
           LabelFont& font);
 
 // The score distribution and the threshold that would have kept some: what to say when nothing
-// passes (FAILURES L-106).
+// passes (diary row L-106).
 std::string explain_scores(const ScoreHistogram& scores, double threshold);
 
 // The first `count` samples of a pack, drawn into `folder`, for the report.

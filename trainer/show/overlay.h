@@ -1,6 +1,6 @@
 // Boxes with readable labels drawn on a picture, for people. Text needs a font: FreeType, a named
 // file first, then the usual places, so that Chinese captions do not come out as empty frames
-// (FAILURES W-004).
+// (diary row W-004).
 #pragma once
 
 #include <array>

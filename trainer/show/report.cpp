@@ -180,7 +180,8 @@ std::string tiles(const Rows& rows, const fs::path& run_dir) {
 std::string evaluation_row(const Rows& rows, const std::string& name) {
   double last = 0;
   for (const auto& row : rows) {
-    if (const auto found = row.find(name); found != row.end()) last = found->second;
+    const auto found = row.find(name);
+    if (found != row.end()) last = found->second;
   }
   const std::optional<Best> best = best_of(rows, name);
   return fmt::format(

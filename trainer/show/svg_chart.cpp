@@ -47,7 +47,7 @@ Points thin(const Points& points) {
   return kept;
 }
 
-// For stacks: means of neighbours, the same runs for every series.
+// Stacks are thinned to means of neighbours, over the same runs for every series.
 Points average(const Points& points) {
   const std::size_t run = (points.size() + kMaxHovers - 1) / kMaxHovers;
   Points means;
@@ -261,16 +261,17 @@ std::string legend(const Chart& chart) {
 }  // namespace
 
 std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
+  const auto entity = [](char c) -> std::string {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      default: escaped += c;
+      case '&': return "&amp;";
+      case '<': return "&lt;";
+      case '>': return "&gt;";
+      case '"': return "&quot;";
+      default: return {c};
     }
-  }
+  };
+  std::string escaped;
+  for (const char c : text) escaped += entity(c);
   return escaped;
 }
 

@@ -34,7 +34,7 @@ struct Table {
   }
 };
 
-// What bash offers for a line, the word under the cursor last.
+// Returns what bash offers for a line whose last word is under the cursor.
 std::string bash_offers(const fs::path& script, const std::string& line) {
   const fs::path out = script.parent_path() / "offers";
   const std::string body = fmt::format(

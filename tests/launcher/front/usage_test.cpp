@@ -16,7 +16,8 @@ using namespace muster::launcher;
 
 namespace {
 
-// What is said about the words after `muster`; "" when they are understood. No command runs.
+// Returns what is said about the words after `muster`; "" when they are understood. No command
+// runs.
 std::string said(std::vector<std::string> words) {
   CLI::App app{"muster", "muster"};
   app.set_version_flag("--version", "0");

@@ -1,4 +1,4 @@
-// The table of DEBUG_DIARY.md, walked row by row (DESIGN section 5).
+// The table of DEBUG_DIARY.md, walked row by row.
 #include "launcher/triage/diary.h"
 
 #include <algorithm>
@@ -112,7 +112,7 @@ TEST_CASE("every guard exists", "[unit]") {
   CHECK(missing.empty());
 }
 
-// The failures muster was built to explain. FAILURES.md of the shared folder, where it is there,
+// The failures muster was built to explain. The list in the shared folder, where that is there,
 // may know more only if docs/roadmap.md names the row as one to come.
 TEST_CASE("every known failure has its row", "[unit]") {
   const std::string known =

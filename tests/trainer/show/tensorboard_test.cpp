@@ -47,16 +47,24 @@ struct Field {
 };
 using Message = std::multimap<int, Field>;
 
+// How long the field is whose tag was just taken; not of a varint.
+std::size_t field_bytes(std::uint64_t tag, std::string_view& bytes) {
+  switch (tag & 7) {
+    case 1: return 8;
+    case 5: return 4;
+    default: return take_varint(bytes);
+  }
+}
+
 Message parse_message(std::string_view bytes) {
   Message fields;
   while (!bytes.empty()) {
     const std::uint64_t tag = take_varint(bytes);
     Field field;
-    const std::size_t fixed = (tag & 7) == 1 ? 8 : (tag & 7) == 5 ? 4 : 0;
-    if ((tag & 7) == 0)
+    if ((tag & 7) == 0) {
       field.varint = take_varint(bytes);
-    else {
-      const std::size_t length = (tag & 7) == 2 ? take_varint(bytes) : fixed;
+    } else {
+      const std::size_t length = field_bytes(tag, bytes);
       REQUIRE(bytes.size() >= length);
       field.bytes = bytes.substr(0, length);
       bytes.remove_prefix(length);
