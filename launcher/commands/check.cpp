@@ -1,5 +1,5 @@
 // muster check CONFIG tells everything that can be known before training; --help-config lists every
-// key.
+// key, --batch and --gradients look at the first micro-batch instead.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "data/pack/pack.h"
 #include "data/sampler.h"
+#include "launcher/commands/check_batch.h"
+#include "launcher/commands/check_gradients.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/text.h"
@@ -22,6 +24,9 @@ namespace {
 struct CheckOptions {
   ConfigArguments config;
   bool help_config = false;
+  bool batch = false;
+  bool gradients = false;
+  bool json = false;
   int ranks = 1;
 };
 
@@ -50,14 +55,7 @@ void check_pack(const char* key, const std::string& path, const data::Tokenizer&
       micro_batches / config.batch.micro_batches_per_step);
 }
 
-void check(const CheckOptions& options) {
-  if (options.help_config) {
-    fmt::print("{}", configs::describe_fields(false));
-    return;
-  }
-  if (options.config.file.empty())
-    throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
-  const configs::Config config = options.config.load();
+void check_all(const CheckOptions& options, const configs::Config& config) {
   fmt::print("config          {}: complete and in range\n", options.config.file);
   for (const std::string& warning : configs::warnings(config))
     fmt::print("warning         {}\n", warning);
@@ -71,19 +69,47 @@ void check(const CheckOptions& options) {
   fmt::print("\n{}", format_plan(make_plan(config, model, options.ranks), config, false));
 }
 
+ExitCode check(const CheckOptions& options) {
+  if (options.help_config) {
+    fmt::print("{}", configs::describe_fields(false));
+    return ExitCode::kDone;
+  }
+  if (options.config.file.empty())
+    throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
+  if (options.json && !options.batch && !options.gradients)
+    throw UsageError("check: --json is for --batch and --gradients");
+  const configs::Config config = options.config.load();
+  if (options.gradients) return check_gradients(config, options.json);
+  if (options.batch) {
+    check_batch(config, options.json);
+  } else {
+    check_all(options, config);
+  }
+  return ExitCode::kDone;
+}
+
 }  // namespace
 
 void add_check(CommandLine& cli) {
-  CLI::App& command =
-      add_command(cli, "check", "everything that can be known before training",
-                  {"muster check configs/demo.yaml -n 2", "muster check --help-config"});
+  CLI::App& command = add_command(
+      cli, "check", "everything that can be known before training",
+      {"muster check configs/demo.yaml -n 2", "muster check configs/demo.yaml --batch",
+       "muster check configs/demo.yaml --gradients --json", "muster check --help-config"});
   const auto options = std::make_shared<CheckOptions>();
   options->config.add_optional_to(command, "not needed with --help-config");
   command.add_option("-n,--ranks", options->ranks, "world size of the memory plan")
       ->check(CLI::PositiveNumber);
   command.add_flag("--help-config", options->help_config,
                    "every key with type, range, unit and meaning");
-  command.callback([options] { check(*options); });
+  CLI::Option* batch =
+      command.add_flag("--batch", options->batch,
+                       "the first micro-batch instead: tensors, pictures, texts, targets");
+  command
+      .add_flag("--gradients", options->gradients,
+                "its gradients instead: one forward and backward, a table by parameter")
+      ->excludes(batch);
+  command.add_flag("--json", options->json, "one JSON object on stdout, of --batch or --gradients");
+  command.callback([&cli, options] { cli.exit_code = static_cast<int>(check(*options)); });
 }
 
 }  // namespace muster::launcher

@@ -1,0 +1,54 @@
+// The gradients of one micro-batch, parameter by parameter: `muster check --gradients`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/tensors/micro_batch.h"
+#include "configs/config.h"
+#include "model/detector.h"
+
+namespace muster::trainer {
+
+// Norms and the largest value are those of the finite elements, without the loss scale.
+struct ParameterGradient {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  bool reached = false;  // false: backward left no gradient here
+  double norm = 0;
+  double weight_norm = 0;
+  double largest = 0;           // |g|
+  std::int64_t non_finite = 0;  // elements
+
+  // How far one step of plain descent would move the weight, relative to itself.
+  double ratio() const;
+  bool vanished() const { return norm == 0 && non_finite == 0; }
+};
+
+struct GroupGradients {
+  std::string name;
+  double lr = 0;  // the peak; 0: frozen, and no parameter is listed
+  double norm = 0;
+  double weight_norm = 0;
+  // Those that are not finite come first, then the largest ratio.
+  std::vector<ParameterGradient> parameters = {};
+};
+
+struct GradientReport {
+  double loss = 0;                                    // weighted
+  std::vector<std::pair<std::string, double>> terms;  // unweighted, 0 where one has no part
+  double loss_scale = 1;                              // that backward ran with
+  double norm = 0;                                    // of all groups together
+  std::int64_t non_finite = 0;                        // elements
+  std::vector<GroupGradients> groups;
+};
+
+// Runs the detector forward and backward once, in training mode, as one rank whose step has this
+// micro-batch alone. The batch's noise is that of the run's first. Throws DataError when no loss
+// term takes part.
+GradientReport report_gradients(const configs::Config& config, model::Detector& detector,
+                                const MicroBatch& batch);
+
+}  // namespace muster::trainer
