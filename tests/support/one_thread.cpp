@@ -1,5 +1,5 @@
-// Compiled into every test program with LibTorch: results are compared bit for bit, and the order of
-// sums depends on the number of threads.
+// Compiled into every test program with LibTorch: results are compared bit for bit, and the order
+// of sums depends on the number of threads.
 #include <ATen/Parallel.h>
 
 #include <catch2/reporters/catch_reporter_event_listener.hpp>
