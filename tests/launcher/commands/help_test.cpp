@@ -25,10 +25,10 @@ using Catch::Matchers::StartsWith;
 
 namespace {
 
-struct Table {
+struct CommandTable {
   CLI::App app{"muster", "muster"};
   CommandLine cli{app};
-  Table() { add_commands(cli); }
+  CommandTable() { add_commands(cli); }
   std::vector<CLI::App*> commands() {
     return app.get_subcommands([](CLI::App* command) { return !command->get_group().empty(); });
   }
@@ -49,7 +49,7 @@ std::string bash_offers(const fs::path& script, const std::string& line) {
 }  // namespace
 
 TEST_CASE("help: every command has a description and examples whose options exist", "[unit]") {
-  Table table;
+  CommandTable table;
   CHECK(table.commands().size() >= 18);
   for (CLI::App* command : table.commands()) {
     INFO(command->get_name());
@@ -77,7 +77,7 @@ bool starts_small(const std::string& text) {
 
 TEST_CASE("help: all texts have one voice", "[unit]") {
   CHECK_FALSE(starts_small("Draw shapes"));  // the control
-  Table table;
+  CommandTable table;
   for (CLI::App* command : table.commands()) {
     INFO(command->get_name());
     CHECK(starts_small(command->get_description()));
@@ -92,7 +92,7 @@ TEST_CASE("help: all texts have one voice", "[unit]") {
 }
 
 TEST_CASE("help: CONFIG and --set are the same words in every command that has them", "[unit]") {
-  Table table;
+  CommandTable table;
   int with_config = 0;
   for (const CLI::App* command : table.commands()) {
     INFO(command->get_name());
@@ -108,7 +108,7 @@ TEST_CASE("help: CONFIG and --set are the same words in every command that has t
 }
 
 TEST_CASE("help: `muster --help` lists every command", "[unit]") {
-  Table table;
+  CommandTable table;
   const CapturedRun run =
       run_captured({(test::build_dir() / "muster").string(), "--help"}, std::chrono::seconds(60));
   CHECK(run.exit_code == 0);
@@ -117,7 +117,7 @@ TEST_CASE("help: `muster --help` lists every command", "[unit]") {
 }
 
 TEST_CASE("completion: what bash offers", "[unit]") {
-  Table table;
+  CommandTable table;
   const TempDir dir;
   const fs::path script = dir.path() / "muster.bash";
   write_text(script, completion_script(table.app, "bash", {"run.dir", "batch.max_tokens"}));
@@ -137,7 +137,7 @@ TEST_CASE("completion: what bash offers", "[unit]") {
 
 TEST_CASE("completion: zsh takes the script", "[unit]") {
   if (std::system("command -v zsh > /dev/null 2>&1") != 0) SKIP("zsh is not installed");
-  Table table;
+  CommandTable table;
   const TempDir dir;
   const fs::path script = dir.path() / "_muster";
   const fs::path out = dir.path() / "out";
