@@ -57,7 +57,8 @@ struct ChannelReport {
   double most = 0;
   double mean = 0;
   double deviation = 0;
-  // True when mean or deviation is far from the 0 and 1 that normalisation aims at.
+  // True when the values lie on one side of 0, or mean or deviation is far from the 0 and 1 that
+  // normalisation aims at.
   bool unusual() const;
 };
 
