@@ -95,10 +95,16 @@ void reduction(Table& table, std::int64_t n, Kernels& kernels) {
 void adamw(Table& table, std::int64_t n, Kernels& kernels) {
   AdamWRun run;
   run.gradient = random(n, at::kFloat);
-  run.scale = 0.5, run.lr = 1e-4, run.weight_decay = 0.01, run.beta1 = 0.9, run.beta2 = 0.999,
-  run.eps = 1e-8, run.step = 1;
+  run.scale = 0.5;
+  run.lr = 1e-4;
+  run.weight_decay = 0.01;
+  run.beta1 = 0.9;
+  run.beta2 = 0.999;
+  run.eps = 1e-8;
+  run.step = 1;
   const auto moments = [&](at::ScalarType type) {
-    run.exp_avg = random(n, type), run.exp_avg_sq = random(n, type).abs_();
+    run.exp_avg = random(n, type);
+    run.exp_avg_sq = random(n, type).abs_();
   };
   const auto time = [&](const std::string& name, double bytes) {
     table.add(name, bytes, [&] { kernels.adamw(run); });

@@ -79,7 +79,6 @@ struct Step {
 // The mean loss over the labels, as the peer's.
 Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
   for (auto& param : qwen.parameters()) param.tensor.mutable_grad().reset();
-  Step result;
   const auto start = Clock::now();
   const double begin = cpu_now();
   const at::Tensor hidden = qwen.forward(batch).hidden;

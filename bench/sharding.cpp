@@ -192,7 +192,10 @@ EngineOptions options_for(const Size& size, at::ScalarType type, const Collectiv
   const std::int64_t bucket = ranks.name() == "gloo" ? kGlooBucket : size.bucket_elements;
   options.bucket_bytes = bucket * static_cast<std::int64_t>(c10::elementSize(type));
   options.wire_dtype = type == at::kFloat ? WireDtype::kFloat32 : WireDtype::kBFloat16;
-  options.beta1 = 0.9, options.beta2 = 0.999, options.eps = 1e-8, options.clip_norm = 1.0;
+  options.beta1 = 0.9;
+  options.beta2 = 0.999;
+  options.eps = 1e-8;
+  options.clip_norm = 1.0;
   return options;
 }
 
@@ -280,7 +283,9 @@ void run(const std::string& dtype, const std::string& backend, int steps) {
   const auto most = [](std::int64_t bytes) {
     return static_cast<std::int64_t>(largest(static_cast<double>(bytes)));
   };
-  m.step_s = largest(m.step_s), m.alone_s = largest(m.alone_s), m.peak = most(m.peak),
+  m.step_s = largest(m.step_s);
+  m.alone_s = largest(m.alone_s);
+  m.peak = most(m.peak);
   m.sent = most(m.sent);
   const std::int64_t start = most(before);
   if (rank == 0) print(backend, dtype, size, m, start);

@@ -87,14 +87,14 @@ class Parser {
   }
 
   std::optional<std::string> string(const YAML::Node& node) {
-    const auto value = text(node, "");
+    auto value = text(node, "");
     if (!value) return std::nullopt;
     if (value->empty() && !field_.limits.may_be_empty) return refuse(node, "empty");
     return value;
   }
 
   std::optional<std::string> choice(const YAML::Node& node) {
-    const auto word = string(node);
+    auto word = string(node);
     if (!word) return std::nullopt;
     const Strings& words = field_.limits.choices;
     if (std::ranges::find(words, *word) == words.end())

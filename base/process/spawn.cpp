@@ -29,7 +29,7 @@ std::vector<std::string> merged_environment(const Environment& extra) {
     const std::string entry = *it;
     if (!extra.contains(entry.substr(0, entry.find('=')))) merged.push_back(entry);
   }
-  for (const auto& [name, value] : extra) merged.push_back(name + "=" + value);
+  for (const auto& [name, value] : extra) merged.push_back(fmt::format("{}={}", name, value));
   return merged;
 }
 

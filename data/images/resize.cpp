@@ -47,8 +47,10 @@ Weights make_weights(std::int64_t in, std::int64_t out) {
   std::vector<double> row(static_cast<std::size_t>(weights.taps));
   for (std::int64_t i = 0; i < out; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(center - support + 0.5));
-    const auto last = std::min<std::int64_t>(in, static_cast<std::int64_t>(center + support + 0.5));
+    // Rounded as Pillow does it: half is added and the fraction cut off.
+    const double begin = center - support + 0.5, end = center + support + 0.5;
+    const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(begin));
+    const auto last = std::min<std::int64_t>(in, static_cast<std::int64_t>(end));
     double sum = 0.0;
     for (std::int64_t x = first; x < last; ++x) {
       sum += row[x - first] = cubic((static_cast<double>(x) - center + 0.5) * per_pixel);

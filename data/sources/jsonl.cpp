@@ -88,7 +88,7 @@ json parse_boxes(const std::string& answer) {
   }
   const bool claims =
       text.find("bbox_2d") != std::string::npos || text.find("\"bbox\"") != std::string::npos;
-  const json parsed = json::parse(text, nullptr, claims);
+  json parsed = json::parse(text, nullptr, claims);
   if (parsed.is_array() && (claims || parsed.empty())) return parsed;
   return nullptr;
 }

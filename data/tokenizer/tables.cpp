@@ -38,10 +38,7 @@ class TableReader : public nlohmann::json_sax<json> {
 
   bool key(string_t& value) override {
     if (depth_ == 1) in_model_ = value == "model";
-    if (depth_ == 2 && in_model_)
-      next_ = value == "vocab"    ? Table::kVocabulary
-              : value == "merges" ? Table::kMerges
-                                  : Table::kNone;
+    if (depth_ == 2 && in_model_) next_ = table_called(value);
     if (table_ == Table::kVocabulary && depth_ == kTableDepth) key_ = std::move(value);
     return true;
   }
@@ -65,6 +62,11 @@ class TableReader : public nlohmann::json_sax<json> {
  private:
   enum class Table { kNone, kVocabulary, kMerges };
   static constexpr int kTableDepth = 3;  // inside the document, "model", the table
+
+  static Table table_called(const std::string& key) {
+    if (key == "vocab") return Table::kVocabulary;
+    return key == "merges" ? Table::kMerges : Table::kNone;
+  }
 
   bool open(Table kind) {
     ++depth_;

@@ -130,7 +130,7 @@ std::string range_in(const std::string& type) {
 
 std::string number(const std::string& type) {
   const bool whole = type.starts_with("INT") || type.starts_with("UINT");
-  const std::string kind = whole ? "a whole number" : "a number";
+  std::string kind = whole ? "a whole number" : "a number";
   if (const std::string range = range_in(type); !range.empty()) return kind + " from " + range;
   if (type.find(":POSITIVE") != std::string::npos) return kind + (whole ? " >= 1" : " > 0");
   if (type.starts_with("UINT") || type.find(":NONNEGATIVE") != std::string::npos)

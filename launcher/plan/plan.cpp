@@ -112,9 +112,9 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   plan.activations = estimate_activations(config, model, shape);
   if (gpu) plan.memory.transient.snapshot = 0;  // on the host
   plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
-  plan.available_bytes = available_bytes > 0 ? available_bytes
-                         : gpu               ? kGpuMemory
-                                             : this_machine().memory_bytes / ranks;
+  if (available_bytes <= 0)
+    available_bytes = gpu ? kGpuMemory : this_machine().memory_bytes / ranks;
+  plan.available_bytes = available_bytes;
   plan.trainable_elements = sharding::flat_elements(counted.trainable);
   plan.trainable_tensors = static_cast<std::int64_t>(counted.trainable.size());
   if (model.text.tie_word_embeddings &&

@@ -13,8 +13,8 @@ constexpr int kBarWidth = 40;
 
 // A bar of `share` of the full width: blocks of colour on a terminal, else hashes.
 std::string bar(double share, int colour_code, bool colour) {
-  const int cells =
-      std::clamp(static_cast<int>(share * kBarWidth + 0.5), share > 0 ? 1 : 0, kBarWidth);
+  const double half_more = share * kBarWidth + 0.5;  // cut off below: rounds a half up
+  const int cells = std::clamp(static_cast<int>(half_more), share > 0 ? 1 : 0, kBarWidth);
   if (!colour) return std::string(static_cast<std::size_t>(cells), '#');
   return fmt::format("\033[{}m{:{}}\033[0m", colour_code, "", cells);
 }

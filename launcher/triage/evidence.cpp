@@ -107,7 +107,7 @@ void mark_lagging(std::vector<Record>& boxes) {
   for (Record& box : boxes) {
     std::vector<std::string> parts;
     for (const auto& [key, value] : box.fields)
-      if (!value.empty() && value != "-1") parts.push_back(key + "=" + value);
+      if (!value.empty() && value != "-1") parts.push_back(fmt::format("{}={}", key, value));
     box.text = join(parts, " ");
   }
 }

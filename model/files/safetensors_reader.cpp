@@ -125,10 +125,11 @@ bool is_aligned(std::span<const std::byte> data, at::ScalarType dtype) {
 // Returns the whole pages inside a span.
 std::span<std::byte> whole_pages(std::span<const std::byte> data) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(data.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(data.data() + data.size()) / page * page;
+  const auto address = reinterpret_cast<std::uintptr_t>(data.data());
+  const auto begin = (address + page - 1) / page * page;
+  const auto end = (address + data.size()) / page * page;
   if (begin >= end) return {};
-  return {reinterpret_cast<std::byte*>(begin), end - begin};
+  return {const_cast<std::byte*>(data.data()) + (begin - address), end - begin};
 }
 
 // A private mapping may be written although its file was opened for reading; false where the kernel

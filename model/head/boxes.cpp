@@ -62,9 +62,10 @@ at::Tensor inverse_sigmoid(const at::Tensor& x) { return at::logit(x, 1e-4); }
 at::Tensor sine_features(const at::Tensor& coordinates, std::int64_t dim) {
   TORCH_CHECK(dim % 2 == 0, "sine_features: ", dim, " features per coordinate, must be even");
   constexpr double kFinest = 32;  // periods across the image
-  const at::Tensor step = at::arange(dim / 2, coordinates.options().dtype(at::kFloat));
+  const std::int64_t half = dim / 2;
+  const at::Tensor step = at::arange(half, coordinates.options().dtype(at::kFloat));
   const at::Tensor frequency =
-      at::pow(kFinest, step / std::max<double>(1, dim / 2 - 1)) * std::numbers::pi;
+      at::pow(kFinest, step / std::max<double>(1, half - 1)) * std::numbers::pi;
   const at::Tensor phase =
       coordinates.to(at::kFloat).unsqueeze(-1) * frequency;  // [..., n, dim / 2]
   return at::cat({phase.sin(), phase.cos()}, -1).flatten(-2);

@@ -31,8 +31,9 @@ at::Tensor spread_boxes(std::int64_t queries) {
   at::Tensor boxes = at::empty({queries, 4});
   float* out = boxes.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < queries; ++i, out += 4) {
-    out[0] = logit((static_cast<float>(i % columns) + 0.5f) / static_cast<float>(columns));
-    out[1] = logit((static_cast<float>(i / columns) + 0.5f) / static_cast<float>(columns));
+    const std::int64_t row = i / columns, column = i % columns;
+    out[0] = logit((static_cast<float>(column) + 0.5f) / static_cast<float>(columns));
+    out[1] = logit((static_cast<float>(row) + 0.5f) / static_cast<float>(columns));
     out[2] = logit(kLearnedSide);
     out[3] = logit(kLearnedSide);
   }

@@ -97,15 +97,14 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
   // Chunks are summed in fp32: in bf16 the small late ones would be lost in the sum.
   static void add_weight_grad(at::Tensor& sum, const at::Tensor& d_logits, const at::Tensor& hidden,
                               bool many) {
-    if (!many) {
+    const bool wide = hidden.scalar_type() == wide_dtype(hidden.scalar_type());
+    if (!many || (wide && !sum.defined())) {
       sum = at::mm(d_logits.t(), hidden);
-    } else if (hidden.scalar_type() != wide_dtype(hidden.scalar_type())) {
+    } else if (!wide) {
       if (!sum.defined())
         sum = at::zeros({d_logits.size(1), hidden.size(1)},
                         hidden.options().dtype(wide_dtype(hidden.scalar_type())));
       add_blocks(sum, d_logits, hidden);
-    } else if (!sum.defined()) {
-      sum = at::mm(d_logits.t(), hidden);
     } else {
       sum.addmm_(d_logits.t(), hidden);
     }

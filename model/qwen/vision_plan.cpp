@@ -36,8 +36,10 @@ at::Tensor patch_coordinates(const std::vector<MergedGrid>& grids, std::int64_t 
     for (std::int64_t token = 0; token < grid.tokens(); ++token) {
       const std::int64_t in_frame = token % grid.frame_tokens();
       for (std::int64_t inner = 0; inner < merge * merge; ++inner) {
-        coordinates.push_back(static_cast<float>(in_frame / grid.columns * merge + inner / merge));
-        coordinates.push_back(static_cast<float>(in_frame % grid.columns * merge + inner % merge));
+        const std::int64_t row = in_frame / grid.columns * merge + inner / merge;
+        const std::int64_t column = in_frame % grid.columns * merge + inner % merge;
+        coordinates.push_back(static_cast<float>(row));
+        coordinates.push_back(static_cast<float>(column));
       }
     }
   return at::tensor(coordinates, at::kFloat).view({-1, 2});

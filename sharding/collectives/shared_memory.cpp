@@ -97,9 +97,10 @@ std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t 
 
 void release_pages(std::span<std::byte> part) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<std::uintptr_t>(part.data()) + part.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_REMOVE);
+  const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+  const auto begin = (address + page - 1) / page * page;
+  const auto end = (address + part.size()) / page * page;
+  if (begin < end) ::madvise(part.data() + (begin - address), end - begin, MADV_REMOVE);
 }
 
 }  // namespace muster::sharding

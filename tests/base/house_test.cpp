@@ -1,4 +1,6 @@
 // The rules of the house that are about files: no two of them include each other.
+#include <fmt/core.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <map>
@@ -40,7 +42,7 @@ std::vector<std::string> mutual(const Includes& includes) {
     for (const std::string& other : others) {
       const auto back = includes.find(other);
       if (unit < other && back != includes.end() && back->second.contains(unit))
-        pairs.push_back(unit + " <-> " + other);
+        pairs.push_back(fmt::format("{} <-> {}", unit, other));
     }
   }
   return pairs;

@@ -100,7 +100,7 @@ TEST_CASE("every line that issues a collective is marked [C]", "[unit]") {
       if (path.starts_with("sharding/collectives/") || path.starts_with("sharding/cuda/")) continue;
       if (entry.path().extension() != ".cpp" && entry.path().extension() != ".h") continue;
       for (const std::string& line : unmarked_calls(read_text(entry.path()), calls))
-        FAIL_CHECK(path + ": " + line);
+        FAIL_CHECK(path << ": " << line);
     }
   }
 }

@@ -1,5 +1,7 @@
 #include "golden_check/coco.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -49,7 +51,7 @@ bool check_case(const fs::path& dir, const std::string& name, Report& report) {
   const nlohmann::json expected = nlohmann::json::parse(read_text(dir / (name + ".expected.json")));
   bool ok = true;
   for (const auto& [metric, value] : expected.at("metrics").items()) {
-    ok &= check_line(report, name + "." + metric,
+    ok &= check_line(report, fmt::format("{}.{}", name, metric),
                      error_of(ours.metrics, metric, value.get<double>()));
   }
   double worst = 0;

@@ -192,16 +192,20 @@ TEST_CASE("a small detector learns scenes", "[.convergence]") {
   const std::int64_t text = whole("text");
   qwen.vision = {3, 96, 192, 4, text, 3, 14, 2, 2, 112, {2}};
   qwen.text = {512, text, 256, 2, 4, 2, text / 4, 1e-6, 1e6, {4, 6, 6}, true};
-  qwen.image_token_id = kImageToken, qwen.vision_start_token_id = kVisionStart,
+  qwen.image_token_id = kImageToken;
+  qwen.vision_start_token_id = kVisionStart;
   qwen.initializer_range = set["init"];
   HeadConfig head;
   head.proposals = set["proposals"] > 0;
   head.use_language = set["language"] > 0;
-  head.num_queries = whole("queries"), head.hidden_size = whole("hidden"),
+  head.num_queries = whole("queries");
+  head.hidden_size = whole("hidden");
   head.num_layers = whole("layers");
-  head.num_heads = whole("heads"), head.mlp_size = whole("mlp"),
+  head.num_heads = whole("heads");
+  head.mlp_size = whole("mlp");
   head.caption_layers = whole("captions");
-  head.caption_max_tokens = 4, head.denoising_groups = whole("groups"),
+  head.caption_max_tokens = 4;
+  head.denoising_groups = whole("groups");
   head.denoising_box_noise = set["noise"];
   const HeadLossOptions options{set["alpha"],      set["gamma"],        set["match_l1"],
                                 set["match_giou"], set["match_object"], set["match_caption"]};

@@ -22,9 +22,14 @@ inline model::QwenConfig tiny_qwen() {
 
 inline model::HeadConfig tiny_head() {
   model::HeadConfig config;
-  config.num_queries = 6, config.hidden_size = 16, config.num_layers = 2, config.num_heads = 2,
+  config.num_queries = 6;
+  config.hidden_size = 16;
+  config.num_layers = 2;
+  config.num_heads = 2;
   config.mlp_size = 32;
-  config.caption_layers = 1, config.caption_max_tokens = 3, config.denoising_groups = 2,
+  config.caption_layers = 1;
+  config.caption_max_tokens = 3;
+  config.denoising_groups = 2;
   config.denoising_box_noise = 0.4;
   return config;
 }

@@ -97,7 +97,7 @@ TEST_CASE("random models at 1 to 9 ranks: the same bits, zero padding, one hash"
     for (int world = 2; world <= 9; ++world) {
       if ((static_cast<std::uint64_t>(world) + seed) % 2 == 0) continue;
       INFO("model " << seed << ", " << world << " ranks");
-      const auto bucket = static_cast<std::int64_t>(256 * world * static_cast<int>(seed));
+      const std::int64_t bucket = 256 * world * static_cast<std::int64_t>(seed);
       REQUIRE(first_difference(
                   expected, train_loose(seed, world, toy_options(bucket, seed % 3 != 0), true)) ==
               "");

@@ -115,8 +115,9 @@ Manifest read_manifest(const fs::path& checkpoint) {
   return Manifest::from_json(read_text(file), file);
 }
 
-CheckpointStore::CheckpointStore(fs::path run_dir, int rank, int world_size, std::int64_t keep)
-    : root_(std::move(run_dir) / "checkpoints"), rank_(rank), world_size_(world_size), keep_(keep) {
+CheckpointStore::CheckpointStore(const fs::path& run_dir, int rank, int world_size,
+                                 std::int64_t keep)
+    : root_(run_dir / "checkpoints"), rank_(rank), world_size_(world_size), keep_(keep) {
   if (rank_ == 0) fs::create_directories(root_);
 }
 

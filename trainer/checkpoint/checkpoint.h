@@ -38,7 +38,8 @@ Manifest read_manifest(const std::filesystem::path& checkpoint);
 
 class CheckpointStore {
  public:
-  CheckpointStore(std::filesystem::path run_dir, int rank, int world_size, std::int64_t keep);
+  CheckpointStore(const std::filesystem::path& run_dir, int rank, int world_size,
+                  std::int64_t keep);
   ~CheckpointStore();  // waits for a running write
 
   // Rank 0, before any rank loads: removes unfinished folders, checks sizes and checksums from the

@@ -32,6 +32,13 @@ std::vector<fs::path> read_folder(const fs::path& folder) {
   return images;
 }
 
+// Those of a folder, of a list (.txt), or the one picture itself.
+std::vector<fs::path> pictures_of(const fs::path& input) {
+  if (fs::is_directory(input)) return read_folder(input);
+  if (lower_extension(input) == ".txt") return read_list(input);
+  return {input};
+}
+
 }  // namespace
 
 std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
@@ -39,10 +46,7 @@ std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
   for (const fs::path input : inputs) {
     if (!fs::exists(input))
       throw DataError(fmt::format("{}: no such file or folder", input.string()));
-    const std::vector<fs::path> named = fs::is_directory(input) ? read_folder(input)
-                                        : lower_extension(input) == ".txt"
-                                            ? read_list(input)
-                                            : std::vector<fs::path>{input};
+    const std::vector<fs::path> named = pictures_of(input);
     images.insert(images.end(), named.begin(), named.end());
   }
   if (images.empty())

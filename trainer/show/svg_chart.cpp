@@ -74,8 +74,9 @@ double round_step(double rough) {
 std::vector<double> ticks(Range range, int count) {
   const double step = round_step((range.high - range.low) / count);
   std::vector<double> at;
-  for (double k = std::ceil(range.low / step - 1e-9); k * step <= range.high + step * 1e-9; ++k)
-    at.push_back(k * step + 0.0);  // + 0.0: no "-0"
+  const double first = std::ceil(range.low / step - 1e-9), high = range.high + step * 1e-9;
+  for (int k = 0; (first + k) * step <= high; ++k)
+    at.push_back((first + k) * step + 0.0);  // + 0.0: no "-0"
   return at;
 }
 

@@ -21,7 +21,7 @@ TEST_CASE("a descriptor has one owner", "[unit]") {
   Fd first = Fd::open("/dev/null", O_RDONLY);
   const int number = first.get();
   Fd second = std::move(first);
-  CHECK_FALSE(first);
+  CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): that it is empty is what is tested
   CHECK(second.get() == number);
   second.reset();
   CHECK(::fcntl(number, F_GETFD) < 0);

@@ -1,5 +1,7 @@
 #include "data/tokenizer/tokenizer.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <catch2/benchmark/catch_benchmark.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -127,7 +129,7 @@ TEST_CASE("tokenizer: agrees with plain byte-pair merging for random merges", "[
         if (left.size() + right.size() > 12 || vocab.contains(left + right)) continue;
         vocab[left + right] = 300 + merges.size();
         known.push_back(left + right);
-        list.push_back(left + " " + right);
+        list.push_back(fmt::format("{} {}", left, right));
         merges.emplace_back(left, right);
       }
       file["model"]["merges"] = list;

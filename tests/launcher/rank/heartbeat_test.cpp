@@ -47,7 +47,7 @@ TEST_CASE("heartbeat: waiting for a rank that writes a checkpoint is no hang", "
   auto monitor = warm_monitor();
   const std::vector writing{beat(0, 20, 7, Phase::kCheckpoint, 41),
                             beat(1, 22, 8, Phase::kConsensus, 42)};
-  for (double now = 2; now < 61; now += 1) REQUIRE(!monitor.observe(writing, now));
+  for (int now = 2; now < 61; ++now) REQUIRE(!monitor.observe(writing, now));
   CHECK(monitor.observe(writing, 62.1)->culprit.rank == 0);
 }
 
@@ -57,7 +57,7 @@ TEST_CASE(
   HeartbeatMonitor monitor(2, kLimits, 0);
   RankBeat absent;
   absent.rank = 1;
-  for (double now = 1; now <= 30; now += 1) {
+  for (int now = 1; now <= 30; ++now) {
     REQUIRE(!monitor.observe(
         std::vector{beat(0, static_cast<std::uint64_t>(now), -1, Phase::kLoad), absent}, now));
   }
@@ -68,7 +68,7 @@ TEST_CASE(
 TEST_CASE("heartbeat: events keep a slow rank alive, an ended rank is not watched", "[unit]") {
   auto monitor = warm_monitor();
   for (int i = 0; i < 30; ++i) {
-    const auto n = static_cast<std::uint64_t>(20 + i);
+    const auto n = 20 + static_cast<std::uint64_t>(i);
     REQUIRE(!monitor.observe(
         std::vector{beat(0, 20, 7, Phase::kReduce, 41), beat(1, n, 7, Phase::kForward, 40)},
         2.0 + i));

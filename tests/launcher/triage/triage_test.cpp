@@ -75,7 +75,7 @@ TEST_CASE(
     "a killed rank: the rank, its phase, step, collective and samples come from its black box",
     "[fault]") {
   const TempDir dir;
-  const fs::path run = dir.path();
+  const fs::path& run = dir.path();
   write_status(run, 0, 2000.9, 70, 0,
                {{"error", "a peer is gone"}, {"consequence", true}, {"error_unix", 1999.0}});
   write_status(run, 1, 2000.2, 137, 9);
@@ -112,7 +112,7 @@ TEST_CASE(
 
 TEST_CASE("a hang: the rank with the least progress, not the first to end", "[fault]") {
   const TempDir dir;
-  const fs::path run = dir.path();
+  const fs::path& run = dir.path();
   write_status(run, 0, 2000.1, 137, 9);
   write_status(run, 1, 2000.3, 137, 9);
   write_status(run, 2, 2000.2, 137, 9);
@@ -129,7 +129,7 @@ TEST_CASE("a hang: the rank with the least progress, not the first to end", "[fa
 
 TEST_CASE("a rank's own words come before its end, and before the peers it took down", "[fault]") {
   const TempDir dir;
-  const fs::path run = dir.path();
+  const fs::path& run = dir.path();
   write_status(run, 0, 2000.0, 137, 9, {{"torn_down", true}});
   write_status(run, 2, 2003.0, 77, 0,
                {{"error", "too many skipped steps"}, {"error_unix", 1998.5}});
@@ -227,7 +227,7 @@ TEST_CASE("a run in which nothing failed is said to be so", "[unit]") {
 TEST_CASE("a rank that left with 0 before the end is named, not the peer that was torn down",
           "[fault]") {
   const TempDir dir;
-  const fs::path run = dir.path();
+  const fs::path& run = dir.path();
   write_status(run, 0, 2000.4, 137, 9, {{"torn_down", true}});
   write_status(run, 1, 2000.2, 0, 0);
   write_box(run, 0, Phase::kConsensus, 1, 4);

@@ -35,7 +35,8 @@ double cheapest(const std::vector<float>& cost, std::int64_t rows, std::int64_t 
 // Few distinct whole numbers, so that sums are exact and ties are common.
 std::vector<float> random_costs(Rng& rng, std::int64_t count, std::int64_t values) {
   std::vector<float> cost(count);
-  for (float& entry : cost) entry = static_cast<float>(rng.below(values) - values / 2);
+  const std::int64_t middle = values / 2;
+  for (float& entry : cost) entry = static_cast<float>(rng.below(values) - middle);
   return cost;
 }
 

@@ -92,8 +92,9 @@ TEST_CASE("the table of learned positions is interpolated, corners on corners", 
     for (std::int64_t my = 0; my < kRows; my += kMerge)
       for (std::int64_t mx = 0; mx < kColumns; mx += kMerge)
         for (std::int64_t inner = 0; inner < kMerge * kMerge; ++inner) {
-          const double y = static_cast<double>(my + inner / kMerge) * (kSide - 1) / (kRows - 1);
-          const double x = static_cast<double>(mx + inner % kMerge) * (kSide - 1) / (kColumns - 1);
+          const std::int64_t patch_y = my + inner / kMerge, patch_x = mx + inner % kMerge;
+          const double y = static_cast<double>(patch_y) * (kSide - 1) / (kRows - 1);
+          const double x = static_cast<double>(patch_x) * (kSide - 1) / (kColumns - 1);
           CHECK(std::abs(got[row++].item<double>() - (10 * y + x)) < 1e-4);
         }
 }

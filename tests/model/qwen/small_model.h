@@ -33,7 +33,8 @@ inline model::QwenConfig small_config(bool tied = true) {
             .rope_theta = 1e6,
             .mrope_section = {1, 1, 2},
             .tie_word_embeddings = tied};
-  c.image_token_id = kSmallImageToken, c.vision_start_token_id = kSmallVisionStart,
+  c.image_token_id = kSmallImageToken;
+  c.vision_start_token_id = kSmallVisionStart;
   c.initializer_range = 0.1;
   return c;
 }

@@ -74,9 +74,9 @@ void check_reduce_scatter(sharding::Collective& c, std::size_t count, sharding::
   }
   c.reduce_scatter_sum(std::as_bytes(std::span(send)), std::as_writable_bytes(std::span(receive)),
                        type);
-  const auto sum = static_cast<float>(n * (me + 1) + n * (n - 1) / 2);
+  const std::size_t sum = n * (me + 1) + n * (n - 1) / 2;
   expect_equal("reduce_scatter_sum", receive,
-               std::vector<Value>(count, sharding::from_float<Value>(sum)));
+               std::vector<Value>(count, sharding::from_float<Value>(static_cast<float>(sum))));
 }
 
 inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) {

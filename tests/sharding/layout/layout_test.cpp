@@ -95,7 +95,7 @@ TEST_CASE("groups go by prefix, in order; a stray parameter is named", "[unit]")
   auto stray = toy.named;
   stray.push_back({"adapter.weight", at::ones({2, 2})});
   try {
-    ParamRegistry(stray, test::toy_groups(), false);
+    const ParamRegistry accepted(stray, test::toy_groups(), false);
     FAIL("a stray parameter was accepted");
   } catch (const ConfigError& e) {
     REQUIRE(std::string(e.what()).find("adapter.weight") != std::string::npos);

@@ -27,7 +27,7 @@ template <typename T>
 T take(std::string_view& bytes) {
   T value;
   REQUIRE(bytes.size() >= sizeof value);
-  std::memcpy(&value, bytes.data(), sizeof value);
+  bytes.copy(reinterpret_cast<char*>(&value), sizeof value);
   bytes.remove_prefix(sizeof value);
   return value;
 }
