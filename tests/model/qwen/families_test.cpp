@@ -80,10 +80,11 @@ TEST_CASE("generation with a cache equals running everything again in every fami
 }
 
 TEST_CASE("the table of learned positions is interpolated, corners on corners", "[unit]") {
-  constexpr std::int64_t kSide = 5, kRows = 4, kColumns = 6, kMerge = 2;
+  constexpr std::int64_t kPictureSide = 5, kRows = 4, kColumns = 6, kMerge = 2;
   // A plane is what bilinear interpolation reproduces exactly: entry (y, x) holds 10 y + x.
-  const at::Tensor axis = at::arange(kSide, at::kFloat);
-  const at::Tensor table = (10 * axis.unsqueeze(1) + axis.unsqueeze(0)).reshape({kSide * kSide, 1});
+  const at::Tensor axis = at::arange(kPictureSide, at::kFloat);
+  const at::Tensor table =
+      (10 * axis.unsqueeze(1) + axis.unsqueeze(0)).reshape({kPictureSide * kPictureSide, 1});
   const at::Tensor got = learned_positions(
       table, at::tensor(std::vector<std::int64_t>{2, kRows, kColumns}).view({1, 3}), kMerge);
   REQUIRE(got.sizes() == at::IntArrayRef({2 * kRows * kColumns, 1}));
@@ -93,8 +94,8 @@ TEST_CASE("the table of learned positions is interpolated, corners on corners", 
       for (std::int64_t mx = 0; mx < kColumns; mx += kMerge)
         for (std::int64_t inner = 0; inner < kMerge * kMerge; ++inner) {
           const std::int64_t patch_y = my + inner / kMerge, patch_x = mx + inner % kMerge;
-          const double y = static_cast<double>(patch_y) * (kSide - 1) / (kRows - 1);
-          const double x = static_cast<double>(patch_x) * (kSide - 1) / (kColumns - 1);
+          const double y = static_cast<double>(patch_y) * (kPictureSide - 1) / (kRows - 1);
+          const double x = static_cast<double>(patch_x) * (kPictureSide - 1) / (kColumns - 1);
           CHECK(std::abs(got[row++].item<double>() - (10 * y + x)) < 1e-4);
         }
 }
