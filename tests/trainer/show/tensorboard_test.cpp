@@ -25,7 +25,7 @@ std::uint32_t slow_masked_crc(std::string_view bytes) {
 
 template <typename T>
 T take(std::string_view& bytes) {
-  T value;
+  T value{};
   REQUIRE(bytes.size() >= sizeof value);
   bytes.copy(reinterpret_cast<char*>(&value), sizeof value);
   bytes.remove_prefix(sizeof value);
