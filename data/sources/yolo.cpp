@@ -68,6 +68,13 @@ Names names_from_yaml(const fs::path& file) {
   }
 }
 
+// A word that somebody put in quotes, without them.
+std::string unquoted(const std::string& word) {
+  const bool quoted = word.size() >= 2 && word.front() == word.back() &&
+                      (word.front() == '"' || word.front() == '\'');
+  return quoted ? word.substr(1, word.size() - 2) : word;
+}
+
 // classes.txt: one name per line.
 Names names_from_list(const fs::path& file) {
   Names names;
@@ -77,7 +84,7 @@ Names names_from_list(const fs::path& file) {
     if (first == std::string::npos) continue;
     const std::size_t last = line.find_last_not_of(" \t\r");
     const auto id = static_cast<std::int64_t>(names.size());
-    names.emplace(id, line.substr(first, last - first + 1));
+    names.emplace(id, unquoted(line.substr(first, last - first + 1)));
   }
   return names;
 }

@@ -129,13 +129,16 @@ std::vector<Rung> oom_ladder(const configs::Config& config) {
   std::vector<Rung> ladder;
   std::vector<const char*> changed;  // keys, each once
   MemorySetup setup{config};
+  bool keeps_bits = true;
   for (std::size_t i = 0; i < num_ladder_remedies(); ++i) {
     const MemoryRemedy& remedy = memory_remedies()[i];
     if (remedy.applies(setup))
       changed.insert(changed.end(), remedy.keys.begin(), remedy.keys.end());
     while (remedy.applies(setup)) {
       remedy.apply(setup);
+      keeps_bits = keeps_bits && remedy.keeps == Keeps::kBits;
       Rung& rung = ladder.emplace_back();
+      rung.keeps_bits = keeps_bits;
       rung.what = fmt::format("{} ({})", remedy.what, join(settings_of(remedy, setup), ", "));
       for (const char* key : changed) rung.overrides.push_back(setting(key, setup.config));
     }

@@ -47,6 +47,8 @@ struct Rung {
   std::string what;  // for the log
   // As --set takes them; all that this rung stands for, with those above it.
   std::vector<std::string> overrides;
+  // True when training with it, and with those above it, gives the bits of the run without.
+  bool keeps_bits = false;
 };
 
 // When the world is started again, and how it may differ then.

@@ -174,9 +174,9 @@ class Supervisor {
     if (static_cast<std::size_t>(spec_.restart.rung) >= spec_.restart.ladder.size()) return "";
     const Rung& rung = spec_.restart.ladder[static_cast<std::size_t>(spec_.restart.rung++)];
     return fmt::format(
-        "memory ladder, rung {} of {}: {} (T-005). Bits differ from an undisturbed run's from here "
-        "on",
-        spec_.restart.rung, spec_.restart.ladder.size(), rung.what);
+        "memory ladder, rung {} of {}: {} (T-005){}", spec_.restart.rung,
+        spec_.restart.ladder.size(), rung.what,
+        rung.keeps_bits ? "" : ". Bits differ from an undisturbed run's from here on");
   }
 
   // After a failure that may be a machine's this leaves out the hosts that no longer answer, and

@@ -212,6 +212,15 @@ TEST_CASE("YOLO, with the three forms of names", "[unit]") {
   }
 }
 
+TEST_CASE("YOLO: classes.txt has one name a line, in quotes or not", "[unit]") {
+  Folder folder{"images/a.jpg"};
+  fs::create_directories(folder.dir.path() / "labels");
+  folder.text("classes.txt", "cat\n\"big, dog\"\n\n 'owl' \n");
+  std::vector<std::string> names;
+  for (const Category& category : folder.read().categories) names.push_back(category.name);
+  CHECK(names == std::vector<std::string>{"cat", "big, dog", "owl"});
+}
+
 TEST_CASE("YOLO: names as YAML has them", "[unit]") {
   Folder folder{"images/a.jpg"};
   fs::create_directories(folder.dir.path() / "labels");

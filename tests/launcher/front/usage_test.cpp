@@ -105,3 +105,16 @@ TEST_CASE("usage: the program answers with one line on stderr and 64", "[unit]")
     CHECK(std::ranges::count(run.output, '\n') == 1);
   }
 }
+
+TEST_CASE("front: muster loads neither LibTorch nor MPI", "[unit]") {
+  const std::string program = (test::build_dir() / "muster").string();
+  const CapturedRun loaded = run_captured({"ldd", program}, std::chrono::seconds(20));
+  REQUIRE(loaded.exit_code == 0);
+  for (const char* library : {"libtorch", "libc10", "libmpi"}) {
+    INFO(library);
+    CHECK(loaded.output.find(library) == std::string::npos);
+  }
+  // The control: what it becomes for the other commands does.
+  const CapturedRun all = run_captured({"ldd", program + "-torch"}, std::chrono::seconds(20));
+  CHECK(all.output.find("libtorch") != std::string::npos);
+}

@@ -117,3 +117,12 @@ TEST_CASE("remedies: nothing is left when a micro-batch is one sample and all is
                                                                 "sharding.bucket_bytes=1048576"}))
             .empty());
 }
+
+TEST_CASE("ladder: a rung keeps the bits while it and those above it do", "[unit]") {
+  const std::vector<Rung> ladder = oom_ladder(config_with({}));
+  REQUIRE(ladder.size() > 2);
+  CHECK(ladder.front().keeps_bits);       // activations are computed again
+  CHECK_FALSE(ladder.back().keeps_bits);  // behind smaller micro-batches nothing does
+  for (std::size_t i = 1; i < ladder.size(); ++i)
+    CHECK((ladder[i - 1].keeps_bits || !ladder[i].keeps_bits));
+}
