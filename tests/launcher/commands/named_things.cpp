@@ -199,7 +199,7 @@ std::vector<std::string> NamedThings::mistakes(const Document& document) const {
       break;
     case Document::Kind::kExample: check_line(document.text, problems); break;
   }
-  for (std::string& problem : problems) problem = document.name + ": " + problem;
+  for (std::string& problem : problems) problem.insert(0, document.name + ": ");
   return problems;
 }
 
