@@ -18,7 +18,8 @@ constexpr std::int64_t kMaxBlocks =
 
 inline int blocks_for(std::int64_t threads) {
   const std::int64_t wanted = (threads + kThreads - 1) / kThreads;
-  return static_cast<int>(wanted < kMaxBlocks ? (wanted > 0 ? wanted : 1) : kMaxBlocks);
+  if (wanted < 1) return 1;
+  return static_cast<int>(wanted < kMaxBlocks ? wanted : kMaxBlocks);
 }
 
 // What a thread moves at a time: 16 bytes of fp32, 8 of a 16-bit type. Pointers that are not so
