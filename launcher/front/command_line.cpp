@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -50,12 +49,6 @@ std::vector<std::string> examples_of(const CLI::App& command) {
   return lines;
 }
 
-bool is_front_command(int argc, char** argv) {
-  constexpr std::array<std::string_view, 5> kCommands{"submit", "report", "triage", "doctor",
-                                                      "status"};
-  return argc > 1 && std::ranges::find(kCommands, argv[1]) != kCommands.end();
-}
-
 void hand_over(char** argv) {
   const fs::path program = executable_path().parent_path() / "muster-torch";
   ::execv(program.c_str(), argv);
@@ -67,6 +60,8 @@ void hand_over(char** argv) {
 
 int run(CommandLine& cli) {
   try {
+    const bool known = cli.argc > 1 && has_command(cli.app, cli.argv[1]);
+    if (!known && !cli.has_all()) hand_over(cli.argv);
     check_first_word(cli.app, cli.argc, cli.argv);
     cli.app.parse(cli.argc, cli.argv);
     return cli.exit_code;

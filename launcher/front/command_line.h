@@ -28,6 +28,8 @@ struct CommandLine {
   std::function<std::vector<Finding>(const configs::Config& config, const NodeFacts& facts,
                                      int ranks)>
       examine_plan = {};
+  // False in `muster`, which holds the commands of this room alone.
+  bool has_all() const { return examine_plan != nullptr; }
 };
 
 constexpr const char* kHelpHelp = "show this help";
@@ -44,14 +46,12 @@ void add_triage(CommandLine& cli);
 void add_doctor(CommandLine& cli);
 void add_status(CommandLine& cli);
 
-// Is argv[1] one of the commands above?
-bool is_front_command(int argc, char** argv);
-
 // Becomes muster-torch, with the same arguments. Throws PreflightError when it is not there.
 [[noreturn]] void hand_over(char** argv);
 
-// Parses, runs the callback and returns the process's exit code. Nothing else catches. Whatever is
-// wrong with the words themselves is one line on stderr and exit code 64.
+// Parses, runs the callback and returns the process's exit code; `muster` hands over what is none
+// of its commands. Nothing else catches. Whatever is wrong with the words themselves is one line on
+// stderr and exit code 64.
 int run(CommandLine& cli);
 
 }  // namespace muster::launcher

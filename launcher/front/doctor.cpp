@@ -65,7 +65,7 @@ void examine_config(Examination& done, NodeFacts& facts, const DoctorOptions& op
 
 int doctor(const DoctorOptions& options, const CommandLine& cli) {
   const bool has_config = !options.config.file.empty();
-  if (has_config && options.ranks > 0 && !cli.examine_plan) hand_over(cli.argv);
+  if (has_config && options.ranks > 0 && !cli.has_all()) hand_over(cli.argv);
   if (!options.facts_folder.empty()) return write_facts(options);
   NodeFacts facts = gather_facts();
   Examination done;

@@ -160,6 +160,11 @@ std::string allowed(const CLI::Option& option) {
   return "";
 }
 
+bool has_command(const CLI::App& app, const std::string& word) {
+  const std::vector<std::string> names = command_names(app);
+  return std::ranges::find(names, word) != names.end();
+}
+
 void check_first_word(const CLI::App& app, int argc, const char* const* argv) {
   if (argc < 2) throw UsageError("no command; `muster --help` lists them");
   const std::string word = argv[1];
@@ -168,10 +173,9 @@ void check_first_word(const CLI::App& app, int argc, const char* const* argv) {
       throw UsageError(unknown_option(app, word, "muster"));
     return;
   }
-  const std::vector<std::string> names = command_names(app);
-  if (std::ranges::find(names, word) == names.end())
-    throw UsageError(
-        fmt::format("unknown command '{}'{}", word, suggestion(word, names, "muster")));
+  if (!has_command(app, word))
+    throw UsageError(fmt::format("unknown command '{}'{}", word,
+                                 suggestion(word, command_names(app), "muster")));
 }
 
 std::string usage_line(const CLI::App& app, const CLI::ParseError& error) {

@@ -13,6 +13,9 @@ class ParseError;
 
 namespace muster::launcher {
 
+// Is this the name of one of the commands that were added?
+bool has_command(const CLI::App& app, const std::string& word);
+
 // Throws UsageError when the first word is neither a command nor an option of `app`, or is absent.
 void check_first_word(const CLI::App& app, int argc, const char* const* argv);
 
