@@ -56,7 +56,16 @@ std::string damage(const fs::path& folder, bool with_optimizer = true) {
 
 std::optional<std::string> best_name(const fs::path& root) {
   if (!fs::exists(root / kBest)) return std::nullopt;
-  return json::parse(read_text(root / kBest)).at("checkpoint").get<std::string>();
+  const json best = json::parse(read_text(root / kBest), nullptr, /*allow_exceptions=*/false);
+  const auto name = best.is_object() ? best.find("checkpoint") : best.end();
+  // A name with a slash would lead out of the run folder.
+  if (name != best.end() && name->is_string()) {
+    const auto text = name->get<std::string>();
+    if (text.starts_with("step-") && text.find('/') == std::string::npos) return text;
+  }
+  log::warn("{}: damaged and left out (R-029): nobody knows which checkpoint was best",
+            (root / kBest).string());
+  return std::nullopt;
 }
 
 }  // namespace
