@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/files.h"
+#include "base/json.h"
 
 namespace muster::launcher {
 namespace {
@@ -12,7 +13,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uintmax_t kMaxBytes = std::uintmax_t{16} << 20;
-constexpr int kMaxDepth = 32;
 
 const json* find(const json& object, const char* key) {
   if (!object.is_object()) return nullptr;
@@ -23,13 +23,8 @@ const json* find(const json& object, const char* key) {
 }  // namespace
 
 json parse_side_file(std::string_view text) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, json::parse_event_t, json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  json value = json::parse(text, watch, /*allow_exceptions=*/false);
-  return value.is_object() && !too_deep ? value : json();
+  json value = parse_json_or_null(text);
+  return value.is_object() ? value : json();
 }
 
 json read_side_file(const fs::path& file) {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/json.h"
 #include "base/pattern.h"
 #include "base/text.h"
 #include "launcher/rank/side_file.h"
@@ -273,7 +274,7 @@ std::vector<Record> read_lines(Source source, int rank, const std::string& name,
 }
 
 Record status_record(const std::string& name, std::string_view text) {
-  const nlohmann::json status = nlohmann::json::parse(text, nullptr, false);
+  const nlohmann::json status = parse_json_or_null(text);
   const auto damaged = [&] {
     return DataError(fmt::format("{}: not the status of a rank: '{}'", name, text.substr(0, 80)));
   };

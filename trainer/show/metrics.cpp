@@ -46,7 +46,7 @@ void each_line(std::string_view text, const Visit& visit) {
 std::optional<std::map<std::string, double>> read_row(std::string_view line,
                                                       const std::filesystem::path& file,
                                                       std::size_t number) {
-  const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const json object = parse_json_or_null(line);
   std::map<std::string, double> row;
   bool whole = object.is_object() && object.contains("step") && object["step"].is_number();
   if (whole) {
