@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/process/fd.h"
