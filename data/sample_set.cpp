@@ -43,6 +43,8 @@ SampleSet::SampleSet(std::vector<std::shared_ptr<const Pack>> packs) : packs_(st
   }
 }
 
+std::int64_t SampleSet::size() const { return first_.back(); }
+
 std::pair<std::size_t, std::int64_t> SampleSet::locate(std::int64_t i) const {
   if (i < 0 || i >= size())
     throw DataError(fmt::format("sample {} of a set of {} samples", i, size()));
