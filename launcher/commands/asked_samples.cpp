@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "data/images/codec.h"
+#include "data/images/upright.h"
 #include "data/sources/sources.h"
 #include "trainer/evaluate/picture_list.h"
 
@@ -53,7 +55,7 @@ fs::path find_picture(const fs::path& folder, const std::string& name) {
 }
 
 data::Sample question_of(const std::string& line, const fs::path& folder) {
-  const json parsed = json::parse(line);
+  const json parsed = parse_json(line);
   if (!parsed.is_object()) throw DataError("no JSON object");
   data::Sample sample;
   for (const std::string& name : pictures_of(parsed))
@@ -63,6 +65,19 @@ data::Sample question_of(const std::string& line, const fs::path& folder) {
     sample.turns.push_back(
         {data::Role::kUser, mark_pictures(parsed.at("prompt").get<std::string>()), false});
   return sample;
+}
+
+// Decodes a file and records its size. One that EXIF would turn is turned, or named in `turned`.
+data::Image read_picture(data::Picture& picture, bool upright, std::vector<std::string>& turned) {
+  const MappedFile file(picture.path);
+  const std::string name = picture.path.string();
+  data::Image image = data::decode_image(file.bytes(), name);
+  const int orientation = data::read_image_info(file.bytes(), name).exif_orientation;
+  if (orientation != 1 && upright) image = data::upright(image, orientation);
+  if (orientation != 1 && !upright) turned.push_back(name);
+  picture.width = image.width;
+  picture.height = image.height;
+  return image;
 }
 
 std::vector<std::string> names_of(const data::Sample& sample) {
@@ -130,7 +145,7 @@ void AskedSamples::add_jsonl(const std::string& path) {
   const std::size_t before = items_.size();
   for (std::int64_t number = 1; std::getline(lines, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const json parsed = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const json parsed = parse_json_or_null(line);
     if (items_.size() == before && parsed.is_object() && !is_question(parsed))
       return add_source(path);
     Item item;
@@ -138,7 +153,7 @@ void AskedSamples::add_jsonl(const std::string& path) {
     try {
       item.sample = question_of(line, fs::path(path).parent_path());
     } catch (const json::exception& error) {
-      item.fault = fmt::format("{}: {}", where, error.what());
+      item.fault = fmt::format("{}: {}", where, json_fault(error));
     } catch (const DataError& error) {
       item.fault = fmt::format("{}: {}", where, error.what());
     }
@@ -167,7 +182,7 @@ void AskedSamples::add_source(const std::string& path) {
   }
 }
 
-AskedSamples::Loaded AskedSamples::load(std::size_t i) const {
+AskedSamples::Loaded AskedSamples::load(std::size_t i, bool upright) const {
   const Item& item = items_[i];
   if (!item.fault.empty()) throw DataError(item.fault);
   Loaded loaded;
@@ -177,12 +192,8 @@ AskedSamples::Loaded AskedSamples::load(std::size_t i) const {
   } else {
     shown.sample = item.sample;
     shown.names = names_of(item.sample);
-    for (data::Picture& picture : shown.sample.pictures) {
-      const MappedFile file(picture.path);
-      shown.pictures.push_back(data::decode_image(file.bytes(), picture.path.string()));
-      picture.width = shown.pictures.back().width;
-      picture.height = shown.pictures.back().height;
-    }
+    for (data::Picture& picture : shown.sample.pictures)
+      shown.pictures.push_back(read_picture(picture, upright, loaded.turned));
   }
   if (!prompt_.empty() && !has_question(shown.sample)) ask(shown.sample, prompt_);
   for (std::size_t k = 0; k < shown.pictures.size(); ++k)

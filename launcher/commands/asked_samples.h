@@ -30,9 +30,11 @@ class AskedSamples {
   struct Loaded {
     trainer::Shown shown;
     std::vector<std::string> overlays;  // per picture: file name of its PNG
+    std::vector<std::string> turned;    // pictures that EXIF would turn, and that were not
   };
-  // Decodes. Throws Error naming the picture. Thread-safe.
-  Loaded load(std::size_t i) const;
+  // Decodes. `upright` turns pictures of no pack as EXIF says; a pack's are as it says. Throws
+  // Error naming the picture. Thread-safe.
+  Loaded load(std::size_t i, bool upright) const;
 
  private:
   struct Item {

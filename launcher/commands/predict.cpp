@@ -32,6 +32,7 @@ struct PredictOptions {
   int batch = 8;
   bool skip_bad = false;
   bool no_overlay = false;
+  bool upright = false;
 };
 
 // Three stages overlap: while one batch is in the model, the next is decoded and the one before is
@@ -59,6 +60,7 @@ class Prediction {
     std::vector<trainer::Shown> samples;
     std::vector<std::string> overlays;  // per picture of `samples`
     std::vector<std::string> bad;
+    std::vector<std::string> turned;
   };
 
   void predict_all() {
@@ -92,12 +94,13 @@ class Prediction {
   // What cannot be asked is found here, so that it does not take its batch with it.
   void load(std::size_t i, Loaded& loaded) const {
     try {
-      AskedSamples::Loaded one = asked_.load(i);
+      AskedSamples::Loaded one = asked_.load(i, options_.upright);
       if (opened_.encoder.measure(one.shown.sample).dropped)
         throw DataError(
             one.shown.sample.name +
             ": more vision tokens than data.max_vision_tokens (data.over_budget: drop)");
       loaded.samples.push_back(std::move(one.shown));
+      loaded.turned.insert(loaded.turned.end(), one.turned.begin(), one.turned.end());
       loaded.overlays.insert(loaded.overlays.end(), one.overlays.begin(), one.overlays.end());
     } catch (const Error& error) {
       loaded.bad.emplace_back(error.what());
@@ -106,6 +109,7 @@ class Prediction {
 
   std::vector<trainer::ImageDetections> detect(const Loaded& loaded) {
     bad_.insert(bad_.end(), loaded.bad.begin(), loaded.bad.end());
+    turned_.insert(turned_.end(), loaded.turned.begin(), loaded.turned.end());
     if (loaded.samples.empty()) return {};
     auto found = predictor_.predict(loaded.samples, threshold_, scores_);
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -133,6 +137,11 @@ class Prediction {
   void report() const {
     if (kept_ == 0)
       fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
+    if (!turned_.empty())
+      log::warn(
+          "{} pictures were used as stored though EXIF would turn them, the first {}: boxes are "
+          "in stored pixels; --upright turns them",
+          turned_.size(), turned_.front());
     for (const std::string& why : bad_) fmt::print(stderr, "left out: {}\n", why);
     if (!bad_.empty())
       fmt::print(stderr,
@@ -150,6 +159,7 @@ class Prediction {
   trainer::Predictor predictor_;
   trainer::ScoreHistogram scores_;
   std::vector<std::string> bad_;
+  std::vector<std::string> turned_;
   std::size_t kept_ = 0;
   std::size_t pictures_ = 0;
 };
@@ -182,6 +192,8 @@ void add_predict(CommandLine& cli) {
   command.add_option("--font", options->font, "draws the labels; a TrueType file");
   command.add_flag("--skip-bad", options->skip_bad,
                    "exit with 0 although samples that cannot be used were left out");
+  command.add_flag("--upright", options->upright,
+                   "turn pictures as EXIF says; boxes are of the turned picture");
   command.add_flag("--no-overlay", options->no_overlay, "write detections.json alone");
   command.callback(
       [&cli, options] { cli.exit_code = static_cast<int>(Prediction(*options).run()); });

@@ -44,13 +44,13 @@ TEST_CASE("predict: plain pictures are asked the prompt of the command line", "[
   const Pictures pictures;
   const launcher::AskedSamples asked({pictures.dir.path().string()}, "Find <image>\nit.");
   REQUIRE(asked.size() == 2);
-  const auto loaded = asked.load(1);
+  const auto loaded = asked.load(1, false);
   CHECK(loaded.shown.names == std::vector<std::string>{pictures.path("b.png").string()});
   CHECK(loaded.overlays == std::vector<std::string>{"b.png"});
   CHECK(last_question(loaded.shown.sample) == "Find " + std::string(data::kPictureMark) + "it.");
   CHECK(loaded.shown.sample.pictures[0].width == 40);
   CHECK(launcher::AskedSamples({pictures.path("a.png").string()}, "")
-            .load(0)
+            .load(0, false)
             .shown.sample.turns.empty());
 }
 
@@ -67,14 +67,16 @@ not json
 )");
   const launcher::AskedSamples asked({file}, "the command line's");
   REQUIRE(asked.size() == 6);
-  CHECK(last_question(asked.load(0).shown.sample) == "one?");
-  const auto two = asked.load(1);
+  CHECK(last_question(asked.load(0, false).shown.sample) == "one?");
+  const auto two = asked.load(1, false);
   CHECK((two.shown.pictures.size() == 2 && two.overlays.size() == 2));
-  CHECK(two.overlays[0] != asked.load(0).overlays[0]);  // no overlay replaces another
-  CHECK(last_question(asked.load(2).shown.sample) == "the command line's");
-  CHECK_THROWS_MATCHES(asked.load(3), DataError, MessageMatches(ContainsSubstring("q.jsonl:5")));
-  CHECK_THROWS_MATCHES(asked.load(4), Error, MessageMatches(ContainsSubstring("gone.png")));
-  CHECK_THROWS_MATCHES(asked.load(5), DataError, MessageMatches(ContainsSubstring("q.jsonl:7")));
+  CHECK(two.overlays[0] != asked.load(0, false).overlays[0]);  // no overlay replaces another
+  CHECK(last_question(asked.load(2, false).shown.sample) == "the command line's");
+  CHECK_THROWS_MATCHES(asked.load(3, false), DataError,
+                       MessageMatches(ContainsSubstring("q.jsonl:5")));
+  CHECK_THROWS_MATCHES(asked.load(4, false), Error, MessageMatches(ContainsSubstring("gone.png")));
+  CHECK_THROWS_MATCHES(asked.load(5, false), DataError,
+                       MessageMatches(ContainsSubstring("q.jsonl:7")));
 }
 
 TEST_CASE("predict: a training JSONL and a pack are asked their own questions", "[unit]") {
@@ -83,7 +85,7 @@ TEST_CASE("predict: a training JSONL and a pack are asked their own questions", 
       "train.jsonl",
       R"({"image": "a.png", "conversations": [{"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": "a thing"}]})"
       "\n");
-  CHECK_THAT(last_question(launcher::AskedSamples({file}, "").load(0).shown.sample),
+  CHECK_THAT(last_question(launcher::AskedSamples({file}, "").load(0, false).shown.sample),
              ContainsSubstring("what?"));
 
   data::Sample sample;
@@ -97,7 +99,7 @@ TEST_CASE("predict: a training JSONL and a pack are asked their own questions", 
   data::write_pack(pictures.path("p.h5"), {words, sample}, {});
   const launcher::AskedSamples asked({pictures.path("p.h5").string()}, "other");
   REQUIRE(asked.size() == 1);  // words alone show nothing
-  const auto loaded = asked.load(0);
+  const auto loaded = asked.load(0, false);
   CHECK(loaded.shown.names == std::vector<std::string>{"packed", "packed-2"});
   CHECK(last_question(loaded.shown.sample) == "which?");
 }
