@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "data/images/patchify.h"
 
@@ -59,9 +60,13 @@ void expect_scale(SettingsReader& reader, const Settings& settings) {
 
 Settings parse(const std::string& text, const std::string& where) {
   if (is_lfs_pointer(text)) throw DataError(where + ": " + kLfsAdvice);
-  Settings settings = Settings::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!settings.is_object()) throw DataError(where + ": not a JSON object");
-  return settings;
+  try {
+    Settings settings = parse_ordered_json(text);
+    if (settings.is_object()) return settings;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: not a JSON object: {}", where, json_fault(error)));
+  }
+  throw DataError(where + ": not a JSON object");
 }
 
 bool is_nested(const Settings& settings) {

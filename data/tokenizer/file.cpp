@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "data/tokenizer/tables.h"
 
@@ -114,10 +115,13 @@ std::string to_bytes(const std::string& spelled) {
 
 std::vector<std::string> place_by_id(
     const std::vector<std::pair<std::string, std::int64_t>>& vocabulary) {
-  constexpr std::int64_t kMaxId = 1 << 24;
+  // Ids count the entries, but for a few gaps: what is far above them would only cost memory.
+  constexpr std::int64_t kGaps = 1 << 16;
+  const std::int64_t most = 2 * static_cast<std::int64_t>(vocabulary.size()) + kGaps;
   std::vector<std::string> tokens(vocabulary.size());
   for (const auto& [spelled, id] : vocabulary) {
-    if (id < 0 || id > kMaxId) refuse(fmt::format("\"{}\" has id {}", spelled, id));
+    if (id < 0 || id > most)
+      refuse(fmt::format("\"{}\" has id {} in a vocabulary of {}", spelled, id, vocabulary.size()));
     const auto index = static_cast<std::size_t>(id);
     if (index >= tokens.size()) tokens.resize(index + index / 2 + 1);
     if (!tokens[index].empty())
@@ -184,11 +188,11 @@ std::vector<AddedToken> added_by_ids(const json& ids) {
 std::vector<AddedToken> added_tokens_beside(const std::filesystem::path& folder) {
   const auto settings = folder / "tokenizer_config.json", ids = folder / "added_tokens.json";
   if (std::filesystem::exists(settings)) {
-    const json file = json::parse(file_text(settings));
+    const json file = parse_json(file_text(settings));
     if (file.contains("added_tokens_decoder"))
       return added_by_config(file.at("added_tokens_decoder"));
   }
-  if (std::filesystem::exists(ids)) return added_by_ids(json::parse(file_text(ids)));
+  if (std::filesystem::exists(ids)) return added_by_ids(parse_json(file_text(ids)));
   refuse(
       "vocab.json and merges.txt lack the added tokens: neither tokenizer_config.json's "
       "added_tokens_decoder nor added_tokens.json is beside them");
@@ -242,7 +246,7 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
       throw DataError("neither tokenizer.json nor vocab.json with merges.txt is there");
     return read_whole(file);
   } catch (const json::exception& error) {
-    throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
+    throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), json_fault(error)));
   } catch (const Error& error) {
     throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
   }

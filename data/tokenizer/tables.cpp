@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace muster::data {
 namespace {
@@ -58,7 +59,7 @@ class TableReader : public nlohmann::json_sax<json> {
   }
 
   bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
-    throw DataError(error.what());
+    throw DataError(json_fault(error));
   }
 
  private:
@@ -118,13 +119,13 @@ class TableReader : public nlohmann::json_sax<json> {
 
 TokenizerTables read_tokenizer_tables(std::string_view text) {
   TableReader reader;
-  json::sax_parse(text, &reader);
+  scan_json(text, reader);
   return reader.take();
 }
 
 TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges) {
   TokenizerTables tables;
-  const auto ids = nlohmann::ordered_json::parse(vocabulary);
+  const auto ids = parse_ordered_json(vocabulary);
   if (!ids.is_object()) throw DataError("vocab.json is not an object of ids");
   for (const auto& [spelled, id] : ids.items())
     tables.vocabulary.emplace_back(spelled, id.get<std::int64_t>());
@@ -144,7 +145,7 @@ TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::str
 }
 
 json read_tokenizer_settings(std::string_view text) {
-  return json::parse(text, [](int depth, json::parse_event_t event, json& value) {
+  return parse_json(text, [](int depth, json::parse_event_t event, json& value) {
     return !(event == json::parse_event_t::key && depth == 2 &&
              (value == "vocab" || value == "merges"));
   });

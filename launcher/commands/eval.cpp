@@ -55,11 +55,11 @@ void eval(const EvalOptions& options) {
     throw UsageError("eval: CHECKPOINT needs --data PACK");
   trainer::OpenedCheckpoint opened(options.checkpoint,
                                    configs::from_name<configs::Device>(options.device));
-  const data::Pack pack(options.data);
+  const data::SampleSet set = data::open_set({options.data});
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};
   const trainer::EvalResult result =
-      trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, limits, *self);
+      trainer::evaluate(opened.detector, opened.tokenizer, set, opened.encoder, limits, *self);
   if (!options.out.empty()) trainer::write_detections(options.out, result.boxes);
   print(result.coco, options.json);
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 
 namespace muster::launcher {
@@ -47,7 +48,7 @@ const std::vector<Setting>& not_applied() {
 
 Json read_settings(const fs::path& file) {
   if (!fs::exists(file)) return Json::object();
-  Json settings = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  Json settings = parse_json_or_null(read_text(file));
   if (!settings.is_object()) throw CheckpointError(file.string() + ": not a JSON object");
   return settings;
 }
@@ -122,7 +123,7 @@ GenerationSettings generation_settings(const fs::path& file, const GenerationFla
   try {
     return combine(read_settings(file), flags);
   } catch (const Json::exception& error) {
-    throw CheckpointError(fmt::format("{}: {}", file.string(), error.what()));
+    throw CheckpointError(fmt::format("{}: {}", file.string(), json_fault(error)));
   }
 }
 

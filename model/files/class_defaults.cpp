@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/json.h"
+
 namespace muster::model {
 namespace {
 
@@ -11,14 +13,14 @@ using Json = nlohmann::json;
 
 // The tokens are the same in all classes: Qwen2VLConfig, Qwen2_5_VLConfig and Qwen3VLConfig.
 Json common_root() {
-  return Json::parse(
+  return parse_json(
       R"({"image_token_id": 151655, "vision_start_token_id": 151652, "tie_word_embeddings": false})");
 }
 
 // Qwen2VLTextConfig and Qwen2_5_VLTextConfig, and the flat Qwen2VLConfig (4.45) and
 // Qwen2_5_VLConfig (4.49) before them: the 72B model.
 Json text_of_qwen2() {
-  return Json::parse(R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
+  return parse_json(R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
     "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8, "hidden_act": "silu",
     "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "initializer_range": 0.02,
     "use_sliding_window": false, "tie_word_embeddings": false})");
@@ -26,14 +28,14 @@ Json text_of_qwen2() {
 
 // Qwen2VLVisionConfig.
 Json vision_of_qwen2_vl() {
-  return Json::parse(R"({"depth": 32, "embed_dim": 1280, "hidden_size": 3584,
+  return parse_json(R"({"depth": 32, "embed_dim": 1280, "hidden_size": 3584,
     "hidden_act": "quick_gelu", "mlp_ratio": 4, "num_heads": 16, "in_channels": 3, "patch_size": 14,
     "spatial_merge_size": 2, "temporal_patch_size": 2})");
 }
 
 // Qwen2_5_VLVisionConfig.
 Json vision_of_qwen2_5_vl() {
-  return Json::parse(R"({"depth": 32, "hidden_size": 3584, "hidden_act": "silu",
+  return parse_json(R"({"depth": 32, "hidden_size": 3584, "hidden_act": "silu",
     "intermediate_size": 3420, "num_heads": 16, "in_channels": 3, "patch_size": 14,
     "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 112, "out_hidden_size": 3584,
     "fullatt_block_indexes": [7, 15, 23, 31]})");
@@ -41,7 +43,7 @@ Json vision_of_qwen2_5_vl() {
 
 // Qwen3VLVisionConfig.
 Json vision_of_qwen3_vl() {
-  return Json::parse(R"({"depth": 27, "hidden_size": 1152, "hidden_act": "gelu_pytorch_tanh",
+  return parse_json(R"({"depth": 27, "hidden_size": 1152, "hidden_act": "gelu_pytorch_tanh",
     "intermediate_size": 4304, "num_heads": 16, "in_channels": 3, "patch_size": 16,
     "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 3584,
     "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24]})");
@@ -49,7 +51,7 @@ Json vision_of_qwen3_vl() {
 
 // Qwen3VLTextConfig of 4.57. The class of 5.x says rope_theta 500000, but 5.x never leaves it out.
 Json text_of_qwen3_vl() {
-  return Json::parse(R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
+  return parse_json(R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128,
     "hidden_act": "silu", "rms_norm_eps": 1e-06, "rope_theta": 5000000.0, "initializer_range": 0.02,
     "attention_bias": false, "tie_word_embeddings": false})");

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "model/files/class_defaults.h"
 #include "model/files/family.h"
@@ -281,9 +282,9 @@ Json parse(const fs::path& file) {
   const std::string text = read_text(file);
   if (is_lfs_pointer(text)) throw ConfigError(file.string() + ": " + kLfsAdvice);
   try {
-    return Json::parse(text);
+    return parse_json(text);
   } catch (const Json::exception& error) {
-    throw ConfigError(file.string() + ": not valid JSON: " + error.what());
+    throw ConfigError(file.string() + ": not valid JSON: " + json_fault(error));
   }
 }
 

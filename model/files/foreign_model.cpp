@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/json.h"
 
 namespace muster::model {
 namespace {
@@ -67,8 +68,7 @@ constexpr PackedName kPackedNames[] = {{".quant_state.", "bitsandbytes"},
 }  // namespace
 
 std::string adapter_base(const fs::path& folder) {
-  const auto json =
-      nlohmann::json::parse(read_text(folder / "adapter_config.json"), nullptr, false);
+  const auto json = parse_json_or_null(read_text(folder / "adapter_config.json"));
   const std::string base = json.is_object() && json.contains("base_model_name_or_path") &&
                                    json["base_model_name_or_path"].is_string()
                                ? json["base_model_name_or_path"].get<std::string>()

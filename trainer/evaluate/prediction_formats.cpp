@@ -21,8 +21,9 @@ std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-// Where the picture lies, seen from a file in `folder`.
+// Where the picture lies, seen from a file in `folder`; a picture of a pack has a name alone.
 std::string path_from(const fs::path& folder, const std::string& image) {
+  if (!fs::exists(image)) return image;
   return fs::proximate(fs::absolute(image), fs::absolute(folder)).generic_string();
 }
 

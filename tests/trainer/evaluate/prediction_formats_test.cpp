@@ -16,20 +16,24 @@ namespace {
 using Catch::Matchers::ContainsSubstring;
 using nlohmann::json;
 
-// Two pictures of one name, with a box over the border and a caption that is no class.
-std::vector<ImageDetections> two_pictures(const fs::path& folder) {
-  return {{(folder / "a/x.png").string(),
-           100,
-           50,
-           {{{10, 20, 60, 40}, 0.9f, "cat", 7}, {{-5, 0, 50, 60}, 0.4f, "red \"dog\"", -1}},
-           ""},
-          {(folder / "b/x.png").string(), 10, 10, {}, ""}};
+ImageDetections empty(std::string image, std::int64_t width, std::int64_t height) {
+  return {std::move(image), width, height, {}, "", ""};
+}
+
+// A picture with a box over the border and a caption that is no class; one of a pack; one more of
+// the first one's name.
+std::vector<ImageDetections> pictures(const fs::path& folder) {
+  fs::create_directories(folder / "a");
+  write_text(folder / "a/x.png", "");
+  ImageDetections first = empty((folder / "a/x.png").string(), 100, 50);
+  first.kept = {{{10, 20, 60, 40}, 0.9f, "cat", 7}, {{-5, 0, 50, 60}, 0.4f, "red \"dog\"", -1}};
+  return {first, empty("of a pack", 10, 10), empty("b/x.png", 10, 10)};
 }
 
 void write_as(const std::string& format, const fs::path& folder) {
   const data::ClassMap classes({{7, "cat"}, {9, "owl"}});
   const auto writer = prediction_writer(format, folder, classes);
-  for (const ImageDetections& image : two_pictures(folder)) writer->add(image);
+  for (const ImageDetections& image : pictures(folder)) writer->add(image);
   writer->commit();
 }
 
@@ -40,13 +44,14 @@ TEST_CASE("predictions as COCO: a file that COCO's readers take", "[unit]") {
   const json coco = json::parse(read_text(file));
   CHECK(coco["images"][0] ==
         json{{"id", 1}, {"file_name", "a/x.png"}, {"width", 100}, {"height", 50}});
+  CHECK(coco["images"][1]["file_name"] == "of a pack");
   CHECK(coco["annotations"][0]["bbox"] == json{10, 20, 50, 20});
   CHECK(coco["annotations"][0]["category_id"] == 7);
   CHECK(coco["annotations"][1]["bbox"] == json{0, 0, 50, 50});  // cut
   CHECK(coco["annotations"][1]["category_id"] == 10);
   CHECK(coco["categories"][2] == json{{"id", 10}, {"name", "red \"dog\""}});
   const CocoGroundTruth truth = read_ground_truth(file);
-  CHECK((truth.boxes.size() == 2 && truth.image_ids.size() == 2));
+  CHECK((truth.boxes.size() == 2 && truth.image_ids.size() == 3));
 }
 
 TEST_CASE("predictions as YOLO labels: every class has a line, every picture a file", "[unit]") {
@@ -75,12 +80,14 @@ TEST_CASE("predictions as JSON lines are packed again", "[unit]") {
       *fs::directory_iterator(test::TinyData::instance().folder() / "train/images");
   const data::ClassMap classes({{7, "cat"}});
   const auto writer = prediction_writer("jsonl", dir.path(), classes);
-  writer->add({picture.string(), 84, 84, {{{10, 20, 60, 40}, 0.9f, "cat", 7}}, ""});
+  ImageDetections found = empty(picture.string(), 84, 84);
+  found.kept = {{{10, 20, 60, 40}, 0.9f, "cat", 7}};
+  writer->add(found);
   CHECK(!fs::exists(dir.path() / "detections.jsonl"));  // whole, or absent
   writer->commit();
   const auto source = data::read_source(dir.path() / "detections.jsonl", "jsonl", "");
   REQUIRE(source.samples.size() == 1);
-  CHECK(fs::equivalent(source.samples[0].image, picture));
+  CHECK(fs::equivalent(source.samples[0].pictures.at(0).path, picture));
   CHECK(source.samples[0].objects.at(0).caption == "cat");
   CHECK(source.samples[0].objects.at(0).box == std::array{10.0, 20.0, 60.0, 40.0});
 }
