@@ -29,7 +29,10 @@
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
+#include "trainer/assembly/model_check.h"
+#include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {
@@ -56,12 +59,20 @@ std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
   return all;
 }
 
+// Each rank would find the same; known here, it costs no start.
+void check_model_files(const configs::Config& config) {
+  const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
+  trainer::check_model(config, model);
+  trainer::checked_tokenizer(config, model);
+}
+
 // A problem of the config ends in exit code 64, of the data in 65, of a machine in 69.
 void preflight(const LaunchOptions& options, const configs::Config& config,
                const LaunchSpec& spec) {
   check_world(spec.ranks, config.batch.micro_batches_per_step);
   const auto data = examine_data(config);
   if (any_failed(data)) throw DataError("preflight:\n" + findings_as_text(data, Level::kFail));
+  check_model_files(config);
   const int nodes = count_nodes(spec, std::getenv("SLURM_JOB_NUM_NODES"));
   std::vector<Finding> findings;
   if (nodes == 1) {

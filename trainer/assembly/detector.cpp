@@ -23,13 +23,22 @@ std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
   return *id;
 }
 
+// The weights that the user gives are data: with wrong ones no other attempt can do better.
+model::QwenVL load_backbone(const fs::path& path, const model::QwenOptions& options) {
+  try {
+    return model::QwenVL::load(path, options);
+  } catch (const CheckpointError& error) {
+    throw DataError(fmt::format("model.path: {}", error.what()));
+  }
+}
+
 }  // namespace
 
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
   const fs::path path = find_model(config.model);
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
   const auto backbone = [&] {
-    if (!config.model.random_init) return model::QwenVL::load(path, qwen_options(config));
+    if (!config.model.random_init) return load_backbone(path, qwen_options(config));
     log::info("random initialisation of every weight (model.random_init), sizes from {}",
               path.string());
     return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);

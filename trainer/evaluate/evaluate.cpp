@@ -114,7 +114,8 @@ EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
       .coco = evaluate_coco(truth, boxes),
       .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
       .detections = static_cast<std::int64_t>(rows.size()),
-      .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; })};
+      .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; }),
+      .boxes = boxes};
 }
 
 void add_truth(const data::Sample& sample, std::span<const std::int64_t> image_ids,

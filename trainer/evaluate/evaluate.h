@@ -27,6 +27,7 @@ struct EvalResult {
   double class_agnostic_ap50 = 0;
   std::int64_t detections = 0;
   std::int64_t unknown_captions = 0;  // detections whose caption is no class name
+  std::vector<EvalBox> boxes = {};    // the detections, by image
 };
 
 // [C] with more than one rank.
