@@ -19,6 +19,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "model/files/family.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -102,8 +103,9 @@ TextModel open_text_model(const GenerateOptions& options) {
   if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
   std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
-  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(options, file)}),
-          std::move(encode), std::move(stop)};
+  return {std::move(tokenizer),
+          trainer::load_backbone(folder, {.dtype = text_dtype(options, file)}), std::move(encode),
+          std::move(stop)};
 }
 
 // Prints text as it grows, and never half a character: ids wait until their bytes decode.
