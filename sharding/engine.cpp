@@ -184,7 +184,7 @@ AdamWRun ZeroEngine::Impl::update_of(const Segment& s, double lr, double scale) 
   run.stochastic = options.stochastic_rounding;
   run.seed = options.rounding_seed;
   run.scale = scale;
-  run.lr = lr;
+  run.lr = lr * param.lr_factor;
   run.weight_decay = param.weight_decay;
   run.beta1 = betas.beta1;
   run.beta2 = betas.beta2;

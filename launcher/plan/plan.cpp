@@ -11,6 +11,7 @@
 #include "sharding/layout/flat_space.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
+#include "trainer/checkpoint/lora_run.h"
 
 namespace muster::launcher {
 namespace {
@@ -35,6 +36,11 @@ Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& mod
 
 Shapes all_shapes(const configs::Config& config, const model::QwenConfig& model) {
   Shapes shapes = model::parameter_shapes(model);
+  if (config.lora.enabled) {  // beside the layers in a run; here the order means nothing
+    const model::LoraOptions lora = trainer::lora_setup(config, model).options(/*seed=*/0);
+    const Shapes adapters = model::adapter_shapes(model, lora);
+    shapes.insert(shapes.end(), adapters.begin(), adapters.end());
+  }
   const Shapes head = head_shapes(trainer::head_config(config.detection), model);
   shapes.insert(shapes.end(), head.begin(), head.end());
   return shapes;
@@ -58,7 +64,8 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
   const auto lrs = trainer::group_lrs(config.groups);
   Counted counted;
   for (std::size_t g = 0; g < rules.size(); ++g) {
-    counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
+    counted.groups.push_back(
+        {.name = rules[g].name, .lr = lrs[g], .weight_decay = rules[g].weight_decay});
   }
   for (const auto& [name, shape] : all_shapes(config, model)) {
     const configs::GroupEntry* entry = configs::group_of(name);
@@ -68,13 +75,14 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     GroupCount& group = counted.groups[g];
     ++group.tensors;
     group.elements += product(shape);
-    if (rules[g].frozen) {
+    if (rules[g].frozen || trainer::is_frozen(config, name)) {
       counted.frozen += product(shape);
       continue;
     }
     if (name == "model.embed_tokens.weight")
       counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
     counted.trainable.push_back(product(shape));
+    group.trained += product(shape);
   }
   return counted;
 }

@@ -15,6 +15,7 @@ namespace muster::launcher {
 struct GroupCount {
   std::string name;
   std::int64_t tensors = 0, elements = 0;
+  std::int64_t trained = 0;  // of the elements
   double lr = 0, weight_decay = 0;
 };
 

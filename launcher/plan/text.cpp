@@ -76,13 +76,18 @@ std::string host_verdict(const RunPlan& plan) {
                      human_bytes(plan.host_available_bytes));
 }
 
+std::string frozen_note(const GroupCount& group) {
+  if (group.trained == group.elements) return "";
+  if (group.trained == 0) return "  frozen: no gradient, no state, no traffic";
+  return fmt::format("  {} trained in adapters, the rest frozen", group.trained);
+}
+
 std::string groups_text(const RunPlan& plan) {
   std::string text = fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements",
                                  "lr", "weight decay");
   for (const GroupCount& g : plan.groups) {
-    text +=
-        fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr,
-                    g.weight_decay, g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
+    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements,
+                        g.lr, g.weight_decay, frozen_note(g));
   }
   return text;
 }

@@ -309,3 +309,29 @@ TEST_CASE("plan: simulation over worlds", "[unit]") {
   CHECK(on_host[0].step.step_s > runs[0].step.step_s);
   CHECK(format_simulation(on_host, cluster).find("50 GB/s over PCIe") != std::string::npos);
 }
+
+TEST_CASE("plan: a LoRA run of the 7B holds states of adapters and head alone", "[golden]") {
+  const model::QwenConfig model = model::read_config(shared("golden/published_configs/7b.json"));
+  const RunPlan full = make_plan(base_config(), model, 1);
+  const RunPlan lora = make_plan(base_config({"lora.enabled=true"}), model, 1);
+  const auto group = [](const RunPlan& plan, const std::string& name) {
+    return *std::ranges::find(plan.groups, name, &GroupCount::name);
+  };
+  // Rank 8 on q, k, v, o (3584, 512, 512, 3584 outputs) and the MLP (18944) of 28 layers.
+  const std::int64_t adapters =
+      28 * 8 * (2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944));
+  CHECK(group(lora, "model").trained == adapters);
+  CHECK(group(lora, "model").elements == group(full, "model").elements + adapters);
+  CHECK(group(lora, "visual").trained == 0);
+  CHECK(group(lora, "lm_head").trained == 0);
+  const std::int64_t head = group(lora, "detection_head").elements;
+  CHECK(group(lora, "detection_head").trained == head);
+  // A checkpoint: bf16 weights, fp32 masters and two fp32 moments of what trains.
+  CHECK((adapters + head) * (2 + 12) <= 500'000'000);
+  std::int64_t base = 0;
+  for (const GroupCount& g : full.groups) base += g.name == "detection_head" ? 0 : g.elements;
+  CHECK(lora.memory.frozen_parameters == 2 * base);
+  CHECK(lora.activations.vision == 0);
+  CHECK(lora.fits());
+  CHECK_FALSE(full.fits());
+}
