@@ -76,7 +76,10 @@ void add_eval(CommandLine& cli) {
                    "muster eval --detections detections.json --ground-truth annotations.json"});
   const auto options = std::make_shared<EvalOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp);
-  command.add_option("--data", options->data, "packs to evaluate on, together and each by itself");
+  command
+      .add_option("--data", options->data,
+                  "pack to evaluate on; several, each with its --data, together and by themselves")
+      ->allow_extra_args(false);
   command.add_option("--detections", options->detections, "COCO results as JSON");
   command.add_option("--ground-truth", options->ground_truth, "COCO annotations as JSON");
   command.add_option("--max-samples", options->max_samples,
