@@ -95,7 +95,8 @@ void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t 
   for (const model::NamedParam& p : backbone.merged_parameters())
     tensors.emplace_back(model::file_name(p.name, family), p.tensor.detach());
   model::write_safetensors_folder(out, tensors, shard_bytes);
-  write_config(checkpoint / "config.json", out / "config.json", dtype);
+  write_config(checkpoint / "config.json", out / "config.json", dtype,
+               backbone.config().text.rope_theta);
 }
 
 void copy_adapters(const fs::path& checkpoint, const fs::path& out) {
