@@ -82,7 +82,8 @@ json_files() {
 {"a": [1, -2.5e3, true, null, "text \u00e9 \ud83d\ude00"], "b": {"c": {}}, "d": []}
 TXT
   seed side_file class_map < <(printf '\x00{"classes": [{"index": 0, "id": 3, "name": "cat"}]}')
-  seed side_file preprocessor < <(after 01 "$(find "$kTree/configs/models" -name preprocessor_config.json | head -1)")
+  seed side_file preprocessor < <(printf '\x01{"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
+ "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "min_pixels": 3136, "max_pixels": 1003520}')
   seed side_file metrics < <(printf '\x03{"step": 1, "loss": 2.5, "lr.model": 1e-4}\n')
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "base/files.h"
 #include "data/pack/pack.h"
 
 using namespace muster;
@@ -10,10 +11,24 @@ using namespace muster;
 int main(int argc, char** argv) {
   if (argc != 3) return 64;
   try {
-    data::Sample boxed{.name = "boxed", .image = argv[2], .source_id = 1, .width = 13, .height = 9};
-    boxed.objects.push_back({.box = {1, 2, 5, 6}, .category = 1, .caption = "a cat", .area = 16});
-    const data::Sample words{.name = "words", .source_id = 2, .prompt = "hello", .answer = "world"};
-    data::write_pack(argv[1], {boxed, words}, {{1, "cat"}, {2, "dog"}});
+    data::PackBuilder pack(argv[1]);
+    data::Picture picture{.path = argv[2], .width = 13, .height = 9};
+    picture.index = pack.add_picture(MappedFile(argv[2]).bytes(), picture);
+    data::Sample boxed;
+    boxed.name = "boxed";
+    boxed.pictures = {picture};
+    data::Object object;
+    object.box = {1, 2, 5, 6};
+    object.category = 1;
+    object.caption = "a cat";
+    boxed.objects = {object};
+    pack.add_sample(boxed);
+    data::Sample words;
+    words.name = "words";
+    words.boxed = false;
+    words.turns = {{data::Role::kUser, "hello", false}, {data::Role::kAssistant, "world", false}};
+    pack.add_sample(words);
+    pack.finish({{1, "cat"}, {2, "dog"}});
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "pack_seed: %s\n", error.what());
