@@ -24,7 +24,7 @@ pictures() {
   mkdir -p "$kOut/picture"
   find "$kTree/tests/data/images/samples" -type f ! -name '*.txt' -exec cp -t "$kOut/picture" {} +
   "$kBuild/pack_seed" "$kBuild/seed.h5" "$kTree/tests/data/images/samples/gray.jpg"
-  seed pack one.h5 <"$kBuild/seed.h5"
+  seed pack_file one.h5 <"$kBuild/seed.h5"
 }
 
 yaml_files() {
@@ -77,6 +77,11 @@ TXT
   seed yolo labels < <(printf '\x000 0.5 0.5 0.25 0.25\n1 0.1 0.1 0.3 0.1 0.3 0.3\n')
 }
 
+# A change of a column is a few bytes: which, how, what.
+packs() {
+  seed pack changes < <(printf '\x01\x02\x03\x04\x05\x06\x07\x08\x09')
+}
+
 json_files() {
   seed json values.json <<'TXT'
 {"a": [1, -2.5e3, true, null, "text \u00e9 \ud83d\ude00"], "b": {"c": {}}, "d": []}
@@ -103,5 +108,6 @@ pictures
 yaml_files
 tokenizers
 annotations
+packs
 json_files
 run_folders
