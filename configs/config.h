@@ -157,6 +157,7 @@ struct Sharding {
   Dtype wire_dtype;           // of gradients between ranks: kFp32 or kBf16
   Reduce reduce;
   std::int64_t accumulation_budget_bytes;
+  OptimizerDevice optimizer_device;
   double timeout_s;
   bool checked;  // ranks compare every collective before it runs
 };

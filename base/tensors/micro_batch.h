@@ -18,6 +18,7 @@ struct ImageTargets {
   std::vector<std::vector<std::int64_t>>
       captions;                          // per object: token ids, without any start or end token
   std::vector<std::int64_t> categories;  // per object: active class index 0..K-1
+  bool annotated = true;  // false: nobody looked for objects, so there is no detection loss
 };
 
 // Integers that a loss is divided by, summed over a whole optimizer step. Known from the sampler's

@@ -2,7 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "base/json.h"
 
 namespace muster::data {
 namespace {
@@ -56,7 +59,7 @@ class TableReader : public nlohmann::json_sax<json> {
   }
 
   bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
-    throw DataError(error.what());
+    throw DataError(json_fault(error));
   }
 
  private:
@@ -116,12 +119,33 @@ class TableReader : public nlohmann::json_sax<json> {
 
 TokenizerTables read_tokenizer_tables(std::string_view text) {
   TableReader reader;
-  json::sax_parse(text, &reader);
+  scan_json(text, reader);
   return reader.take();
 }
 
+TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges) {
+  TokenizerTables tables;
+  const auto ids = parse_ordered_json(vocabulary);
+  if (!ids.is_object()) throw DataError("vocab.json is not an object of ids");
+  for (const auto& [spelled, id] : ids.items())
+    tables.vocabulary.emplace_back(spelled, id.get<std::int64_t>());
+  for (std::size_t begin = 0; begin < merges.size();) {
+    const std::size_t end = std::min(merges.find('\n', begin), merges.size());
+    std::string_view line = merges.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    const bool comment = begin == 0 && line.starts_with("#version");
+    begin = end + 1;
+    if (line.empty() || comment) continue;
+    const std::size_t space = line.find(' ');
+    if (space == std::string_view::npos)
+      throw DataError(fmt::format("merges.txt: \"{}\" is not two parts", line));
+    tables.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
+  }
+  return tables;
+}
+
 json read_tokenizer_settings(std::string_view text) {
-  return json::parse(text, [](int depth, json::parse_event_t event, json& value) {
+  return parse_json(text, [](int depth, json::parse_event_t event, json& value) {
     return !(event == json::parse_event_t::key && depth == 2 &&
              (value == "vocab" || value == "merges"));
   });

@@ -1,6 +1,7 @@
 #include "launcher/plan/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -104,10 +105,21 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
+  input.optimizer_on_host = config.run.device == configs::Device::kCuda &&
+                            options.optimizer_device == sharding::OptimizerDevice::kHost;
   return input;
 }
 
 }  // namespace
+
+double RunPlan::fill() const {
+  const auto share = [](std::int64_t wanted, std::int64_t available) {
+    return static_cast<double>(wanted) / static_cast<double>(std::max<std::int64_t>(available, 1));
+  };
+  const double here = share(total(), available_bytes);
+  return host_available_bytes == 0 ? here
+                                   : std::max(here, share(host_total(), host_available_bytes));
+}
 
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
                   const MicroBatchShape& shape, std::int64_t available_bytes) {
@@ -118,7 +130,7 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   plan.memory = sharding::plan_memory(engine_input(config, counted, ranks));
   plan.shape = shape;
   plan.activations = estimate_activations(config, model, shape);
-  if (gpu) plan.memory.transient.snapshot = 0;  // on the host
+  if (gpu) plan.host_snapshot = std::exchange(plan.memory.transient.snapshot, 0);
   plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
   if (available_bytes <= 0)
     available_bytes = gpu ? kGpuMemory : this_machine().memory_bytes / ranks;

@@ -35,6 +35,8 @@ struct GenerateOptions {
   Sampling sampling = {};
   // Called with each new id as soon as it is known.
   std::function<void(std::int64_t id)> on_token = {};
+  // Ends where it says true of the ids so far, after `on_token`.
+  std::function<bool(const std::vector<std::int64_t>& ids)> stop_when = {};
 };
 
 }  // namespace muster::model

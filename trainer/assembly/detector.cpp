@@ -25,6 +25,15 @@ std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
   return *id;
 }
 
+// The weights that the user gives are data: with wrong ones no other attempt can do better.
+model::QwenVL load_given(const fs::path& path, const model::QwenOptions& options) {
+  try {
+    return model::QwenVL::load(path, options);
+  } catch (const CheckpointError& error) {
+    throw DataError(fmt::format("model.path: {}", error.what()));
+  }
+}
+
 void start_from_adapter(const configs::Config& config, model::Detector& detector) {
   const fs::path folder = config.model.adapter;
   require_same_adapters(folder, lora_setup(config, detector.backbone().config()));
@@ -44,7 +53,7 @@ model::Detector build_detector(const configs::Config& config, const data::Tokeni
   if (config.lora.enabled)
     options.lora = lora_setup(config, model::read_config(path)).options(seed);
   const auto backbone = [&] {
-    if (!config.model.random_init) return model::QwenVL::load(path, options);
+    if (!config.model.random_init) return load_given(path, options);
     log::info("random initialisation of every weight (model.random_init), sizes from {}",
               path.string());
     return model::QwenVL::random(model::read_config(path), options, seed);

@@ -11,7 +11,8 @@
 namespace muster::trainer {
 
 // The detector a run starts from: random when the config says so (and the log then says "random
-// initialisation"), else from the Hugging Face folder. Throws ConfigError.
+// initialisation"), else from the Hugging Face folder. Throws ConfigError, and
+// DataError for weights that are not those of config.json.
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer);
 
 // The language model of a checkpoint folder or a Hugging Face folder; of a folder of adapters the

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/adapters/peft_folder.h"
@@ -21,21 +22,31 @@
 namespace muster::trainer {
 namespace {
 
-constexpr const char* kPreprocessor = "preprocessor_config.json";
-
 std::string transformers_dtype(at::ScalarType dtype) {
   if (dtype == at::kBFloat16) return "bfloat16";
   return dtype == at::kHalf ? "float16" : "float32";
 }
 
+// A value that one version of transformers left to its class is written out where the next version
+// has another default: Qwen3-VL's rope_theta, 5e6 in 4.57 and 5e5 in 5.24.
+void keep_rope_theta(nlohmann::ordered_json& config, double rope_theta) {
+  const bool nested = config.contains("text_config") && config["text_config"].is_object();
+  auto& text = nested ? config["text_config"] : config;
+  for (const char* rope : {"rope_parameters", "rope_scaling"})
+    if (text.contains(rope) && text[rope].is_object() && text[rope].contains("rope_theta")) return;
+  if (!text.contains("rope_theta")) text["rope_theta"] = rope_theta;
+}
+
 // transformers loads in the dtype that config.json names, in any of the sections that name one.
-void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype) {
-  auto config = nlohmann::ordered_json::parse(read_text(from));
+void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype,
+                  double rope_theta) {
+  auto config = parse_ordered_json(read_text(from));
   const auto name = transformers_dtype(dtype);
   const auto set = [&](nlohmann::ordered_json& section) {
     for (const char* key : {"dtype", "torch_dtype"})
       if (section.contains(key)) section[key] = name;
   };
+  keep_rope_theta(config, rope_theta);
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = name;
   set(config);
   for (const char* section : {"text_config", "vision_config"})
@@ -56,7 +67,23 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
                          reader.view(stored.at(name)));
   model::write_safetensors_folder(out, tensors, shard_bytes);
   write_config(checkpoint / "config.json", out / "config.json",
-               tensors.front().second.scalar_type());
+               tensors.front().second.scalar_type(), config.text.rope_theta);
+}
+
+// The image processor's files say what the run did with its images, whatever the model that it
+// started from was published with. Both are read: preprocessor_config.json by transformers 4,
+// processor_config.json, where it holds the image processor, by 5.
+void write_processors(const fs::path& checkpoint, const fs::path& out) {
+  if (!fs::exists(checkpoint / "config.yaml")) return;
+  configs::Config config = configs::load(checkpoint / "config.yaml");
+  config.model.path = {checkpoint.string()};
+  const data::PatchOptions patches = encode_options(config, model::read_config(checkpoint)).patches;
+  const fs::path images = out / data::kPreprocessorFile;
+  write_text(images, fs::exists(images) ? data::preprocessor_with(read_text(images), patches)
+                                        : data::preprocessor_json(patches));
+  const fs::path whole = out / data::kProcessorFile;
+  if (data::preprocessor_in(out) == whole)
+    write_text(whole, data::preprocessor_with(read_text(whole), patches));
 }
 
 // The weights with the adapters in them.
@@ -68,7 +95,8 @@ void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t 
   for (const model::NamedParam& p : backbone.merged_parameters())
     tensors.emplace_back(model::file_name(p.name, family), p.tensor.detach());
   model::write_safetensors_folder(out, tensors, shard_bytes);
-  write_config(checkpoint / "config.json", out / "config.json", dtype);
+  write_config(checkpoint / "config.json", out / "config.json", dtype,
+               backbone.config().text.rope_theta);
 }
 
 void copy_adapters(const fs::path& checkpoint, const fs::path& out) {
@@ -81,11 +109,7 @@ void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
   names.insert(names.end(), {kHeadFile, "class_map.json", "config.yaml"});
   for (const std::string& name : names)
     if (fs::exists(checkpoint / name)) fs::copy_file(checkpoint / name, out / name);
-  if (fs::exists(out / kPreprocessor) || !fs::exists(checkpoint / "config.yaml")) return;
-  configs::Config config = configs::load(checkpoint / "config.yaml");
-  config.model.path = {checkpoint.string()};
-  const data::EncodeOptions options = encode_options(config, model::read_config(checkpoint));
-  write_text(out / kPreprocessor, data::preprocessor_json(options.patches));
+  write_processors(checkpoint, out);
 }
 
 }  // namespace

@@ -12,23 +12,32 @@
 #include "base/process/atomic_file.h"
 #include "data/encoder.h"
 #include "data/images/image.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "model/detector.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/show/overlay.h"
 
 namespace muster::trainer {
 
-struct Picture {
-  std::string name;  // goes into detections.json and errors
-  data::Image image;
+// A sample that is asked about, with its pictures decoded and of the sizes it says.
+struct Shown {
+  data::Sample sample;
+  std::vector<data::Image> pictures;
+  std::vector<std::string> names;  // per picture: goes into detections.json
 };
+// The first picture has the sample's name, the k-th NAME-k.
+std::vector<std::string> picture_names(const data::Sample& sample);
+// Sample i of a set, as it asks itself, with those names.
+Shown shown_sample(const data::SampleSet& set, std::int64_t i);
+// One picture with a question; "": the config's.
+Shown shown_picture(std::string name, data::Image image, const std::string& prompt);
 
 struct ImageDetections {
   std::string image;
   std::int64_t width = 0, height = 0;
   std::vector<LabelledDetection> kept;  // at or above the threshold, best first
   std::string overlay;                  // file name of the PNG; empty when none was drawn
+  std::string prompt;                   // the sample's own last question; empty: the config's
 };
 
 // The scores of all queries of all images, kept as counts: 50 bins per factor of ten down to 1e-8.
@@ -54,8 +63,9 @@ class Predictor {
             const data::ClassMap& classes, const data::SampleEncoder& encoder)
       : detector_(detector), tokenizer_(tokenizer), classes_(classes), encoder_(encoder) {}
 
-  // All pictures in one batch. REQUIRES the detector in evaluation mode.
-  std::vector<ImageDetections> predict(std::span<const Picture> pictures, double threshold,
+  // All samples in one batch; one entry per picture, in order. REQUIRES the detector in evaluation
+  // mode and a picture in at least one sample.
+  std::vector<ImageDetections> predict(std::span<const Shown> samples, double threshold,
                                        ScoreHistogram& scores) const;
 
  private:
@@ -65,9 +75,9 @@ class Predictor {
   const data::SampleEncoder& encoder_;
 };
 
-// [{"image", "width", "height", "overlay", "detections": [{"box": [x1, y1, x2, y2], "score",
-// "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole after
-// commit() and absent without. Throws IoError.
+// [{"image", "width", "height", "overlay", "prompt", "detections": [{"box": [x1, y1, x2, y2],
+// "score", "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole
+// after commit() and absent without. Throws IoError.
 class DetectionsFile {
  public:
   explicit DetectionsFile(const std::filesystem::path& path);
@@ -87,9 +97,9 @@ void draw(const data::Image& image, const ImageDetections& found, const std::fil
 // passes (diary row L-106).
 std::string explain_scores(const ScoreHistogram& scores, double threshold);
 
-// The first `count` samples of a pack, drawn into `folder`, for the report.
+// The pictures of the first `count` samples of a set, drawn into `folder`, for the report.
 void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
-                   const data::Pack& pack, const data::SampleEncoder& encoder, double threshold,
+                   const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
                    std::int64_t count, const std::filesystem::path& folder);
 
 }  // namespace muster::trainer
