@@ -18,7 +18,6 @@
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/qwen_vl.h"
-#include "model/qwen/shapes.h"
 #include "sharding/cuda_library.h"
 
 namespace muster::bench {
@@ -115,8 +114,7 @@ void write_adapter_copy(const QwenVL& qwen, const Options& o) {
   for (const auto& [name, tensor] : qwen.parameters())
     if (model::is_adapter(name)) tensors.emplace_back(name, tensor.detach());
   std::filesystem::create_directories(o.adapter_copy);
-  model::write_adapter(o.adapter_copy, model::read_adapter(o.adapter),
-                       model::adaptable_layers(qwen.config()), tensors);
+  model::write_adapter(o.adapter_copy, model::read_adapter(o.adapter), qwen.config(), tensors);
 }
 
 void write_merged(const QwenVL& qwen, const std::string& path) {

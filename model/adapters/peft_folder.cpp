@@ -18,6 +18,7 @@
 #include "model/adapters/layer_names.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
+#include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
 
 namespace muster::model {
@@ -114,14 +115,23 @@ SafetensorsReader open_tensors(const fs::path& folder) {
   return SafetensorsReader(folder / kAdapterFile);
 }
 
-// The ends of names that mean exactly these layers, or their whole names.
+// Every module that holds a parameter or another module: "visual", "visual.blocks", ...
+std::set<std::string> modules_of(const QwenConfig& config) {
+  std::set<std::string> modules;
+  for (const auto& [name, shape] : parameter_shapes(config)) {
+    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+      modules.insert(name.substr(0, dot));
+  }
+  return modules;
+}
+
 std::vector<std::string> target_modules(const std::vector<std::string>& layers,
-                                        const std::vector<std::string>& adaptable) {
+                                        const QwenConfig& config) {
   const std::set<std::string> wanted(layers.begin(), layers.end());
   std::set<std::string> ends;
   for (const std::string& layer : layers) ends.insert(last_part(layer));
-  const bool exact = std::ranges::all_of(adaptable, [&](const std::string& layer) {
-    return wanted.contains(layer) == ends.contains(last_part(layer));
+  const bool exact = std::ranges::all_of(modules_of(config), [&](const std::string& module) {
+    return wanted.contains(module) == ends.contains(last_part(module));
   });
   if (exact) return {ends.begin(), ends.end()};
   std::vector<std::string> names;
@@ -134,7 +144,7 @@ ordered_json as_number(double value) {
   return static_cast<double>(whole) == value ? ordered_json(whole) : ordered_json(value);
 }
 
-std::string config_text(const PeftAdapter& adapter, const std::vector<std::string>& adaptable) {
+std::string config_text(const PeftAdapter& adapter, const QwenConfig& config) {
   const LoraSetup& setup = adapter.setup;
   ordered_json json;
   json["peft_type"] = "LORA";
@@ -145,7 +155,7 @@ std::string config_text(const PeftAdapter& adapter, const std::vector<std::strin
   json["lora_dropout"] = setup.dropout;
   json["use_rslora"] = setup.rslora;
   json["use_dora"] = setup.dora;
-  json["target_modules"] = target_modules(setup.layers, adaptable);
+  json["target_modules"] = target_modules(setup.layers, config);
   json["bias"] = "none";
   json["fan_in_fan_out"] = false;
   json["init_lora_weights"] = true;
@@ -215,15 +225,14 @@ void load_adapter(const fs::path& folder, const std::vector<NamedParam>& paramet
   for (auto& [target, name] : copies) target.copy_(reader.view(name));
 }
 
-void write_adapter(const fs::path& folder, const PeftAdapter& adapter,
-                   const std::vector<std::string>& adaptable,
+void write_adapter(const fs::path& folder, const PeftAdapter& adapter, const QwenConfig& config,
                    const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (const auto& [name, tensor] : tensors) named.emplace_back(peft_name(name), tensor);
   std::map<std::string, std::string> metadata = adapter.metadata;
   metadata["format"] = "pt";
   write_safetensors(folder / kAdapterFile, named, metadata);
-  write_text(folder / kAdapterConfigFile, config_text(adapter, adaptable));
+  write_text(folder / kAdapterConfigFile, config_text(adapter, config));
 }
 
 }  // namespace muster::model

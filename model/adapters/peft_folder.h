@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/adapters/lora_setup.h"
+#include "model/files/config.h"
 #include "model/qwen/layers.h"
 
 namespace muster::model {
@@ -36,11 +37,11 @@ PeftAdapter read_adapter(const std::filesystem::path& folder);
 // CheckpointError lists missing, unexpected and mis-shaped tensors.
 void load_adapter(const std::filesystem::path& folder, const std::vector<NamedParam>& parameters);
 
-// Writes both files. `tensors` have muster's names; `adaptable` are all layers that could have an
-// adapter: target_modules are ends of names where those name exactly setup.layers, else whole
-// names.
+// Writes both files, for adapters of a model of this config. `tensors` have muster's names.
+// target_modules are ends of names where no other module ends so (PEFT compares them with every
+// module's name: "proj" would be the patch embedding's convolution, too), else whole names.
 void write_adapter(const std::filesystem::path& folder, const PeftAdapter& adapter,
-                   const std::vector<std::string>& adaptable,
+                   const QwenConfig& config,
                    const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
 }  // namespace muster::model

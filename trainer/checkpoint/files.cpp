@@ -13,7 +13,6 @@
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
-#include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
@@ -76,7 +75,7 @@ void write_adapters(const configs::Config& config, const BaseModel& base, const 
                        {.setup = lora_setup(config, sizes),
                         .base_model = base.path,
                         .metadata = base_metadata(base)},
-                       model::adaptable_layers(sizes), adapters);
+                       sizes, adapters);
 }
 
 std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy,

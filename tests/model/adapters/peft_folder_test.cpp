@@ -37,7 +37,7 @@ void write(const fs::path& folder, const LoraSetup& setup, const QwenVL& qwen) {
   for (const NamedParam& p : qwen.parameters())
     if (is_adapter(p.name)) tensors.emplace_back(p.name, p.tensor);
   write_adapter(folder, {.setup = setup, .base_model = "/base", .metadata = {{"k", "v"}}},
-                adaptable_layers(test::small_config()), tensors);
+                test::small_config(), tensors);
 }
 
 nlohmann::json config_of(const fs::path& folder) {
@@ -102,6 +102,19 @@ TEST_CASE("target_modules are ends of names only where those mean exactly the la
   CHECK(config_of(dir.path())["target_modules"] ==
         nlohmann::json({"model.language_model.layers.0.mlp.gate_proj",
                         "model.language_model.layers.1.mlp.gate_proj"}));
+}
+
+TEST_CASE("an end that another module has, too, is no target", "[unit]") {
+  // "proj" is the patch embedding's convolution as well, and "0" is any first block.
+  for (const std::string pattern : {"attn.proj", "merger.mlp.0"}) {
+    const TempDir dir;
+    const LoraSetup setup = setup_of({pattern});
+    write(dir.path(), setup, model_of(setup, 4));
+    const auto targets = config_of(dir.path())["target_modules"];
+    REQUIRE(targets.size() == setup.layers.size());
+    for (const auto& target : targets)
+      CHECK(target.get<std::string>().starts_with("model.visual."));
+  }
 }
 
 TEST_CASE("the names of transformers before 4.52 are read, too", "[unit]") {
