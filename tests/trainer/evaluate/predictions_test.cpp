@@ -46,7 +46,7 @@ TEST_CASE("what to say when nothing passes: the scores, and thresholds that woul
 TEST_CASE("detections.json is whole after commit and absent without", "[unit][fault]") {
   const TempDir dir;
   const fs::path file = dir.path() / "detections.json";
-  const ImageDetections one{"a.jpg", 20, 10, {{{1, 2, 3, 4}, 0.5f, "cat \xff", 7}}, "a.png"};
+  const ImageDetections one{"a.jpg", 20, 10, {{{1, 2, 3, 4}, 0.5f, "cat \xff", 7}}, "a.png", ""};
   {
     DetectionsFile out(file);
     out.add(one);
@@ -55,15 +55,15 @@ TEST_CASE("detections.json is whole after commit and absent without", "[unit][fa
   {
     DetectionsFile out(file);
     out.add(one);
-    out.add({"b.jpg", 5, 5, {}, ""});
+    out.add({"b.jpg", 5, 5, {}, "", ""});
     out.commit();
   }
-  const nlohmann::json json = nlohmann::json::parse(read_text(file));
-  REQUIRE(json.size() == 2);
-  CHECK(json[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
-  CHECK(json[0]["detections"][0]["category_id"] == 7);
-  CHECK(json[0]["overlay"] == "a.png");
-  CHECK(json[1]["detections"].empty());
+  const nlohmann::json written = nlohmann::json::parse(read_text(file));
+  REQUIRE(written.size() == 2);
+  CHECK(written[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
+  CHECK(written[0]["detections"][0]["category_id"] == 7);
+  CHECK(written[0]["overlay"] == "a.png");
+  CHECK(written[1]["detections"].empty());
   DetectionsFile empty(file);
   empty.commit();
   CHECK(nlohmann::json::parse(read_text(file)).empty());
