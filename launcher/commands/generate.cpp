@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "data/images/codec.h"
 #include "data/images/preprocessor_file.h"
 #include "launcher/commands/checkpoint_arguments.h"
@@ -63,7 +64,7 @@ std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokeni
     if (const auto id = tokenizer.token_id(token)) stop.push_back(*id);
   const fs::path file = folder / "generation_config.json";
   if (!fs::exists(file)) return stop;
-  const auto settings = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  const auto settings = parse_json_or_null(read_text(file));
   if (!settings.is_object()) throw CheckpointError(file.string() + ": not a JSON object");
   const nlohmann::json eos = settings.value("eos_token_id", nlohmann::json());
   for (const auto& id : eos.is_array() ? eos : nlohmann::json::array({eos}))
@@ -91,7 +92,7 @@ TextModel open_text_model(const GenerateOptions& options) {
   const fs::path folder = trainer::resolve_checkpoint(options.checkpoint);
   trainer::verify_checkpoint(folder, /*with_optimizer=*/false);
   const model::QwenConfig config = model::read_config(folder);
-  const auto file = nlohmann::json::parse(read_text(folder / "config.json"));
+  const auto file = parse_json(read_text(folder / "config.json"));
   data::EncodeOptions encode = text_encoding(folder, config);
   if (!options.image.empty() && encode.patches.max_pixels == 0)
     throw CheckpointError(

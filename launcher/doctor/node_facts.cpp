@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
@@ -137,9 +138,9 @@ std::string facts_as_json(const NodeFacts& facts) {
 
 NodeFacts facts_from_json(const std::string& text) {
   try {
-    return nlohmann::json::parse(text).get<NodeFacts>();
+    return parse_json(text).get<NodeFacts>();
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("a node's facts are damaged: {}", error.what()));
+    throw DataError(fmt::format("a node's facts are damaged: {}", json_fault(error)));
   }
 }
 

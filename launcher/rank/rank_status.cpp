@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 
 namespace muster::launcher {
@@ -24,7 +25,7 @@ json read_json(const fs::path& file) {
   std::error_code absent;
   if (!fs::exists(file, absent)) return {};
   try {
-    json value = json::parse(read_text(file));
+    json value = parse_json(read_text(file));
     return value.is_object() ? value : json();
   } catch (const std::exception&) {
     return {};

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "configs/config.h"
 #include "launcher/rank/heartbeat.h"
@@ -25,12 +26,10 @@ using nlohmann::json;
 constexpr std::size_t kStepsForEta = 20;
 constexpr std::streamoff kTail = 256 * 1024;  // some hundred lines of metrics
 
-json parse_or_null(const std::string& text) { return json::parse(text, nullptr, false); }
-
 json launch_record(const fs::path& run_dir) {
   const fs::path file = run_dir / "launch.json";
   if (!fs::exists(file)) return {};
-  const json record = parse_or_null(read_text(file));
+  const json record = parse_json_or_null(read_text(file));
   return record.is_object() ? record : json();
 }
 
@@ -42,7 +41,7 @@ std::vector<json> newest_steps(const fs::path& run_dir) {
   in.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(in.tellg()) - kTail));
   std::vector<json> rows;
   for (std::string line; std::getline(in, line);) {
-    json row = parse_or_null(line);
+    json row = parse_json_or_null(line);
     if (row.is_object() && row.contains("step") && row.contains("loss"))
       rows.push_back(std::move(row));
   }
@@ -63,10 +62,10 @@ void add_progress(RunStatus& status) {
   const std::vector<json> rows = newest_steps(status.run_dir);
   status.max_steps = max_steps_of(status.run_dir);
   if (rows.empty()) return;
-  status.step = rows.back()["step"];
+  status.step = member_or(rows.back(), "step", std::int64_t{0});
   if (rows.back()["loss"].is_number()) status.loss = rows.back()["loss"];
   double seconds = 0;
-  for (const json& row : rows) seconds += row.value("seconds", 0.0);
+  for (const json& row : rows) seconds += member_or(row, "seconds", 0.0);
   if (status.max_steps > status.step && seconds > 0)
     status.eta_s = seconds / static_cast<double>(rows.size()) *
                    static_cast<double>(status.max_steps - status.step);
@@ -113,20 +112,20 @@ int count_ranks(const fs::path& run_dir) {
 }
 
 void add_attempts(RunStatus& status, const json& record) {
-  const json attempts = record.value("attempts", json::array());
-  status.ranks = record.value("ranks", 0);
-  status.attempt = record.value("attempt", 0);
+  const json attempts = member_or(record, "attempts", json::array());
+  status.ranks = member_or(record, "ranks", 0);
+  status.attempt = member_or(record, "attempt", 0);
   status.restarts = status.attempt;
-  for (const json& change : record.value("changes", json::array()))
-    status.changes.push_back(change.value("what", ""));
-  if (!attempts.empty()) status.what = attempts.back().value("what", "");
+  for (const json& change : member_or(record, "changes", json::array()))
+    status.changes.push_back(member_or(change, "what", std::string()));
+  if (!attempts.empty()) status.what = member_or(attempts.back(), "what", std::string());
   if (attempts.size() > static_cast<std::size_t>(status.attempt)) {
-    status.state = attempts.back().value("ending", "");
-    status.exit_code = record.value("exit_code", 0);
+    status.state = member_or(attempts.back(), "ending", std::string());
+    status.exit_code = member_or(record, "exit_code", 0);
     return;
   }
-  const bool here = record.value("host", "") == own_host();
-  const bool gone = here && ::kill(record.value("pid", 0), 0) != 0 && errno == ESRCH;
+  const bool here = member_or(record, "host", std::string()) == own_host();
+  const bool gone = here && ::kill(member_or(record, "pid", 0), 0) != 0 && errno == ESRCH;
   status.state = gone ? "lost" : "running";
 }
 

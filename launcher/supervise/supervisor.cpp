@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
@@ -87,7 +88,7 @@ class Supervisor {
   // checkpoint at the top would only run out of memory again.
   void find_rung() {
     if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
-    const json record = json::parse(read_text(spec_.run_dir / "launch.json"), nullptr, false);
+    const json record = parse_json_or_null(read_text(spec_.run_dir / "launch.json"));
     if (!record.is_object() || !record.contains("ladder_overrides")) return;
     for (std::size_t i = 0; i < spec_.restart.ladder.size(); ++i) {
       if (record["ladder_overrides"] != json(spec_.restart.ladder[i].overrides)) continue;

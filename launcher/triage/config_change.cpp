@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/pattern.h"
 #include "configs/locate.h"
 
@@ -24,9 +25,8 @@ struct StartedWith {
 StartedWith started_with(const fs::path& run_dir) {
   StartedWith found{run_dir / "config.yaml", {}};
   if (!fs::is_regular_file(run_dir / "launch.json")) return found;
-  const auto record = nlohmann::json::parse(read_text(run_dir / "launch.json"), nullptr, false);
-  if (!record.is_object() || !record.contains("command")) return found;
-  const auto words = record["command"].get<std::vector<std::string>>();
+  const auto record = parse_json_or_null(read_text(run_dir / "launch.json"));
+  const auto words = member_or(record, "command", std::vector<std::string>());
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {
     if (words[i] == "train" && fs::is_regular_file(words[i + 1])) found.config = words[i + 1];
     if (words[i] == "--set") found.overrides.push_back(words[i + 1]);

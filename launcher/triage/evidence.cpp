@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/json.h"
 #include "base/pattern.h"
 #include "base/text.h"
 #include "launcher/triage/kernel_log.h"
@@ -202,10 +203,10 @@ std::vector<Record> read_lines(Source source, int rank, const std::string& name,
 }
 
 Record status_record(const std::string& name, std::string_view text) {
-  const nlohmann::json status = nlohmann::json::parse(text, nullptr, false);
+  const nlohmann::json status = parse_json_or_null(text);
   if (!status.is_object())
     throw DataError(fmt::format("{}: not a JSON object: {}", name, text.substr(0, 80)));
-  Record record{Source::kStatus, status.value("rank", -1), name, 0, kNoTime, "", {}};
+  Record record{Source::kStatus, member_or(status, "rank", -1), name, 0, kNoTime, "", {}};
   std::vector<std::string> parts;
   for (const auto& [key, value] : status.items())
     if (!value.is_null()) {

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "base/process/fd.h"
 
@@ -41,7 +42,7 @@ void each_line(std::string_view text, const Visit& visit) {
 }
 
 json parse_line(std::string_view line, const std::filesystem::path& file, std::size_t number) {
-  json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  json object = parse_json_or_null(line);
   if (!object.is_object() || !object.contains("step") || !object["step"].is_number())
     throw DataError(fmt::format("{}:{}: expected an object with a numeric \"step\", found: {}",
                                 file.string(), number, line.substr(0, 80)));
