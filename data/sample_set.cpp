@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/images/codec.h"
+#include "data/images/upright.h"
 
 namespace muster::data {
 namespace {
@@ -43,6 +45,8 @@ SampleSet::SampleSet(std::vector<std::shared_ptr<const Pack>> packs) : packs_(st
   }
 }
 
+std::int64_t SampleSet::size() const { return first_.back(); }
+
 std::pair<std::size_t, std::int64_t> SampleSet::locate(std::int64_t i) const {
   if (i < 0 || i >= size())
     throw DataError(fmt::format("sample {} of a set of {} samples", i, size()));
@@ -70,11 +74,12 @@ std::vector<Image> SampleSet::pictures(std::int64_t i, const Sample& sample) con
   std::vector<Image> images;
   for (const Picture& picture : sample.pictures) {
     const std::string where = place(i);
-    images.push_back(decode_image(pack.picture_bytes(picture.index), where));
-    const Image& image = images.back();
+    Image image = decode_image(pack.picture_bytes(picture.index), where);
+    if (picture.orientation != 1) image = upright(image, picture.orientation);
     if (image.width != picture.width || image.height != picture.height)
       throw DataError(fmt::format("{}: recorded as {}x{} pixels, its image has {}x{}", where,
                                   picture.width, picture.height, image.width, image.height));
+    images.push_back(std::move(image));
   }
   return images;
 }

@@ -27,7 +27,19 @@ nlohmann::json to_json(const ImageDetections& image) {
                        {"height", image.height},
                        {"detections", detections}};
   if (!image.overlay.empty()) entry["overlay"] = image.overlay;
+  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
   return entry;
+}
+
+// The last question of a sample that has one of its own, with <image> where a picture stands.
+std::string question_of(const Shown& shown) {
+  std::string text;
+  for (const data::Turn& turn : shown.sample.turns)
+    if (turn.role == data::Role::kUser) text = turn.text;
+  for (std::size_t at = text.find(data::kPictureMark); at != std::string::npos;
+       at = text.find(data::kPictureMark, at))
+    text.replace(at, data::kPictureMark.size(), "<image>");
+  return text;
 }
 
 // How often a small picture is enlarged, so that labels of readable size do not cover it.
@@ -55,12 +67,17 @@ double ScoreHistogram::reached_by(double share) const {
       best_, std::pow(10.0, -static_cast<double>(bin + 1) / kPerDecade));  // the bin's lower end
 }
 
+std::vector<std::string> picture_names(const data::Sample& sample) {
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < sample.pictures.size(); ++k)
+    names.push_back(k == 0 ? sample.name : fmt::format("{}-{}", sample.name, k + 1));
+  return names;
+}
+
 Shown shown_sample(const data::SampleSet& set, std::int64_t i) {
   Shown shown{set.sample(i), {}, {}};
   shown.pictures = set.pictures(i, shown.sample);
-  for (std::size_t k = 0; k < shown.pictures.size(); ++k)
-    shown.names.push_back(k == 0 ? shown.sample.name
-                                 : fmt::format("{}-{}", shown.sample.name, k + 1));
+  shown.names = picture_names(shown.sample);
   return shown;
 }
 
@@ -84,8 +101,8 @@ std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples, 
     for (std::size_t k = 0; k < shown.pictures.size(); ++k) {
       const data::Image& image = shown.pictures[k];
       const auto& of_image = found[results.size()];
-      ImageDetections& result =
-          results.emplace_back(ImageDetections{shown.names[k], image.width, image.height, {}, {}});
+      ImageDetections& result = results.emplace_back(
+          ImageDetections{shown.names[k], image.width, image.height, {}, {}, question_of(shown)});
       for (LabelledDetection& d : label(of_image, tokenizer_, classes_)) {
         scores.add(d.score);
         if (d.score >= threshold) result.kept.push_back(std::move(d));
