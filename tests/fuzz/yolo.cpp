@@ -1,5 +1,5 @@
 // A YOLO folder: the first byte says whether the rest is a label file, data.yaml or classes.txt.
-#include "data/sources/readers.h"
+#include "data/sources/sources.h"
 #include "fuzz.h"
 
 using namespace muster;
@@ -16,5 +16,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::write_input(root + (data[0] % 3 == 1 ? "/data.yaml" : "/classes.txt"), text);
     fuzz::write_input(root + "/labels/a.txt", "0 0.5 0.5 0.2 0.2\n");
   }
-  return fuzz::read_damaged([&] { data::read_yolo(fuzz::folder() / root, ""); });
+  return fuzz::read_damaged([&] { data::read_source(fuzz::folder() / root, "yolo", ""); });
 }
