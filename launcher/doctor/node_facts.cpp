@@ -96,6 +96,7 @@ NodeFacts gather_facts() {
   const Machine machine = this_machine();
   NodeFacts facts;
   facts.host = own_host();
+  facts.unix_time = unix_now();
   facts.muster = MUSTER_VERSION;
   facts.binary_hash = program_hash();
   facts.libtorch = MUSTER_LIBTORCH_VERSION;
@@ -128,7 +129,7 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, total_bytes, used_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeFacts, host, muster, binary_hash, libtorch, libc, mpirun,
                                    mpi_library, driver, nccl, nested, cores, memory_bytes,
-                                   shm_bytes, open_files, locked_bytes, host_error, gpus,
+                                   shm_bytes, open_files, locked_bytes, unix_time, host_error, gpus,
                                    run_dir_error, disk_free_bytes, config_hash, packs)
 
 std::string facts_as_json(const NodeFacts& facts) {

@@ -9,6 +9,7 @@
 #include "base/process/signal_hub.h"
 #include "launcher/rank/first_failure.h"
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/stop_request.h"
 
 namespace muster::launcher {
@@ -35,10 +36,14 @@ struct AttemptResult {
   std::optional<Hang> hang;              // of kHang: who, for how long, beyond which limit
   std::vector<CascadeRank> cascade;      // ranks that ended because of the first failure
   std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
+  // Host -> by how many seconds its clock is ahead of ours, where that is more than 2 s. Times in
+  // the statuses of its ranks are ahead by as much.
+  std::map<std::string, double> clock_offsets;
 };
 
 // Runs to the end of the world. Signals of `hub` are read into `request`.
-AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
-                          StopRequest& request);
+// `owner`: when its run is taken over the world ends at once; may be nullptr.
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request,
+                          const RunOwner* owner);
 
 }  // namespace muster::launcher

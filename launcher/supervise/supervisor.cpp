@@ -13,11 +13,11 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/rank/run_folder.h"
+#include "launcher/rank/side_file.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/restart_policy.h"
 #include "launcher/supervise/survivors.h"
@@ -48,6 +48,7 @@ json to_json(const AttemptResult& a) {
              {"noticed_unix", a.noticed_unix},
              {"orphans", a.orphans}};
   if (a.hang) value["hang"] = {{"silent_s", a.hang->silent_s}, {"limit_s", a.hang->limit_s}};
+  if (!a.clock_offsets.empty()) value["clock_offsets"] = a.clock_offsets;
   for (const CascadeRank& rank : a.cascade)
     value["cascade"].push_back({{"rank", rank.rank}, {"why", reaction_name(rank.why)}});
   if (a.failure) {
@@ -67,8 +68,9 @@ json to_json(const AttemptResult& a) {
 
 class Supervisor {
  public:
-  explicit Supervisor(const LaunchSpec& spec)
+  Supervisor(const LaunchSpec& spec, const RunOwner* owner)
       : spec_(spec),
+        owner_(owner),
         hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
         policy_(spec.restart.max_restarts) {
     ::signal(SIGPIPE, SIG_IGN);  // the terminal may close; the ranks go on
@@ -87,8 +89,8 @@ class Supervisor {
   // An earlier launch of the same config may have stepped down its ladder: continuing from its
   // checkpoint at the top would only run out of memory again.
   void find_rung() {
-    if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
-    const json record = parse_json_or_null(read_text(spec_.run_dir / "launch.json"));
+    if (newest_checkpoint(spec_.run_dir) < 0) return;
+    const json record = read_side_file(spec_.run_dir / "launch.json");
     if (!record.is_object() || !record.contains("ladder_overrides")) return;
     for (std::size_t i = 0; i < spec_.restart.ladder.size(); ++i) {
       if (record["ladder_overrides"] != json(spec_.restart.ladder[i].overrides)) continue;
@@ -105,7 +107,7 @@ class Supervisor {
     save_record(attempt);
     log::info("attempt {}: {} ranks{}", attempt, spec_.ranks,
               before >= 0 ? fmt::format(", from step {}", before) : "");
-    result_.attempts.push_back(run_attempt(spec_, attempt, hub_, request_));
+    result_.attempts.push_back(run_attempt(spec_, attempt, hub_, request_, owner_));
     AttemptResult& ended = result_.attempts.back();
     const std::int64_t after = newest_checkpoint(spec_.run_dir);
     const bool progressed = after > before;
@@ -246,11 +248,16 @@ class Supervisor {
                       {"exit_code", result_.exit_code},
                       {"host", own_host()},
                       {"pid", ::getpid()}};
-    write_text(spec_.run_dir / "launch.json",
-               record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    try {
+      write_text(spec_.run_dir / "launch.json",
+                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    } catch (const IoError& error) {  // ranks are not ended because a record of them is late
+      log::warn("launch.json is not up to date: {}", error.what());
+    }
   }
 
   LaunchSpec spec_;  // changes as the ladder is stepped down and hosts are left out
+  const RunOwner* owner_;
   SignalHub hub_;
   RestartPolicy policy_;
   StopRequest request_;
@@ -261,6 +268,8 @@ class Supervisor {
 
 }  // namespace
 
-LaunchResult supervise(const LaunchSpec& spec) { return Supervisor(spec).run(); }
+LaunchResult supervise(const LaunchSpec& spec, const RunOwner* owner) {
+  return Supervisor(spec, owner).run();
+}
 
 }  // namespace muster::launcher

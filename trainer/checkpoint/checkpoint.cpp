@@ -57,9 +57,16 @@ std::string damage(const fs::path& folder, bool with_optimizer = true) {
 
 std::optional<std::string> best_name(const fs::path& root) {
   if (!fs::exists(root / kBest)) return std::nullopt;
-  const std::string name =
-      member_or(parse_json_or_null(read_text(root / kBest)), "checkpoint", std::string());
-  return name.empty() ? std::nullopt : std::optional(name);
+  const json best = parse_json_or_null(read_text(root / kBest));
+  const auto name = best.is_object() ? best.find("checkpoint") : best.end();
+  // A name with a slash would lead out of the run folder.
+  if (name != best.end() && name->is_string()) {
+    const auto text = name->get<std::string>();
+    if (text.starts_with("step-") && text.find('/') == std::string::npos) return text;
+  }
+  log::warn("{}: damaged and left out (R-029): nobody knows which checkpoint was best",
+            (root / kBest).string());
+  return std::nullopt;
 }
 
 }  // namespace
@@ -81,6 +88,10 @@ std::string Manifest::to_json() const {
   j["layout_hash"] = layout_hash;
   j["data_fingerprint"] = data_fingerprint;
   j["muster_version"] = muster_version;
+  if (base) {
+    j["base_model"] = {{"path", base->path}, {"fingerprint", base->fingerprint}};
+    if (base->seed) j["base_model"]["seed"] = *base->seed;
+  }
   for (const auto& [name, file] : files)
     j["files"][name] = {{"bytes", file.bytes}, {"xxh128", file.xxh128}};
   return j.dump(1) + "\n";
@@ -101,6 +112,11 @@ Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
     m.layout_hash = j.at("layout_hash");
     m.data_fingerprint = j.at("data_fingerprint");
     m.muster_version = j.at("muster_version");
+    if (j.contains("base_model")) {
+      const json& base = j["base_model"];
+      m.base = BaseModel{.path = base.at("path"), .fingerprint = base.at("fingerprint")};
+      if (base.contains("seed")) m.base->seed = base["seed"];
+    }
     for (const auto& [name, file] : j.at("files").items())
       m.files[name] = {file.at("bytes"), file.at("xxh128")};
     return m;

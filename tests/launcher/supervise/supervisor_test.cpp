@@ -4,16 +4,19 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/supervise/fake_world.h"
 #include "launcher/supervise/status.h"
@@ -316,4 +319,109 @@ TEST_CASE("launch: a program that cannot be run, and an mpirun that is not there
 
   world.spec.starter.program = "/no/such/mpirun";
   CHECK(supervise(world.spec).exit_code == 69);
+}
+
+namespace {
+
+// The library that makes a process believe another time, "" when it is not installed.
+std::string fake_time_library() {
+  for (const char* folder :
+       {"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"}) {
+    const fs::path library = fs::path(folder) / "faketime" / "libfaketimeMT.so.1";
+    if (fs::exists(library)) return library.string();
+  }
+  return "";
+}
+
+// Rank 1's wrapper and rank live `offset` away from the others, as on a host with a wrong clock.
+// What the file holds may change while they run.
+void shift_rank_1(fake::World& world, const fs::path& offset_file) {
+  const std::string shifted = fmt::format(
+      "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then export LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE={} "
+      "FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1; fi; exec \"$0\" \"$@\"",
+      fake_time_library(), offset_file.string());
+  world.spec.wrapper.insert(world.spec.wrapper.begin(), {"/bin/sh", "-c", shifted});
+}
+
+}  // namespace
+
+TEST_CASE("clocks: ranks of a machine whose clock is wrong are not killed, and are blamed rightly",
+          "[mpi][fault]") {
+  if (fake_time_library().empty()) SKIP("libfaketime is not installed (package faketime)");
+  for (const char* offset : {"-10", "+10", "-3600", "+3600"}) {
+    INFO(offset);
+    const TempDir dir;
+    write_text(dir.path() / "offset", offset);
+    fake::World healthy(2, {"--steps", "60"});
+    shift_rank_1(healthy, dir.path() / "offset");
+    const LaunchResult done = healthy.run("skewed");
+    CHECK(done.exit_code == 0);
+    CHECK(done.attempts.size() == 1);
+
+    // Rank 1 fails and rank 0 complains of it a moment later. By its own clock rank 1 failed an
+    // hour after, or before.
+    fake::World failing(2, {"--fault", "exit3", "--fault-rank", "1", "--peers-complain"});
+    failing.spec.restart.max_restarts = 0;
+    shift_rank_1(failing, dir.path() / "offset");
+    CHECK(fake::culprit(failing.run("skewed")) == 1);
+  }
+}
+
+TEST_CASE("clocks: a clock that jumps during the run is no hang", "[mpi][fault]") {
+  if (fake_time_library().empty()) SKIP("libfaketime is not installed (package faketime)");
+  const TempDir dir;
+  const fs::path offset = dir.path() / "offset";
+  write_text(offset, "+0");
+  fake::World world(2, {"--steps", "150"});
+  shift_rank_1(world, offset);
+  const pid_t jump = fake::when_ready(world, [&](pid_t) {
+    write_text(offset, "+3600");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    write_text(offset, "-3600");
+  });
+  const LaunchResult result = world.run("jump");
+  ::waitpid(jump, nullptr, 0);
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 1);
+}
+
+TEST_CASE("stories: a signal to mpirun, and a killed wrapper, are no lost node", "[mpi][fault]") {
+  {
+    fake::World world(2, {"--steps", "4000"});
+    world.spec.restart.max_restarts = 0;
+    const pid_t killer = fake::when_ready(
+        world, [](pid_t launcher) { ::kill(fake::child_named(launcher, "mpirun"), SIGTERM); });
+    const LaunchResult result = world.run("TERM mpirun");
+    ::waitpid(killer, nullptr, 0);
+    CHECK_THAT(result.attempts.back().what,
+               ContainsSubstring("was told to end") && !ContainsSubstring("R-007"));
+  }
+  fake::World world(2, {"--steps", "4000"});
+  world.spec.restart.max_restarts = 0;
+  const pid_t killer = fake::when_ready(world, [](pid_t launcher) {
+    ::kill(fake::child_named(fake::child_named(launcher, "mpirun"), "muster-rank-wra"), SIGKILL);
+  });
+  const LaunchResult result = world.run("KILL wrapper");
+  ::waitpid(killer, nullptr, 0);
+  CHECK_THAT(result.attempts.back().what,
+             ContainsSubstring("wrapper of rank") && !ContainsSubstring("R-007"));
+}
+
+TEST_CASE("stories: a run folder on a full disk is said to be that", "[mpi][fault]") {
+  fake::World world(2, {"--steps", "4000"});
+  world.spec.restart.max_restarts = 0;
+  if (::mount("tmpfs", world.dir.path().c_str(), "tmpfs", 0, "size=4m") != 0)
+    SKIP("mounting a small disk is not allowed here");
+  make_run_folder(world.dir.path());
+  const pid_t filler = fake::when_ready(world, [&](pid_t launcher) {
+    std::ofstream full(world.dir.path() / "full", std::ios::binary);
+    const std::string block(4096, 'x');
+    while (full.write(block.data(), 4096).flush()) continue;
+    ::kill(fake::child_named(launcher, "mpirun"), SIGTERM);
+  });
+  const LaunchResult result = supervise(world.spec);
+  ::waitpid(filler, nullptr, 0);
+  ::umount2(world.dir.path().c_str(), MNT_DETACH);
+  CHECK(result.exit_code == 74);
+  CHECK_THAT(result.attempts.back().what, ContainsSubstring("R-009"));
 }
