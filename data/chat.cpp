@@ -26,7 +26,7 @@ struct Run {
 class Template {
  public:
   void message(const Message& message) {
-    const bool learned = message.role == "assistant";
+    const bool learned = message.role == "assistant" && message.learned;
     control("<|im_start|>", false);
     text(message.role + "\n", false);
     if (learned) runs_.back().labelled_from = runs_.back().text.size();

@@ -19,6 +19,7 @@ struct ContentPart {
 struct Message {
   std::string role;
   std::vector<ContentPart> parts;
+  bool learned = true;  // an assistant's: its text is labelled
 };
 
 // "You are a helpful assistant." is put first when the first message is not a system message, as
@@ -27,9 +28,9 @@ std::string render_chat(std::span<const Message> messages, bool add_generation_p
 
 struct ChatTokens {
   std::vector<std::int64_t> input_ids;
-  // kIgnoreLabel except the assistants' text, <|im_end|> and the newline after it. Text that starts
-  // with a newline may share its first token with the template's "assistant\n": that token has no
-  // label.
+  // kIgnoreLabel except the learned assistants' text, <|im_end|> and the newline after it. Text
+  // that starts with a newline may share its first token with the template's "assistant\n": that
+  // token has no label.
   std::vector<std::int64_t> labels;
 };
 // Renders, expands the k-th <|image_pad|> to grids[k].patches() / merge_size^2 copies, encodes.

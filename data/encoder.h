@@ -1,32 +1,40 @@
-// One sample -> model inputs. Lengths and denominators are known without decoding the image, which
-// is what the sampler's plan is made of.
+// Samples with their decoded pictures -> model inputs. Lengths and denominators are known without
+// decoding a picture, which is what the sampler's plan is made of. Fetching and decoding
+// (SampleSet::pictures) and encoding (SampleEncoder::add) are apart, so that a sample and its
+// pictures may be changed between them, together.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
+#include "data/batch_builder.h"
 #include "data/chat.h"
 #include "data/images/image.h"
 #include "data/images/patchify.h"
-#include "data/pack/pack.h"
+#include "data/pack/sample.h"
+#include "data/picture_plan.h"
+#include "data/sample_set.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {
 
-// What the assistant's turn says: boxes and labels, in pixels of the resized image (kJson) or in
-// 0..1000 (kJson1000); labels alone; nothing.
+// What the assistant's turn says where it is written from the objects: boxes and labels, in pixels
+// of the resized picture (kJson) or in 0..1000 (kJson1000); labels alone; nothing.
 enum class AnswerFormat { kJson, kJson1000, kLabels, kNone };
 
 struct EncodeOptions {
   PatchOptions patches;
   std::string system_prompt;  // "" leaves the system turn out
-  std::string prompt;         // the user's question after the image
+  std::string prompt;         // the user's question after the picture
   AnswerFormat answer = AnswerFormat::kNone;
-  std::int64_t max_vision_tokens = 0;
-  bool resize_over_budget = false;  // otherwise such a sample is dropped
-  std::int64_t vocab_size = 0;      // ids are checked against it on the host (row D-008)
+  std::int64_t max_vision_tokens = 0;  // of a sample, over all its pictures
+  bool resize_over_budget = false;     // otherwise such a sample is dropped
+  std::int64_t vocab_size = 0;         // ids are checked against it on the host (row D-008)
+
+  VisionBudget budget() const { return {patches, max_vision_tokens, resize_over_budget}; }
 };
 
 struct SampleSize {
@@ -36,55 +44,56 @@ struct SampleSize {
   Denominators denominators;
 };
 
-// How one image enters the model: known from its stored size alone.
-struct ImagePlan {
-  PatchOptions patches;  // max_pixels lowered when shrunk to fit the budget
-  Size resized;          // in pixels
-  Grid grid;             // in patches; all zero without an image
-  std::int64_t vision_tokens = 0;
-  bool dropped = false, shrunk = false;
-};
-// Throws DataError naming `where` when the image cannot be resized (aspect ratio).
-ImagePlan plan_image(std::int64_t width, std::int64_t height, const EncodeOptions& options,
-                     const std::string& where);
-
-struct EncodedSample {
-  ChatTokens text;
-  ImagePlan image;
-};
-
-// An image that is in no pack, as `predict` has them.
-struct NamedImage {
-  const Image* image;
-  std::string name;
-};
-
+// How a sample is written as a chat:
+// - its own system turn replaces the config's; an empty one leaves the system turn out;
+// - without a user's turn of its own it is asked the config's question, first;
+// - the k-th kPictureMark in its users' turns is its k-th picture; marks that are missing stand
+// before
+//   its first user's text, so that pictures of a sample without marks come first;
+// - an assistant's turn that lists objects is written from those objects in the form of `answer`;
+//   without an assistant's last turn, an annotated sample is answered with all objects that no turn
+//   lists. With kNone neither is learned: the last is left out, and one inside the chat is context.
+//   Crowds are regions, not objects, and are not listed.
+// - text of its own is learned in every assistant's turn, whatever `answer` says.
 class SampleEncoder {
  public:
   SampleEncoder(const Tokenizer& tokenizer, EncodeOptions options);  // keeps a reference
 
-  SampleSize measure(const Sample& sample) const;  // thread-safe, no image access
-  // Concatenates samples. `with_answer` false leaves the assistant's turn open: prediction.
-  MicroBatch encode(const Pack& pack, const std::vector<std::int64_t>& samples,
+  SampleSize measure(const Sample& sample) const;  // thread-safe, no picture access
+
+  // Concatenates samples of a set. `with_answer` false leaves the assistant's last turn open:
+  // prediction.
+  MicroBatch encode(const SampleSet& set, std::span<const std::int64_t> samples,
                     bool with_answer) const;
-  // Encodes text alone and leaves the assistant's turn open.
-  MicroBatch encode_prompt(const std::string& prompt) const;
-  // Makes a sample of each image and leaves the assistant's turns open.
-  MicroBatch encode_images(const std::vector<NamedImage>& images) const;
-  MicroBatch encode_image(const Image& image, const std::string& name) const {
-    return encode_images({{&image, name}});
-  }
+  // Appends one sample, `id` in the batch, with its pictures, decoded, turned and of the sizes that
+  // `sample` says. With answer: targets, too, whose categories are looked up in `classes`. Throws
+  // DataError naming `where`.
+  void add(BatchBuilder& batch, std::int64_t id, const Sample& sample,
+           std::span<const Image> pictures, const ClassMap& classes,
+           const std::string& where) const;
+  // The same with the assistant's last turn open and without targets.
+  void add_question(BatchBuilder& batch, std::int64_t id, const Sample& sample,
+                    std::span<const Image> pictures, const std::string& where) const;
+
+  // A sample of no pack: its question, with pictures or without; "": the config's.
+  static Sample question(const std::string& name, const std::string& prompt,
+                         std::span<const Image> pictures);
 
   const EncodeOptions& options() const { return options_; }
 
  private:
-  EncodedSample encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
-  // As encode_text, and refuses what must not reach the model: too many vision tokens, ids outside
-  // the vocabulary.
-  EncodedSample encode_for_model(const Sample& sample, bool with_answer,
-                                 const std::string& where) const;
-  std::string answer_text(const Sample& sample, const ImagePlan& image) const;
-  ImageTargets targets(const Sample& sample, const ClassMap& classes,
+  struct Encoded {
+    ChatTokens text;
+    PicturesPlan pictures;
+  };
+
+  Encoded encode_text(const Sample& sample, bool with_answer, const std::string& where) const;
+  // Encodes the chat and the pictures and refuses what must not reach the model: too many vision
+  // tokens, ids outside the vocabulary, pictures of other sizes.
+  void add_inputs(BatchBuilder& batch, std::int64_t id, const Sample& sample,
+                  std::span<const Image> pictures, bool with_answer,
+                  const std::string& where) const;
+  ImageTargets targets(const Sample& sample, std::int64_t picture, const ClassMap& classes,
                        const std::string& where) const;
   void check_ids(const std::vector<std::int64_t>& ids, const std::string& where) const;
 
@@ -92,7 +101,8 @@ class SampleEncoder {
   EncodeOptions options_;
 };
 
-// measure() of every sample of a pack, on `threads` threads.
-std::vector<SampleSize> measure_all(const Pack& pack, const SampleEncoder& encoder, int threads);
+// measure() of every sample of a set, on `threads` threads.
+std::vector<SampleSize> measure_all(const SampleSet& set, const SampleEncoder& encoder,
+                                    int threads);
 
 }  // namespace muster::data

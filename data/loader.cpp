@@ -35,7 +35,7 @@ struct Result {
 // Workers take jobs in order and leave results by number, so what comes out does not depend on who
 // was faster.
 struct Loader::Impl {
-  const Pack& pack;
+  const SampleSet& set;
   const SampleEncoder& encoder;
   const Sampler& sampler;
   const std::int64_t group, rank, world_size, prefetch;
@@ -53,8 +53,8 @@ struct Loader::Impl {
   bool stopping = false;
   std::vector<std::jthread> workers;  // last: joined before the rest goes
 
-  Impl(const Pack& p, const SampleEncoder& e, const Sampler& s, const LoaderOptions& options)
-      : pack(p),
+  Impl(const SampleSet& d, const SampleEncoder& e, const Sampler& s, const LoaderOptions& options)
+      : set(d),
         encoder(e),
         sampler(s),
         group(options.micro_batches_per_step),
@@ -107,8 +107,7 @@ struct Loader::Impl {
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
-      if (!plan_entry.samples.empty())
-        result.batch = encoder.encode(pack, plan_entry.samples, true);
+      if (!plan_entry.samples.empty()) result.batch = encoder.encode(set, plan_entry.samples, true);
       result.batch.index = job.index;
       TORCH_CHECK(result.batch.denominators == plan_entry.denominators, "micro-batch ", job.index,
                   " differs from its plan");
@@ -145,9 +144,9 @@ struct Loader::Impl {
   }
 };
 
-Loader::Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
+Loader::Loader(const SampleSet& set, const SampleEncoder& encoder, const Sampler& sampler,
                const LoaderOptions& options)
-    : impl_(std::make_unique<Impl>(pack, encoder, sampler, options)) {
+    : impl_(std::make_unique<Impl>(set, encoder, sampler, options)) {
   for (std::int64_t i = 0; i < std::max<std::int64_t>(1, options.threads); ++i) {
     impl_->workers.emplace_back([impl = impl_.get()] { impl->work(); });
   }

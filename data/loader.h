@@ -8,7 +8,7 @@
 
 #include "base/tensors/micro_batch.h"
 #include "data/encoder.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "data/sampler.h"
 
 namespace muster::data {
@@ -34,7 +34,7 @@ class Loader {
  public:
   // Starts the workers. References must outlive it. Throws ConfigError when the world does not
   // divide G, DataError when the epoch has no such step as `start`.
-  Loader(const Pack& pack, const SampleEncoder& encoder, const Sampler& sampler,
+  Loader(const SampleSet& set, const SampleEncoder& encoder, const Sampler& sampler,
          const LoaderOptions& options);
   ~Loader();
 

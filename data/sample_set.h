@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,6 +36,10 @@ class SampleSet {
   std::vector<std::shared_ptr<const Pack>> packs_;
   std::vector<std::int64_t> first_;  // [packs + 1]
   ClassMap class_map_;
+  // Per pack: its category ids -> the set's. Empty for one pack, whose ids stay.
+  std::vector<std::map<std::int64_t, std::int64_t>> set_id_;
 };
+
+SampleSet open_set(const std::vector<std::filesystem::path>& packs);  // throws DataError
 
 }  // namespace muster::data

@@ -15,6 +15,28 @@
 
 namespace muster::model {
 
+namespace {
+
+// What the head looks at.
+struct HeadInputs {
+  at::Tensor vision;    // [merged tokens, hidden], in image order
+  at::Tensor language;  // likewise; undefined unless the head uses the LM's states
+  TokenLayout layout;
+};
+
+// Rows of the merged tokens of the images `wanted`; counts: tokens per image.
+std::vector<std::int64_t> token_rows(const std::vector<std::int64_t>& counts,
+                                     const std::vector<std::int64_t>& wanted) {
+  std::vector<std::int64_t> first{0};
+  for (const std::int64_t count : counts) first.push_back(first.back() + count);
+  std::vector<std::int64_t> rows;
+  for (const std::int64_t image : wanted)
+    for (std::int64_t row = first[image]; row < first[image + 1]; ++row) rows.push_back(row);
+  return rows;
+}
+
+}  // namespace
+
 struct Detector::Impl {
   QwenVL backbone;
   HeadConfig config;
@@ -33,21 +55,36 @@ struct Detector::Impl {
     return {backbone.vision(batch.pixel_values, batch.grid_thw), {}};
   }
 
-  HeadOutput run_head(const MicroBatch& batch, const QwenOutput& seen, const TokenLayout& layout,
-                      const DenoisingQueries& denoising) const {
+  HeadOutput run_head(const HeadInputs& inputs, const DenoisingQueries& denoising) const {
     if (gate) gate("detection_head.");
-    at::Tensor language;
+    return head.forward(inputs.vision, inputs.language, inputs.layout, denoising);
+  }
+
+  HeadInputs all_pictures(const MicroBatch& batch, const QwenOutput& seen) const {
+    HeadInputs inputs{seen.image_embeds, {}, layout(batch.grid_thw)};
     if (config.use_language) {
       const at::Tensor places =
           batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
-      // [merged tokens, hidden], in image order
-      language = seen.hidden.index_select(0, upload(places, seen.hidden.device()));
+      inputs.language = seen.hidden.index_select(0, upload(places, seen.hidden.device()));
     }
-    return head.forward(seen.image_embeds, language, layout, denoising);
+    return inputs;
   }
 
-  TokenLayout layout(const MicroBatch& batch) const {
-    return token_layout(batch.grid_thw, backbone.config().vision.spatial_merge_size);
+  // The pictures whose numbers are given, in that order.
+  HeadInputs some_pictures(const MicroBatch& batch, const QwenOutput& seen,
+                           const std::vector<std::int64_t>& wanted) const {
+    HeadInputs inputs = all_pictures(batch, seen);
+    if (static_cast<std::int64_t>(wanted.size()) == batch.grid_thw.size(0)) return inputs;
+    const at::Tensor rows =
+        upload(token_rows(inputs.layout.counts, wanted), inputs.vision.device());
+    inputs.vision = inputs.vision.index_select(0, rows);
+    if (config.use_language) inputs.language = inputs.language.index_select(0, rows);
+    inputs.layout = layout(batch.grid_thw.index_select(0, at::tensor(wanted, at::kLong)));
+    return inputs;
+  }
+
+  TokenLayout layout(const at::Tensor& grid_thw) const {
+    return token_layout(grid_thw, backbone.config().vision.spatial_merge_size);
   }
 };
 
@@ -108,11 +145,20 @@ std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOpti
   TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
               "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
               " images");
-  const DenoisingQueries denoising = make_denoising(batch.targets, impl_->config.denoising_groups,
+  std::vector<std::int64_t> annotated;
+  std::vector<ImageTargets> targets;
+  for (std::size_t image = 0; image < batch.targets.size(); ++image) {
+    if (!batch.targets[image].annotated) continue;
+    annotated.push_back(static_cast<std::int64_t>(image));
+    targets.push_back(batch.targets[image]);
+  }
+  if (annotated.empty()) return terms;
+  const DenoisingQueries denoising = make_denoising(targets, impl_->config.denoising_groups,
                                                     impl_->config.denoising_box_noise, noise_seed);
-  const HeadOutput output = impl_->run_head(batch, seen, impl_->layout(batch), denoising);
-  for (LossTerm& term : impl_->head.loss(output, batch.targets, denoising, options,
-                                         impl_->backbone.token_embedding())) {
+  const HeadOutput output =
+      impl_->run_head(impl_->some_pictures(batch, seen, annotated), denoising);
+  for (LossTerm& term :
+       impl_->head.loss(output, targets, denoising, options, impl_->backbone.token_embedding())) {
     terms.push_back(std::move(term));
   }
   return terms;
@@ -127,7 +173,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
               batch.grid_thw.size(0), " images");
   const at::NoGradGuard no_grad;
   const HeadOutput output =
-      impl_->run_head(batch, impl_->run_backbone(batch), impl_->layout(batch), {});
+      impl_->run_head(impl_->all_pictures(batch, impl_->run_backbone(batch)), {});
   const LayerOutput& last = output.layers.back();
   const std::vector<std::int64_t> rows = real_rows(output);
   const at::Tensor states =

@@ -27,9 +27,10 @@ class Detector {
   ~Detector();
   Detector(Detector&&) noexcept;
 
-  // Returns all terms of one micro-batch. A text-only batch has only `lm`. `noise_seed` keys the
-  // denoising noise: pass the micro-batch's global number, so that the result does not depend on
-  // the rank.
+  // Returns all terms of one micro-batch. The head looks at annotated pictures alone: its terms are
+  // those of the batch without the others, and a batch without any has only `lm`. `noise_seed` keys
+  // the denoising noise: pass the micro-batch's global number, so that the result does not depend
+  // on the rank.
   std::vector<LossTerm> loss(const MicroBatch& batch, const HeadLossOptions& options,
                              std::uint64_t noise_seed) const;
 

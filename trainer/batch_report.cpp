@@ -70,17 +70,27 @@ std::vector<TextRun> text_runs(const RunData& data, std::span<const std::int64_t
   return runs;
 }
 
-std::vector<ObjectReport> object_reports(const RunData& data, const ImageTargets& targets) {
-  std::vector<ObjectReport> objects;
+void add_objects(const RunData& data, const ImageTargets& targets, std::int64_t picture,
+                 std::vector<ObjectReport>& objects) {
   for (std::size_t i = 0; i < targets.captions.size(); ++i) {
     ObjectReport object;
+    object.picture = picture;
     const float* box = targets.boxes.const_data_ptr<float>() + 4 * i;
     std::copy_n(box, 4, object.box.begin());
     object.caption = data.tokenizer.decode(targets.captions[i]);
     object.category = data.train.class_map().category(targets.categories[i]).name;
     objects.push_back(std::move(object));
   }
-  return objects;
+}
+
+// What became of a sample's pictures, which share one budget.
+void plan_pictures_of(const RunData& data, SampleReport& sample) {
+  std::vector<data::Picture> pictures;
+  for (const PictureReport& picture : sample.pictures)
+    pictures.push_back({.path = {}, .width = picture.width, .height = picture.height});
+  const data::PicturesPlan plan =
+      data::plan_pictures(pictures, data.encoder.options().budget(), sample.name);
+  for (std::size_t k = 0; k < pictures.size(); ++k) sample.pictures[k].plan = plan.pictures[k];
 }
 
 std::vector<SampleReport> sample_reports(const RunData& data, const MicroBatch& batch) {
@@ -99,10 +109,12 @@ std::vector<SampleReport> sample_reports(const RunData& data, const MicroBatch& 
   for (std::size_t i = 0; i < batch.image_samples.size(); ++i) {
     SampleReport& sample = samples[static_cast<std::size_t>(batch.image_samples[i])];
     const auto [width, height] = batch.image_sizes[i];
-    const auto plan = data::plan_image(width, height, data.encoder.options(), sample.name);
-    sample.picture = PictureReport{.width = width, .height = height, .plan = plan};
-    sample.objects = object_reports(data, batch.targets[i]);
+    add_objects(data, batch.targets[i], static_cast<std::int64_t>(sample.pictures.size()),
+                sample.objects);
+    sample.pictures.push_back({.width = width, .height = height, .plan = {}});
+    sample.annotated = batch.targets[i].annotated;
   }
+  for (SampleReport& sample : samples) plan_pictures_of(data, sample);
   return samples;
 }
 

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +30,7 @@ struct TextRun {
 };
 
 struct ObjectReport {
+  std::int64_t picture = 0;     // of the sample's
   std::array<double, 4> box{};  // cx, cy, w, h in 0..1
   std::string caption;          // decoded
   std::string category;
@@ -45,7 +45,8 @@ struct PictureReport {
 struct SampleReport {
   std::string name;
   std::int64_t tokens = 0;  // text and vision together
-  std::optional<PictureReport> picture;
+  std::vector<PictureReport> pictures;
+  bool annotated = true;  // false: nobody looked for objects
   std::vector<TextRun> text;
   std::vector<ObjectReport> objects;
 };

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -11,11 +10,15 @@
 namespace muster::data {
 namespace {
 
+constexpr int kOrientations = 8;  // EXIF's
+
 void add_object(PackColumns& columns, const Object& object) {
   columns.box.insert(columns.box.end(), object.box.begin(), object.box.end());
   columns.area.push_back(object.area);
   columns.category.push_back(object.category);
   columns.crowd.push_back(object.crowd ? 1 : 0);
+  columns.object_picture.push_back(object.picture);
+  columns.object_turn.push_back(object.turn);
   columns.caption.add(object.caption);
 }
 
@@ -26,65 +29,153 @@ Object object_at(const PackColumns& columns, std::int64_t index) {
   object.area = columns.area[i];
   object.category = columns.category[i];
   object.crowd = columns.crowd[i] != 0;
+  object.picture = columns.object_picture[i];
+  object.turn = columns.object_turn[i];
   object.caption = columns.caption.at(index);
   return object;
 }
 
-// Offsets start at 0, never fall, and end at the length of what they index.
-bool is_offset_table(const std::vector<std::int64_t>& offset, std::int64_t rows, std::int64_t end) {
-  return static_cast<std::int64_t>(offset.size()) == rows + 1 && offset.front() == 0 &&
-         offset.back() == end && std::is_sorted(offset.begin(), offset.end());
+Picture picture_at(const PackColumns& columns, std::int64_t index) {
+  const auto i = static_cast<std::size_t>(index);
+  return {.path = columns.path.at(index),
+          .width = columns.size[2 * i],
+          .height = columns.size[2 * i + 1],
+          .orientation = columns.orientation[i],
+          .index = index};
 }
 
-bool is_text(const TextColumn& column, std::int64_t rows) {
-  return is_offset_table(column.offset, rows, static_cast<std::int64_t>(column.bytes.size()));
+Turn turn_at(const PackColumns& columns, std::int64_t index) {
+  const auto i = static_cast<std::size_t>(index);
+  return {.role = static_cast<Role>(columns.role[i]),
+          .text = columns.text.at(index),
+          .lists_objects = columns.lists_objects[i] != 0};
+}
+
+// The rows of sample i in what `offset` indexes.
+struct Rows {
+  std::int64_t begin, end;
+  std::size_t count() const { return static_cast<std::size_t>(end - begin); }
+};
+
+Rows rows_of(const std::vector<std::int64_t>& offset, std::int64_t i) {
+  const auto row = static_cast<std::size_t>(i);
+  return {offset[row], offset[row + 1]};
+}
+
+template <typename T>
+std::int64_t length(const std::vector<T>& column) {
+  return static_cast<std::int64_t>(column.size());
+}
+
+template <typename T>
+bool all_within(const std::vector<T>& values, std::int64_t least, std::int64_t end) {
+  return std::ranges::all_of(values, [&](T value) { return value >= least && value < end; });
+}
+
+bool has_sound_pictures(const PackColumns& c, std::int64_t image_bytes) {
+  const std::int64_t pictures = c.num_pictures();
+  return is_offset_table(c.image_offset, pictures, image_bytes) &&
+         length(c.checksum) == pictures * kChecksumDigits && length(c.size) == 2 * pictures &&
+         is_text(c.path, pictures) && all_within(c.orientation, 1, kOrientations + 1);
+}
+
+bool has_sound_samples(const PackColumns& c) {
+  const std::int64_t samples = c.num_samples();
+  return length(c.boxed) == samples && is_text(c.name, samples) &&
+         is_offset_table(c.picture_offset, samples, length(c.picture)) &&
+         all_within(c.picture, 0, c.num_pictures()) &&
+         is_offset_table(c.turn_offset, samples, c.num_turns()) &&
+         is_offset_table(c.object_offset, samples, c.num_objects());
+}
+
+bool has_sound_turns(const PackColumns& c) {
+  return length(c.lists_objects) == c.num_turns() && is_text(c.text, c.num_turns()) &&
+         all_within(c.role, 0, static_cast<std::int64_t>(Role::kAssistant) + 1);
+}
+
+bool has_sound_objects(const PackColumns& c) {
+  const std::int64_t objects = c.num_objects();
+  return length(c.box) == 4 * objects && length(c.area) == objects && length(c.crowd) == objects &&
+         length(c.object_picture) == objects && length(c.object_turn) == objects &&
+         is_text(c.caption, objects);
+}
+
+// Objects lie in pictures and are listed by turns that their sample has.
+bool has_sound_references(const PackColumns& c) {
+  for (std::int64_t i = 0; i < c.num_samples(); ++i) {
+    const auto pictures = static_cast<std::int64_t>(rows_of(c.picture_offset, i).count());
+    const auto turns = static_cast<std::int64_t>(rows_of(c.turn_offset, i).count());
+    const Rows objects = rows_of(c.object_offset, i);
+    for (auto k = static_cast<std::size_t>(objects.begin);
+         k < static_cast<std::size_t>(objects.end); ++k)
+      if (c.object_picture[k] < 0 || c.object_picture[k] >= pictures || c.object_turn[k] < -1 ||
+          c.object_turn[k] >= turns)
+        return false;
+  }
+  return true;
 }
 
 }  // namespace
 
-PackColumns to_columns(const std::vector<Sample>& samples,
-                       const std::vector<Category>& categories) {
-  PackColumns columns;
-  std::set<std::int64_t> active;
-  for (const Sample& sample : samples) {
-    columns.size.insert(columns.size.end(), {sample.width, sample.height});
-    columns.source_id.push_back(sample.source_id);
-    columns.name.add(sample.name);
-    columns.path.add(sample.image.string());
-    columns.prompt.add(sample.prompt);
-    columns.answer.add(sample.answer);
-    for (const Object& object : sample.objects) {
-      add_object(columns, object);
-      active.insert(object.category);
-    }
-    columns.object_offset.push_back(columns.num_objects());
+void add_picture(PackColumns& columns, const Picture& picture, std::int64_t bytes,
+                 std::string_view checksum) {
+  columns.image_offset.push_back(columns.image_offset.back() + bytes);
+  columns.checksum.insert(columns.checksum.end(), checksum.begin(), checksum.end());
+  columns.size.insert(columns.size.end(), {picture.width, picture.height});
+  columns.orientation.push_back(static_cast<std::uint8_t>(picture.orientation));
+  columns.path.add(picture.path.string());
+}
+
+void add_sample(PackColumns& columns, const Sample& sample) {
+  columns.source_id.push_back(sample.source_id);
+  columns.boxed.push_back(sample.boxed ? 1 : 0);
+  columns.name.add(sample.name);
+  for (const Picture& picture : sample.pictures) columns.picture.push_back(picture.index);
+  columns.picture_offset.push_back(length(columns.picture));
+  for (const Turn& turn : sample.turns) {
+    columns.role.push_back(static_cast<std::uint8_t>(turn.role));
+    columns.lists_objects.push_back(turn.lists_objects ? 1 : 0);
+    columns.text.add(turn.text);
   }
+  columns.turn_offset.push_back(columns.num_turns());
+  for (const Object& object : sample.objects) add_object(columns, object);
+  columns.object_offset.push_back(columns.num_objects());
+}
+
+void add_categories(PackColumns& columns, const std::vector<Category>& categories) {
   for (const Category& category : categories) {
     columns.category_id.push_back(category.id);
     columns.category_name.add(category.name);
   }
-  columns.active.assign(active.begin(), active.end());
-  return columns;
+  std::vector<std::int64_t> ids = columns.category_id;
+  std::ranges::sort(ids);
+  const auto place = [&](std::int64_t id) { return std::ranges::lower_bound(ids, id); };
+  std::vector<bool> seen(ids.size(), false);
+  for (const std::int64_t id : columns.category)
+    if (const auto at = place(id); at != ids.end() && *at == id)
+      seen[static_cast<std::size_t>(at - ids.begin())] = true;
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (seen[i]) columns.active.push_back(ids[i]);
 }
 
-std::vector<Sample> to_samples(const PackColumns& columns) {
-  std::vector<Sample> samples(static_cast<std::size_t>(columns.num_samples()));
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    Sample& sample = samples[i];
-    sample.name = columns.name.at(row);
-    sample.image = columns.path.at(row);
-    sample.prompt = columns.prompt.at(row);
-    sample.answer = columns.answer.at(row);
-    sample.source_id = columns.source_id[i];
-    sample.width = columns.size[2 * i];
-    sample.height = columns.size[2 * i + 1];
-    sample.objects.reserve(
-        static_cast<std::size_t>(columns.object_offset[i + 1] - columns.object_offset[i]));
-    for (std::int64_t k = columns.object_offset[i]; k < columns.object_offset[i + 1]; ++k)
-      sample.objects.push_back(object_at(columns, k));
-  }
-  return samples;
+Sample sample_at(const PackColumns& columns, std::int64_t index) {
+  Sample sample;
+  sample.name = columns.name.at(index);
+  sample.source_id = columns.source_id[static_cast<std::size_t>(index)];
+  sample.boxed = columns.boxed[static_cast<std::size_t>(index)] != 0;
+  const Rows pictures = rows_of(columns.picture_offset, index);
+  sample.pictures.reserve(pictures.count());
+  for (std::int64_t k = pictures.begin; k < pictures.end; ++k)
+    sample.pictures.push_back(picture_at(columns, columns.picture[static_cast<std::size_t>(k)]));
+  const Rows turns = rows_of(columns.turn_offset, index);
+  sample.turns.reserve(turns.count());
+  for (std::int64_t k = turns.begin; k < turns.end; ++k)
+    sample.turns.push_back(turn_at(columns, k));
+  const Rows objects = rows_of(columns.object_offset, index);
+  sample.objects.reserve(objects.count());
+  for (std::int64_t k = objects.begin; k < objects.end; ++k)
+    sample.objects.push_back(object_at(columns, k));
+  return sample;
 }
 
 std::vector<Category> to_categories(const PackColumns& columns) {
@@ -95,29 +186,39 @@ std::vector<Category> to_categories(const PackColumns& columns) {
   return categories;
 }
 
-void check_columns(const PackColumns& c, std::int64_t image_bytes, const std::string& pack) {
-  const std::int64_t samples = c.num_samples(), objects = c.num_objects();
-  const auto categories = static_cast<std::int64_t>(c.category_id.size());
-  const auto length = [](const auto& column) { return static_cast<std::int64_t>(column.size()); };
-  const bool sound =
-      is_offset_table(c.image_offset, samples, image_bytes) &&
-      length(c.checksum) == samples * kChecksumDigits && length(c.size) == 2 * samples &&
-      is_text(c.name, samples) && is_text(c.path, samples) && is_text(c.prompt, samples) &&
-      is_text(c.answer, samples) && is_offset_table(c.object_offset, samples, objects) &&
-      length(c.box) == 4 * objects && length(c.area) == objects && length(c.crowd) == objects &&
-      is_text(c.caption, objects) && is_text(c.category_name, categories);
-  if (!sound)
-    throw DataError(fmt::format(
-        "{}: the pack's arrays do not fit together: it is damaged; pack the source again", pack));
+bool is_offset_table(const std::vector<std::int64_t>& offset, std::int64_t rows, std::int64_t end) {
+  return length(offset) == rows + 1 && offset.front() == 0 && offset.back() == end &&
+         std::is_sorted(offset.begin(), offset.end());
 }
 
+bool is_text(const TextColumn& column, std::int64_t rows) {
+  return is_offset_table(column.offset, rows, length(column.bytes));
+}
+
+void throw_unsound(const std::string& pack) {
+  throw DataError(fmt::format(
+      "{}: the pack's arrays do not fit together: it is damaged; pack the source again", pack));
+}
+
+void check_columns(const PackColumns& c, std::int64_t image_bytes, const std::string& pack) {
+  const bool sound = has_sound_pictures(c, image_bytes) && has_sound_samples(c) &&
+                     has_sound_turns(c) && has_sound_objects(c) && has_sound_references(c) &&
+                     is_text(c.category_name, length(c.category_id));
+  if (!sound) throw_unsound(pack);
+}
+
+void Fingerprint::add(std::string_view dataset, std::span<const std::byte> bytes) {
+  digests_ += fmt::format("{} {}\n", dataset, xxh128(bytes));
+}
+
+std::string Fingerprint::digits() const { return xxh128(std::as_bytes(std::span(digests_))); }
+
 std::string fingerprint(const PackColumns& columns) {
-  std::string digests;
+  Fingerprint all;
   for_each_column(columns, [&](std::string_view name, const auto& column, std::int64_t) {
-    if (name == kPathColumn || name == kPathOffsetColumn) return;
-    digests += fmt::format("{} {}\n", name, xxh128(std::as_bytes(std::span(column))));
+    if (!name.starts_with("images/path_")) all.add(name, std::as_bytes(std::span(column)));
   });
-  return xxh128(std::as_bytes(std::span(digests)));
+  return all.digits();
 }
 
 }  // namespace muster::data

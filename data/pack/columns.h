@@ -1,8 +1,11 @@
 // A pack's content as flat arrays, one per HDF5 dataset: the table below is the format
-// (docs/pack_format.md).
+// (docs/pack_format.md). They are what a pack keeps in memory; samples are made from them on
+// demand.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,27 +23,41 @@ struct TextColumn {
     bytes.insert(bytes.end(), text.begin(), text.end());
     offset.push_back(static_cast<std::int64_t>(bytes.size()));
   }
-  std::string at(std::int64_t i) const {
+  std::string_view view(std::int64_t i) const {
     const auto row = static_cast<std::size_t>(i);
     return {reinterpret_cast<const char*>(bytes.data()) + offset[row],
             static_cast<std::size_t>(offset[row + 1] - offset[row])};
   }
+  std::string at(std::int64_t i) const { return std::string(view(i)); }
 };
 
 struct PackColumns {
+  // P pictures
+  std::vector<std::int64_t> image_offset{0};  // [P + 1] into images/bytes
+  std::vector<std::uint8_t> checksum;     // [P, 32] hex digits of XXH3-128 over the picture's bytes
+  std::vector<std::int64_t> size;         // [P, 2] width, height after turning
+  std::vector<std::uint8_t> orientation;  // [P] EXIF's, 1..8: how the bytes are turned
+  TextColumn path;                        // [P]
   // N samples
-  std::vector<std::int64_t> image_offset{0};  // [N + 1] into images/bytes
-  std::vector<std::uint8_t> checksum;     // [N, 32] hex digits of XXH3-128 over the image's bytes
-  std::vector<std::int64_t> size;         // [N, 2] width, height
-  std::vector<std::int64_t> source_id;    // [N]
-  TextColumn name, path, prompt, answer;  // [N]
+  std::vector<std::int64_t> source_id;          // [N]
+  std::vector<std::uint8_t> boxed;              // [N] 1: somebody annotated boxes
+  TextColumn name;                              // [N]
+  std::vector<std::int64_t> picture_offset{0};  // [N + 1] into `picture`
+  std::vector<std::int64_t> picture;            // [S] rows of the pictures' table
+  std::vector<std::int64_t> turn_offset{0};     // [N + 1] into the turns
+  std::vector<std::int64_t> object_offset{0};   // [N + 1] into the objects
+  // T turns
+  std::vector<std::uint8_t> role;           // [T] Role
+  std::vector<std::uint8_t> lists_objects;  // [T]
+  TextColumn text;                          // [T]
   // M objects
-  std::vector<std::int64_t> object_offset{0};  // [N + 1] into the arrays below
-  std::vector<double> box;                     // [M, 4] x1, y1, x2, y2 in stored pixels
-  std::vector<double> area;                    // [M]
-  std::vector<std::int64_t> category;          // [M] original ids
-  std::vector<std::uint8_t> crowd;             // [M]
-  TextColumn caption;                          // [M]
+  std::vector<double> box;                   // [M, 4] x1, y1, x2, y2 in pixels of its picture
+  std::vector<double> area;                  // [M]
+  std::vector<std::int64_t> category;        // [M] original ids
+  std::vector<std::uint8_t> crowd;           // [M]
+  std::vector<std::int64_t> object_picture;  // [M] which of the sample's pictures
+  std::vector<std::int64_t> object_turn;     // [M] which of the sample's turns lists it, or -1
+  TextColumn caption;                        // [M]
   // categories
   std::vector<std::int64_t> category_id;  // [C] original ids
   TextColumn category_name;               // [C]
@@ -48,33 +65,40 @@ struct PackColumns {
       active;  // [K] original ids of the categories that occur, ascending: index k of the class map
 
   std::int64_t num_samples() const { return static_cast<std::int64_t>(source_id.size()); }
+  std::int64_t num_pictures() const { return static_cast<std::int64_t>(orientation.size()); }
+  std::int64_t num_turns() const { return static_cast<std::int64_t>(role.size()); }
   std::int64_t num_objects() const { return static_cast<std::int64_t>(category.size()); }
 };
 
 constexpr std::int64_t kChecksumDigits = 32;
-constexpr std::string_view kPathColumn = "samples/path_bytes";
-constexpr std::string_view kPathOffsetColumn = "samples/path_offset";
 
 // visit(dataset name, vector, columns per row) for every dataset but images/bytes.
 template <typename Columns, typename Visit>
 void for_each_column(Columns& c, Visit&& visit) {
   visit("images/offset", c.image_offset, 1);
   visit("images/checksum", c.checksum, kChecksumDigits);
-  visit("samples/size", c.size, 2);
+  visit("images/size", c.size, 2);
+  visit("images/orientation", c.orientation, 1);
+  visit("images/path_bytes", c.path.bytes, 1);
+  visit("images/path_offset", c.path.offset, 1);
   visit("samples/source_id", c.source_id, 1);
+  visit("samples/boxed", c.boxed, 1);
   visit("samples/name_bytes", c.name.bytes, 1);
   visit("samples/name_offset", c.name.offset, 1);
-  visit(kPathColumn, c.path.bytes, 1);
-  visit(kPathOffsetColumn, c.path.offset, 1);
-  visit("samples/prompt_bytes", c.prompt.bytes, 1);
-  visit("samples/prompt_offset", c.prompt.offset, 1);
-  visit("samples/answer_bytes", c.answer.bytes, 1);
-  visit("samples/answer_offset", c.answer.offset, 1);
+  visit("samples/picture_offset", c.picture_offset, 1);
+  visit("samples/picture", c.picture, 1);
+  visit("samples/turn_offset", c.turn_offset, 1);
+  visit("turns/role", c.role, 1);
+  visit("turns/lists_objects", c.lists_objects, 1);
+  visit("turns/text_bytes", c.text.bytes, 1);
+  visit("turns/text_offset", c.text.offset, 1);
   visit("objects/offset", c.object_offset, 1);
   visit("objects/box", c.box, 4);
   visit("objects/area", c.area, 1);
   visit("objects/category", c.category, 1);
   visit("objects/crowd", c.crowd, 1);
+  visit("objects/picture", c.object_picture, 1);
+  visit("objects/turn", c.object_turn, 1);
   visit("objects/caption_bytes", c.caption.bytes, 1);
   visit("objects/caption_offset", c.caption.offset, 1);
   visit("categories/id", c.category_id, 1);
@@ -83,16 +107,36 @@ void for_each_column(Columns& c, Visit&& visit) {
   visit("categories/active", c.active, 1);
 }
 
-// Everything but image_offset and checksum, which writing the images fills in.
-PackColumns to_columns(const std::vector<Sample>& samples, const std::vector<Category>& categories);
-std::vector<Sample> to_samples(const PackColumns& columns);
+// Appends. `bytes` and `checksum` are the picture's stored bytes' number and digest.
+void add_picture(PackColumns& columns, const Picture& picture, std::int64_t bytes,
+                 std::string_view checksum);
+void add_sample(PackColumns& columns, const Sample& sample);
+// Fills the table of categories and the ids that occur: after all samples.
+void add_categories(PackColumns& columns, const std::vector<Category>& categories);
+
+Sample sample_at(const PackColumns& columns, std::int64_t index);
 std::vector<Category> to_categories(const PackColumns& columns);
 
-// Throws DataError naming `pack` when array lengths or offsets do not fit together.
+// Throws DataError naming `pack` when array lengths, offsets or references do not fit together.
 void check_columns(const PackColumns& columns, std::int64_t image_bytes, const std::string& pack);
 
-// XXH3-128 over every column but the source paths: the same content packed from another folder has
-// the same fingerprint.
+// Offsets start at 0, never fall, and end at the length of what they index.
+bool is_offset_table(const std::vector<std::int64_t>& offset, std::int64_t rows, std::int64_t end);
+bool is_text(const TextColumn& column, std::int64_t rows);
+[[noreturn]] void throw_unsound(const std::string& pack);
+
+// XXH3-128 over the datasets' digests, in the order they are added.
+class Fingerprint {
+ public:
+  void add(std::string_view dataset, std::span<const std::byte> bytes);
+  std::string digits() const;
+
+ private:
+  std::string digests_;
+};
+
+// Of every column but the source paths: the same content packed from another folder has the same
+// fingerprint.
 std::string fingerprint(const PackColumns& columns);
 
 }  // namespace muster::data

@@ -6,13 +6,14 @@
 
 #include "base/error.h"
 #include "base/hdf5/hdf5_file.h"
+#include "data/pack/columns_v1.h"
 
 namespace muster::data {
 namespace {
 
 constexpr const char* kFormat = "muster pack";
 constexpr const char* kImages = "images/bytes";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 
 class Reader {
  public:
@@ -22,7 +23,8 @@ class Reader {
     throw DataError(fmt::format("{}: {}", path_.string(), what));
   }
 
-  void check_format() const {
+  // Returns the format's version: 1 or the one that is written.
+  std::int64_t check_format() const {
     if (!file_.has_attribute("format") || file_.read_text("format") != kFormat)
       fail("an HDF5 file, but not a muster pack; make one with `muster pack`");
     const std::int64_t version = file_.read_integer("version");
@@ -31,6 +33,7 @@ class Reader {
           fmt::format("pack format {} was written by a newer muster, this one reads up to {}: "
                       "update muster or pack the source again",
                       version, kVersion));
+    return version;
   }
 
   template <typename T>
@@ -70,20 +73,35 @@ class Reader {
   Hdf5File file_;
 };
 
-PackFile read_whole(const std::filesystem::path& path) {
-  const Reader reader(path);
-  reader.check_format();
-  PackFile pack;
-  reader.images(pack);
-  for_each_column(pack.columns, [&](std::string_view name, auto& values, std::int64_t) {
-    reader.column(name, values);
-  });
-  check_columns(pack.columns, pack.image_bytes, path.string());
+// Columns of either format, as they were when the pack was written.
+template <typename Columns>
+void check_whole(const Reader& reader, const Columns& columns, PackFile& pack,
+                 const std::string& path) {
+  check_columns(columns, pack.image_bytes, path);
   pack.fingerprint = reader.fingerprint();
-  if (pack.fingerprint != fingerprint(pack.columns))
+  if (pack.fingerprint != fingerprint(columns))
     reader.fail(
         "the pack's metadata does not match its fingerprint: storage damage; copy it or pack the "
         "source again");
+}
+
+PackFile read_whole(const std::filesystem::path& path) {
+  const Reader reader(path);
+  const std::int64_t version = reader.check_format();
+  PackFile pack;
+  reader.images(pack);
+  if (version == 1) {
+    PackColumnsV1 columns;
+    for_each_column_v1(columns,
+                       [&](std::string_view name, auto& values) { reader.column(name, values); });
+    check_whole(reader, columns, pack, path.string());
+    pack.columns = to_current(columns);
+    return pack;
+  }
+  for_each_column(pack.columns, [&](std::string_view name, auto& values, std::int64_t) {
+    reader.column(name, values);
+  });
+  check_whole(reader, pack.columns, pack, path.string());
   return pack;
 }
 
@@ -94,7 +112,7 @@ struct PackWriter::Impl {
       : file(Hdf5File::create(path, Hdf5File::Metadata::kAnyReader)) {}
 
   Hdf5File file;
-  std::int64_t written = 0;  // bytes of images
+  std::int64_t written = 0;  // of images/bytes
 };
 
 PackWriter::PackWriter(const std::filesystem::path& path, std::int64_t image_bytes)
@@ -103,7 +121,7 @@ PackWriter::PackWriter(const std::filesystem::path& path, std::int64_t image_byt
 }
 PackWriter::~PackWriter() = default;
 
-void PackWriter::add_image(std::span<const std::byte> bytes) {
+void PackWriter::add_bytes(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   const std::span values(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   impl_->file.write_part(kImages, impl_->written, values);

@@ -22,14 +22,14 @@ struct PackFile {
 // Throws DataError for anything that is not a whole pack this version reads.
 PackFile read_pack_file(const std::filesystem::path& path);
 
-// Writes a file in place: images in order, then the columns. Throws IoError. The caller makes it
-// atomic.
+// Writes a file in place: the pictures' bytes in order, then the columns. Throws IoError. The
+// caller makes it atomic.
 class PackWriter {
  public:
   PackWriter(const std::filesystem::path& path, std::int64_t image_bytes);
   ~PackWriter();
-  void add_image(std::span<const std::byte> bytes);
-  void finish(const PackColumns& columns);  // closes the file
+  void add_bytes(std::span<const std::byte> bytes);  // the next of images/bytes
+  void finish(const PackColumns& columns);           // closes the file
 
  private:
   struct Impl;

@@ -4,19 +4,18 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <optional>
-#include <set>
+#include <map>
+#include <numeric>
 #include <string_view>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/process/atomic_file.h"
 #include "base/process/fd.h"
-#include "base/progress.h"
 #include "data/pack/columns.h"
 #include "data/pack/hdf5.h"
 
@@ -42,11 +41,9 @@ ClassMap class_map_of(const PackColumns& columns, const std::string& pack) {
 struct Pack::Impl {
   explicit Impl(const fs::path& at) : path(at) {
     PackFile file = read_pack_file(path);
-    samples = to_samples(file.columns);
-    categories = to_categories(file.columns);
-    class_map = class_map_of(file.columns, path.string());
-    offset = std::move(file.columns.image_offset);
-    checksum = std::move(file.columns.checksum);
+    columns = std::move(file.columns);
+    categories = to_categories(columns);
+    class_map = class_map_of(columns, path.string());
     images_at = file.images_at;
     fingerprint = std::move(file.fingerprint);
     fd = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -55,19 +52,18 @@ struct Pack::Impl {
           fmt::format("{}: cannot open the pack: {}", path.string(), std::strerror(errno)));
   }
 
-  [[noreturn]] void damaged(std::int64_t index, const std::string& found) const {
+  [[noreturn]] void damaged(std::int64_t picture, const std::string& found) const {
     throw DataError(fmt::format(
-        "{}: sample '{}': {}: storage damage since packing; copy the pack again from a good source",
-        path.string(), samples[index].name, found));
+        "{}: picture {} ({}): {}: storage damage since packing; copy the pack again from a good "
+        "source",
+        path.string(), picture, columns.path.view(picture), found));
   }
 
   fs::path path;
   Fd fd;
-  std::vector<Sample> samples;
+  PackColumns columns;
   std::vector<Category> categories;
   ClassMap class_map;
-  std::vector<std::int64_t> offset;    // [N + 1]
-  std::vector<std::uint8_t> checksum;  // [N, 32]
   std::int64_t images_at = 0;
   std::string fingerprint;
 };
@@ -76,98 +72,44 @@ Pack::Pack(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
 Pack::~Pack() = default;
 Pack::Pack(Pack&&) noexcept = default;
 
-std::int64_t Pack::size() const { return static_cast<std::int64_t>(impl_->samples.size()); }
-const Sample& Pack::sample(std::int64_t index) const { return impl_->samples.at(index); }
+std::int64_t Pack::size() const { return impl_->columns.num_samples(); }
+std::int64_t Pack::num_pictures() const { return impl_->columns.num_pictures(); }
 const std::vector<Category>& Pack::categories() const { return impl_->categories; }
 const ClassMap& Pack::class_map() const { return impl_->class_map; }
 std::string Pack::fingerprint() const { return impl_->fingerprint; }
 const fs::path& Pack::path() const { return impl_->path; }
 
-std::vector<std::byte> Pack::image_bytes(std::int64_t index) const {
-  const auto i = static_cast<std::size_t>(index);
-  const std::int64_t begin = impl_->offset.at(i);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(impl_->offset.at(i + 1) - begin));
+Sample Pack::sample(std::int64_t index) const {
+  if (index < 0 || index >= size())
+    throw DataError(fmt::format("{}: no sample {}: it has {}", path().string(), index, size()));
+  return sample_at(impl_->columns, index);
+}
+
+std::vector<std::byte> Pack::picture_bytes(std::int64_t picture) const {
+  const PackColumns& columns = impl_->columns;
+  if (picture < 0 || picture >= num_pictures())
+    throw DataError(
+        fmt::format("{}: no picture {}: it has {}", path().string(), picture, num_pictures()));
+  const auto i = static_cast<std::size_t>(picture);
+  const std::int64_t begin = columns.image_offset[i];
+  std::vector<std::byte> bytes(static_cast<std::size_t>(columns.image_offset[i + 1] - begin));
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t n =
         ::pread(impl_->fd.get(), bytes.data() + done, bytes.size() - done,
                 static_cast<off_t>(impl_->images_at + begin) + static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      impl_->damaged(index, fmt::format("cannot read its image: {}", std::strerror(errno)));
+    if (n < 0) impl_->damaged(picture, fmt::format("cannot read it: {}", std::strerror(errno)));
     if (n == 0)
-      impl_->damaged(index, fmt::format("the file ends {} bytes early", bytes.size() - done));
+      impl_->damaged(picture, fmt::format("the file ends {} bytes early", bytes.size() - done));
     done += static_cast<std::size_t>(n);
   }
   const std::string_view expected(
-      reinterpret_cast<const char*>(impl_->checksum.data()) + i * kChecksumDigits, kChecksumDigits);
+      reinterpret_cast<const char*>(columns.checksum.data()) + i * kChecksumDigits,
+      kChecksumDigits);
   const std::string found = xxh128(bytes);
   if (found != expected)
-    impl_->damaged(index, fmt::format("checksum of its image is {}, expected {}", found, expected));
+    impl_->damaged(picture, fmt::format("its checksum is {}, expected {}", found, expected));
   return bytes;
-}
-
-// ----------------------------------------------------------------------------------------------------------------
-// write
-
-namespace {
-
-void check_unique(const std::vector<Sample>& samples, const std::vector<Category>& categories) {
-  std::unordered_set<std::string_view> names;
-  for (const Sample& sample : samples)
-    if (!names.insert(sample.name).second)
-      throw DataError(
-          fmt::format("two samples are called '{}'; names must be unique in a pack", sample.name));
-  std::set<std::int64_t> ids;
-  for (const Category& category : categories)
-    if (!ids.insert(category.id).second)
-      throw DataError(fmt::format("two categories have the id {}", category.id));
-  for (const Sample& sample : samples)
-    for (const Object& object : sample.objects)
-      if (!ids.contains(object.category))
-        throw DataError(fmt::format("sample '{}': category id {} is not in the category table",
-                                    sample.name, object.category));
-}
-
-void measure_images(const std::vector<Sample>& samples, PackColumns& columns) {
-  for (const Sample& sample : samples) {
-    std::error_code error;
-    const auto bytes = sample.has_image() ? fs::file_size(sample.image, error) : 0;
-    if (error)
-      throw DataError(fmt::format("sample '{}': cannot read {}: {}", sample.name,
-                                  sample.image.string(), error.message()));
-    columns.image_offset.push_back(columns.image_offset.back() + static_cast<std::int64_t>(bytes));
-  }
-}
-
-void write_images(const std::vector<Sample>& samples, PackColumns& columns, PackWriter& writer) {
-  Progress progress("packing", static_cast<std::int64_t>(samples.size()));
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    std::optional<MappedFile> file;
-    if (samples[i].has_image()) file.emplace(samples[i].image);
-    const std::span<const std::byte> bytes = file ? file->bytes() : std::span<const std::byte>{};
-    if (static_cast<std::int64_t>(bytes.size()) !=
-        columns.image_offset[i + 1] - columns.image_offset[i])
-      throw DataError(fmt::format("sample '{}': {} changed while it was packed", samples[i].name,
-                                  samples[i].image.string()));
-    const std::string digits = xxh128(bytes);
-    columns.checksum.insert(columns.checksum.end(), digits.begin(), digits.end());
-    writer.add_image(bytes);
-    progress.add();
-  }
-}
-
-}  // namespace
-
-void write_pack(const fs::path& path, const std::vector<Sample>& samples,
-                const std::vector<Category>& categories) {
-  check_unique(samples, categories);
-  PackColumns columns = to_columns(samples, categories);
-  measure_images(samples, columns);
-  AtomicFile file(path);
-  PackWriter writer(file.part(), columns.image_offset.back());
-  write_images(samples, columns, writer);
-  writer.finish(columns);
-  file.commit();
 }
 
 }  // namespace muster::data

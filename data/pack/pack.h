@@ -38,17 +38,21 @@ class Pack {
   std::unique_ptr<Impl> impl_;
 };
 
-// Writes a pack as samples come: pictures' bytes go to the file at once, so that memory grows by
-// the samples' own numbers and texts alone. Nothing is at `path` before finish().
+// Writes a pack as samples come. Pictures' bytes go to a file beside it at once (PATH.images.part)
+// and from there into the pack at the end, which gives the room back as it goes; memory grows by
+// the samples' own numbers and texts alone. Nothing is at `path` before finish(), and nothing is
+// left of a builder that does not get there. An IoError of a full disk says what to do.
 class PackBuilder {
  public:
   explicit PackBuilder(const std::filesystem::path& path);
   ~PackBuilder();
   // Returns the picture's index. Equal bytes (with equal orientation) are stored once. Throws
-  // IoError.
+  // IoError, and DataError for no bytes.
   std::int64_t add_picture(std::span<const std::byte> bytes, const Picture& picture);
   void add_sample(const Sample& sample);  // REQUIRES: every picture's index is one of add_picture()
-  void finish(const std::vector<Category>& categories);  // whole or not at all
+  // Throws DataError for a name that two samples have and a category id that is not in the table or
+  // twice. REQUIRES no call after it.
+  void finish(const std::vector<Category>& categories);
 
  private:
   struct Impl;

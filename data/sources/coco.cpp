@@ -98,9 +98,9 @@ class CocoReader {
     sample.source_id = entry.at("id").get<std::int64_t>();
     const auto name = entry.at("file_name").get<std::string>();
     sample.name = fs::path(name).stem().string();
-    sample.image = find_image(roots_, name);
-    sample.width = entry.at("width").get<std::int64_t>();
-    sample.height = entry.at("height").get<std::int64_t>();
+    sample.pictures = {{.path = find_image(roots_, name),
+                        .width = entry.at("width").get<std::int64_t>(),
+                        .height = entry.at("height").get<std::int64_t>()}};
     sample.where = fmt::format("{}: image {}", path_.string(), sample.source_id);
     if (!images_.emplace(sample.source_id, source_.samples.size()).second)
       throw DataError(fmt::format("image id {} is used twice", sample.source_id));
@@ -125,15 +125,15 @@ class CocoReader {
       throw DataError(fmt::format("bbox has {} numbers, expected 4", bbox.size()));
     const auto [x, y, width, height] = bbox.get<std::array<double, 4>>();
     object.box = {x, y, x + width, y + height};
-    snap_to_border(object.box, static_cast<double>(sample.width),
-                   static_cast<double>(sample.height), kRounding, kRounding);
+    snap_to_border(object.box, static_cast<double>(sample.pictures[0].width),
+                   static_cast<double>(sample.pictures[0].height), kRounding, kRounding);
     object.area = entry.value("area", box_area(object.box));
     sample.objects.push_back(std::move(object));
   }
 
   fs::path path_;
   std::vector<fs::path> roots_;
-  Source source_{"coco", {}, {}};
+  Source source_{"coco", {}, {}, {}, {}};
   std::unordered_map<std::int64_t, std::string> names_;
   std::unordered_map<std::int64_t, std::size_t> images_;  // id -> place in samples
 };

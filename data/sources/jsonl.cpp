@@ -144,8 +144,8 @@ class JsonlReader {
     if (image.empty()) image = turns.image;
     const json boxes = parse_boxes(turns.assistant);
     if (!boxes.is_null() && !image.empty()) return add_objects(boxes);
-    source_.samples.back().prompt = without_image_marks(turns.user);
-    source_.samples.back().answer = turns.assistant;
+    source_.samples.back().turns = {{Role::kUser, without_image_marks(turns.user), false},
+                                    {Role::kAssistant, turns.assistant, false}};
   }
 
   void add_objects(const json& list) {
@@ -166,18 +166,19 @@ class JsonlReader {
 
   void locate(Sample& sample, std::string image, const json& entry) const {
     if (image.starts_with("file://")) image.erase(0, 7);
-    sample.image = folder_ / image;  // an absolute path stays itself
-    if (!fs::exists(sample.image) && fs::exists(folder_ / "images" / image))
-      sample.image = folder_ / "images" / image;
+    Picture& picture = sample.pictures.emplace_back();
+    picture.path = folder_ / image;  // an absolute path stays itself
+    if (!fs::exists(picture.path) && fs::exists(folder_ / "images" / image))
+      picture.path = folder_ / "images" / image;
     record_stored_size(sample);
     if (const json* width = find(entry, {"width", "image_width"}))
-      sample.width = width->get<std::int64_t>();
+      picture.width = width->get<std::int64_t>();
     if (const json* height = find(entry, {"height", "image_height"}))
-      sample.height = height->get<std::int64_t>();
+      picture.height = height->get<std::int64_t>();
   }
 
   fs::path path_, folder_;
-  Source source_{"jsonl", {}, {}};
+  Source source_{"jsonl", {}, {}, {}, {}};
   std::vector<std::vector<std::string>> names_;  // per sample, per object: its category
 };
 

@@ -94,11 +94,11 @@ void warn_about(const std::vector<Sample>& samples, PackReport& report) {
   Oddity empty, tiny, huge, twice;
   std::unordered_map<std::string, std::int64_t> images;
   for (const Sample& sample : samples) {
-    if (!sample.has_image()) continue;
+    if (!sample.has_picture()) continue;
     if (sample.objects.empty()) empty.see(sample.name);
-    if (images[sample.image.string()]++ > 0) twice.see(sample.name);
-    const double image_area =
-        static_cast<double>(sample.width) * static_cast<double>(sample.height);
+    if (images[sample.pictures[0].path.string()]++ > 0) twice.see(sample.name);
+    const double image_area = static_cast<double>(sample.pictures[0].width) *
+                              static_cast<double>(sample.pictures[0].height);
     for (std::size_t i = 0; i < sample.objects.size(); ++i) {
       const auto& box = sample.objects[i].box;
       const std::string where = fmt::format("{} object {}", sample.name, i);

@@ -31,13 +31,14 @@ std::vector<fs::path> list_files(const fs::path& folder, bool (*wanted)(const fs
 }
 
 void record_stored_size(Sample& sample) {
+  Picture& picture = sample.pictures.front();
   try {
-    const MappedFile file(sample.image);
-    const ImageInfo info = read_image_info(file.bytes(), sample.image.string());
-    sample.width = info.width;
-    sample.height = info.height;
+    const MappedFile file(picture.path);
+    const ImageInfo info = read_image_info(file.bytes(), picture.path.string());
+    picture.width = info.width;
+    picture.height = info.height;
   } catch (const Error&) {
-    sample.width = sample.height = 0;
+    picture.width = picture.height = 0;
   }
 }
 

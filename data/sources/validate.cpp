@@ -32,23 +32,24 @@ std::string box_fault(const std::array<double, 4>& box, std::int64_t width, std:
 }
 
 void check_image(const Sample& sample, const std::string& where, std::vector<std::string>& faults) {
-  const std::string file = sample.image.string();
+  const std::string file = sample.pictures[0].path.string();
   std::error_code error;
-  if (!fs::is_regular_file(sample.image, error)) {
+  if (!fs::is_regular_file(sample.pictures[0].path, error)) {
     faults.push_back(fmt::format("{}: image {} is missing", where, file));
     return;
   }
   try {
-    const MappedFile bytes(sample.image);
+    const MappedFile bytes(sample.pictures[0].path);
     const ImageInfo info = read_image_info(bytes.bytes(), file);
     if (info.exif_orientation != 1)
       faults.push_back(
           fmt::format("{}: image {} has EXIF orientation {}: store it upright (images are taken as "
                       "stored, boxes would not fit)",
                       where, file, info.exif_orientation));
-    if (info.width != sample.width || info.height != sample.height)
+    if (info.width != sample.pictures[0].width || info.height != sample.pictures[0].height)
       faults.push_back(fmt::format("{}: recorded size {}x{}, image {} is {}x{}", where,
-                                   sample.width, sample.height, file, info.width, info.height));
+                                   sample.pictures[0].width, sample.pictures[0].height, file,
+                                   info.width, info.height));
     decode_image(bytes.bytes(), file);  // all of it: a truncated tail shows only here
   } catch (const Error& fault) {
     faults.push_back(fmt::format("{}: image is unreadable: {}", where, fault.what()));
@@ -60,18 +61,20 @@ void check_image(const Sample& sample, const std::string& where, std::vector<std
 std::vector<std::string> validate(const Sample& sample) {
   std::vector<std::string> faults;
   const std::string where = sample.where.empty() ? sample.name : sample.where;
-  if (!sample.has_image()) {
+  if (!sample.has_picture()) {
     if (!sample.objects.empty())
       faults.push_back(fmt::format("{}: {} boxes but no image", where, sample.objects.size()));
     return faults;
   }
   check_image(sample, where, faults);
-  if (sample.width <= 0 || sample.height <= 0)
+  if (sample.pictures[0].width <= 0 || sample.pictures[0].height <= 0)
     return faults;  // unknown size: the image's own fault is listed already
   for (std::size_t i = 0; i < sample.objects.size(); ++i) {
     const Object& object = sample.objects[i];
     const auto& box = object.box;
-    if (const std::string fault = box_fault(box, sample.width, sample.height); !fault.empty())
+    if (const std::string fault =
+            box_fault(box, sample.pictures[0].width, sample.pictures[0].height);
+        !fault.empty())
       faults.push_back(fmt::format("{}: object {} ({}): box [{},{},{},{}]: {}", where, i,
                                    object.caption, box[0], box[1], box[2], box[3], fault));
   }

@@ -58,10 +58,11 @@ VocSample read_annotation(const fs::path& folder, const std::string& stem) {
   sample.name = stem;
   sample.where = file;
   const XmlElement* filename = root.child("filename");
-  sample.image = find_image(folder, filename == nullptr ? "" : filename->text, stem);
+  Picture& picture = sample.pictures.emplace_back();
+  picture.path = find_image(folder, filename == nullptr ? "" : filename->text, stem);
   const XmlElement& size = required(root, "size", file);
-  sample.width = static_cast<std::int64_t>(number(size, "width", file));
-  sample.height = static_cast<std::int64_t>(number(size, "height", file));
+  picture.width = static_cast<std::int64_t>(number(size, "width", file));
+  picture.height = static_cast<std::int64_t>(number(size, "height", file));
   for (const XmlElement& element : root.children) {
     if (element.name != "object") continue;
     Object object;
@@ -125,7 +126,7 @@ Source read_voc(const fs::path& folder, const std::string& split) {
                  read[at] = read_annotation(folder, stems[at]);
                  read[at].sample.source_id = i;
                });
-  Source source{"voc", {}, {}};
+  Source source{"voc", {}, {}, {}, {}};
   std::vector<std::vector<std::string>> names;
   for (VocSample& entry : read) {
     source.samples.push_back(std::move(entry.sample));

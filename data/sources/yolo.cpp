@@ -121,7 +121,8 @@ Object read_label(const std::string& line, const Sample& sample, const Names& na
   if (name == names.end() || static_cast<double>(object.category) != values[0])
     throw DataError(fmt::format("class {} is not among the {} names", values[0], names.size()));
   object.caption = name->second;
-  const auto width = static_cast<double>(sample.width), height = static_cast<double>(sample.height);
+  const auto width = static_cast<double>(sample.pictures[0].width),
+             height = static_cast<double>(sample.pictures[0].height);
   object.box = {(values[1] - values[3] / 2) * width, (values[2] - values[4] / 2) * height,
                 (values[1] + values[3] / 2) * width, (values[2] + values[4] / 2) * height};
   snap_to_border(object.box, width, height, kRounding * width, kRounding * height);
@@ -151,14 +152,14 @@ Source read_yolo(const fs::path& folder, const std::string& split) {
   if (!fs::is_directory(images))
     throw DataError(fmt::format("{}: no such folder of images", images.string()));
   const std::vector<fs::path> files = list_files(images, is_picture_file);
-  Source source{"yolo", std::vector<Sample>(files.size()), {}};
+  Source source{"yolo", std::vector<Sample>(files.size()), {}, {}, {}};
   for (const auto& [id, name] : names) source.categories.push_back({id, name});
   parallel_for("reading labels", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
     Sample& sample = source.samples[i];
-    sample.image = files[i];
-    sample.name = sample.image.stem().string();
+    sample.pictures = {{.path = files[i]}};
+    sample.name = files[i].stem().string();
     sample.source_id = i;
-    sample.where = (labels / fs::relative(sample.image, images)).replace_extension(".txt").string();
+    sample.where = (labels / fs::relative(files[i], images)).replace_extension(".txt").string();
     record_stored_size(sample);
     read_labels(sample, names);
   });

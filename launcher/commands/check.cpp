@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "data/sampler.h"
 #include "launcher/commands/check_batch.h"
 #include "launcher/commands/check_gradients.h"
@@ -33,14 +33,14 @@ struct CheckOptions {
 void check_pack(const char* key, const std::string& path, const data::Tokenizer& tokenizer,
                 const data::SampleEncoder& encoder, const configs::Config& config) {
   if (path.empty()) return;
-  const data::Pack pack(path);
-  const auto sizes = data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads));
-  trainer::check_captions(key, pack, tokenizer, config.detection);
+  const data::SampleSet set = data::open_set({path});
+  const auto sizes = data::measure_all(set, encoder, static_cast<int>(config.data.loader_threads));
+  trainer::check_captions(key, set, tokenizer, config.detection);
   std::int64_t objects = 0;
   std::int64_t longest = 0;
   std::int64_t vision = 0;
-  for (std::int64_t i = 0; i < pack.size(); ++i)
-    objects += static_cast<std::int64_t>(pack.sample(i).objects.size());
+  for (std::int64_t i = 0; i < set.size(); ++i)
+    objects += static_cast<std::int64_t>(set.sample(i).objects.size());
   for (const data::SampleSize& size : sizes) {
     longest = std::max(longest, size.tokens);
     vision = std::max(vision, size.vision_tokens);
@@ -51,7 +51,7 @@ void check_pack(const char* key, const std::string& path, const data::Tokenizer&
       "{:<16}{} samples, {} objects, {} classes; longest {} tokens, {} of vision; {} over the "
       "budget dropped; {} "
       "steps an epoch\n",
-      key, pack.size(), objects, pack.class_map().size(), longest, vision, sampler.dropped(),
+      key, set.size(), objects, set.class_map().size(), longest, vision, sampler.dropped(),
       micro_batches / config.batch.micro_batches_per_step);
 }
 

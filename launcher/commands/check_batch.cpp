@@ -38,9 +38,14 @@ std::string picture_text(const trainer::PictureReport& picture) {
                      plan.shrunk ? " (shrunk to fit the budget)" : "");
 }
 
+std::string pictures_text(const trainer::SampleReport& sample) {
+  std::string all;
+  for (const trainer::PictureReport& picture : sample.pictures) all += picture_text(picture);
+  return sample.annotated ? all : all + "not annotated; ";
+}
+
 void print_sample(const trainer::SampleReport& sample) {
-  fmt::print("\nsample {}: {}{} tokens\n", sample.name,
-             sample.picture ? picture_text(*sample.picture) : "", sample.tokens);
+  fmt::print("\nsample {}: {}{} tokens\n", sample.name, pictures_text(sample), sample.tokens);
   for (const trainer::TextRun& run : sample.text)
     fmt::print("  {} {}\n", run.learned ? "loss |" : "     |", escaped(run.text));
   for (const trainer::ObjectReport& object : sample.objects) {
@@ -121,7 +126,13 @@ ordered_json sample_json(const trainer::SampleReport& sample) {
         {{"box", object.box}, {"caption", object.caption}, {"category", object.category}});
   }
   ordered_json result{{"name", sample.name}, {"tokens", sample.tokens}};
-  if (sample.picture) result["picture"] = picture_json(*sample.picture);
+  if (!sample.pictures.empty()) result["picture"] = picture_json(sample.pictures.front());
+  if (sample.pictures.size() > 1) {
+    result["pictures"] = ordered_json::array();
+    for (const trainer::PictureReport& picture : sample.pictures)
+      result["pictures"].push_back(picture_json(picture));
+  }
+  if (!sample.annotated) result["annotated"] = false;
   result["text"] = text;
   result["objects"] = objects;
   return result;

@@ -52,12 +52,12 @@ void eval(const EvalOptions& options) {
     throw UsageError("eval: CHECKPOINT needs --data PACK");
   trainer::OpenedCheckpoint opened(options.checkpoint,
                                    configs::from_name<configs::Device>(options.device));
-  const data::Pack pack(options.data);
+  const data::SampleSet set = data::open_set({options.data});
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};
-  print(trainer::evaluate(opened.detector, opened.tokenizer, pack, opened.encoder, limits, *self)
-            .coco,
-        options.json);
+  print(
+      trainer::evaluate(opened.detector, opened.tokenizer, set, opened.encoder, limits, *self).coco,
+      options.json);
 }
 
 }  // namespace

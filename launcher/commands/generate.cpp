@@ -141,9 +141,14 @@ void print_json(const TextModel& opened, const MicroBatch& prompt,
 
 // Encodes the user's turn, with the picture when there is one.
 MicroBatch encode_turn(const data::SampleEncoder& encoder, const GenerateOptions& options) {
-  if (options.image.empty()) return encoder.encode_prompt(options.prompt);
-  const MappedFile file(options.image);
-  return encoder.encode_image(data::decode_image(file.bytes(), options.image), options.image);
+  std::vector<data::Image> images;
+  if (!options.image.empty())
+    images.push_back(data::decode_image(MappedFile(options.image).bytes(), options.image));
+  const std::string name = options.image.empty() ? "the prompt" : options.image;
+  data::BatchBuilder batch;
+  encoder.add_question(batch, -1, data::SampleEncoder::question(name, options.prompt, images),
+                       images, name);
+  return batch.finish();
 }
 
 void generate(const GenerateOptions& options) {

@@ -55,7 +55,7 @@ class Prediction {
 
  private:
   struct Loaded {
-    std::vector<trainer::Picture> pictures;
+    std::vector<trainer::Shown> pictures;
     std::vector<std::string> overlays;
     std::vector<std::string> bad;
   };
@@ -92,7 +92,8 @@ class Prediction {
   void load(std::size_t i, Loaded& loaded) const {
     const std::string name = images_[i].string();
     try {
-      loaded.pictures.push_back({name, data::decode_image(MappedFile(images_[i]).bytes(), name)});
+      loaded.pictures.push_back(trainer::shown_picture(
+          name, data::decode_image(MappedFile(images_[i]).bytes(), name), ""));
       loaded.overlays.push_back(overlays_[i]);
     } catch (const Error& error) {
       if (!options_.skip_bad) throw;
@@ -112,12 +113,12 @@ class Prediction {
     return found;
   }
 
-  std::future<void> draw_all(std::vector<trainer::Picture> pictures,
+  std::future<void> draw_all(std::vector<trainer::Shown> pictures,
                              std::vector<trainer::ImageDetections> found) {
     return std::async(std::launch::async,
                       [this, pictures = std::move(pictures), found = std::move(found)] {
                         for (std::size_t i = 0; i < found.size(); ++i)
-                          trainer::draw(pictures[i].image, found[i],
+                          trainer::draw(pictures[i].pictures.front(), found[i],
                                         fs::path(options_.out) / found[i].overlay, font_);
                       });
   }

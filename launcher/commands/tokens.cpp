@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/encoder.h"
 #include "data/images/codec.h"
 #include "data/images/picture_file.h"
 #include "data/pack/pack.h"
+#include "data/picture_plan.h"
 #include "launcher/commands/command_table.h"
 
 namespace muster::launcher {
@@ -44,11 +44,11 @@ struct Row {
 class TokenTable {
  public:
   explicit TokenTable(const TokensOptions& options) : options_(options) {
-    encode_.patches.patch_size = options.patch_size;
-    encode_.patches.merge_size = options.merge_size;
-    encode_.patches.min_pixels = options.min_pixels;
-    encode_.patches.max_pixels = options.max_pixels;
-    encode_.max_vision_tokens = options.budget;
+    budget_.patches.patch_size = options.patch_size;
+    budget_.patches.merge_size = options.merge_size;
+    budget_.patches.min_pixels = options.min_pixels;
+    budget_.patches.max_pixels = options.max_pixels;
+    budget_.max_vision_tokens = options.budget;
   }
 
   void add(const fs::path& path) {
@@ -86,7 +86,7 @@ class TokenTable {
 
  private:
   void add_row(const std::string& name, std::int64_t width, std::int64_t height) {
-    rows_.push_back({name, width, height, data::plan_image(width, height, encode_, name)});
+    rows_.push_back({name, width, height, data::plan_image(width, height, budget_, name)});
   }
   void add_image(const fs::path& path) {
     const MappedFile file(path);
@@ -106,8 +106,11 @@ class TokenTable {
   void add_pack(const fs::path& path) {
     const data::Pack pack(path);
     for (std::int64_t i = 0; i < pack.size(); ++i) {
-      const data::Sample& sample = pack.sample(i);
-      if (sample.has_image()) add_row(sample.name, sample.width, sample.height);
+      const data::Sample sample = pack.sample(i);
+      const auto plan = data::plan_pictures(sample.pictures, budget_, sample.name);
+      for (std::size_t k = 0; k < sample.pictures.size(); ++k)
+        rows_.push_back({k == 0 ? sample.name : fmt::format("{}-{}", sample.name, k + 1),
+                         sample.pictures[k].width, sample.pictures[k].height, plan.pictures[k]});
     }
   }
 
@@ -162,7 +165,7 @@ class TokenTable {
   }
 
   TokensOptions options_;
-  data::EncodeOptions encode_;
+  data::VisionBudget budget_;
   std::vector<Row> rows_;
 };
 

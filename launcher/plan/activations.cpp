@@ -145,9 +145,9 @@ MicroBatchShape largest_allowed(const configs::Config& c) {
 MicroBatchShape largest_in_pack(const configs::Config& config, const model::QwenConfig& model) {
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
-  const data::Pack pack(config.data.train);
+  const data::SampleSet set = data::open_set({config.data.train});
   const data::Sampler sampler(
-      data::measure_all(pack, encoder, static_cast<int>(config.data.loader_threads)),
+      data::measure_all(set, encoder, static_cast<int>(config.data.loader_threads)),
       trainer::sampler_options(config));
   MicroBatchShape largest;
   for (const data::MicroBatchPlan& plan : sampler.epoch(0)) {

@@ -36,28 +36,32 @@ struct Hand {
     test::write_bytes(set.dir.path() / "hand.png", encode_png(image));
     Sample sample;
     sample.name = "hand";
-    sample.image = set.dir.path() / "hand.png";
-    sample.width = 56;
-    sample.height = 28;
+    sample.pictures = {{.path = set.dir.path() / "hand.png", .width = 56, .height = 28}};
     sample.objects = {{{0, 0, 28, 14}, 4, "red ellipse", false, 1},
                       {{1, 1, 50, 20}, 1, "crowd", true, 1},
                       {{7, 7, 21, 28}, 2, "a \"b\"", false, 1}};
     Sample words;
     words.name = "words";
-    words.prompt = "Why?";
-    words.answer = "red";
+    words.turns = {{Role::kUser, "Why?", false}, {Role::kAssistant, "red", false}};
     write_pack(set.pack_path, {sample, words}, {{1, "one"}, {2, "two"}, {4, "four"}});
   }
   test::SmallSet set;
   Tokenizer tokenizer{set.dir.path()};
 };
 
-void check_measure(const Pack& pack, const SampleEncoder& encoder) {
-  const std::vector<SampleSize> sizes = measure_all(pack, encoder, 1);
-  for (std::int64_t i = 0; i < pack.size(); ++i) {
+// The config's question about pictures of no pack.
+MicroBatch ask(const SampleEncoder& encoder, const std::vector<Image>& pictures) {
+  BatchBuilder batch;
+  encoder.add_question(batch, -1, SampleEncoder::question("x", "", pictures), pictures, "x");
+  return batch.finish();
+}
+
+void check_measure(const SampleSet& set, const SampleEncoder& encoder) {
+  const std::vector<SampleSize> sizes = measure_all(set, encoder, 1);
+  for (std::int64_t i = 0; i < set.size(); ++i) {
     const SampleSize& size = sizes[i];
     REQUIRE_FALSE(size.dropped);
-    const MicroBatch batch = encoder.encode(pack, {i}, true);
+    const MicroBatch batch = encoder.encode(set, std::vector<std::int64_t>{i}, true);
     const std::int64_t merge = encoder.options().patches.merge_size;
     REQUIRE(batch.input_ids.numel() == size.tokens);
     REQUIRE(batch.pixel_values.size(0) == size.vision_tokens * merge * merge);
@@ -70,16 +74,18 @@ void check_measure(const Pack& pack, const SampleEncoder& encoder) {
 
 TEST_CASE("the answer is the published JSON in pixels of the resized image", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   EncodeOptions options = test::encode_options();
   options.patches.min_pixels = 4 * 56 * 28;  // 56x28 becomes 112x56: boxes double
   const SampleEncoder encoder(hand.tokenizer, options);
-  const MicroBatch batch = encoder.encode(pack, {0}, true);
+  const MicroBatch batch = encoder.encode(set, std::vector<std::int64_t>{0}, true);
   CHECK(learned_text(hand.tokenizer, batch) ==
         "```json\n[\n\t{\"bbox_2d\": [0, 0, 56, 28], \"label\": \"red ellipse\"},\n"
         "\t{\"bbox_2d\": [14, 14, 42, 56], \"label\": \"a \\\"b\\\"\"}\n]\n```<|im_end|>\n");
   options.answer = AnswerFormat::kJson1000;
-  CHECK(learned_text(hand.tokenizer, SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true))
+  CHECK(learned_text(
+            hand.tokenizer,
+            SampleEncoder(hand.tokenizer, options).encode(set, std::vector<std::int64_t>{0}, true))
             .starts_with(
                 "```json\n[\n\t{\"bbox_2d\": [0, 0, 500, 500], \"label\": \"red ellipse\"},\n"));
   CHECK(to_vector(batch.grid_thw) == std::vector<std::int64_t>{1, 4, 8});
@@ -90,9 +96,9 @@ TEST_CASE("the answer is the published JSON in pixels of the resized image", "[u
 
 TEST_CASE("targets: stored-size boxes, class map indices, captions; no crowds", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   const SampleEncoder encoder(hand.tokenizer, test::encode_options());
-  const MicroBatch batch = encoder.encode(pack, {0}, true);
+  const MicroBatch batch = encoder.encode(set, std::vector<std::int64_t>{0}, true);
   REQUIRE(batch.targets.size() == 1);
   const ImageTargets& targets = batch.targets[0];
   CHECK(targets.boxes.equal(
@@ -106,10 +112,10 @@ TEST_CASE("targets: stored-size boxes, class map indices, captions; no crowds", 
 
 TEST_CASE("labels and none as answers; prediction leaves the turn open", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   const auto encode = [&](AnswerFormat answer, bool with_answer) {
     return SampleEncoder(hand.tokenizer, test::encode_options(answer))
-        .encode(pack, {0}, with_answer);
+        .encode(set, std::vector<std::int64_t>{0}, with_answer);
   };
   CHECK(learned_text(hand.tokenizer, encode(AnswerFormat::kLabels, true)) ==
         "red ellipse, a \"b\"<|im_end|>\n");
@@ -126,11 +132,13 @@ TEST_CASE("labels and none as answers; prediction leaves the turn open", "[unit]
 
 TEST_CASE("the system turn is there exactly when it is configured", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   EncodeOptions options = test::encode_options();
   const auto text = [&] {
-    return hand.tokenizer.decode(
-        to_vector(SampleEncoder(hand.tokenizer, options).encode(pack, {1}, true).input_ids), false);
+    return hand.tokenizer.decode(to_vector(SampleEncoder(hand.tokenizer, options)
+                                               .encode(set, std::vector<std::int64_t>{1}, true)
+                                               .input_ids),
+                                 false);
   };
   CHECK(text() == "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nred<|im_end|>\n");
   options.system_prompt = "You see.";
@@ -139,13 +147,14 @@ TEST_CASE("the system turn is there exactly when it is configured", "[unit]") {
 
 TEST_CASE("samples are concatenated, with and without images", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   const SampleEncoder encoder(hand.tokenizer, test::encode_options());
-  const MicroBatch words = encoder.encode(pack, {1}, true), image = encoder.encode(pack, {0}, true),
-                   both = encoder.encode(pack, {1, 0}, true);
+  const MicroBatch words = encoder.encode(set, std::vector<std::int64_t>{1}, true),
+                   image = encoder.encode(set, std::vector<std::int64_t>{0}, true),
+                   both = encoder.encode(set, std::vector<std::int64_t>{1, 0}, true);
   CHECK((!words.pixel_values.defined() && !words.grid_thw.defined() && words.targets.empty() &&
          words.num_images() == 0));
-  CHECK(encoder.measure(pack.sample(1)).tokens == words.input_ids.numel());
+  CHECK(encoder.measure(set.sample(1)).tokens == words.input_ids.numel());
   CHECK(both.input_ids.equal(at::cat({words.input_ids, image.input_ids})));
   CHECK(both.cu_seqlens ==
         std::vector<std::int64_t>{0, words.input_ids.numel(), both.input_ids.numel()});
@@ -160,18 +169,18 @@ TEST_CASE("vision tokens over budget: dropped, or shrunk to fit", "[unit]") {
   EncodeOptions options = test::encode_options();
   options.max_vision_tokens = 200;
   options.resize_over_budget = false;
-  CHECK(plan_image(640, 480, options, "x").dropped);
+  CHECK(plan_image(640, 480, options.budget(), "x").dropped);
   options.resize_over_budget = true;
-  const ImagePlan bccd = plan_image(640, 480, options, "x");
+  const ImagePlan bccd = plan_image(640, 480, options.budget(), "x");
   CHECK((bccd.resized == Size{336, 448} && bccd.vision_tokens == 192 && bccd.shrunk &&
          !bccd.dropped));
   for (std::int64_t width = 20; width < 3000; width += 37)
     for (std::int64_t height = 20; height < 3000; height += 91) {
-      const ImagePlan plan = plan_image(width, height, options, "x");
+      const ImagePlan plan = plan_image(width, height, options.budget(), "x");
       REQUIRE((plan.dropped || plan.vision_tokens <= 200));
       REQUIRE((!plan.dropped || std::max(width, height) > 28 * std::min(width, height)));
     }
-  CHECK_THROWS_MATCHES(plan_image(6000, 10, options, "sample 'thin'"), DataError,
+  CHECK_THROWS_MATCHES(plan_image(6000, 10, options.budget(), "sample 'thin'"), DataError,
                        MessageMatches(ContainsSubstring("sample 'thin'")));
 }
 
@@ -179,20 +188,24 @@ TEST_CASE("what does not fit together is refused with the sample's name", "[faul
   const Hand hand;
   EncodeOptions options = test::encode_options();
   SECTION("an id beyond the vocabulary") {
-    const Pack pack(hand.set.pack_path);
+    const SampleSet set = open_set({hand.set.pack_path});
     options.vocab_size = 300;
-    CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
-                         MessageMatches(ContainsSubstring("'hand'") && ContainsSubstring("300") &&
-                                        ContainsSubstring("position")));
+    CHECK_THROWS_MATCHES(
+        SampleEncoder(hand.tokenizer, options).encode(set, std::vector<std::int64_t>{0}, true),
+        DataError,
+        MessageMatches(ContainsSubstring("'hand'") && ContainsSubstring("300") &&
+                       ContainsSubstring("position")));
   }
   SECTION("a recorded size that is not the image's") {
     Sample sample = hand.set.source.samples[0];
-    sample.width = 60;
+    sample.pictures[0].width = 60;
     write_pack(hand.set.pack_path, {sample}, hand.set.source.categories);
-    const Pack pack(hand.set.pack_path);
-    CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).encode(pack, {0}, true), DataError,
-                         MessageMatches(ContainsSubstring("scene-000000") &&
-                                        ContainsSubstring("60x56") && ContainsSubstring("56x56")));
+    const SampleSet set = open_set({hand.set.pack_path});
+    CHECK_THROWS_MATCHES(
+        SampleEncoder(hand.tokenizer, options).encode(set, std::vector<std::int64_t>{0}, true),
+        DataError,
+        MessageMatches(ContainsSubstring("scene-000000") && ContainsSubstring("60x56") &&
+                       ContainsSubstring("56x56")));
   }
   SECTION("a special token in a caption") {
     Sample sample = hand.set.source.samples[0];
@@ -201,33 +214,33 @@ TEST_CASE("what does not fit together is refused with the sample's name", "[faul
                          MessageMatches(ContainsSubstring("scene-000000")));
   }
   SECTION("a sample over budget where such samples are dropped") {
-    const Pack pack(hand.set.pack_path);
+    const SampleSet set = open_set({hand.set.pack_path});
     options.max_vision_tokens = 1;
     options.resize_over_budget = false;
     const SampleEncoder encoder(hand.tokenizer, options);
-    CHECK(encoder.measure(pack.sample(0)).dropped);
-    CHECK_THROWS_MATCHES(encoder.encode(pack, {0}, true), DataError,
+    CHECK(encoder.measure(set.sample(0)).dropped);
+    CHECK_THROWS_MATCHES(encoder.encode(set, std::vector<std::int64_t>{0}, true), DataError,
                          MessageMatches(ContainsSubstring("max_vision_tokens")));
   }
 }
 
 TEST_CASE("a loose image is asked about as a packed one", "[unit]") {
   const Hand hand;
-  const Pack pack(hand.set.pack_path);
+  const SampleSet set = open_set({hand.set.pack_path});
   const SampleEncoder encoder(hand.tokenizer, test::encode_options());
-  const MicroBatch packed = encoder.encode(pack, {0}, false),
-                   loose = encoder.encode_image(decode_image(pack.image_bytes(0), "x"), "x");
+  const MicroBatch packed = encoder.encode(set, std::vector<std::int64_t>{0}, false),
+                   loose = ask(encoder, set.pictures(0, set.sample(0)));
   CHECK(packed.input_ids.equal(loose.input_ids));
   CHECK(packed.pixel_values.equal(loose.pixel_values));
 }
 
 TEST_CASE("measure is exact: synthetic set, every answer form", "[unit]") {
-  const test::SmallSet set(15, 90);
-  const Pack pack(set.pack_path);
-  const Tokenizer tokenizer(set.dir.path());
+  const test::SmallSet small(15, 90);
+  const SampleSet set = open_set({small.pack_path});
+  const Tokenizer tokenizer(small.dir.path());
   for (const AnswerFormat answer :
        {AnswerFormat::kJson, AnswerFormat::kJson1000, AnswerFormat::kLabels, AnswerFormat::kNone})
-    check_measure(pack, SampleEncoder(tokenizer, test::encode_options(answer)));
+    check_measure(set, SampleEncoder(tokenizer, test::encode_options(answer)));
 }
 
 TEST_CASE("measure is exact: BCCD with the Qwen tokenizer", "[golden]") {
@@ -240,8 +253,8 @@ TEST_CASE("measure is exact: BCCD with the Qwen tokenizer", "[golden]") {
   EncodeOptions options = test::encode_options();
   options.vocab_size = 151936;
   options.system_prompt = "You are a helpful assistant.";
-  const Pack pack(dir.path() / "val.h5");
-  check_measure(pack, SampleEncoder(tokenizer, options));
+  const SampleSet set = open_set({dir.path() / "val.h5"});
+  check_measure(set, SampleEncoder(tokenizer, options));
 }
 
 }  // namespace muster::data

@@ -23,13 +23,13 @@ const SamplerOptions kSampling{4, 400, 40, 3, 5};
 struct Rig {
   explicit Rig(std::int64_t images = 22) : set(images) {}
   test::SmallSet set;
-  Pack pack{set.pack_path};
+  SampleSet samples = open_set({set.pack_path});
   Tokenizer tokenizer{set.dir.path()};
   SampleEncoder encoder{tokenizer, test::encode_options()};
-  Sampler sampler{measure_all(pack, encoder, 1), kSampling};
+  Sampler sampler{measure_all(samples, encoder, 1), kSampling};
 
   Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {}) const {
-    return Loader(pack, encoder, sampler,
+    return Loader(samples, encoder, sampler,
                   {.micro_batches_per_step = kSampling.micro_batches_per_step,
                    .rank = rank,
                    .world_size = world,
@@ -137,13 +137,13 @@ TEST_CASE("empty micro-batches have an index and nothing else", "[unit]") {
 TEST_CASE("a worker's error comes out of next_step with the sample's name, again and again",
           "[fault]") {
   const Rig rig;
-  const std::string image = read_text(rig.set.source.samples[4].image);
+  const std::string image = read_text(rig.set.source.samples[4].pictures[0].path);
   const auto at = read_text(rig.set.pack_path).find(image);
   std::fstream file(rig.set.pack_path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(static_cast<std::streamoff>(at + image.size() / 2));
   file.write("XXXX", 4);
   file.close();
-  const Pack damaged(rig.set.pack_path);
+  const SampleSet damaged = open_set({rig.set.pack_path});
   Loader loader(damaged, rig.encoder, rig.sampler,
                 {.micro_batches_per_step = kSampling.micro_batches_per_step,
                  .rank = 0,
@@ -176,15 +176,15 @@ TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
   const TempDir dir;
   Source source = read_source(test::shared("data/bccd"), "", "");
   pack_source(source, dir.path() / "p.h5", true, false);
-  const Pack pack(dir.path() / "p.h5");
+  const SampleSet set = open_set({dir.path() / "p.h5"});
   const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
   EncodeOptions options = test::encode_options();
   options.vocab_size = 151936;
   const SampleEncoder encoder(tokenizer, options);
   const SamplerOptions batches{1, 8192, 800, 4, 1};
-  const Sampler sampler(measure_all(pack, encoder, 1), batches);
+  const Sampler sampler(measure_all(set, encoder, 1), batches);
   for (const int threads : {1, 2}) {
-    Loader loader(pack, encoder, sampler,
+    Loader loader(set, encoder, sampler,
                   {.micro_batches_per_step = batches.micro_batches_per_step,
                    .rank = 0,
                    .world_size = 1,

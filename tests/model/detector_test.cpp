@@ -72,6 +72,47 @@ TEST_CASE("a text-only batch has the language loss alone", "[unit]") {
   CHECK(values(detector.loss(batch, loss_options(1), 5)).size() == 1);
 }
 
+TEST_CASE("pictures that nobody annotated take no part in the detection loss", "[unit]") {
+  const auto head_gradients = [](const MicroBatch& batch) {
+    HeadConfig config = tiny_head();
+    config.use_language = true;
+    const Detector detector = make(config);
+    for (const NamedParam& param : detector.head_parameters()) param.tensor.set_requires_grad(true);
+    at::Tensor total = at::zeros({});
+    for (const LossTerm& term : detector.loss(batch, loss_options(1), 5)) total = total + term.sum;
+    total.backward();
+    std::map<std::string, at::Tensor> gradients;
+    for (const NamedParam& param : detector.head_parameters())
+      gradients[param.name] = param.tensor.grad();
+    return gradients;
+  };
+  MicroBatch mixed = image_batch({{4, 4}, {8, 4}, {4, 4}}, 1);
+  mixed.targets[1] = {at::zeros({0, 4}), {}, {}, false};
+  // The same batch without its second picture and that picture's sample.
+  MicroBatch without = image_batch({{4, 4}, {4, 4}}, 1);
+  without.pixel_values =
+      at::cat({mixed.pixel_values.narrow(0, 0, 16), mixed.pixel_values.narrow(0, 48, 16)});
+  const auto a = head_gradients(mixed), b = head_gradients(without);
+  for (const auto& [name, gradient] : b) {
+    INFO(name);
+    CHECK(at::allclose(a.at(name), gradient, 1e-4, 1e-6));
+  }
+  // Annotated with nothing is another thing: the head learns that nothing is there.
+  mixed.targets[1].annotated = true;
+  const auto nothing = head_gradients(mixed);
+  CHECK_FALSE(at::allclose(nothing.at("detection_head.score.weight"),
+                           b.at("detection_head.score.weight"), 1e-4, 1e-6));
+}
+
+TEST_CASE("a batch without an annotated picture has the language loss alone", "[unit]") {
+  const Detector detector = make();
+  MicroBatch batch = image_batch({{4, 4}, {8, 4}}, 1);
+  for (ImageTargets& targets : batch.targets) targets = {at::zeros({0, 4}), {}, {}, false};
+  const auto terms = values(detector.loss(batch, loss_options(1), 5));
+  CHECK(terms.size() == 1);
+  CHECK(terms.contains("lm"));
+}
+
 TEST_CASE("detections are in the image, best first, the same packed or alone", "[unit]") {
   Detector detector = make();
   detector.set_training(false);

@@ -73,10 +73,10 @@ TEST_CASE("check --batch: the texts show which tokens take loss", "[unit]") {
   std::int64_t learned = 0, tokens = 0;
   REQUIRE(r.report.samples.size() == 2);
   for (const trainer::SampleReport& sample : r.report.samples) {
-    REQUIRE(sample.picture.has_value());
-    CHECK(sample.picture->width == 84);
+    REQUIRE(sample.pictures.size() == 1);
+    CHECK(sample.pictures[0].width == 84);
     const std::string pads =
-        "<|image_pad|> x " + std::to_string(sample.picture->plan.vision_tokens);
+        "<|image_pad|> x " + std::to_string(sample.pictures[0].plan.vision_tokens);
     std::string answer, prompt;
     for (const trainer::TextRun& run : sample.text) {
       (run.learned ? answer : prompt) += run.text;
@@ -104,8 +104,8 @@ TEST_CASE("check --batch: the budget's effect is that of the run", "[unit]") {
   const trainer::BatchReport resized = with("resize");
   CHECK(resized.pack_resized == 24);
   CHECK(resized.pack_dropped == 0);
-  CHECK(resized.samples[0].picture->plan.shrunk);
-  CHECK(resized.samples[0].picture->plan.vision_tokens <= 4);
+  CHECK(resized.samples[0].pictures[0].plan.shrunk);
+  CHECK(resized.samples[0].pictures[0].plan.vision_tokens <= 4);
   CHECK(ReportedBatch().report.pack_resized == 0);
 }
 

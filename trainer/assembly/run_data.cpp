@@ -15,9 +15,9 @@ namespace {
 
 constexpr std::size_t kNamesShown = 10;
 
-std::optional<data::Pack> open_optional(const std::string& path) {
+std::optional<data::SampleSet> open_optional(const std::string& path) {
   if (path.empty()) return std::nullopt;
-  return data::Pack(path);
+  return data::open_set({path});
 }
 
 }  // namespace
@@ -42,14 +42,14 @@ data::Tokenizer checked_tokenizer(const configs::Config& config, const model::Qw
   return tokenizer;
 }
 
-void check_captions(const char* key, const data::Pack& pack, const data::Tokenizer& tokenizer,
+void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
                     const configs::Detection& detection) {
   if (!detection.enabled) return;
   std::unordered_map<std::string, std::int64_t> tokens_of;  // captions repeat: most are class names
   std::int64_t too_long = 0, longest = 0;
   std::string worst;
-  for (std::int64_t i = 0; i < pack.size(); ++i) {
-    const data::Sample& sample = pack.sample(i);
+  for (std::int64_t i = 0; i < set.size(); ++i) {
+    const data::Sample sample = set.sample(i);
     for (const data::Object& object : sample.objects) {
       const auto [found, added] = tokens_of.try_emplace(object.caption, 0);
       if (added) {
@@ -73,7 +73,7 @@ void check_captions(const char* key, const data::Pack& pack, const data::Tokeniz
 RunData::RunData(const configs::Config& config)
     : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
       model(model::read_config(find_model(config.model))),
-      train(config.data.train),
+      train(data::open_set({config.data.train})),
       val(open_optional(config.data.val)),
       encoder(tokenizer, encode_options(config, model)),
       sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)),

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "configs/config.h"
 #include "data/encoder.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "data/sampler.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/files/config.h"
@@ -18,8 +19,8 @@ struct RunData {
 
   data::Tokenizer tokenizer;
   model::QwenConfig model;
-  data::Pack train;
-  std::optional<data::Pack> val;
+  data::SampleSet train;
+  std::optional<data::SampleSet> val;
   data::SampleEncoder encoder;
   data::Sampler sampler;
 };
@@ -28,10 +29,10 @@ struct RunData {
 // ConfigError.
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
 
-// Every caption of a pack must fit the decoder: known here, not at the step that meets one. Throws
+// Every caption of a set must fit the decoder: known here, not at the step that meets one. Throws
 // ConfigError naming the longest, its sample and the value that would do. `key`: of the config,
 // e.g. "data.train".
-void check_captions(const char* key, const data::Pack& pack, const data::Tokenizer& tokenizer,
+void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
                     const configs::Detection& detection);
 
 }  // namespace muster::trainer

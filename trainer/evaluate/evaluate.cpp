@@ -3,6 +3,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "base/log.h"
@@ -16,7 +17,7 @@ namespace {
 
 // What travels between ranks, one per detection.
 struct Row {
-  std::int64_t image = 0;     // index in the pack
+  std::int64_t image = 0;     // of EvalImages
   std::int64_t category = 0;  // original id; -1 when the caption is no class name
   std::array<float, 4> box{};
   float score = 0, padding = 0;
@@ -49,12 +50,12 @@ void log_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows,
             measured_text(result.class_agnostic_ap50));
 }
 
-std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const data::Pack& pack) {
+std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const EvalImages& images) {
   std::vector<EvalBox> boxes;
   boxes.reserve(rows.size());
   for (const Row& row : rows) {
     EvalBox box;
-    box.image_id = pack.sample(row.image).source_id;
+    box.image_id = images.image_id[static_cast<std::size_t>(row.image)];
     box.category_id = row.category;
     box.xywh = {row.box[0], row.box[1], double{row.box[2]} - row.box[0],
                 double{row.box[3]} - row.box[1]};
@@ -77,25 +78,28 @@ struct Share {
 };
 
 std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& tokenizer,
-                              const data::Pack& pack, const data::SampleEncoder& encoder,
-                              const EvalOptions& options, const Share& share) {
+                              const data::SampleSet& set, const EvalImages& images,
+                              const data::SampleEncoder& encoder, const EvalOptions& options,
+                              const Share& share) {
   const c10::NoGradGuard no_grad;
   const model::EvalMode evaluating(detector);
   Progress progress("evaluating", (share.end - share.first + share.stride - 1) / share.stride);
   std::vector<Row> rows;
   std::vector<std::int64_t> batch;
   const auto run_batch = [&] {
-    const auto found = detector.detect(encoder.encode(pack, batch, false));
-    for (std::size_t k = 0; k < batch.size(); ++k) {
-      for (const LabelledDetection& d : label(found[k], tokenizer, pack.class_map())) {
-        rows.push_back({batch[k], d.category_id, d.box, d.score, 0});
-      }
+    const auto found = detector.detect(encoder.encode(set, batch, false));
+    std::size_t k = 0;
+    for (const std::int64_t sample : batch) {
+      for (std::int64_t image = images.first[sample]; image < images.first[sample + 1]; ++image)
+        for (const LabelledDetection& d : label(found[k++], tokenizer, set.class_map()))
+          rows.push_back({image, d.category_id, d.box, d.score, 0});
     }
     progress.add(static_cast<std::int64_t>(batch.size()));
     batch.clear();
   };
   for (std::int64_t i = share.first; i < share.end; i += share.stride) {
-    if (encoder.measure(pack.sample(i)).dropped) continue;  // it counts as nothing found
+    if (images.first[i] == images.first[i + 1]) continue;  // nobody annotated it
+    if (encoder.measure(set.sample(i)).dropped) continue;  // it counts as nothing found
     batch.push_back(i);
     if (static_cast<std::int64_t>(batch.size()) == options.samples_per_batch) run_batch();
   }
@@ -104,13 +108,37 @@ std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& 
 }
 
 EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
-                   const data::Pack& pack) {
-  const std::vector<EvalBox> boxes = to_eval_boxes(rows, pack);
+                   const EvalImages& images) {
+  const std::vector<EvalBox> boxes = to_eval_boxes(rows, images);
   return {
       .coco = evaluate_coco(truth, boxes),
       .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
       .detections = static_cast<std::int64_t>(rows.size()),
       .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; })};
+}
+
+void add_truth(const data::Sample& sample, std::span<const std::int64_t> image_ids,
+               CocoGroundTruth& truth) {
+  truth.image_ids.insert(truth.image_ids.end(), image_ids.begin(), image_ids.end());
+  for (const data::Object& object : sample.objects) {
+    EvalBox box;
+    box.image_id = image_ids[static_cast<std::size_t>(object.picture)];
+    box.category_id = object.category;
+    box.xywh = {object.box[0], object.box[1], object.box[2] - object.box[0],
+                object.box[3] - object.box[1]};
+    box.area = object.area;
+    box.crowd = object.crowd;
+    truth.boxes.push_back(box);
+  }
+}
+
+// One pack keeps the classes that have no object, too: metrics list them.
+std::vector<data::Category> categories_of(const data::SampleSet& set) {
+  if (set.packs().size() == 1) return set.packs().front()->categories();
+  std::vector<data::Category> all;
+  for (std::int64_t k = 0; k < set.class_map().size(); ++k)
+    all.push_back(set.class_map().category(k));
+  return all;
 }
 
 }  // namespace
@@ -129,39 +157,53 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
   return labelled;
 }
 
-CocoGroundTruth ground_truth(const data::Pack& pack, std::int64_t num_samples) {
-  CocoGroundTruth truth;
-  for (const data::Category& category : pack.categories())
-    truth.categories[category.id] = category.name;
+// Ids are places in the order of the source's ids: COCO breaks score ties by the order of ids, and
+// a source's id may stand at several samples.
+EvalImages eval_images(const data::SampleSet& set, std::int64_t num_samples) {
+  EvalImages images{.first = {0}, .image_id = {}};
+  std::vector<std::int64_t> source_id;  // per image
   for (std::int64_t i = 0; i < num_samples; ++i) {
-    const data::Sample& sample = pack.sample(i);
-    truth.image_ids.push_back(sample.source_id);
-    for (const data::Object& object : sample.objects) {
-      EvalBox box;
-      box.image_id = sample.source_id;
-      box.category_id = object.category;
-      box.xywh = {object.box[0], object.box[1], object.box[2] - object.box[0],
-                  object.box[3] - object.box[1]};
-      box.area = object.area;
-      box.crowd = object.crowd;
-      truth.boxes.push_back(box);
-    }
+    const data::Sample sample = set.sample(i);
+    const std::size_t pictures = sample.boxed ? sample.pictures.size() : 0;
+    source_id.insert(source_id.end(), pictures, sample.source_id);
+    images.first.push_back(static_cast<std::int64_t>(source_id.size()));
+  }
+  std::vector<std::size_t> order(source_id.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t image) { return source_id[image]; });
+  images.image_id.resize(order.size());
+  for (std::size_t place = 0; place < order.size(); ++place)
+    images.image_id[order[place]] = static_cast<std::int64_t>(place);
+  return images;
+}
+
+CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& images) {
+  CocoGroundTruth truth;
+  for (const data::Category& category : categories_of(set))
+    truth.categories[category.id] = category.name;
+  for (std::size_t i = 0; i + 1 < images.first.size(); ++i) {
+    const auto begin = static_cast<std::size_t>(images.first[i]);
+    const auto count = static_cast<std::size_t>(images.first[i + 1]) - begin;
+    if (count > 0)
+      add_truth(set.sample(static_cast<std::int64_t>(i)),
+                std::span(images.image_id).subspan(begin, count), truth);
   }
   return truth;
 }
 
 EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
-                    const data::Pack& pack, const data::SampleEncoder& encoder,
+                    const data::SampleSet& set, const data::SampleEncoder& encoder,
                     const EvalOptions& options, sharding::Collective& collective) {
   const std::int64_t n =
-      options.max_samples > 0 ? std::min(options.max_samples, pack.size()) : pack.size();
+      options.max_samples > 0 ? std::min(options.max_samples, set.size()) : set.size();
+  const EvalImages images = eval_images(set, n);
   const Share share{.first = collective.rank(), .end = n, .stride = collective.size()};
-  std::vector<Row> rows = detect_share(detector, tokenizer, pack, encoder, options, share);
+  std::vector<Row> rows = detect_share(detector, tokenizer, set, images, encoder, options, share);
   rows = gather_rows(rows, collective);  // [C]
   // The ranks' rows interleave differently for every world size; COCO breaks score ties by order.
   std::ranges::stable_sort(rows, {}, &Row::image);
-  const CocoGroundTruth truth = ground_truth(pack, n);
-  EvalResult result = measure(rows, truth, pack);
+  const CocoGroundTruth truth = ground_truth(set, images);
+  EvalResult result = measure(rows, truth, images);
   if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) {
     log_zero(truth, rows, result);
   }

@@ -1,5 +1,8 @@
-// Detection on a pack: predictions, then COCO metrics. The images are dealt out over the ranks;
-// every rank ends with the same numbers.
+// Detection on a set of samples: predictions, then COCO metrics. The samples are dealt out over the
+// ranks; every rank ends with the same numbers. Each picture of each annotated sample is an image
+// of its own for the matching, with its sample's question and its sample's objects: two samples
+// that ask different things about one picture do not see each other's boxes. Samples that nobody
+// annotated, and those without a picture, are left out.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +10,7 @@
 #include <vector>
 
 #include "data/encoder.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
 #include "trainer/evaluate/coco_eval.h"
@@ -15,7 +18,7 @@
 namespace muster::trainer {
 
 struct EvalOptions {
-  std::int64_t max_samples = 0;  // the pack's first so many; 0: all
+  std::int64_t max_samples = 0;  // the set's first so many; 0: all
   std::int64_t samples_per_batch = 1;
 };
 
@@ -28,7 +31,7 @@ struct EvalResult {
 
 // [C] with more than one rank.
 EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
-                    const data::Pack& pack, const data::SampleEncoder& encoder,
+                    const data::SampleSet& set, const data::SampleEncoder& encoder,
                     const EvalOptions& options, sharding::Collective& collective);
 
 // One image's detections with captions as text and categories looked up; category_id -1 when the
@@ -43,6 +46,12 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
                                      const data::Tokenizer& tokenizer,
                                      const data::ClassMap& classes);
 
-CocoGroundTruth ground_truth(const data::Pack& pack, std::int64_t num_samples);
+// The pictures of a set's first samples that are evaluated, numbered in the order of the samples.
+struct EvalImages {
+  std::vector<std::int64_t> first;  // [samples + 1]: sample i has images first[i] .. first[i + 1]
+  std::vector<std::int64_t> image_id;  // per image: its COCO id; ids sort as the source's do
+};
+EvalImages eval_images(const data::SampleSet& set, std::int64_t num_samples);
+CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& images);
 
 }  // namespace muster::trainer

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/images/codec.h"
 #include "data/images/resize.h"
 
 namespace muster::trainer {
@@ -56,20 +55,41 @@ double ScoreHistogram::reached_by(double share) const {
       best_, std::pow(10.0, -static_cast<double>(bin + 1) / kPerDecade));  // the bin's lower end
 }
 
-std::vector<ImageDetections> Predictor::predict(std::span<const Picture> pictures, double threshold,
+Shown shown_sample(const data::SampleSet& set, std::int64_t i) {
+  Shown shown{set.sample(i), {}, {}};
+  shown.pictures = set.pictures(i, shown.sample);
+  for (std::size_t k = 0; k < shown.pictures.size(); ++k)
+    shown.names.push_back(k == 0 ? shown.sample.name
+                                 : fmt::format("{}-{}", shown.sample.name, k + 1));
+  return shown;
+}
+
+Shown shown_picture(std::string name, data::Image image, const std::string& prompt) {
+  Shown shown;
+  shown.pictures.push_back(std::move(image));
+  shown.sample = data::SampleEncoder::question(name, prompt, shown.pictures);
+  shown.names.push_back(std::move(name));
+  return shown;
+}
+
+std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples, double threshold,
                                                 ScoreHistogram& scores) const {
   const c10::NoGradGuard no_grad;
-  std::vector<data::NamedImage> images;
-  for (const Picture& picture : pictures) images.push_back({&picture.image, picture.name});
-  const auto found = detector_.detect(encoder_.encode_images(images));
+  data::BatchBuilder batch;
+  for (const Shown& shown : samples)
+    encoder_.add_question(batch, -1, shown.sample, shown.pictures, shown.sample.name);
+  const auto found = detector_.detect(batch.finish());
   std::vector<ImageDetections> results;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const data::Image& image = pictures[i].image;
-    ImageDetections& result =
-        results.emplace_back(ImageDetections{pictures[i].name, image.width, image.height, {}, {}});
-    for (LabelledDetection& d : label(found[i], tokenizer_, classes_)) {
-      scores.add(d.score);
-      if (d.score >= threshold) result.kept.push_back(std::move(d));
+  for (const Shown& shown : samples) {
+    for (std::size_t k = 0; k < shown.pictures.size(); ++k) {
+      const data::Image& image = shown.pictures[k];
+      const auto& of_image = found[results.size()];
+      ImageDetections& result =
+          results.emplace_back(ImageDetections{shown.names[k], image.width, image.height, {}, {}});
+      for (LabelledDetection& d : label(of_image, tokenizer_, classes_)) {
+        scores.add(d.score);
+        if (d.score >= threshold) result.kept.push_back(std::move(d));
+      }
     }
   }
   return results;
@@ -116,20 +136,22 @@ std::string explain_scores(const ScoreHistogram& scores, double threshold) {
 }
 
 void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
-                   const data::Pack& pack, const data::SampleEncoder& encoder, double threshold,
+                   const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
                    std::int64_t count, const fs::path& folder) {
   fs::create_directories(folder);
   LabelFont font;
-  const Predictor predictor(detector, tokenizer, pack.class_map(), encoder);
+  const Predictor predictor(detector, tokenizer, set.class_map(), encoder);
   DetectionsFile file(folder / "detections.json");
   ScoreHistogram scores;
-  for (std::int64_t i = 0; i < std::min(count, pack.size()); ++i) {
-    const std::string& name = pack.sample(i).name;
-    const Picture picture{name, data::decode_image(pack.image_bytes(i), name)};
-    ImageDetections found = std::move(predictor.predict({&picture, 1}, threshold, scores).front());
-    found.overlay = fs::path(name).filename().string() + ".png";
-    draw(picture.image, found, folder / found.overlay, font);
-    file.add(found);
+  for (std::int64_t i = 0; i < std::min(count, set.size()); ++i) {
+    const Shown shown = shown_sample(set, i);
+    if (shown.pictures.empty() || encoder.measure(shown.sample).dropped) continue;
+    std::vector<ImageDetections> found = predictor.predict({&shown, 1}, threshold, scores);
+    for (std::size_t k = 0; k < found.size(); ++k) {
+      found[k].overlay = fs::path(shown.names[k]).filename().string() + ".png";
+      draw(shown.pictures[k], found[k], folder / found[k].overlay, font);
+      file.add(found[k]);
+    }
   }
   file.commit();
 }

@@ -12,17 +12,23 @@
 #include "base/process/atomic_file.h"
 #include "data/encoder.h"
 #include "data/images/image.h"
-#include "data/pack/pack.h"
+#include "data/sample_set.h"
 #include "model/detector.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/show/overlay.h"
 
 namespace muster::trainer {
 
-struct Picture {
-  std::string name;  // goes into detections.json and errors
-  data::Image image;
+// A sample that is asked about, with its pictures decoded and of the sizes it says.
+struct Shown {
+  data::Sample sample;
+  std::vector<data::Image> pictures;
+  std::vector<std::string> names;  // per picture: goes into detections.json
 };
+// Sample i of a set, as it asks itself. Its first picture has the sample's name, the k-th NAME-k.
+Shown shown_sample(const data::SampleSet& set, std::int64_t i);
+// One picture with a question; "": the config's.
+Shown shown_picture(std::string name, data::Image image, const std::string& prompt);
 
 struct ImageDetections {
   std::string image;
@@ -54,8 +60,9 @@ class Predictor {
             const data::ClassMap& classes, const data::SampleEncoder& encoder)
       : detector_(detector), tokenizer_(tokenizer), classes_(classes), encoder_(encoder) {}
 
-  // All pictures in one batch. REQUIRES the detector in evaluation mode.
-  std::vector<ImageDetections> predict(std::span<const Picture> pictures, double threshold,
+  // All samples in one batch; one entry per picture, in order. REQUIRES the detector in evaluation
+  // mode and a picture in at least one sample.
+  std::vector<ImageDetections> predict(std::span<const Shown> samples, double threshold,
                                        ScoreHistogram& scores) const;
 
  private:
@@ -87,9 +94,9 @@ void draw(const data::Image& image, const ImageDetections& found, const std::fil
 // passes (diary row L-106).
 std::string explain_scores(const ScoreHistogram& scores, double threshold);
 
-// The first `count` samples of a pack, drawn into `folder`, for the report.
+// The pictures of the first `count` samples of a set, drawn into `folder`, for the report.
 void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
-                   const data::Pack& pack, const data::SampleEncoder& encoder, double threshold,
+                   const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
                    std::int64_t count, const std::filesystem::path& folder);
 
 }  // namespace muster::trainer

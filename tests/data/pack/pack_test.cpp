@@ -33,8 +33,10 @@ std::vector<Sample> rich_samples(const test::SmallSet& set) {
   samples[1].objects.clear();
   Sample text;
   text.name = "words only";
-  text.prompt = "why?";
-  text.answer = "because";
+  text.turns = {{Role::kSystem, "short", false},
+                {Role::kUser, "why?", false},
+                {Role::kAssistant, "because", false}};
+  text.boxed = false;
   samples.push_back(text);
   return samples;
 }
@@ -54,17 +56,26 @@ TEST_CASE("a pack gives back what was written, byte for byte", "[unit]") {
   const Pack pack(set.pack_path);
   REQUIRE(pack.size() == 6);
   for (std::int64_t i = 0; i < pack.size(); ++i) {
-    const Sample &a = samples[i], &b = pack.sample(i);
-    CHECK((a.name == b.name && a.image == b.image && a.source_id == b.source_id &&
-           a.width == b.width && a.height == b.height));
-    CHECK((a.prompt == b.prompt && a.answer == b.answer));
+    const Sample &a = samples[i], b = pack.sample(i);
+    CHECK((a.name == b.name && a.source_id == b.source_id && a.boxed == b.boxed));
+    REQUIRE(a.pictures.size() == b.pictures.size());
+    for (std::size_t k = 0; k < a.pictures.size(); ++k) {
+      const Picture &x = a.pictures[k], &y = b.pictures[k];
+      CHECK((x.path == y.path && x.width == y.width && x.height == y.height &&
+             x.orientation == y.orientation));
+      CHECK(as_text(pack.picture_bytes(y.index)) == read_text(x.path));
+    }
+    REQUIRE(a.turns.size() == b.turns.size());
+    for (std::size_t k = 0; k < a.turns.size(); ++k) {
+      const Turn &x = a.turns[k], &y = b.turns[k];
+      CHECK((x.role == y.role && x.text == y.text && x.lists_objects == y.lists_objects));
+    }
     REQUIRE(a.objects.size() == b.objects.size());
     for (std::size_t k = 0; k < a.objects.size(); ++k) {
       const Object &x = a.objects[k], &y = b.objects[k];
       CHECK((x.box == y.box && x.category == y.category && x.caption == y.caption &&
-             x.crowd == y.crowd && x.area == y.area));
+             x.crowd == y.crowd && x.area == y.area && x.picture == y.picture && x.turn == y.turn));
     }
-    CHECK(as_text(pack.image_bytes(i)) == (a.has_image() ? read_text(a.image) : ""));
   }
   CHECK(pack.categories().size() == 6);
   CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
@@ -116,7 +127,9 @@ TEST_CASE("threads read images at once", "[unit]") {
       threads.emplace_back([&, t] {
         for (std::int64_t i = 0; i < 80; ++i)
           good[t] +=
-              as_text(pack.image_bytes(i % 8)) == read_text(pack.sample(i % 8).image) ? 1 : 0;
+              as_text(pack.picture_bytes(i % 8)) == read_text(pack.sample(i % 8).pictures[0].path)
+                  ? 1
+                  : 0;
       });
   }
   CHECK(good == std::vector<int>(4, 80));
@@ -128,13 +141,13 @@ TEST_CASE("damage is named", "[fault]") {
 
   SECTION("a flipped image byte: sample and pack") {
     const auto image =
-        static_cast<std::int64_t>(whole.find(read_text(set.source.samples[1].image)));
+        static_cast<std::int64_t>(whole.find(read_text(set.source.samples[1].pictures[0].path)));
     overwrite(set.pack_path, image + 100,
               static_cast<char>(whole[static_cast<std::size_t>(image) + 100] ^ 1));
     const Pack pack(set.pack_path);
-    CHECK_NOTHROW(pack.image_bytes(0));
+    CHECK_NOTHROW(pack.picture_bytes(0));
     CHECK_THROWS_MATCHES(
-        pack.image_bytes(1), DataError,
+        pack.picture_bytes(1), DataError,
         MessageMatches(ContainsSubstring("scene-000001") && ContainsSubstring("train.h5") &&
                        ContainsSubstring("storage damage")));
   }
@@ -180,10 +193,10 @@ TEST_CASE("a pack is whole or absent", "[fault]") {
   const test::SmallSet set(3);
   const std::string before = xxh128_file(set.pack_path);
   std::vector<Sample> samples = set.source.samples;
-  samples[2].image = set.dir.path() / "gone.jpg";
+  samples[2].pictures[0].path = set.dir.path() / "gone.jpg";
   CHECK_THROWS_MATCHES(write_pack(set.pack_path, samples, set.source.categories), DataError,
                        MessageMatches(ContainsSubstring("gone.jpg")));
-  samples[2].image = set.dir.path();  // a folder: fails after the file was begun
+  samples[2].pictures[0].path = set.dir.path();  // a folder: fails after the file was begun
   CHECK_THROWS_AS(write_pack(set.pack_path, samples, set.source.categories), Error);
   CHECK(xxh128_file(set.pack_path) == before);
   CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
@@ -222,12 +235,12 @@ TEST_CASE("packs of words only, and of nothing", "[unit]") {
   std::vector<Sample> samples(20000);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     samples[i].name = std::to_string(i);
-    samples[i].answer = "a" + samples[i].name;
+    samples[i].turns = {{Role::kAssistant, "a" + samples[i].name, false}};
   }
   write_pack(dir.path() / "words.h5", samples, {});
   const Pack pack(dir.path() / "words.h5");
-  CHECK((pack.size() == 20000 && pack.sample(19999).answer == "a19999" &&
-         pack.image_bytes(5).empty()));
+  CHECK((pack.size() == 20000 && pack.sample(19999).turns.at(0).text == "a19999" &&
+         pack.num_pictures() == 0));
   write_pack(dir.path() / "nothing.h5", {}, {});
   CHECK(Pack(dir.path() / "nothing.h5").size() == 0);
 }
@@ -245,7 +258,7 @@ TEST_CASE("a million samples", "[.bench]") {
   const Pack pack(set.pack_path);
   WARN("opened after " << seconds() << " s");
   CHECK(pack.sample(999'999).name == "999999");
-  CHECK(as_text(pack.image_bytes(999'999)) == read_text(samples[0].image));
+  CHECK(pack.num_pictures() == 1);
 }
 
 }  // namespace muster::data

@@ -53,9 +53,7 @@ Sample good_sample(const Folder& folder) {
   Sample sample;
   sample.name = "a";
   sample.where = "file.xml";
-  sample.image = folder.dir.path() / "a.jpg";
-  sample.width = 40;
-  sample.height = 30;
+  sample.pictures = {{.path = folder.dir.path() / "a.jpg", .width = 40, .height = 30}};
   sample.objects = {{{0, 0, 40, 30}, 1, "cell", false, 1200}};
   return sample;
 }
@@ -266,14 +264,13 @@ TEST_CASE("JSONL: conversations, objects, words only", "[unit]") {
   const Source source = folder.read("x.jsonl");
   REQUIRE(source.samples.size() == 4);
   CHECK(source.samples[0].objects.at(0).box == std::array<double, 4>{1, 2, 3, 4});
-  CHECK((source.samples[0].prompt.empty() && source.samples[0].answer.empty() &&
-         source.samples[0].width == 40));
+  CHECK((source.samples[0].turns.empty() && source.samples[0].pictures[0].width == 40));
   CHECK((source.samples[1].objects.at(0).caption == "a cat" &&
          source.samples[1].objects[0].category == 1));
-  CHECK((!source.samples[2].has_image() && source.samples[2].prompt == "why?" &&
-         source.samples[2].answer == "so"));
-  CHECK((source.samples[3].has_image() && source.samples[3].prompt == "what?" &&
-         source.samples[3].answer == "a grey square"));
+  CHECK((!source.samples[2].has_picture() && source.samples[2].turns.at(0).text == "why?" &&
+         source.samples[2].turns.at(1).text == "so"));
+  CHECK((source.samples[3].has_picture() && source.samples[3].turns.at(0).text == "what?" &&
+         source.samples[3].turns.at(1).text == "a grey square"));
   for (const Sample& sample : source.samples) CHECK(faults(sample).empty());
   for (
       const char* bad :
@@ -327,7 +324,7 @@ TEST_CASE("images: missing, cut, of another size, turned by EXIF, no image", "[f
   CHECK(with_image(rotated(Folder::jpeg(), 1)).empty());
   CHECK_THAT(with_image(encode_png({30, 40, std::vector<std::uint8_t>(3600)})),
              ContainsSubstring("recorded size 40x30") && ContainsSubstring("30x40"));
-  fs::remove(good.image);
+  fs::remove(good.pictures[0].path);
   CHECK_THAT(faults(good), ContainsSubstring("missing"));
 }
 
@@ -336,7 +333,7 @@ TEST_CASE("oddities are warned about", "[unit]") {
   Sample sample = good_sample(folder), empty = sample;
   sample.objects.push_back({{3, 3, 4, 9}, 1, "cell", false, 6});
   empty.objects.clear();
-  const Source source{"coco", {sample, empty}, {{1, "cell"}, {2, "other"}}};
+  const Source source{"coco", {sample, empty}, {{1, "cell"}, {2, "other"}}, {}, {}};
   const PackReport report = pack_source(source, folder.dir.path() / "p.h5", false, false);
   const std::string all = join(report.warnings, "\n");
   for (const char* expected : {"only one class", "1 images without objects, first a#2",

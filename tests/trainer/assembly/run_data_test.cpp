@@ -17,12 +17,12 @@ TEST_CASE("a caption that does not fit the decoder stops the start, not the step
   const TempDir dir;
   const configs::Config config = test::tiny_config(dir.path());
   const data::Tokenizer tokenizer(config.tokens.tokenizer);
-  const data::Pack pack(config.data.train);
+  const data::SampleSet set = data::open_set({config.data.train});
   configs::Detection detection = config.detection;
   detection.caption_max_tokens = 2;
-  CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));
+  CHECK_NOTHROW(check_captions("data.train", set, tokenizer, detection));
   detection.caption_max_tokens = 1;
-  CHECK_THROWS_WITH(check_captions("data.train", pack, tokenizer, detection),
+  CHECK_THROWS_WITH(check_captions("data.train", set, tokenizer, detection),
                     ContainsSubstring("data.train") &&
                         ContainsSubstring("the longest has 2 tokens") &&
                         ContainsSubstring("Set detection.caption_max_tokens: 2"));
@@ -30,7 +30,7 @@ TEST_CASE("a caption that does not fit the decoder stops the start, not the step
       test::tiny_config(dir.path(), {"detection.caption_max_tokens=1"});
   CHECK_THROWS_AS(Trainer(short_captions, sharding::make_self()), ConfigError);
   detection.enabled = false;
-  CHECK_NOTHROW(check_captions("data.train", pack, tokenizer, detection));
+  CHECK_NOTHROW(check_captions("data.train", set, tokenizer, detection));
 }
 
 }  // namespace

@@ -73,21 +73,18 @@ struct TinyPredictor {
   TempDir dir;
   configs::Config config = test::tiny_config(dir.path());
   data::Tokenizer tokenizer{config.tokens.tokenizer};
-  data::Pack pack{config.data.val};
+  data::SampleSet set = data::open_set({config.data.val});
   data::SampleEncoder encoder{tokenizer,
                               encode_options(config, model::read_config(find_model(config.model)))};
   model::Detector detector = build_detector(config, tokenizer);
   TinyPredictor() { detector.set_training(false); }
-  Predictor predictor() const { return {detector, tokenizer, pack.class_map(), encoder}; }
-  Picture picture(std::int64_t i) const {
-    const std::string& name = pack.sample(i).name;
-    return {name, data::decode_image(pack.image_bytes(i), name)};
-  }
+  Predictor predictor() const { return {detector, tokenizer, set.class_map(), encoder}; }
+  Shown shown(std::int64_t i) const { return shown_sample(set, i); }
 };
 
 TEST_CASE("pictures in one batch have the detections each has alone", "[unit]") {
   const TinyPredictor tiny;
-  const std::vector<Picture> all{tiny.picture(0), tiny.picture(1), tiny.picture(2)};
+  const std::vector<Shown> all{tiny.shown(0), tiny.shown(1), tiny.shown(2)};
   ScoreHistogram together, apart;
   const std::vector<ImageDetections> batched = tiny.predictor().predict(all, 0, together);
   REQUIRE(batched.size() == 3);
@@ -112,9 +109,9 @@ TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
   ScoreHistogram scores;
   const auto predict_many = [&](int batches) {
     for (int i = 0; i < batches; ++i) {
-      const std::vector<Picture> pictures{tiny.picture(i % 4), tiny.picture((i + 1) % 4)};
+      const std::vector<Shown> pictures{tiny.shown(i % 4), tiny.shown((i + 1) % 4)};
       const auto found = predictor.predict(pictures, 0, scores);
-      draw(pictures[0].image, found[0], tiny.dir.path() / "a.png", font);
+      draw(pictures[0].pictures[0], found[0], tiny.dir.path() / "a.png", font);
       for (const ImageDetections& image : found) file.add(image);
     }
   };
