@@ -135,6 +135,16 @@ std::string ClassList::name(std::int64_t category) const {
   return at < 0 ? "" : classes_[static_cast<std::size_t>(at)].name;
 }
 
+std::int64_t ClassList::place_named(const std::string& name) const {
+  const auto found = std::ranges::find(classes_, name, &trainer::ClassCount::name);
+  return found == classes_.end() ? -1 : found - classes_.begin();
+}
+
+void ClassList::count_named(const std::string& name) {
+  const std::int64_t at = place_named(name);
+  if (at >= 0) ++classes_[static_cast<std::size_t>(at)].boxes;
+}
+
 void ClassList::count(std::int64_t category) {
   const std::int64_t at = place(category);
   if (at >= 0) ++classes_[static_cast<std::size_t>(at)].boxes;

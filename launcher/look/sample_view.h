@@ -17,9 +17,11 @@ namespace muster::launcher {
 class ClassList {
  public:
   explicit ClassList(const data::SampleSet& set);
-  std::int64_t place(std::int64_t category) const;  // -1: unknown
-  std::string name(std::int64_t category) const;    // "" for an unknown one
-  void count(std::int64_t category);                // one more box
+  std::int64_t place(std::int64_t category) const;          // -1: unknown
+  std::string name(std::int64_t category) const;            // "" for an unknown one
+  std::int64_t place_named(const std::string& name) const;  // -1: unknown
+  void count_named(const std::string& name);                // one more box
+  void count(std::int64_t category);                        // one more box
   const std::vector<trainer::ClassCount>& classes() const { return classes_; }
 
  private:

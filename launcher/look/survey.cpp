@@ -105,7 +105,7 @@ BoxFacts box_facts(const data::Sample& sample) {
 class Surveyor {
  public:
   Surveyor(const data::SampleSet& set, std::int64_t first)
-      : set_(set), first_(first), survey_{.counts = {}, .classes = ClassList(set)} {}
+      : set_(set), first_(first), survey_(set) {}
 
   void run() {
     Progress progress("going through samples", set_.size());

@@ -44,6 +44,8 @@ struct SurveyCounts {
 };
 
 struct Survey {
+  explicit Survey(const data::SampleSet& set) : classes(set) {}
+
   SurveyCounts counts;
   ClassList classes;
   trainer::DoublingBins picture_sides{32}, box_sides{4}, boxes_per_sample{1};

@@ -55,12 +55,17 @@ double ScoreHistogram::reached_by(double share) const {
       best_, std::pow(10.0, -static_cast<double>(bin + 1) / kPerDecade));  // the bin's lower end
 }
 
+std::vector<std::string> picture_names(const data::Sample& sample) {
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < sample.pictures.size(); ++k)
+    names.push_back(k == 0 ? sample.name : fmt::format("{}-{}", sample.name, k + 1));
+  return names;
+}
+
 Shown shown_sample(const data::SampleSet& set, std::int64_t i) {
   Shown shown{set.sample(i), {}, {}};
   shown.pictures = set.pictures(i, shown.sample);
-  for (std::size_t k = 0; k < shown.pictures.size(); ++k)
-    shown.names.push_back(k == 0 ? shown.sample.name
-                                 : fmt::format("{}-{}", shown.sample.name, k + 1));
+  shown.names = picture_names(shown.sample);
   return shown;
 }
 

@@ -25,7 +25,9 @@ struct Shown {
   std::vector<data::Image> pictures;
   std::vector<std::string> names;  // per picture: goes into detections.json
 };
-// Sample i of a set, as it asks itself. Its first picture has the sample's name, the k-th NAME-k.
+// The first picture has the sample's name, the k-th NAME-k.
+std::vector<std::string> picture_names(const data::Sample& sample);
+// Sample i of a set, as it asks itself, with those names.
 Shown shown_sample(const data::SampleSet& set, std::int64_t i);
 // One picture with a question; "": the config's.
 Shown shown_picture(std::string name, data::Image image, const std::string& prompt);
