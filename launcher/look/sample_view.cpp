@@ -73,7 +73,8 @@ trainer::ShownTurn shown_turn(const data::Turn& turn, int& picture) {
 }
 
 std::string size_note(const data::Picture& picture) {
-  return fmt::format("{} x {}, {}{}", picture.width, picture.height, picture.path.string(),
+  return fmt::format("{} x {}, {}{}", picture.width, picture.height,
+                     picture.path.filename().string(),
                      picture.orientation == 1 ? "" : ", turned upright");
 }
 

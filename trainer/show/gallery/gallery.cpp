@@ -164,7 +164,8 @@ std::string verdict_filters() {
 std::string score_filters(const Gallery& gallery) {
   if (!gallery.threshold) return "";
   return fmt::format(
-             "<label>Score at least <output id=\"atleast\">{0:.2f}</output><input type=\"range\" "
+             "<label><span>Score at least <output id=\"atleast\">{0:.2f}</output></span><input "
+             "type=\"range\" "
              "id=\"score\" min=\"0\" max=\"1\" step=\"0.01\" value=\"{0:.2f}\"></label>",
              *gallery.threshold) +
          verdict_filters();

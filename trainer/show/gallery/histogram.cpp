@@ -43,7 +43,10 @@ Histogram DoublingBins::histogram(const std::string& title) const {
     histogram.bars.push_back({histogram.bars.empty() ? "0" : fmt::format("{:.6g}", edge), count});
     edge *= 2;
   }
-  while (!histogram.bars.empty() && histogram.bars.back().count == 0) histogram.bars.pop_back();
+  const auto counted = [](const Bar& bar) { return bar.count > 0; };
+  auto& bars = histogram.bars;
+  bars.erase(std::find_if(bars.rbegin(), bars.rend(), counted).base(), bars.end());
+  bars.erase(bars.begin(), std::ranges::find_if(bars, counted));
   return histogram;
 }
 

@@ -23,7 +23,7 @@ class DoublingBins {
  public:
   explicit DoublingBins(double least) : least_(least) {}
   void add(double value);
-  // Without the empty bins at the end.
+  // Without the empty bins at both ends.
   Histogram histogram(const std::string& title) const;
 
  private:
