@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::int64_t kShownFirst = 24;
+constexpr std::int64_t kSamplesOfConfig = 24;
 constexpr std::size_t kDroppedListed = 12;
 
 // A picture as the model gets it.
@@ -72,7 +72,7 @@ class BatchLook {
       : file_(std::move(file)), data_(config), classes_(data_.train) {
     micro_batches_per_step_ = config.batch.micro_batches_per_step;
     const std::vector<std::int64_t> asked = find_samples(data_.train, options.samples);
-    take({asked.begin(), asked.end()}, options.first >= 0 ? options.first : kShownFirst);
+    take({asked.begin(), asked.end()}, options.first >= 0 ? options.first : kSamplesOfConfig);
     note_dropped({asked.begin(), asked.end()});
   }
 

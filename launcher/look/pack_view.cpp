@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::int64_t kShownFirst = 24;
+constexpr std::int64_t kSamplesOfPack = 24;
 constexpr std::size_t kGroupsShown = 8;
 constexpr std::size_t kMembersShown = 4;
 constexpr std::size_t kFaultsListed = 10;
@@ -92,7 +92,7 @@ class PackLook {
   // Samples that were asked for are all that is shown.
   std::int64_t shown_first(const LookOptions& options) const {
     if (!asked_.empty()) return 0;
-    return options.first >= 0 ? options.first : kShownFirst;
+    return options.first >= 0 ? options.first : kSamplesOfPack;
   }
 
   ordered_json classes_json() const {

@@ -14,11 +14,9 @@
 namespace muster::launcher {
 namespace {
 
-using nlohmann::json;
-
 constexpr double kLeastScore = 0.05;
 
-trainer::LabelledDetection detection_of(const json& entry) {
+trainer::LabelledDetection detection_of(const nlohmann::json& entry) {
   trainer::LabelledDetection detection;
   detection.box = entry.at("box").get<std::array<float, 4>>();
   detection.score = entry.at("score").get<float>();
@@ -81,11 +79,12 @@ class BatchPredictor {
 Predictions read_predictions(const fs::path& file, double least_score) {
   Predictions predictions{file.string(), least_score, {}};
   try {
-    for (const json& image : json::parse(read_text(file))) {
+    for (const nlohmann::json& image : nlohmann::json::parse(read_text(file))) {
       auto& found = predictions.of_picture[image.at("image").get<std::string>()];
-      for (const json& entry : image.at("detections")) found.push_back(detection_of(entry));
+      for (const nlohmann::json& entry : image.at("detections"))
+        found.push_back(detection_of(entry));
     }
-  } catch (const json::exception& error) {
+  } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("{}: not as muster writes it: {}", file.string(), error.what()));
   }
   return predictions;

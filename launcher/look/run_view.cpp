@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::int64_t kShownFirst = 60;
+constexpr std::int64_t kSamplesOfRun = 60;
 
 configs::Config config_of(const fs::path& run) {
   configs::Config config = configs::load(run / "config.yaml");
@@ -162,7 +162,7 @@ class RunLook {
     const bool by_default = options.first < 0 && options.samples.empty();
     chosen_ = find_samples(set_, options.samples);
     if (options.samples.empty()) {
-      const std::int64_t first = options.first >= 0 ? options.first : kShownFirst;
+      const std::int64_t first = options.first >= 0 ? options.first : kSamplesOfRun;
       chosen_.resize(static_cast<std::size_t>(std::min(first, set_.size())));
       std::iota(chosen_.begin(), chosen_.end(), std::int64_t{0});
     }
@@ -252,7 +252,7 @@ class RunLook {
       notes.push_back(
           fmt::format("the run kept no prediction below a score of {:.2f}; `muster "
                       "look {} -n {}` asks its checkpoint anew",
-                      predictions_.least_score, run_.string(), kShownFirst));
+                      predictions_.least_score, run_.string(), kSamplesOfRun));
     return notes;
   }
 

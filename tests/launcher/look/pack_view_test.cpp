@@ -15,18 +15,18 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr test::Colour kWhite{255, 255, 255};
-constexpr test::Colour kRed{200, 30, 30};
+constexpr test::Colour kPaper{255, 255, 255};
+constexpr test::Colour kSquare{200, 30, 30};
 
 // Six samples: two boxes; nothing there; nobody looked; two pictures and turns; text alone; a copy
 // of the first picture, compressed anew, with a box twice.
 class OddPack {
  public:
   OddPack() {
-    data::Image first = test::plain(120, 80, kWhite);
+    data::Image first = test::plain(120, 80, kPaper);
     for (std::int64_t x = 0; x < 120; x += 10)
       test::paint(first, {double(x), 0, double(x) + 5, double(x) / 2 + 10}, {10, 90, 160});
-    test::paint(first, {10, 20, 50, 60}, kRed);
+    test::paint(first, {10, 20, 50, 60}, kSquare);
     const fs::path a = test::save_png(path("a.png"), first);
     const fs::path wide = test::save_png(path("wide.png"), test::plain(300, 30, {20, 200, 20}));
     const fs::path dark = test::save_png(path("dark.png"), test::plain(60, 60, {5, 5, 40}));
