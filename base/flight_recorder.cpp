@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::array<char, 8> kMagic{'M', 'S', 'T', 'R', 'F', 'L', 'T', '\0'};
 constexpr std::uint32_t kVersion = 1;
+// More events than any run records (a million a second for 35,000 years): a damaged header.
+constexpr std::uint64_t kMostEvents = std::uint64_t{1} << 60;
 
 // docs/black_box.md specifies these bytes: change both, and kVersion, together.
 struct Header {
@@ -184,7 +186,7 @@ class View {
 bool is_ours(const Header& header) {
   return header.magic == kMagic && header.version == kVersion &&
          header.header_bytes == sizeof(Header) && header.slot_bytes == sizeof(Slot) &&
-         header.slots == FlightRecorder::kEvents;
+         header.slots == FlightRecorder::kEvents && header.written <= kMostEvents;
 }
 
 std::optional<FlightEvent> read_slot(Slot& slot, std::uint64_t number) {

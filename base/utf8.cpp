@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <fmt/core.h>
+
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -62,6 +64,23 @@ std::string to_valid_utf8(std::string_view bytes) {
     bytes.remove_prefix(length);
   }
   return out;
+}
+
+std::string printable(std::string_view text) {
+  const std::string valid = to_valid_utf8(text);
+  std::string shown;
+  for (std::string_view rest = valid; !rest.empty();) {
+    const CodePoint point = first_code_point(rest);
+    const char32_t c = point.value;
+    const bool is_space = c == U'\n' || c == U'\t';
+    const bool controls = (c < 0x20 && !is_space) || (c >= 0x7f && c < 0xa0);
+    if (controls)
+      shown += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+    else
+      shown.append(rest.substr(0, point.bytes));
+    rest.remove_prefix(point.bytes);
+  }
+  return shown;
 }
 
 }  // namespace muster

@@ -25,4 +25,8 @@ std::string encode_utf8(char32_t code_point);  // "" for what is no code point
 // sequence (as Unicode's section 3.9 recommends, and Python and Rust do).
 std::string to_valid_utf8(std::string_view bytes);
 
+// `text` for a terminal: control characters but newline and tab become \xNN, so that nothing from
+// outside moves the cursor, changes colours or the window's title. What is not UTF-8 is replaced.
+std::string printable(std::string_view text);
+
 }  // namespace muster

@@ -34,6 +34,8 @@ muster_pkg(pcre2::pcre2 libpcre2-8)
 muster_pkg(utf8proc::utf8proc libutf8proc)
 muster_pkg(freetype::freetype freetype2)
 muster_pkg(fontconfig::fontconfig fontconfig)
+muster_pkg(webp::webp libwebp)
+muster_pkg(tiff::tiff libtiff-4)
 
 # The LibTorch wheel ships no gloo headers, and ProcessGroupGloo.hpp includes them. Declarations only: nothing of
 # the distribution's gloo is linked, the code is inside libtorch_cpu.so.

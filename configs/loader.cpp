@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/yaml/yaml.h"
 #include "configs/config.h"
 #include "configs/fields.h"
 #include "configs/rules.h"
@@ -61,7 +62,7 @@ class Loader {
     if (equals == std::string::npos)
       return complain(origin, 0, key, "expected key.path=value, got no '='");
     try {
-      const std::vector<YAML::Node> parsed = YAML::LoadAll(assignment.substr(equals + 1));
+      const std::vector<YAML::Node> parsed = parse_yaml(assignment.substr(equals + 1));
       if (parsed.size() > 1) return complain(origin, 0, key, "expected one YAML value");
       const std::size_t dot = key.rfind('.');
       const std::string section = dot == std::string::npos ? "" : key.substr(0, dot);

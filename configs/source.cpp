@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/yaml/yaml.h"
 #include "configs/value.h"
 
 namespace muster::configs {
@@ -78,7 +79,7 @@ class ChainReader {
         fail(fmt::format("{}a folder, not a YAML file: {}", cause, file.string()));
         return std::nullopt;
       }
-      return only_map(file, YAML::LoadAll(read_text(file)));
+      return only_map(file, parse_yaml(read_text(file)));
     } catch (const YAML::Exception& error) {
       fail(fmt::format("{}:{}: malformed YAML at column {}: {}", file.string(), error.mark.line + 1,
                        error.mark.column + 1, error.msg));

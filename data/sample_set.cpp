@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/images/codec.h"
+#include "data/images/upright.h"
 
 namespace muster::data {
 namespace {
@@ -72,11 +74,12 @@ std::vector<Image> SampleSet::pictures(std::int64_t i, const Sample& sample) con
   std::vector<Image> images;
   for (const Picture& picture : sample.pictures) {
     const std::string where = place(i);
-    images.push_back(decode_image(pack.picture_bytes(picture.index), where));
-    const Image& image = images.back();
+    Image image = decode_image(pack.picture_bytes(picture.index), where);
+    if (picture.orientation != 1) image = upright(image, picture.orientation);
     if (image.width != picture.width || image.height != picture.height)
       throw DataError(fmt::format("{}: recorded as {}x{} pixels, its image has {}x{}", where,
                                   picture.width, picture.height, image.width, image.height));
+    images.push_back(std::move(image));
   }
   return images;
 }

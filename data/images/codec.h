@@ -1,4 +1,4 @@
-// Pictures from bytes and back: JPEG and PNG, recognised by content.
+// Pictures from bytes and back. JPEG, PNG, WebP, BMP and TIFF are read, recognised by content.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,11 @@
 
 namespace muster::data {
 
-// JPEG (baseline and progressive, gray or color) and PNG (alpha composited on white). No EXIF
-// rotation. `name` goes into the DataError for anything corrupt, truncated or unknown; libjpeg
-// warnings count as corrupt.
+// The pixels as Pillow's convert("RGB") gives them, with three differences: alpha lies over white,
+// 16 bits a sample keep their high byte also in gray pictures (Pillow clips those), and a JPEG
+// without an end marker is always read when no pixel is missing. No EXIF rotation. What libjpeg
+// only warns of is read, and stands in the image's `warnings`. `name` goes into the DataError for
+// anything that is corrupt, cut short, unknown, animated, or over 178,956,970 pixels.
 Image decode_image(std::span<const std::byte> bytes, std::string_view name);
 ImageInfo read_image_info(std::span<const std::byte> bytes, std::string_view name);  // header only
 

@@ -2,6 +2,8 @@
 // destructible objects in its frame; buffers and exceptions live in its callers.
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstddef>
 #include <cstdio>
@@ -10,7 +12,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include <jerror.h>
 #include <jpeglib.h>
 
 #include "base/error.h"
@@ -20,10 +25,17 @@
 namespace muster::data {
 namespace {
 
+constexpr std::size_t kKeptWarnings = 4;
+
+// Where libjpeg's errors and warnings go. It is C that calls: nothing here allocates or throws.
 struct ErrorManager {
   jpeg_error_mgr base;
   std::jmp_buf jump;
   char message[JMSG_LENGTH_MAX];
+  const bool* at_end;                             // of the compressed bytes; null while compressing
+  char warnings[kKeptWarnings][JMSG_LENGTH_MAX];  // the first of each kind
+  std::array<int, kKeptWarnings> warning_codes;
+  std::size_t num_warnings;
 };
 
 [[noreturn]] void on_error(j_common_ptr info) {
@@ -32,10 +44,22 @@ struct ErrorManager {
   std::longjmp(errors->jump, 1);
 }
 
-// Negative levels are warnings: data libjpeg would replace with something of its own making. Others
-// are traces.
+// Negative levels are warnings of data that libjpeg replaces with something of its own making;
+// others are traces. Bits that are missing because the file ends are an error.
 void on_message(j_common_ptr info, int level) {
-  if (level < 0) on_error(info);
+  if (level >= 0) return;
+  auto* errors = reinterpret_cast<ErrorManager*>(info->err);
+  const int code = errors->base.msg_code;
+  if (code == JWRN_HIT_MARKER && (errors->at_end == nullptr || *errors->at_end)) {
+    std::snprintf(errors->message, sizeof errors->message,
+                  "premature end of the JPEG data: the file is cut short");
+    std::longjmp(errors->jump, 1);
+  }
+  const auto begin = errors->warning_codes.begin(), end = begin + errors->num_warnings;
+  if (errors->num_warnings == kKeptWarnings || std::find(begin, end, code) != end) return;
+  errors->warning_codes[errors->num_warnings] = code;
+  errors->base.format_message(info, errors->warnings[errors->num_warnings]);
+  ++errors->num_warnings;
 }
 
 void install(ErrorManager& errors) {
@@ -45,50 +69,132 @@ void install(ErrorManager& errors) {
   errors.message[0] = '\0';
 }
 
+// The whole file. Behind its end libjpeg is given an end marker, which closes a file without one.
+struct MemorySource {
+  jpeg_source_mgr base;
+  bool at_end;
+};
+
+boolean on_fill(j_decompress_ptr info) {
+  static constexpr JOCTET kEnd[] = {0xFF, JPEG_EOI};
+  auto* source = reinterpret_cast<MemorySource*>(info->src);
+  source->at_end = true;
+  source->base.next_input_byte = kEnd;
+  source->base.bytes_in_buffer = sizeof kEnd;
+  return TRUE;
+}
+
+void on_skip(j_decompress_ptr info, long count) {
+  if (count <= 0) return;
+  jpeg_source_mgr* source = info->src;
+  if (static_cast<std::size_t>(count) > source->bytes_in_buffer) {
+    on_fill(info);
+  } else {
+    source->next_input_byte += count;
+    source->bytes_in_buffer -= static_cast<std::size_t>(count);
+  }
+}
+
+void install(MemorySource& source, std::span<const std::byte> bytes) {
+  source.at_end = false;
+  source.base.init_source = [](j_decompress_ptr) {};
+  source.base.fill_input_buffer = on_fill;
+  source.base.skip_input_data = on_skip;
+  source.base.resync_to_restart = jpeg_resync_to_restart;
+  source.base.term_source = [](j_decompress_ptr) {};
+  source.base.next_input_byte = reinterpret_cast<const JOCTET*>(bytes.data());
+  source.base.bytes_in_buffer = bytes.size();
+}
+
 // One decompression. Each step returns false with message() set.
 class JpegDecoder {
  public:
-  JpegDecoder() { install(errors_); }
+  explicit JpegDecoder(std::span<const std::byte> bytes) {
+    install(errors_);
+    install(source_, bytes);
+    errors_.at_end = &source_.at_end;
+  }
   ~JpegDecoder() { jpeg_destroy_decompress(&info_); }
   JpegDecoder(const JpegDecoder&) = delete;
   JpegDecoder& operator=(const JpegDecoder&) = delete;
 
-  bool read_header(std::span<const std::byte> bytes) {
+  bool read_header() {
     info_.err = &errors_.base;
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_create_decompress(&info_);
     jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+    info_.src = &source_.base;
     jpeg_read_header(&info_, TRUE);
     return true;
   }
 
-  // What Pillow uses: the accurate integer DCT and smooth chroma upsampling.
-  bool read_pixels(std::uint8_t* rgb) {
+  // What Pillow uses: the accurate integer DCT and smooth chroma upsampling. `pixels` is [height,
+  // width, 4] of a picture in CMYK, else [height, width, 3] in RGB.
+  bool read_pixels(std::uint8_t* pixels) {
     if (setjmp(errors_.jump) != 0) return false;
-    info_.out_color_space = JCS_RGB;
+    info_.out_color_space = in_cmyk() ? JCS_CMYK : JCS_RGB;
     info_.dct_method = JDCT_ISLOW;
     info_.do_fancy_upsampling = TRUE;
     jpeg_start_decompress(&info_);
-    const std::size_t stride = std::size_t{3} * info_.output_width;
+    const std::size_t stride = std::size_t{info_.output_width} * (in_cmyk() ? 4 : 3);
     while (info_.output_scanline < info_.output_height) {
-      JSAMPROW row = rgb + stride * info_.output_scanline;
-      jpeg_read_scanlines(&info_, &row, 1);
+      JSAMPROW rows[kRows];
+      for (std::size_t i = 0; i < kRows; ++i)
+        rows[i] = pixels + stride * (info_.output_scanline + i);
+      const JDIMENSION left = info_.output_height - info_.output_scanline;
+      jpeg_read_scanlines(&info_, rows, left < kRows ? left : kRows);
     }
     jpeg_finish_decompress(&info_);
+    if (source_.at_end && !all_scans_there()) {
+      std::snprintf(errors_.message, sizeof errors_.message,
+                    "the JPEG file is cut short: scans are missing");
+      return false;
+    }
     return true;
   }
 
+  bool in_cmyk() const {
+    return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
+  }
   const jpeg_decompress_struct& info() const { return info_; }
   const char* message() const { return errors_.message; }
 
+  std::vector<std::string> warnings() const {
+    constexpr std::string_view kPrefix = "Corrupt JPEG data: ";
+    std::vector<std::string> found;
+    for (std::size_t i = 0; i < errors_.num_warnings; ++i) {
+      const std::string_view text = errors_.warnings[i];
+      found.push_back(
+          fmt::format("JPEG: {}", text.substr(text.starts_with(kPrefix) ? kPrefix.size() : 0)));
+    }
+    if (source_.at_end) found.emplace_back("JPEG without an end marker");
+    return found;
+  }
+
  private:
+  static constexpr std::size_t kRows = 16;  // more than libjpeg hands out at once
+
+  // Of a file without an end marker. What a progressive one still owes is known; one with a scan
+  // per component has had as many; arithmetic coding does not tell that bits are missing.
+  bool all_scans_there() const {
+    if (info_.arith_code != 0) return false;
+    if (info_.coef_bits == nullptr)
+      return info_.comps_in_scan == info_.num_components ||
+             info_.input_scan_number >= info_.num_components;
+    for (int c = 0; c < info_.num_components; ++c) {
+      for (int k = 0; k < DCTSIZE2; ++k)
+        if (info_.coef_bits[c][k] != 0) return false;
+    }
+    return true;
+  }
+
   ErrorManager errors_{};
+  MemorySource source_{};
   jpeg_decompress_struct info_{};
 };
 
-void read_header(JpegDecoder& decoder, std::span<const std::byte> bytes, std::string_view name) {
-  if (!decoder.read_header(bytes)) throw_bad_image(name, decoder.message());
+void read_header(JpegDecoder& decoder, std::string_view name) {
+  if (!decoder.read_header()) throw_bad_image(name, decoder.message());
   check_image_size(decoder.info().image_width, decoder.info().image_height, name);
 }
 
@@ -103,6 +209,18 @@ int stored_orientation(const jpeg_decompress_struct& info) {
     return exif_orientation(data.subspan(sizeof kSignature));
   }
   return 1;
+}
+
+// Every CMYK JPEG is taken for one of Adobe's, which store 255 - ink, as Pillow does.
+std::vector<std::uint8_t> inverted_cmyk_to_rgb(const std::vector<std::uint8_t>& stored) {
+  std::vector<std::uint8_t> rgb(stored.size() / 4 * 3);
+  for (std::size_t i = 0; i < stored.size() / 4; ++i) {
+    std::uint8_t cmyk[4];
+    for (std::size_t c = 0; c < 4; ++c)
+      cmyk[c] = static_cast<std::uint8_t>(255 - stored[4 * i + c]);
+    cmyk_to_rgb(cmyk, &rgb[3 * i]);
+  }
+  return rgb;
 }
 
 // One compression into memory that libjpeg allocates with malloc.
@@ -154,22 +272,25 @@ class Encoder {
 }  // namespace
 
 ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name) {
-  JpegDecoder decoder;
-  read_header(decoder, bytes, name);
+  JpegDecoder decoder(bytes);
+  read_header(decoder, name);
   return {decoder.info().image_width, decoder.info().image_height,
           stored_orientation(decoder.info())};
 }
 
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
-  JpegDecoder decoder;
-  read_header(decoder, bytes, name);
+  JpegDecoder decoder(bytes);
+  read_header(decoder, name);
   const J_COLOR_SPACE space = decoder.info().jpeg_color_space;
-  if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB) {
-    throw_bad_image(name, "it is a CMYK or other non-RGB JPEG; convert it to RGB");
-  }
+  if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB && !decoder.in_cmyk())
+    throw_bad_image(name, fmt::format("it is a JPEG of {} components; convert it to RGB",
+                                      decoder.info().num_components));
   Image image{decoder.info().image_width, decoder.info().image_height, {}};
-  image.rgb.resize(static_cast<std::size_t>(image.width * image.height * 3));
-  if (!decoder.read_pixels(image.rgb.data())) throw_bad_image(name, decoder.message());
+  const auto pixels = static_cast<std::size_t>(image.width * image.height);
+  std::vector<std::uint8_t> stored(pixels * (decoder.in_cmyk() ? 4 : 3));
+  if (!decoder.read_pixels(stored.data())) throw_bad_image(name, decoder.message());
+  image.rgb = decoder.in_cmyk() ? inverted_cmyk_to_rgb(stored) : std::move(stored);
+  image.warnings = decoder.warnings();
   return image;
 }
 

@@ -37,21 +37,33 @@ class PngDecoder {
     return true;
   }
 
-  // Every colour type becomes 8-bit RGBA; 16-bit samples keep their high byte. `rows`: one pointer
-  // per row.
+  // Every colour type becomes 8-bit RGB, or RGBA when has_alpha(); 16-bit samples keep their high
+  // byte. `rows`: one pointer per row.
   bool read_pixels(png_bytepp rows) {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_expand(png_);
     png_set_strip_16(png_);
     png_set_gray_to_rgb(png_);
-    png_set_add_alpha(png_, 0xFF, PNG_FILLER_AFTER);
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
     png_read_image(png_, rows);
+    return true;
+  }
+
+  // What follows the pixels: checksums and comments.
+  bool read_end() {
+    if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_read_end(png_, nullptr);
     return true;
   }
 
+  // Valid after read_header().
+  bool has_alpha() const {
+    return (png_get_color_type(png_, info_) & PNG_COLOR_MASK_ALPHA) != 0 ||
+           png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+  }
+  int bits() const { return png_get_bit_depth(png_, info_); }
+  bool at_end() const { return at_end_; }  // more was asked for than the file has
   std::int64_t width() const { return png_get_image_width(png_, info_); }
   std::int64_t height() const { return png_get_image_height(png_, info_); }
   int orientation() const {
@@ -75,13 +87,17 @@ class PngDecoder {
 
   static void on_read(png_structp png, png_bytep out, std::size_t size) {
     auto* self = static_cast<PngDecoder*>(png_get_io_ptr(png));
-    if (self->bytes_.size() - self->position_ < size) png_error(png, "premature end of PNG file");
+    if (self->bytes_.size() - self->position_ < size) {
+      self->at_end_ = true;
+      png_error(png, "premature end of PNG file");
+    }
     std::memcpy(out, self->bytes_.data() + self->position_, size);
     self->position_ += size;
   }
 
   std::span<const std::byte> bytes_;
   std::size_t position_ = 0;
+  bool at_end_ = false;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
   char message_[256] = "";
@@ -90,12 +106,6 @@ class PngDecoder {
 void read_header(PngDecoder& decoder, std::string_view name) {
   if (!decoder.read_header()) throw_bad_image(name, decoder.message());
   check_image_size(decoder.width(), decoder.height(), name);
-}
-
-// Pillow's rounding of (over * alpha + 255 * (255 - alpha)) / 255.
-std::uint8_t on_white(unsigned over, unsigned alpha) {
-  const unsigned sum = over * alpha + 255U * (255U - alpha) + 128U;
-  return static_cast<std::uint8_t>((sum + (sum >> 8)) >> 8);
 }
 
 }  // namespace
@@ -109,20 +119,20 @@ ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name)
 Image decode_png(std::span<const std::byte> bytes, std::string_view name) {
   PngDecoder decoder(bytes);
   read_header(decoder, name);
-  Image image{decoder.width(), decoder.height(), {}};
-  const auto stride = static_cast<std::size_t>(image.width * 4);
-  std::vector<std::uint8_t> rgba(stride *
-                                 static_cast<std::size_t>(image.height));  // [height, width, 4]
+  const std::int64_t width = decoder.width(), height = decoder.height();
+  const bool alpha = decoder.has_alpha(), deep = decoder.bits() == 16;
+  const auto stride = static_cast<std::size_t>(width * (alpha ? 4 : 3));
+  std::vector<std::uint8_t> pixels(stride * static_cast<std::size_t>(height));
   std::vector<png_bytep> rows;
-  for (std::int64_t y = 0; y < image.height; ++y)
-    rows.push_back(rgba.data() + stride * static_cast<std::size_t>(y));
+  for (std::int64_t y = 0; y < height; ++y)
+    rows.push_back(pixels.data() + stride * static_cast<std::size_t>(y));
   if (!decoder.read_pixels(rows.data())) throw_bad_image(name, decoder.message());
+  const bool whole = decoder.read_end();
+  if (!whole && !decoder.at_end()) throw_bad_image(name, decoder.message());
 
-  image.rgb.resize(rgba.size() / 4 * 3);
-  std::uint8_t* out = image.rgb.data();
-  for (std::size_t i = 0; i < rgba.size(); i += 4) {
-    for (std::size_t c = 0; c < 3; ++c) *out++ = on_white(rgba[i + c], rgba[i + 3]);
-  }
+  Image image = alpha ? flatten(width, height, pixels) : Image{width, height, std::move(pixels)};
+  if (!whole) image.warnings.emplace_back("PNG without its end, all pixels are there");
+  if (deep) image.warnings.emplace_back("PNG of 16 bits a sample, of which the high byte is used");
   return image;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "data/images/patchify.h"
 
@@ -40,11 +41,20 @@ class SettingsReader {
   const Settings& json_;
 };
 
+Settings read_settings(const std::filesystem::path& file) {
+  try {
+    Settings settings = parse_ordered_json(read_text(file));
+    if (settings.is_object()) return settings;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: not a JSON object: {}", file.string(), json_fault(error)));
+  }
+  throw DataError(file.string() + ": not a JSON object");
+}
+
 }  // namespace
 
 PatchOptions read_preprocessor(const std::filesystem::path& file) {
-  const Settings settings = Settings::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (!settings.is_object()) throw DataError(file.string() + ": not a JSON object");
+  const Settings settings = read_settings(file);
   PatchOptions options;
   SettingsReader reader(settings);
   reader.read({"/patch_size"}, options.patch_size);

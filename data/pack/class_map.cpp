@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace muster::data {
 namespace {
@@ -78,12 +79,12 @@ std::string ClassMap::to_json() const {
 ClassMap ClassMap::from_json(const std::string& text) {
   try {
     std::vector<Category> active;
-    const nlohmann::json parsed = nlohmann::json::parse(text);
+    const nlohmann::json parsed = parse_json(text);
     for (const auto& entry : parsed.at("classes"))
       active.push_back({entry.at("id").get<std::int64_t>(), entry.at("name").get<std::string>()});
     return ClassMap(std::move(active));
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("class map: {}", error.what()));
+    throw DataError(fmt::format("class map: {}", json_fault(error)));
   }
 }
 

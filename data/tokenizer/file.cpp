@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "data/tokenizer/tables.h"
 
@@ -92,10 +93,13 @@ std::string to_bytes(const std::string& spelled) {
 
 std::vector<std::string> place_by_id(
     const std::vector<std::pair<std::string, std::int64_t>>& vocabulary) {
-  constexpr std::int64_t kMaxId = 1 << 24;
+  // Ids count the entries, but for a few gaps: what is far above them would only cost memory.
+  constexpr std::int64_t kGaps = 1 << 16;
+  const std::int64_t most = 2 * static_cast<std::int64_t>(vocabulary.size()) + kGaps;
   std::vector<std::string> tokens(vocabulary.size());
   for (const auto& [spelled, id] : vocabulary) {
-    if (id < 0 || id > kMaxId) refuse(fmt::format("\"{}\" has id {}", spelled, id));
+    if (id < 0 || id > most)
+      refuse(fmt::format("\"{}\" has id {} in a vocabulary of {}", spelled, id, vocabulary.size()));
     const auto index = static_cast<std::size_t>(id);
     if (index >= tokens.size()) tokens.resize(index + index / 2 + 1);
     if (!tokens[index].empty())
@@ -150,7 +154,7 @@ TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
             read_added_tokens(settings.value("added_tokens", json::array())),
             read_normalizer(settings), read_split_regex(settings)};
   } catch (const json::exception& error) {
-    throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
+    throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), json_fault(error)));
   } catch (const Error& error) {
     throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), error.what()));
   }

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace muster::data {
 namespace {
@@ -56,7 +57,7 @@ class TableReader : public nlohmann::json_sax<json> {
   }
 
   bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
-    throw DataError(error.what());
+    throw DataError(json_fault(error));
   }
 
  private:
@@ -116,12 +117,12 @@ class TableReader : public nlohmann::json_sax<json> {
 
 TokenizerTables read_tokenizer_tables(std::string_view text) {
   TableReader reader;
-  json::sax_parse(text, &reader);
+  scan_json(text, reader);
   return reader.take();
 }
 
 json read_tokenizer_settings(std::string_view text) {
-  return json::parse(text, [](int depth, json::parse_event_t event, json& value) {
+  return parse_json(text, [](int depth, json::parse_event_t event, json& value) {
     return !(event == json::parse_event_t::key && depth == 2 &&
              (value == "vocab" || value == "merges"));
   });

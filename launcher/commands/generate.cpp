@@ -1,5 +1,5 @@
-// muster generate CHECKPOINT --prompt TEXT [--image I] prints text from the language model. Boxes
-// come from `predict` (law 13).
+// muster generate CHECKPOINT --prompt TEXT [--image I]... prints text from the language model.
+// Boxes come from `predict` (law 13).
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
@@ -14,8 +14,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/text.h"
 #include "data/images/codec.h"
 #include "data/images/preprocessor_file.h"
+#include "launcher/commands/asked_samples.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "model/files/family.h"
@@ -27,7 +30,7 @@ namespace {
 
 struct GenerateOptions {
   std::string checkpoint;
-  std::string image;
+  std::vector<std::string> images;
   std::string prompt;
   std::optional<std::string> system_prompt;
   std::optional<std::string> dtype;
@@ -63,7 +66,7 @@ std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokeni
     if (const auto id = tokenizer.token_id(token)) stop.push_back(*id);
   const fs::path file = folder / "generation_config.json";
   if (!fs::exists(file)) return stop;
-  const auto settings = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  const auto settings = parse_json_or_null(read_text(file));
   if (!settings.is_object()) throw CheckpointError(file.string() + ": not a JSON object");
   const nlohmann::json eos = settings.value("eos_token_id", nlohmann::json());
   for (const auto& id : eos.is_array() ? eos : nlohmann::json::array({eos}))
@@ -91,13 +94,13 @@ TextModel open_text_model(const GenerateOptions& options) {
   const fs::path folder = trainer::resolve_checkpoint(options.checkpoint);
   trainer::verify_checkpoint(folder, /*with_optimizer=*/false);
   const model::QwenConfig config = model::read_config(folder);
-  const auto file = nlohmann::json::parse(read_text(folder / "config.json"));
+  const auto file = parse_json(read_text(folder / "config.json"));
   data::EncodeOptions encode = text_encoding(folder, config);
-  if (!options.image.empty() && encode.patches.max_pixels == 0)
+  if (!options.images.empty() && encode.patches.max_pixels == 0)
     throw CheckpointError(
         folder.string() +
         ": no preprocessor_config.json, which says how an image enters the model");
-  encode.prompt = options.prompt;
+  encode.prompt = "";
   encode.answer = data::AnswerFormat::kNone;
   if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
@@ -139,15 +142,16 @@ void print_json(const TextModel& opened, const MicroBatch& prompt,
   fmt::print("{}\n", result.dump());
 }
 
-// Encodes the user's turn, with the picture when there is one.
+// Encodes the user's turn, with the pictures where <image> stands, else before it.
 MicroBatch encode_turn(const data::SampleEncoder& encoder, const GenerateOptions& options) {
   std::vector<data::Image> images;
-  if (!options.image.empty())
-    images.push_back(data::decode_image(MappedFile(options.image).bytes(), options.image));
-  const std::string name = options.image.empty() ? "the prompt" : options.image;
+  for (const std::string& path : options.images)
+    images.push_back(data::decode_image(MappedFile(path).bytes(), path));
+  const std::string name = images.empty() ? "the prompt" : join(options.images, ", ");
+  const std::string prompt = images.empty() ? options.prompt : mark_pictures(options.prompt);
   data::BatchBuilder batch;
-  encoder.add_question(batch, -1, data::SampleEncoder::question(name, options.prompt, images),
-                       images, name);
+  encoder.add_question(batch, -1, data::SampleEncoder::question(name, prompt, images), images,
+                       name);
   return batch.finish();
 }
 
@@ -195,7 +199,11 @@ void add_generate(CommandLine& cli) {
        "1 --json"});
   const auto options = std::make_shared<GenerateOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
-  command.add_option("--image", options->image, "JPEG or PNG; text only when not given");
+  command
+      .add_option("--image", options->images,
+                  "a picture, any number of times; each stands where the prompt has <image>, else "
+                  "before it")
+      ->allow_extra_args(false);
   command.add_option("--prompt", options->prompt, "the user's turn")->required();
   command.add_option("--system", options->system_prompt,
                      "the system turn, \"\" for none; else the run's, or the published");

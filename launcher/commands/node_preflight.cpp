@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process/process_tree.h"
@@ -63,8 +64,9 @@ NodeAnswers ask_nodes(const LaunchSpec& spec, int nodes, std::vector<std::string
   fs::create_directories(folder);
   program.insert(program.end(), {"--facts", folder.string()});
   const Command command = probe_command(one_per_node(spec, nodes), program);
+  const double asked = unix_now();
   const CapturedRun run = run_captured(command.argv, kAllAnswerWithin, command.environment);
-  return {read_answers(folder), run.output};
+  return {read_answers(folder), run.output, asked, unix_now()};
 }
 
 int ranks_on(const LaunchSpec& spec, const std::string& host, int nodes) {
@@ -89,6 +91,8 @@ std::vector<Finding> judge_nodes(const NodeAnswers& answers, const LaunchSpec& s
   }
   if (static_cast<int>(answers.nodes.size()) < nodes) all.push_back(missing_nodes(answers, nodes));
   for (Finding& finding : judge_equality(answers.nodes)) all.push_back(std::move(finding));
+  if (answers.asked_unix > 0)
+    all.push_back(judge_clocks(answers.nodes, answers.asked_unix, answers.answered_unix));
   return all;
 }
 

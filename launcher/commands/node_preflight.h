@@ -17,6 +17,9 @@ int count_nodes(const LaunchSpec& spec, const char* slurm_job_num_nodes);
 struct NodeAnswers {
   std::vector<NodeFacts> nodes;  // by host name
   std::string output;            // what the starter and the processes said
+  // Between these two times, by our clock, each node looked at its own. 0: not known.
+  double asked_unix = 0;
+  double answered_unix = 0;
 };
 // `program`: the doctor's command line up to its folder for facts, {"/path/muster", "doctor",
 // "c.yaml", ...}. Waits at most 180 s.

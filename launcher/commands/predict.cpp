@@ -1,21 +1,21 @@
 // muster predict CHECKPOINT IMAGES... -o OUT_DIR writes boxes and captions as JSON and overlay
-// PNGs. It always takes the detection pipeline, never text generation (law 13).
+// PNGs. What cannot be read never loses the rest: it is listed at the end, and the exit code says
+// it. It always takes the detection pipeline, never text generation (law 13).
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <future>
 #include <memory>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "data/images/codec.h"
+#include "launcher/commands/asked_samples.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
-#include "trainer/evaluate/picture_list.h"
 #include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
@@ -26,11 +26,13 @@ struct PredictOptions {
   std::string out;
   std::string font;
   std::string device;
+  std::string prompt;
   std::vector<std::string> inputs;
   double threshold = -1;  // one below 0 stands for the config's
   int batch = 8;
   bool skip_bad = false;
   bool no_overlay = false;
+  bool upright = false;
 };
 
 // Three stages overlap: while one batch is in the model, the next is decoded and the one before is
@@ -39,40 +41,41 @@ class Prediction {
  public:
   explicit Prediction(const PredictOptions& options)
       : options_(options),
-        images_(trainer::list_pictures(options_.inputs)),
-        overlays_(trainer::overlay_names(images_)),
+        asked_(options_.inputs, options_.prompt),
         opened_(options_.checkpoint, configs::from_name<configs::Device>(options_.device)),
         threshold_(options_.threshold >= 0 ? options_.threshold
                                            : opened_.config.detection.score_threshold),
         font_(options_.font),
         predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
 
-  void run() {
-    fs::create_directories(options_.out);
+  ExitCode run() {
+    std::filesystem::create_directories(options_.out);
     predict_all();
     report();
+    return bad_.empty() || options_.skip_bad ? ExitCode::kDone : ExitCode::kData;
   }
 
  private:
   struct Loaded {
-    std::vector<trainer::Shown> pictures;
-    std::vector<std::string> overlays;
+    std::vector<trainer::Shown> samples;
+    std::vector<std::string> overlays;  // per picture of `samples`
     std::vector<std::string> bad;
+    std::vector<std::string> turned;
   };
 
   void predict_all() {
-    trainer::DetectionsFile file(fs::path(options_.out) / "detections.json");
-    Progress progress("predicting", static_cast<std::int64_t>(images_.size()));
+    trainer::DetectionsFile file(std::filesystem::path(options_.out) / "detections.json");
+    Progress progress("predicting", static_cast<std::int64_t>(asked_.size()));
     std::future<void> drawing;
     std::future<Loaded> loading = load_from(0);
-    for (std::size_t first = 0; first < images_.size(); first += step()) {
+    for (std::size_t first = 0; first < asked_.size(); first += step()) {
       Loaded loaded = loading.get();
       loading = load_from(first + step());
       std::vector<trainer::ImageDetections> found = detect(loaded);
       for (const trainer::ImageDetections& image : found) file.add(image);
       if (drawing.valid()) drawing.get();
-      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.pictures), std::move(found));
-      progress.add(static_cast<std::int64_t>(std::min(step(), images_.size() - first)));
+      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), std::move(found));
+      progress.add(static_cast<std::int64_t>(std::min(step(), asked_.size() - first)));
     }
     if (drawing.valid()) drawing.get();
     file.commit();
@@ -83,64 +86,82 @@ class Prediction {
   std::future<Loaded> load_from(std::size_t first) {
     return std::async(std::launch::async, [this, first] {
       Loaded loaded;
-      for (std::size_t i = first; i < std::min(first + step(), images_.size()); ++i)
-        load(i, loaded);
+      for (std::size_t i = first; i < std::min(first + step(), asked_.size()); ++i) load(i, loaded);
       return loaded;
     });
   }
 
+  // What cannot be asked is found here, so that it does not take its batch with it.
   void load(std::size_t i, Loaded& loaded) const {
-    const std::string name = images_[i].string();
     try {
-      loaded.pictures.push_back(trainer::shown_picture(
-          name, data::decode_image(MappedFile(images_[i]).bytes(), name), ""));
-      loaded.overlays.push_back(overlays_[i]);
+      AskedSamples::Loaded one = asked_.load(i, options_.upright);
+      if (opened_.encoder.measure(one.shown.sample).dropped)
+        throw DataError(
+            one.shown.sample.name +
+            ": more vision tokens than data.max_vision_tokens (data.over_budget: drop)");
+      loaded.samples.push_back(std::move(one.shown));
+      loaded.turned.insert(loaded.turned.end(), one.turned.begin(), one.turned.end());
+      loaded.overlays.insert(loaded.overlays.end(), one.overlays.begin(), one.overlays.end());
     } catch (const Error& error) {
-      if (!options_.skip_bad) throw;
       loaded.bad.emplace_back(error.what());
     }
   }
 
   std::vector<trainer::ImageDetections> detect(const Loaded& loaded) {
-    for (const std::string& why : loaded.bad) log::warn("left out: {}", why);
-    bad_ += loaded.bad.size();
-    if (loaded.pictures.empty()) return {};
-    auto found = predictor_.predict(loaded.pictures, threshold_, scores_);
+    bad_.insert(bad_.end(), loaded.bad.begin(), loaded.bad.end());
+    turned_.insert(turned_.end(), loaded.turned.begin(), loaded.turned.end());
+    if (loaded.samples.empty()) return {};
+    auto found = predictor_.predict(loaded.samples, threshold_, scores_);
     for (std::size_t i = 0; i < found.size(); ++i) {
       if (!options_.no_overlay) found[i].overlay = loaded.overlays[i];
       kept_ += found[i].kept.size();
     }
+    pictures_ += found.size();
     return found;
   }
 
-  std::future<void> draw_all(std::vector<trainer::Shown> pictures,
+  std::future<void> draw_all(std::vector<trainer::Shown> samples,
                              std::vector<trainer::ImageDetections> found) {
-    return std::async(std::launch::async,
-                      [this, pictures = std::move(pictures), found = std::move(found)] {
-                        for (std::size_t i = 0; i < found.size(); ++i)
-                          trainer::draw(pictures[i].pictures.front(), found[i],
-                                        fs::path(options_.out) / found[i].overlay, font_);
-                      });
+    return std::async(
+        std::launch::async, [this, samples = std::move(samples), found = std::move(found)] {
+          std::size_t i = 0;
+          for (const trainer::Shown& shown : samples)
+            for (const data::Image& picture : shown.pictures) {
+              trainer::draw(picture, found[i],
+                            std::filesystem::path(options_.out) / found[i].overlay, font_);
+              ++i;
+            }
+        });
   }
 
   void report() const {
     if (kept_ == 0)
       fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
-    if (bad_ > 0) fmt::print(stderr, "{} images could not be read and were left out\n", bad_);
-    fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept_,
-               images_.size() - bad_, options_.out);
+    if (!turned_.empty())
+      log::warn(
+          "{} pictures were used as stored though EXIF would turn them, the first {}: boxes are "
+          "in stored pixels; --upright turns them",
+          turned_.size(), turned_.front());
+    for (const std::string& why : bad_) fmt::print(stderr, "left out: {}\n", why);
+    if (!bad_.empty())
+      fmt::print(stderr,
+                 "{} of {} samples could not be used and were left out; all others are done\n",
+                 bad_.size(), asked_.size());
+    fmt::print(stderr, "{} detections in {} images: {}/detections.json\n", kept_, pictures_,
+               options_.out);
   }
 
   const PredictOptions& options_;
-  std::vector<fs::path> images_;
-  std::vector<std::string> overlays_;
+  AskedSamples asked_;
   trainer::OpenedCheckpoint opened_;
   double threshold_;
   trainer::LabelFont font_;  // used by one drawing task at a time
   trainer::Predictor predictor_;
   trainer::ScoreHistogram scores_;
+  std::vector<std::string> bad_;
+  std::vector<std::string> turned_;
   std::size_t kept_ = 0;
-  std::size_t bad_ = 0;
+  std::size_t pictures_ = 0;
 };
 
 }  // namespace
@@ -149,24 +170,33 @@ void add_predict(CommandLine& cli) {
   CLI::App& command =
       add_command(cli, "predict", "boxes and captions of images, as JSON and overlay PNG",
                   {"muster predict runs/demo photo.jpg -o out",
-                   "muster predict runs/demo photos -o out --threshold 0.3"});
+                   "muster predict runs/demo photos -o out --threshold 0.3",
+                   "muster predict runs/demo questions.jsonl val.h5 -o out",
+                   "muster predict runs/demo photo.jpg -o out --prompt 'Find the red cells.'"});
   const auto options = std::make_shared<PredictOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp)->required();
   command
       .add_option("IMAGES", options->inputs,
-                  "image files, folders, or .txt lists with one path a line")
+                  "image files, folders, .txt lists with one path a line, .jsonl with questions, "
+                  ".h5 packs")
       ->required();
   command.add_option("-o,--out", options->out, "where detections.json and the PNGs go")->required();
+  command.add_option(
+      "--prompt", options->prompt,
+      "asked where a sample has no question of its own; the config's when not given");
   command.add_option("--threshold", options->threshold,
                      "least score shown; the config's when not given");
   add_device(command, options->device);
-  command.add_option("--batch", options->batch, "images in the model at a time")
+  command.add_option("--batch", options->batch, "samples in the model at a time")
       ->check(CLI::PositiveNumber);
   command.add_option("--font", options->font, "draws the labels; a TrueType file");
   command.add_flag("--skip-bad", options->skip_bad,
-                   "leave out images that cannot be read, and list them");
+                   "exit with 0 although samples that cannot be used were left out");
+  command.add_flag("--upright", options->upright,
+                   "turn pictures as EXIF says; boxes are of the turned picture");
   command.add_flag("--no-overlay", options->no_overlay, "write detections.json alone");
-  command.callback([options] { Prediction(*options).run(); });
+  command.callback(
+      [&cli, options] { cli.exit_code = static_cast<int>(Prediction(*options).run()); });
 }
 
 }  // namespace muster::launcher

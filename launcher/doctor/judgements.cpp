@@ -250,6 +250,22 @@ std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes) {
   return found;
 }
 
+Finding judge_clocks(std::span<const NodeFacts> nodes, double asked_unix, double answered_unix) {
+  constexpr double kAgree_s = 2;
+  std::vector<std::string> off;
+  for (const NodeFacts& node : nodes) {
+    if (node.unix_time <= 0) continue;  // of a version that does not say
+    const double behind = asked_unix - node.unix_time;
+    const double ahead = node.unix_time - answered_unix;
+    if (behind > kAgree_s) off.push_back(fmt::format("{} is {:.0f} s behind", node.host, behind));
+    if (ahead > kAgree_s) off.push_back(fmt::format("{} is {:.0f} s ahead", node.host, ahead));
+  }
+  if (off.empty()) return ok("R-025", "the clocks of the nodes agree to within 2 s");
+  return warn("R-025", fmt::format("clocks disagree: {}", join(off, ", ")),
+              "the run does not depend on it; let the operator start NTP, so that logs can be read "
+              "side by side");
+}
+
 Finding check_division(int ranks, std::int64_t micro_batches_per_step) {
   try {
     check_world(ranks, micro_batches_per_step);

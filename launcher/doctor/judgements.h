@@ -34,6 +34,8 @@ std::vector<Finding> judge_run(const NodeFacts& facts, const configs::Config& co
 // What must be equal on all nodes of a run: programs, libraries, driver, config, packs, GPUs. The
 // odd ones out are named.
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes);
+// By how much the nodes' clocks differ from ours: each was looked at between these two times.
+Finding judge_clocks(std::span<const NodeFacts> nodes, double asked_unix, double answered_unix);
 
 // Can so many ranks share a step evenly?
 Finding check_division(int ranks, std::int64_t micro_batches_per_step);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/machine.h"
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
@@ -95,6 +96,7 @@ NodeFacts gather_facts() {
   const Machine machine = this_machine();
   NodeFacts facts;
   facts.host = own_host();
+  facts.unix_time = unix_now();
   facts.muster = MUSTER_VERSION;
   facts.binary_hash = program_hash();
   facts.libtorch = MUSTER_LIBTORCH_VERSION;
@@ -127,7 +129,7 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, total_bytes, used_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeFacts, host, muster, binary_hash, libtorch, libc, mpirun,
                                    mpi_library, driver, nccl, nested, cores, memory_bytes,
-                                   shm_bytes, open_files, locked_bytes, host_error, gpus,
+                                   shm_bytes, open_files, locked_bytes, unix_time, host_error, gpus,
                                    run_dir_error, disk_free_bytes, config_hash, packs)
 
 std::string facts_as_json(const NodeFacts& facts) {
@@ -137,9 +139,9 @@ std::string facts_as_json(const NodeFacts& facts) {
 
 NodeFacts facts_from_json(const std::string& text) {
   try {
-    return nlohmann::json::parse(text).get<NodeFacts>();
+    return parse_json(text).get<NodeFacts>();
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("a node's facts are damaged: {}", error.what()));
+    throw DataError(fmt::format("a node's facts are damaged: {}", json_fault(error)));
   }
 }
 

@@ -38,6 +38,7 @@ struct NodeFacts {
   std::int64_t shm_bytes = -1;    // size of /dev/shm; -1: missing
   std::int64_t open_files = -1;   // limits; -1: none
   std::int64_t locked_bytes = -1;
+  double unix_time = 0;    // by its own clock, when it was asked
   std::string host_error;  // why its own name does not resolve; "": it does
   std::vector<Gpu> gpus;
   // These are of one run; gather_run_facts() fills them.

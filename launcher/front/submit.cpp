@@ -62,6 +62,10 @@ void submit(SubmitOptions& options) {
   spec.run_dir = fs::absolute(config.run.dir).lexically_normal();
   spec.muster = executable_path();
   check_gpus(config.run, spec);
+  if (const auto site = find_site_file()) {
+    fmt::print(stderr, "muster: what this site asks of every job: {}\n", site->string());
+    add_site(spec, read_site(*site));
+  }
   if (spec.job_name.empty()) spec.job_name = spec.config.stem().string();
   const std::string script =
       render_sbatch(read_text(find_source_file("slurm/train.sbatch", "MUSTER_SBATCH")), spec);
@@ -104,6 +108,11 @@ void add_job(CLI::App& command, SubmitSpec& spec) {
       "instead of requeueing one job: so many jobs one after the other, each continuing the run");
   command.add_option("--partition", spec.partition, "without it the site's default");
   command.add_option("--account", spec.account, "who pays; without it the user's default");
+  command
+      .add_option("--sbatch", spec.sbatch,
+                  "a further option of sbatch, as in \"--qos=high\" or \"--mail-type END\"; may be "
+                  "repeated")
+      ->take_all();
   command.add_option("--job-name", spec.job_name, "without it the config's file name");
 }
 
@@ -115,6 +124,8 @@ void add_submit(CommandLine& cli) {
       {"muster submit run.yaml --nodes 4 --gpus-per-node 8 --time 12:00:00 --module openmpi/4.1",
        "muster submit run.yaml --nodes 2 --gpus-per-node 8 --min-nodes 1 --container muster.sif "
        "--dry-run",
+       "muster submit run.yaml --nodes 1 --gpus-per-node 4 --sbatch \"qos=high\" "
+       "--sbatch \"constraint=h100\"",
        "muster submit configs/demo.yaml --nodes 1 --gpus-per-node 0 --ranks-per-node 2"});
   const auto options = std::make_shared<SubmitOptions>();
   SubmitSpec& spec = options->spec;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/predictions.h"
@@ -79,13 +80,13 @@ class BatchPredictor {
 Predictions read_predictions(const fs::path& file, double least_score) {
   Predictions predictions{file.string(), least_score, {}};
   try {
-    for (const nlohmann::json& image : nlohmann::json::parse(read_text(file))) {
+    for (const nlohmann::json& image : parse_json(read_text(file))) {
       auto& found = predictions.of_picture[image.at("image").get<std::string>()];
       for (const nlohmann::json& entry : image.at("detections"))
         found.push_back(detection_of(entry));
     }
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: not as muster writes it: {}", file.string(), error.what()));
+    throw DataError(fmt::format("{}: not as muster writes it: {}", file.string(), json_fault(error)));
   }
   return predictions;
 }

@@ -71,17 +71,13 @@ std::string describe_end(const RankEvidence& rank) {
 
 std::vector<RankEvidence> read_rank_evidence(const std::filesystem::path& run_dir, int ranks,
                                              int attempt) {
-  constexpr double kNanosecond = 1e-9;
   std::vector<RankEvidence> all;
   for (int rank = 0; rank < ranks; ++rank) {
     const auto status = read_rank_status(run_dir, rank);
     if (!status || status->rank != rank || status->attempt != attempt) continue;
     RankEvidence one{*status, std::nullopt};
     const auto box = read_flight_log(flight_file(run_dir, rank), 1);
-    // Both times are of one clock: the wrapper and its rank run on one machine.
-    const bool its_own =
-        box && static_cast<double>(box->start_ns) * kNanosecond >= status->start_unix;
-    if (its_own && !box->events.empty()) one.last = box->events.back();
+    if (box && !box->events.empty()) one.last = box->events.back();
     all.push_back(std::move(one));
   }
   return all;

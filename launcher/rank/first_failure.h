@@ -49,7 +49,7 @@ std::string describe_end(const RankEvidence& rank);
 int exit_code_for(const RankStatus& status);
 
 // The statuses of the ranks 0 .. ranks-1 as far as they are of this attempt, each with the newest
-// event of its black box when that was made by the process the status is about.
+// event of its black box, which is of this attempt, too: older ones were moved away before it.
 std::vector<RankEvidence> read_rank_evidence(const std::filesystem::path& run_dir, int ranks,
                                              int attempt);
 

@@ -15,7 +15,7 @@ constexpr double kOwnPause_s = 10;
 
 auto progress(const RankBeat& b) {
   return std::tuple(b.present, b.last.step, b.last.collective, b.last.micro_step, b.last.phase,
-                    b.state != 'T', b.last.time_ns);
+                    b.state != 'T', b.heard_s);
 }
 
 }  // namespace
@@ -57,28 +57,29 @@ std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, d
     for (Seen& seen : seen_) seen.at_s += gap;
   }
   observed_s_ = now_s;
-  const RankBeat* slowest = nullptr;
-  for (const RankBeat& beat : beats) {
-    update(seen_[static_cast<std::size_t>(beat.rank)], beat, now_s);
-    if (!beat.ended && (slowest == nullptr || compare_progress(beat, *slowest) < 0))
-      slowest = &beat;
+  std::optional<RankBeat> slowest;
+  for (RankBeat beat : beats) {
+    Seen& seen = seen_[static_cast<std::size_t>(beat.rank)];
+    update(seen, beat, now_s);
+    beat.heard_s = seen.at_s;
+    if (!beat.ended && (!slowest || compare_progress(beat, *slowest) < 0))
+      slowest = std::move(beat);
   }
-  if (slowest == nullptr) return std::nullopt;
+  if (!slowest) return std::nullopt;
   const Seen& seen = seen_[static_cast<std::size_t>(slowest->rank)];
   const double limit = silence_limit(*slowest, seen.started, limits_);
   if (now_s - seen.at_s <= limit) return std::nullopt;
   return Hang{*slowest, now_s - seen.at_s, limit};
 }
 
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size,
-                                 std::int64_t since_ns) {
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size) {
   static const std::string host = own_host();
   std::vector<RankBeat> beats;
   for (int rank = 0; rank < world_size; ++rank) {
     RankBeat& beat = beats.emplace_back();
     beat.rank = rank;
     const auto log = read_flight_log(flight_file(run_dir, rank), 1);
-    if (!log || log->start_ns < since_ns) continue;
+    if (!log) continue;
     beat.present = true;
     beat.written = log->written;
     if (!log->events.empty()) beat.last = log->events.back();

@@ -32,6 +32,7 @@ struct RankBeat {
   // The state of a process that runs on this machine: 'T' is stopped, 'D' waits for a disk. 0 is
   // unknown.
   char state = 0;
+  double heard_s = 0;  // when it last changed, on the monitor's own clock; set by observe()
 };
 
 struct Hang {
@@ -66,8 +67,8 @@ class HeartbeatMonitor {
   double observed_s_;
 };
 
-// `since_ns`: black boxes made before (an earlier attempt's) count as absent.
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size,
-                                 std::int64_t since_ns);
+// Of the black boxes that lie in the run folder: those of earlier attempts are moved away before an
+// attempt begins, and no time of another machine's clock is compared with one of ours (law 15).
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size);
 
 }  // namespace muster::launcher

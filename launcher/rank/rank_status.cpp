@@ -2,12 +2,13 @@
 
 #include <fmt/core.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "launcher/rank/side_file.h"
 
 namespace muster::launcher {
 namespace {
@@ -16,19 +17,6 @@ using nlohmann::json;
 
 fs::path rank_file(const fs::path& run_dir, int rank, const char* suffix) {
   return run_dir / "black_box" / fmt::format("rank-{}.{}", rank, suffix);
-}
-
-// Nothing when the file is absent or is not JSON: a reader must not fail on what a dying machine
-// left.
-json read_json(const fs::path& file) {
-  std::error_code absent;
-  if (!fs::exists(file, absent)) return {};
-  try {
-    json value = json::parse(read_text(file));
-    return value.is_object() ? value : json();
-  } catch (const std::exception&) {
-    return {};
-  }
 }
 
 // Bytes that are not UTF-8 (a file name, say) are replaced, not a reason to lose the report.
@@ -62,28 +50,27 @@ void write_rank_status(const fs::path& run_dir, const RankStatus& s) {
   write_text(status_file(run_dir, s.rank), dump(value));
 }
 
+// Of another rank, without a start, or with numbers that no rank has: damaged.
 std::optional<RankStatus> read_rank_status(const fs::path& run_dir, int rank) {
-  const json value = read_json(status_file(run_dir, rank));
-  if (value.is_null()) return std::nullopt;
+  const json value = read_side_file(status_file(run_dir, rank));
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kInt = std::numeric_limits<int>::max();
   RankStatus s;
-  try {
-    s.rank = value.at("rank");
-    s.world_size = value.at("world_size");
-    s.host = value.at("host");
-    s.pid = value.at("pid");
-    s.attempt = value.at("attempt");
-    s.start_unix = value.at("start_unix");
-    s.end_unix = value.at("end_unix");
-    s.exit_code = value.at("exit_code");
-    s.signal = value.at("signal");
-    s.last_step = value.at("last_step");
-    s.error = value.at("error");
-    s.error_unix = value.value("error_unix", 0.0);
-    s.consequence = value.value("consequence", false);
-    s.torn_down = value.value("torn_down", false);
-  } catch (const json::exception&) {
-    return std::nullopt;
-  }
+  s.rank = static_cast<int>(whole_number(value, "rank", -1, 0, kInt));
+  s.world_size = static_cast<int>(whole_number(value, "world_size", 0, 1, kInt));
+  s.start_unix = finite_number(value, "start_unix", -1);
+  if (s.rank != rank || s.world_size <= rank || s.start_unix < 0) return std::nullopt;
+  s.host = short_text(value, "host");
+  s.pid = whole_number(value, "pid", 0, 0, kMost);
+  s.attempt = static_cast<int>(whole_number(value, "attempt", -1, 0, kInt));
+  s.end_unix = finite_number(value, "end_unix", 0);
+  s.exit_code = static_cast<int>(whole_number(value, "exit_code", -1, 0, 255));
+  s.signal = static_cast<int>(whole_number(value, "signal", 0, 0, 64));
+  s.last_step = whole_number(value, "last_step", -1, -1, kMost);
+  s.error = short_text(value, "error");
+  s.error_unix = finite_number(value, "error_unix", 0);
+  s.consequence = flag(value, "consequence");
+  s.torn_down = flag(value, "torn_down");
   return s;
 }
 
@@ -100,15 +87,11 @@ void report_rank_error(const fs::path& run_dir, int rank, const std::string& wha
 }
 
 void merge_rank_error(const fs::path& run_dir, RankStatus& status) {
-  const json value = read_json(error_file(run_dir, status.rank));
+  const json value = read_side_file(error_file(run_dir, status.rank));
   if (value.is_null()) return;
-  try {
-    status.error = value.value("what", "");
-    status.error_unix = value.value("time_unix", 0.0);
-    status.consequence = value.value("consequence", false);
-  } catch (const json::exception&) {
-    status.error = "(its error file is damaged)";
-  }
+  status.error = short_text(value, "what");
+  status.error_unix = finite_number(value, "time_unix", 0);
+  status.consequence = flag(value, "consequence");
 }
 
 }  // namespace muster::launcher

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <string_view>
 
@@ -20,6 +21,7 @@
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
+#include "launcher/supervise/host_clocks.h"
 
 namespace muster::launcher {
 namespace {
@@ -36,8 +38,6 @@ constexpr auto kSweepGrace = 1000ms;
 constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
-std::int64_t unix_ns() { return static_cast<std::int64_t>(unix_now() * 1e9); }
-
 class Attempt {
  public:
   Attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request)
@@ -47,7 +47,7 @@ class Attempt {
         request_(request),
         output_(spec.run_dir / "logs" / "mpirun.out", spec.watch.max_output_bytes),
         console_(spec.starter.kind == StarterKind::kSrun ? "srun" : "mpirun", spec.watch.colour),
-        start_unix_ns_(unix_ns()),
+        start_unix_(unix_now()),
         start_s_(seconds_now()),
         monitor_(spec.ranks, spec.watch.limits, start_s_) {}
 
@@ -115,28 +115,33 @@ class Attempt {
   // Nobody may watch (the terminal is closed): the file has it.
   static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
 
-  std::vector<RankEvidence> evidence() const {
-    return read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_);
+  // Times in it are on this machine's clock, as far as that can be known.
+  std::vector<RankEvidence> evidence() {
+    auto ranks = read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_);
+    for (const RankEvidence& rank : ranks) clocks_.see(rank.status, unix_now());
+    for (RankEvidence& rank : ranks) clocks_.correct(rank.status);
+    return ranks;
   }
 
   void look(double now) {
     const auto ranks = evidence();
     all_started_ = static_cast<int>(ranks.size()) == spec_.ranks;
     if (ending_since_s_ > 0 || failed_since_s_ > 0) return;
-    if (const auto failure = first_failure(ranks); failure && is_clear(*failure)) {
+    if (const auto failure = first_failure(ranks); failure && is_clear(*failure, now)) {
       notice(now, failure->what);
       failed_since_s_ = now;
       return;
     }
-    auto beats = read_beats(spec_.run_dir, spec_.ranks, start_unix_ns_);
+    auto beats = read_beats(spec_.run_dir, spec_.ranks);
     for (const RankEvidence& rank : ranks)
       beats[static_cast<std::size_t>(rank.status.rank)].ended = rank.status.ended();
     if (auto hang = monitor_.observe(beats, now)) declare_hang(std::move(*hang), now);
   }
 
   // A rank that blames a peer is not believed at once: the peer's own status may be on its way.
-  static bool is_clear(const FirstFailure& failure) {
-    return !failure.rank.status.consequence || unix_now() - failure.time_unix > kCascade_s;
+  bool is_clear(const FirstFailure& failure, double now) {
+    if (blamed_since_s_ == 0) blamed_since_s_ = now;
+    return !failure.rank.status.consequence || now - blamed_since_s_ > kCascade_s;
   }
 
   void notice(double now, const std::string& what) {
@@ -168,7 +173,7 @@ class Attempt {
     if (!box) return;
     for (const FlightEvent& e : box->events) {
       log::info("  rank {} {:9.3f} s: step {} micro {} {} bucket {} collective {}", rank,
-                static_cast<double>(e.time_ns - start_unix_ns_) * 1e-9, e.step, e.micro_step,
+                static_cast<double>(e.time_ns) * 1e-9 - start_unix_, e.step, e.micro_step,
                 phase_name(e.phase), e.bucket, e.collective);
     }
   }
@@ -197,6 +202,12 @@ class Attempt {
 
   void judge() {
     const auto ranks = evidence();
+    result_.clock_offsets = clocks_.offsets();
+    for (const auto& [host, seconds] : result_.clock_offsets)
+      log::warn(
+          "the clock of {} is {:.1f} s {} this machine's (R-025): nothing depends on it, but "
+          "times in its logs are off by as much",
+          host, std::abs(seconds), seconds > 0 ? "ahead of" : "behind");
     for (const RankEvidence& rank : ranks) result_.rank_host[rank.status.rank] = rank.status.host;
     if (request_.kill) {
       finish(Ending::kKilled, 128 + SIGINT, "killed on request");
@@ -295,15 +306,17 @@ class Attempt {
   ConsoleView console_;
   bool output_closed_ = false;
   bool all_started_ = false;
-  const std::int64_t start_unix_ns_;
+  const double start_unix_;
   const double start_s_;
   HeartbeatMonitor monitor_;
+  HostClocks clocks_;
   std::optional<Hang> hang_;
   // Seconds on the steady clock; 0 is "not yet".
   double looked_s_ = 0;
   double stop_sent_s_ = 0;
   double failed_since_s_ = 0;
   double ending_since_s_ = 0;
+  double blamed_since_s_ = 0;  // a rank that says a peer is to blame
   AttemptResult result_;
 };
 

@@ -35,6 +35,9 @@ struct AttemptResult {
   std::optional<Hang> hang;              // of kHang: who, for how long, beyond which limit
   std::vector<CascadeRank> cascade;      // ranks that ended because of the first failure
   std::map<int, std::string> rank_host;  // of the ranks that reported, by rank
+  // Host -> by how many seconds its clock is ahead of ours, where that is more than 2 s. Times in
+  // the statuses of its ranks are ahead by as much.
+  std::map<std::string, double> clock_offsets;
 };
 
 // Runs to the end of the world. Signals of `hub` are read into `request`.

@@ -6,32 +6,39 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "configs/config.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/run_folder.h"
+#include "launcher/rank/side_file.h"
 
 namespace muster::launcher {
 namespace {
 
 using nlohmann::json;
 
+constexpr std::int64_t kMostRanks = 1 << 16;
 constexpr std::size_t kStepsForEta = 20;
 constexpr std::streamoff kTail = 256 * 1024;  // some hundred lines of metrics
 
-json parse_or_null(const std::string& text) { return json::parse(text, nullptr, false); }
-
-json launch_record(const fs::path& run_dir) {
+// Damaged is not absent: the file is named, and the rest of the folder still tells a lot.
+json launch_record(const fs::path& run_dir, RunStatus& status) {
   const fs::path file = run_dir / "launch.json";
-  if (!fs::exists(file)) return {};
-  const json record = parse_or_null(read_text(file));
-  return record.is_object() ? record : json();
+  json record = read_side_file(file);
+  if (record.is_null() && fs::exists(file)) status.damaged.push_back("launch.json");
+  return record;
+}
+
+std::int64_t step_of(const json& row) {
+  return whole_number(row, "step", -1, 0, std::numeric_limits<std::int64_t>::max());
 }
 
 // Returns the newest optimizer steps, oldest first. A line that is being written, or the cut one at
@@ -42,9 +49,8 @@ std::vector<json> newest_steps(const fs::path& run_dir) {
   in.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(in.tellg()) - kTail));
   std::vector<json> rows;
   for (std::string line; std::getline(in, line);) {
-    json row = parse_or_null(line);
-    if (row.is_object() && row.contains("step") && row.contains("loss"))
-      rows.push_back(std::move(row));
+    json row = parse_side_file(line);
+    if (step_of(row) >= 0 && row.contains("loss")) rows.push_back(std::move(row));
   }
   if (rows.size() > kStepsForEta) rows.erase(rows.begin(), rows.end() - kStepsForEta);
   return rows;
@@ -63,10 +69,10 @@ void add_progress(RunStatus& status) {
   const std::vector<json> rows = newest_steps(status.run_dir);
   status.max_steps = max_steps_of(status.run_dir);
   if (rows.empty()) return;
-  status.step = rows.back()["step"];
+  status.step = step_of(rows.back());
   if (rows.back()["loss"].is_number()) status.loss = rows.back()["loss"];
   double seconds = 0;
-  for (const json& row : rows) seconds += row.value("seconds", 0.0);
+  for (const json& row : rows) seconds += finite_number(row, "seconds", 0);
   if (status.max_steps > status.step && seconds > 0)
     status.eta_s = seconds / static_cast<double>(rows.size()) *
                    static_cast<double>(status.max_steps - status.step);
@@ -95,8 +101,13 @@ RankNow now_of(const RankBeat& beat) {
 }
 
 void add_ranks(RunStatus& status) {
-  for (const RankBeat& beat : read_beats(status.run_dir, status.ranks, 0))
+  for (const RankBeat& beat : read_beats(status.run_dir, status.ranks))
     status.ranks_now.push_back(now_of(beat));
+  for (int rank = 0; rank < status.ranks; ++rank) {
+    const fs::path file = status_file(status.run_dir, rank);
+    if (fs::exists(file) && !read_rank_status(status.run_dir, rank))
+      status.damaged.push_back(file.filename().string());
+  }
   const auto ranks = read_rank_evidence(status.run_dir, status.ranks, status.attempt);
   for (const RankEvidence& rank : ranks) {
     RankNow& now = status.ranks_now.at(static_cast<std::size_t>(rank.status.rank));
@@ -113,20 +124,22 @@ int count_ranks(const fs::path& run_dir) {
 }
 
 void add_attempts(RunStatus& status, const json& record) {
-  const json attempts = record.value("attempts", json::array());
-  status.ranks = record.value("ranks", 0);
-  status.attempt = record.value("attempt", 0);
+  constexpr std::int64_t kInt = std::numeric_limits<int>::max();
+  const json& attempts = list(record, "attempts");
+  status.ranks = static_cast<int>(whole_number(record, "ranks", 0, 0, kMostRanks));
+  status.attempt = static_cast<int>(whole_number(record, "attempt", 0, 0, kInt));
   status.restarts = status.attempt;
-  for (const json& change : record.value("changes", json::array()))
-    status.changes.push_back(change.value("what", ""));
-  if (!attempts.empty()) status.what = attempts.back().value("what", "");
+  for (const json& change : list(record, "changes"))
+    status.changes.push_back(short_text(change, "what"));
+  if (!attempts.empty()) status.what = short_text(attempts.back(), "what");
   if (attempts.size() > static_cast<std::size_t>(status.attempt)) {
-    status.state = attempts.back().value("ending", "");
-    status.exit_code = record.value("exit_code", 0);
+    status.state = short_text(attempts.back(), "ending");
+    status.exit_code = static_cast<int>(whole_number(record, "exit_code", 0, 0, 255));
     return;
   }
-  const bool here = record.value("host", "") == own_host();
-  const bool gone = here && ::kill(record.value("pid", 0), 0) != 0 && errno == ESRCH;
+  const bool here = short_text(record, "host") == own_host();
+  const auto pid = static_cast<pid_t>(whole_number(record, "pid", 0, 1, kInt));
+  const bool gone = here && (pid == 0 || (::kill(pid, 0) != 0 && errno == ESRCH));
   status.state = gone ? "lost" : "running";
 }
 
@@ -153,7 +166,7 @@ json job_as_json(const SlurmJob& job) {
 RunStatus read_status(const fs::path& run_dir) {
   RunStatus status;
   status.run_dir = run_dir;
-  const json record = launch_record(run_dir);
+  const json record = launch_record(run_dir, status);
   if (record.is_object()) {
     add_attempts(status, record);
   } else {
@@ -182,6 +195,8 @@ std::string status_as_text(const RunStatus& s) {
   if (s.first_failure && s.first_failure->what != s.what)
     text += fmt::format("failed   {}\n", s.first_failure->what);
   for (const std::string& change : s.changes) text += fmt::format("changed  {}\n", change);
+  for (const std::string& file : s.damaged)
+    text += fmt::format("damaged  {} is left out (R-029)\n", file);
   text += fmt::format("step     {}{}", s.step,
                       s.max_steps > 0 ? fmt::format(" of {}", s.max_steps) : "");
   if (s.loss) text += fmt::format(", loss {:.4g}", *s.loss);
@@ -191,7 +206,7 @@ std::string status_as_text(const RunStatus& s) {
     text += fmt::format("rank {:<4}{:<16} {:<10} step {:<8} {}\n", r.rank, r.host, r.phase, r.step,
                         r.end.empty() ? fmt::format("{} ago", human_seconds(r.silent_s)) : r.end);
   }
-  return text;
+  return printable(text);
 }
 
 std::string status_as_json(const RunStatus& s) {
@@ -204,6 +219,7 @@ std::string status_as_json(const RunStatus& s) {
              {"restarts", s.restarts},
              {"what", s.what},
              {"changes", s.changes},
+             {"damaged", s.damaged},
              {"ranks", json::array()}};
   for (const RankNow& rank : s.ranks_now) value["ranks"].push_back(rank_as_json(rank));
   value["loss"] = s.loss ? json(*s.loss) : nothing;

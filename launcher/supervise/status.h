@@ -38,6 +38,7 @@ struct RunStatus {
   std::string what;                           // of the last attempt that ended
   std::optional<FirstFailure> first_failure;  // of the newest attempt, when a rank can be named
   std::vector<std::string> changes;           // rungs of the memory ladder, hosts left out
+  std::vector<std::string> damaged;           // files that could not be used
   std::vector<RankNow> ranks_now;
   std::optional<SlurmJob> job;
 };

@@ -13,7 +13,7 @@
 namespace muster::launcher {
 namespace {
 
-void refuse_line_breaks(const SubmitSpec& spec) {
+std::vector<std::string> all_words(const SubmitSpec& spec) {
   std::vector<std::string> words = {spec.config.string(),
                                     spec.run_dir.string(),
                                     spec.work_dir.string(),
@@ -23,19 +23,88 @@ void refuse_line_breaks(const SubmitSpec& spec) {
                                     spec.account,
                                     spec.job_name,
                                     spec.container};
-  words.insert(words.end(), spec.modules.begin(), spec.modules.end());
-  words.insert(words.end(), spec.overrides.begin(), spec.overrides.end());
-  for (const std::string& word : words)
+  for (const auto* list : {&spec.modules, &spec.sbatch, &spec.setup, &spec.overrides})
+    words.insert(words.end(), list->begin(), list->end());
+  for (const auto& [name, value] : spec.environment) words.push_back(value);
+  return words;
+}
+
+void refuse_line_breaks(const SubmitSpec& spec) {
+  for (const std::string& word : all_words(spec))
     if (word.find_first_of("\r\n") != std::string::npos)
       throw UsageError("submit: line break in \"" + word + "\"");
 }
 
-// #SBATCH lines are not read by a shell: SLURM splits them at blanks and knows quotes.
+// #SBATCH lines are not read by a shell: SLURM splits them at blanks, ends them at # and knows
+// quotes, but not how to quote a quote.
+std::string sbatch_value(const std::string& option, const std::string& value) {
+  if (value.find_first_of("\"'\\") != std::string::npos)
+    throw UsageError(
+        fmt::format("submit: --{}: a #SBATCH line cannot hold the quotes or backslashes of: {}",
+                    option, value));
+  return value.find_first_of(" \t#") == std::string::npos ? value : '"' + value + '"';
+}
+
 std::string directive(const std::string& option, const std::string& value) {
   if (value.empty()) return "";
-  const bool plain = value.find_first_of(" \t\"'#") == std::string::npos;
-  return plain ? fmt::format("#SBATCH --{}={}\n", option, value)
-               : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
+  return fmt::format("#SBATCH --{}={}\n", option, sbatch_value(option, value));
+}
+
+// In the name of a log SLURM replaces %j and its like.
+std::string literal_percent(const std::string& path) {
+  std::string literal;
+  for (const char c : path) literal += c == '%' ? "%%" : std::string(1, c);
+  return literal;
+}
+
+// These have their own option, or the launcher depends on them.
+const std::map<std::string_view, std::string_view>& own_options() {
+  static const std::map<std::string_view, std::string_view> kOwn{
+      {"job-name", "--job-name"},
+      {"J", "--job-name"},
+      {"nodes", "--nodes"},
+      {"N", "--nodes"},
+      {"time", "--time"},
+      {"t", "--time"},
+      {"partition", "--partition"},
+      {"p", "--partition"},
+      {"account", "--account"},
+      {"A", "--account"},
+      {"gpus-per-node", "--gpus-per-node"},
+      {"cpus-per-gpu", "--cpus-per-gpu"},
+      {"array", "--chain"},
+      {"a", "--chain"},
+      {"ntasks", "--ranks-per-node"},
+      {"n", "--ranks-per-node"},
+      {"ntasks-per-node", "--ranks-per-node"},
+      {"signal", "--grace"},
+      {"requeue", "--chain"},
+      {"no-requeue", "--chain"},
+      {"chdir", "the folder you submit from"},
+      {"D", "the folder you submit from"},
+      {"output", "run.dir"},
+      {"o", "run.dir"},
+      {"open-mode", "nothing: logs are appended to"},
+      {"wrap", "nothing: the script is muster's"}};
+  return kOwn;
+}
+
+// Returns "#SBATCH --qos=high\n" for "--qos=high", "--qos high" or "qos=high".
+std::string passed_on(const std::string& words) {
+  const std::size_t dashes = words.find_first_not_of('-');
+  const std::size_t end = words.find_first_of("= \t", dashes);
+  if (dashes == std::string::npos || dashes > 2 || end == dashes)
+    throw UsageError(
+        fmt::format("submit: --sbatch \"{}\": wanted an option, as in --qos=high", words));
+  const std::string name = words.substr(dashes, end - dashes);
+  if (const auto own = own_options().find(name); own != own_options().end())
+    throw UsageError(fmt::format("submit: --sbatch \"{}\": muster sets {} itself; use {}", words,
+                                 name, own->second));
+  const std::string dash = dashes == 1 || (dashes == 0 && name.size() == 1) ? "-" : "--";
+  const std::size_t value = words.find_first_not_of("= \t", std::min(end, words.size()));
+  if (value == std::string::npos) return fmt::format("#SBATCH {}{}\n", dash, name);
+  return fmt::format("#SBATCH {}{}{}{}\n", dash, name, dash == "-" ? " " : "=",
+                     sbatch_value(name, words.substr(value)));
 }
 
 std::string resources(const SubmitSpec& spec) {
@@ -47,6 +116,7 @@ std::string resources(const SubmitSpec& spec) {
     lines += directive("cpus-per-gpu", std::to_string(spec.cpus_per_gpu));
   else
     lines += "#SBATCH --exclusive\n#SBATCH --mem=0\n";
+  for (const std::string& words : spec.sbatch) lines += passed_on(words);
   return lines;
 }
 
@@ -61,6 +131,9 @@ std::string again(const SubmitSpec& spec) {
 std::string environment(const SubmitSpec& spec) {
   std::string lines;
   if (spec.chain > 0) lines += "export MUSTER_CHAIN=$SLURM_ARRAY_JOB_ID\n";
+  for (const auto& [name, value] : spec.environment)
+    lines += fmt::format("export {}={}\n", name, shell_quote(value));
+  for (const std::string& line : spec.setup) lines += line + "\n";
   for (const std::string& module : spec.modules)
     lines += "module load " + shell_quote(module) + "\n";
   return lines;
@@ -75,6 +148,11 @@ std::string launch_options(const SubmitSpec& spec) {
 
 int ranks_per_node(const SubmitSpec& spec) {
   return spec.ranks_per_node > 0 ? spec.ranks_per_node : spec.gpus_per_node;
+}
+
+std::string log_pattern(const SubmitSpec& spec) {
+  const char* name = spec.chain == 0 ? "slurm-%j.out" : "slurm-%A_%a.out";
+  return literal_percent((spec.run_dir / "logs").string()) + "/" + name;
 }
 
 void check_time(const SubmitSpec& spec) {
@@ -164,19 +242,28 @@ std::string fill_template(std::string_view text, const std::map<std::string, std
   return filled;
 }
 
+void add_site(SubmitSpec& spec, const Site& site) {
+  if (spec.partition.empty()) spec.partition = site.partition;
+  if (spec.account.empty()) spec.account = site.account;
+  spec.modules.insert(spec.modules.begin(), site.modules.begin(), site.modules.end());
+  spec.sbatch.insert(spec.sbatch.begin(), site.sbatch.begin(), site.sbatch.end());
+  spec.setup.insert(spec.setup.begin(), site.setup.begin(), site.setup.end());
+  spec.environment.insert(spec.environment.begin(), site.environment.begin(),
+                          site.environment.end());
+}
+
 std::string render_sbatch(std::string_view sbatch_template, const SubmitSpec& spec) {
   check_submit(spec);
   const std::string nodes = spec.min_nodes == 0 || spec.min_nodes == spec.nodes
                                 ? std::to_string(spec.nodes)
                                 : fmt::format("{}-{}", spec.min_nodes, spec.nodes);
   return fill_template(sbatch_template,
-                       {{"JOB_NAME", spec.job_name},
+                       {{"JOB_NAME", sbatch_value("job-name", spec.job_name)},
                         {"NODES", nodes},
                         {"RESOURCES", resources(spec)},
                         {"AGAIN", again(spec)},
-                        {"LOG_NAME", spec.chain == 0 ? "slurm-%j.out" : "slurm-%A_%a.out"},
-                        {"WORK_DIR", spec.work_dir.string()},
-                        {"LOG_DIR", (spec.run_dir / "logs").string()},
+                        {"LOG", sbatch_value("output", log_pattern(spec))},
+                        {"WORK_DIR", sbatch_value("chdir", spec.work_dir.string())},
                         {"ENVIRONMENT", environment(spec)},
                         {"MUSTER", shell_quote(spec.muster.string())},
                         {"CONFIG", shell_quote(spec.config.string())},

@@ -7,7 +7,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "launcher/supervise/site.h"
 
 namespace muster::launcher {
 
@@ -35,11 +38,19 @@ struct SubmitSpec {
   std::string job_name;
   std::string container;
   std::vector<std::string> modules;
+  std::vector<std::string> sbatch;  // further options of sbatch, each a line: "--qos=high"
+  std::vector<std::string> setup;   // lines of bash, before the modules are loaded
+  std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> overrides;
 };
 
-// Throws UsageError for impossible counts, a time SLURM would refuse or that ends before grace_s,
-// and any line break.
+// What the site asks of every job comes before what this one asks; where there can be one value
+// only, this one's counts.
+void add_site(SubmitSpec& spec, const Site& site);
+
+// Throws UsageError for impossible counts, a time SLURM would refuse or that ends before grace_s, a
+// line break, a value that no #SBATCH line can hold, and an option of sbatch that muster sets
+// itself.
 void check_submit(const SubmitSpec& spec);
 
 // Replaces every @NAME@ by its value. A placeholder without a value, and a value without a

@@ -17,6 +17,7 @@
 #include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/rank/run_folder.h"
+#include "launcher/rank/side_file.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/restart_policy.h"
 #include "launcher/supervise/survivors.h"
@@ -47,6 +48,7 @@ json to_json(const AttemptResult& a) {
              {"noticed_unix", a.noticed_unix},
              {"orphans", a.orphans}};
   if (a.hang) value["hang"] = {{"silent_s", a.hang->silent_s}, {"limit_s", a.hang->limit_s}};
+  if (!a.clock_offsets.empty()) value["clock_offsets"] = a.clock_offsets;
   for (const CascadeRank& rank : a.cascade)
     value["cascade"].push_back({{"rank", rank.rank}, {"why", reaction_name(rank.why)}});
   if (a.failure) {
@@ -86,8 +88,8 @@ class Supervisor {
   // An earlier launch of the same config may have stepped down its ladder: continuing from its
   // checkpoint at the top would only run out of memory again.
   void find_rung() {
-    if (newest_checkpoint(spec_.run_dir) < 0 || !fs::exists(spec_.run_dir / "launch.json")) return;
-    const json record = json::parse(read_text(spec_.run_dir / "launch.json"), nullptr, false);
+    if (newest_checkpoint(spec_.run_dir) < 0) return;
+    const json record = read_side_file(spec_.run_dir / "launch.json");
     if (!record.is_object() || !record.contains("ladder_overrides")) return;
     for (std::size_t i = 0; i < spec_.restart.ladder.size(); ++i) {
       if (record["ladder_overrides"] != json(spec_.restart.ladder[i].overrides)) continue;

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/pattern.h"
 #include "configs/locate.h"
+#include "launcher/rank/side_file.h"
 
 namespace muster::launcher {
 namespace {
@@ -23,10 +24,10 @@ struct StartedWith {
 
 StartedWith started_with(const fs::path& run_dir) {
   StartedWith found{run_dir / "config.yaml", {}};
-  if (!fs::is_regular_file(run_dir / "launch.json")) return found;
-  const auto record = nlohmann::json::parse(read_text(run_dir / "launch.json"), nullptr, false);
-  if (!record.is_object() || !record.contains("command")) return found;
-  const auto words = record["command"].get<std::vector<std::string>>();
+  const nlohmann::json record = read_side_file(run_dir / "launch.json");
+  std::vector<std::string> words;
+  for (const nlohmann::json& word : list(record, "command"))
+    if (word.is_string()) words.push_back(word);
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {
     if (words[i] == "train" && fs::is_regular_file(words[i + 1])) found.config = words[i + 1];
     if (words[i] == "--set") found.overrides.push_back(words[i + 1]);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
@@ -40,6 +41,14 @@ std::string generalised(const std::string& line) {
   return pattern;
 }
 
+// A pattern of rules and dashes would match every program's output: words are what tells one line
+// from another.
+bool has_words(std::string_view line) {
+  constexpr std::ptrdiff_t kEnoughLetters = 8;
+  const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
+  return std::ranges::count_if(line, is_letter) >= kEnoughLetters;
+}
+
 std::string next_id(const Diary& diary) {
   int highest = 0;
   for (const DiaryRow& row : diary.rows)
@@ -60,7 +69,7 @@ std::string or_nothing(const std::optional<std::int64_t>& value) {
 // The clause is about the words, when there were any; else about how the rank ended; else about the
 // last line of any log.
 std::string clause_for(const Evidence& evidence, const Culprit& culprit, const std::string& said) {
-  if (!said.empty()) {
+  if (has_words(said)) {
     std::string_view source = source_name(Source::kRank);
     for (const Record& r : evidence.records)
       if (r.text == culprit.error && r.source != Source::kText) source = source_name(r.source);
@@ -71,7 +80,8 @@ std::string clause_for(const Evidence& evidence, const Culprit& culprit, const s
     return fmt::format("status: exit_code={}", *culprit.exit_code);
   std::string last;
   for (const Record& r : evidence.records)
-    if (r.source != Source::kConfig) last = r.text;
+    if (r.source != Source::kConfig && has_words(r.text)) last = r.text;
+  if (last.empty()) return "rank: /(?!)/";  // nothing was said: matches nothing
   return "rank: /" + generalised(without_head(last)) + "/";
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <ctime>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <tuple>
@@ -12,14 +13,18 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flight_recorder.h"
+#include "base/json.h"
 #include "base/pattern.h"
 #include "base/text.h"
+#include "launcher/rank/side_file.h"
 #include "launcher/triage/kernel_log.h"
 
 namespace muster::launcher {
 namespace {
 
-constexpr std::size_t kMaxLine = 4096, kLastLines = 2000;
+constexpr std::size_t kMaxLine = 4096;
+constexpr std::size_t kLastLines = 2000;
+constexpr std::int64_t kMaxRank = 1 << 20;
 
 // Reads "2026-11-21 01:02:03.456 ...", in local time, as base/log writes it. Anything else is
 // kNoTime.
@@ -37,13 +42,12 @@ double time_stamp(std::string_view line) {
   return static_cast<double>(std::mktime(&tm)) + milliseconds / 1000.0;
 }
 
-// Finds "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to.
+// Finds "[rank 3/8 node17]", the tag in front of every rank's lines, wherever they were copied to,
+// or PyTorch's "[rank3]:".
 int tagged_rank(std::string_view line) {
-  const std::size_t at = line.find("[rank ");
-  int rank = -1;
-  if (at != std::string_view::npos)
-    std::from_chars(line.data() + at + 6, line.data() + line.size(), rank);
-  return rank;
+  static const Pattern kTag(R"(\[rank ?(\d{1,6})(?:/\d+ [^\]]*)?\])", Pattern::Letters::kAsWritten);
+  const auto tag = kTag.first_in(line);
+  return tag ? std::stoi(tag->text(1)) : -1;
 }
 
 // Returns 12 for rank-12.log, rank-12.out, rank-12.status.
@@ -112,17 +116,56 @@ void mark_lagging(std::vector<Record>& boxes) {
   }
 }
 
-// Logs are appended to by every attempt; statuses are of the newest one and say when it began.
+// Logs are appended to by every attempt; statuses are of the newest one and say when it began, on
+// their own machine's clock, as the log beside them does. The launcher's log says it by itself.
 void drop_earlier_attempts(std::vector<Record>& records) {
-  const double begin = newest_start(records);
-  // Seconds, because clocks differ and the launcher starts before its ranks.
-  constexpr double kRankSlack = 5;
-  constexpr double kLauncherSlack = 120;
+  static const Pattern kBegins(R"(\battempt \d+: \d+ ranks)", Pattern::Letters::kAsWritten);
+  constexpr double kRankSlack = 5;        // the wrapper's status comes after its rank's first line
+  constexpr double kLauncherSlack = 120;  // it looks at the machines before it starts the ranks
+  std::map<int, double> begin;
+  double launcher_begin = kNoTime;
+  for (const Record& r : records) {
+    const std::string start = r.field("start_unix");
+    if (r.source == Source::kStatus && !start.empty()) begin[r.rank] = std::atof(start.c_str());
+    if (r.source == Source::kLauncher && kBegins.found_in(r.text)) launcher_begin = r.time;
+  }
   std::erase_if(records, [&](const Record& r) {
-    if (begin == kNoTime || r.time == kNoTime) return false;
-    return (r.source == Source::kRank && r.time < begin - kRankSlack) ||
-           (r.source == Source::kLauncher && r.time < begin - kLauncherSlack);
+    if (r.source == Source::kLauncher)
+      return launcher_begin != kNoTime && r.time < launcher_begin - kLauncherSlack;
+    const auto time = begin.find(r.rank);
+    return r.source == Source::kRank && time != begin.end() && r.time < time->second - kRankSlack;
   });
+}
+
+// What the launcher found out about the clocks of other machines, host -> seconds ahead.
+std::map<std::string, double> clock_offsets(const fs::path& run_dir) {
+  std::map<std::string, double> offsets;
+  const nlohmann::json record = read_side_file(run_dir / "launch.json");
+  const nlohmann::json& attempts = list(record, "attempts");
+  if (attempts.empty() || !attempts.back().is_object()) return offsets;
+  const auto found = attempts.back().find("clock_offsets");
+  if (found == attempts.back().end() || !found->is_object()) return offsets;
+  for (const auto& [host, seconds] : found->items())
+    if (seconds.is_number()) offsets[host] = seconds.get<double>();
+  return offsets;
+}
+
+// Puts the times of all ranks on the launcher's clock: the earliest is looked for.
+void correct_clocks(std::vector<Record>& records, const std::map<std::string, double>& offsets) {
+  std::map<int, double> ahead;
+  for (const Record& r : records) {
+    const auto host = offsets.find(r.field("host"));
+    if (r.source == Source::kStatus && host != offsets.end()) ahead[r.rank] = host->second;
+  }
+  for (Record& r : records) {
+    const auto rank = ahead.find(r.rank);
+    if (rank == ahead.end() || !of_one_rank(r.source)) continue;
+    if (r.time != kNoTime) r.time -= rank->second;
+    for (const char* key : {"start_unix", "end_unix", "error_unix"}) {
+      const double time = std::atof(r.field(key).c_str());
+      if (time > 0) r.fields[key] = fmt::format("{}", time - rank->second);
+    }
+  }
 }
 
 class Gatherer {
@@ -131,12 +174,13 @@ class Gatherer {
 
   Evidence gather() {
     add_logs();
-    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status"))
-      evidence_.records.push_back(status_record(name_of(file), read_text(file)));
+    add_statuses();
     add_boxes();
+    add_damage();
     for (Record& line : read_kernel_log(evidence_.records))
       evidence_.records.push_back(std::move(line));
     drop_earlier_attempts(evidence_.records);
+    correct_clocks(evidence_.records, clock_offsets(run_dir_));
     evidence_.whole_run = true;
     return std::move(evidence_);
   }
@@ -163,16 +207,44 @@ class Gatherer {
       evidence_.records.push_back(std::move(line));
   }
 
+  void add_statuses() {
+    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status")) {
+      try {
+        evidence_.records.push_back(status_record(name_of(file), read_text(file)));
+      } catch (const Error& error) {
+        damaged_.emplace_back(error.what());
+      }
+    }
+  }
+
+  // What a file of the run folder would have said is lost; the rest is used (law 16).
+  void add_damage() {
+    if (damaged_.empty()) return;
+    evidence_.records.push_back(
+        {Source::kLauncher,
+         -1,
+         "black_box",
+         0,
+         kNoTime,
+         fmt::format("damaged and left out (R-029): {}", join(damaged_, "; ")),
+         {}});
+  }
+
   void add_boxes() {
     std::vector<Record> boxes;
-    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".bin"))
-      if (const auto log = read_flight_log(file)) boxes.push_back(box_record(name_of(file), *log));
+    for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".bin")) {
+      if (const auto log = read_flight_log(file))
+        boxes.push_back(box_record(name_of(file), *log));
+      else
+        damaged_.push_back(name_of(file) + ": not a black box of this version");
+    }
     mark_lagging(boxes);
     for (Record& box : boxes) evidence_.records.push_back(std::move(box));
   }
 
   fs::path run_dir_;
   Evidence evidence_;
+  std::vector<std::string> damaged_;  // which file, and what it is not
 };
 
 }  // namespace
@@ -202,10 +274,16 @@ std::vector<Record> read_lines(Source source, int rank, const std::string& name,
 }
 
 Record status_record(const std::string& name, std::string_view text) {
-  const nlohmann::json status = nlohmann::json::parse(text, nullptr, false);
-  if (!status.is_object())
-    throw DataError(fmt::format("{}: not a JSON object: {}", name, text.substr(0, 80)));
-  Record record{Source::kStatus, status.value("rank", -1), name, 0, kNoTime, "", {}};
+  const nlohmann::json status = parse_json_or_null(text);
+  const auto damaged = [&] {
+    return DataError(fmt::format("{}: not the status of a rank: '{}'", name, text.substr(0, 80)));
+  };
+  if (!status.is_object()) throw damaged();
+  const auto rank = status.find("rank");
+  if (rank == status.end() || !rank->is_number_integer()) throw damaged();
+  const auto number = rank->get<std::int64_t>();
+  if (number < 0 || number > kMaxRank) throw damaged();
+  Record record{Source::kStatus, static_cast<int>(number), name, 0, kNoTime, "", {}};
   std::vector<std::string> parts;
   for (const auto& [key, value] : status.items())
     if (!value.is_null()) {

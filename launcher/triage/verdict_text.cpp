@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/utf8.h"
+#include "launcher/rank/run_folder.h"
 #include "launcher/triage/config_change.h"
 
 namespace muster::launcher {
@@ -54,6 +56,11 @@ std::string first_as_text(const Culprit& culprit) {
     text += fmt::format(", samples {}", fmt::join(culprit.samples, ","));
   text += ".\n";
   return text + part("  It said: {}\n", culprit.error);
+}
+
+std::string nothing_as_text(const fs::path& run_dir) {
+  return fs::is_regular_file(run_dir) ? "No failure in this log.\n"
+                                      : "Nothing failed: every rank ended with code 0.\n";
 }
 
 std::string match_as_text(const RowMatch& match, const fs::path& run_dir) {
@@ -108,6 +115,14 @@ json first_as_json(const Culprit& culprit) {
           {"time_unix", or_null(culprit.time_unix)}};
 }
 
+// Says where the next launch would begin: what is lost is not a matter of exit codes.
+std::string newest_as_text(const fs::path& run_dir) {
+  if (!fs::is_directory(run_dir / "checkpoints")) return "";
+  const std::int64_t step = newest_checkpoint(run_dir);
+  if (step < 0) return "\nNo checkpoint is committed: the next launch begins at step 0.\n";
+  return fmt::format("\nNewest checkpoint: step {}; the next launch resumes from it.\n", step);
+}
+
 }  // namespace
 
 std::string verdict_as_json(const Verdict& verdict, const fs::path& run_dir) {
@@ -122,11 +137,12 @@ std::string verdict_as_json(const Verdict& verdict, const fs::path& run_dir) {
 }
 
 std::string verdict_as_text(const Verdict& verdict, const fs::path& run_dir) {
-  std::string text = verdict.nothing_failed ? "Nothing failed: every rank ended with code 0.\n"
-                                            : first_as_text(verdict.first);
+  std::string text =
+      verdict.nothing_failed ? nothing_as_text(run_dir) : first_as_text(verdict.first);
   for (const RowMatch& match : verdict.matches) text += match_as_text(match, run_dir);
   for (const RowMatch& match : verdict.notes) text += match_as_text(match, run_dir);
-  return text;
+  if (!verdict.nothing_failed) text += newest_as_text(run_dir);
+  return printable(text);
 }
 
 }  // namespace muster::launcher

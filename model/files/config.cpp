@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "model/files/family.h"
 
@@ -196,9 +197,9 @@ void check_sizes(const QwenConfig& c, std::vector<std::string>& problems) {
 
 Json parse(const fs::path& file) {
   try {
-    return Json::parse(read_text(file));
+    return parse_json(read_text(file));
   } catch (const Json::exception& error) {
-    throw ConfigError(file.string() + ": not valid JSON: " + error.what());
+    throw ConfigError(file.string() + ": not valid JSON: " + json_fault(error));
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "model/files/safetensors_dtype.h"
 
 namespace muster::model {
@@ -86,11 +87,11 @@ Json parse_header(const fs::path& file, std::string_view text) {
     return true;
   };
   try {
-    Json json = Json::parse(text, check);
+    Json json = parse_json(text, check);
     if (!json.is_object()) fail(file, "", "the header is not a JSON object");
     return json;
   } catch (const Json::exception& error) {
-    fail(file, "", std::string("the header is not valid JSON (") + error.what() + ")");
+    fail(file, "", std::string("the header is not valid JSON (") + json_fault(error) + ")");
   }
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
@@ -20,9 +21,8 @@ nlohmann::json saved_config(const SafetensorsReader& reader, const std::filesyst
   const auto entry = reader.metadata().find("config");
   if (entry == reader.metadata().end())
     throw CheckpointError(file.string() + ": no \"config\" in the metadata: not a detection head");
-  const nlohmann::json json =
-      nlohmann::json::parse(entry->second, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded())
+  const nlohmann::json json = parse_json_or_null(entry->second);
+  if (!json.is_object())
     throw CheckpointError(file.string() + ": the \"config\" in the metadata is not json");
   return json;
 }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <thread>
 
 #include "base/error.h"
@@ -164,4 +165,21 @@ TEST_CASE("flight recorder: an event costs well under a microsecond", "[unit]") 
   }
   std::printf("flight recorder: %.1f ns per event\n", best_ns);
   CHECK(best_ns < 500);  // the aim is 100; the rest is slack for a shared machine
+}
+
+TEST_CASE("a black box that claims 2^64-1 events is damaged, not endless", "[fault]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "rank-0.bin";
+  {
+    FlightRecorder recorder(file, 0, 1);
+    recorder.record(Phase::kStart);
+  }
+  REQUIRE(read_flight_log(file).has_value());
+  constexpr std::size_t kWrittenAt = 48;  // docs/black_box.md
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  out.seekp(kWrittenAt);
+  const std::uint64_t claimed = ~std::uint64_t{0};
+  out.write(reinterpret_cast<const char*>(&claimed), sizeof claimed);
+  out.close();
+  CHECK_FALSE(read_flight_log(file).has_value());
 }

@@ -48,3 +48,14 @@ TEST_CASE("utf8: one replacement per maximal part of a sequence", "[unit]") {
   CHECK(to_valid_utf8("\xff") == r);
   CHECK(to_valid_utf8("\xc3\xc3\xa9") == r + "\xc3\xa9");
 }
+
+TEST_CASE("control characters become visible, text stays", "[unit]") {
+  CHECK(printable("a\tb\nc") == "a\tb\nc");
+  CHECK(printable("\x1b[31mred\x7f") == "\\x1b[31mred\\x7f");
+  CHECK(printable("\xc2\x9b"
+                  "1m") == "\\x9b1m");  // the one-byte form of ESC [
+  CHECK(printable("Stra\xc3\x9f"
+                  "e \xe7\x8c\xab") ==
+        "Stra\xc3\x9f"
+        "e \xe7\x8c\xab");
+}

@@ -184,6 +184,156 @@ TEST_CASE("vision tokens over budget: dropped, or shrunk to fit", "[unit]") {
                        MessageMatches(ContainsSubstring("sample 'thin'")));
 }
 
+namespace {
+
+// Two pictures of other sizes and a small tokenizer, for samples of turns.
+struct Talk {
+  Talk() : set(1) {
+    sample.name = "talk";
+    for (const Image& image : pictures)
+      sample.pictures.push_back({.path = "p", .width = image.width, .height = image.height});
+  }
+  std::string text(const EncodeOptions& options, bool learned, bool with_answer = true) const {
+    const MicroBatch batch = encode(options, with_answer);
+    if (learned) return learned_text(tokenizer, batch);
+    std::string all = tokenizer.decode(to_vector(batch.input_ids), false);
+    for (std::size_t at = all.find(kPad); at != std::string::npos; at = all.find(kPad, at + 1))
+      while (all.compare(at + kPad.size(), kPad.size(), kPad) == 0) all.erase(at, kPad.size());
+    return all;
+  }
+  MicroBatch encode(const EncodeOptions& options, bool with_answer = true) const {
+    const SampleEncoder encoder(tokenizer, options);
+    BatchBuilder batch;
+    if (with_answer)
+      encoder.add(batch, 0, sample, pictures, ClassMap({{1, "one"}}), "talk");
+    else
+      encoder.add_question(batch, 0, sample, pictures, "talk");
+    return batch.finish();
+  }
+  static constexpr std::string_view kPad = "<|image_pad|>";
+  test::SmallSet set;
+  Tokenizer tokenizer{set.dir.path()};
+  std::vector<Image> pictures{{56, 28, std::vector<std::uint8_t>(56 * 28 * 3, 90)},
+                              {28, 84, std::vector<std::uint8_t>(28 * 84 * 3, 20)}};
+  Sample sample;
+};
+
+const std::string kShown = "<|vision_start|><|image_pad|><|vision_end|>";
+
+}  // namespace
+
+TEST_CASE("pictures stand where the text marks them, else before it", "[unit]") {
+  Talk talk;
+  const EncodeOptions options = test::encode_options(AnswerFormat::kNone);
+  const auto user = [&](const std::string& text) {
+    talk.sample.turns = {{Role::kUser, text, false}};
+    const std::string all = talk.text(options, false);
+    const std::size_t begin = std::string_view("<|im_start|>user\n").size();
+    return all.substr(begin, all.find("<|im_end|>") - begin);
+  };
+  const std::string mark(kPictureMark);
+  CHECK(user("go") == kShown + kShown + "go");
+  CHECK(user("a" + mark + "b" + mark) == "a" + kShown + "b" + kShown);
+  CHECK(user("a" + mark) == kShown + "a" + kShown);
+  CHECK_THROWS_MATCHES(
+      user(mark + mark + mark), DataError,
+      MessageMatches(ContainsSubstring("talk") && ContainsSubstring("3 pictures")));
+  talk.sample.turns = {{Role::kUser, "x", false}, {Role::kAssistant, mark, false}};
+  CHECK_THROWS_MATCHES(talk.text(options, false), DataError,
+                       MessageMatches(ContainsSubstring("not the user's")));
+  talk.sample.turns.clear();
+  const MicroBatch batch = talk.encode(options);
+  CHECK(batch.image_samples == std::vector<std::int64_t>{0, 0});
+  CHECK(to_vector(batch.grid_thw) == std::vector<std::int64_t>{1, 2, 4, 1, 6, 2});
+}
+
+TEST_CASE("every assistant's turn is learned; lists are written from their objects", "[unit]") {
+  Talk talk;
+  const std::string mark(kPictureMark);
+  talk.sample.turns = {{Role::kSystem, "Be short.", false},
+                       {Role::kUser, mark + "first", false},
+                       {Role::kAssistant, "", true},
+                       {Role::kUser, mark + "second", false},
+                       {Role::kAssistant, "red", false}};
+  talk.sample.objects = {{{0, 0, 28, 14}, 1, "one", false, 1, 0, 2},
+                         {{0, 0, 14, 42}, 1, "other", false, 1, 1, -1}};
+  const std::string listed =
+      "```json\n[\n\t{\"bbox_2d\": [0, 0, 28, 14], \"label\": \"one\"}\n]\n```";
+  EncodeOptions options = test::encode_options(AnswerFormat::kJson);
+  options.system_prompt = "The config's.";
+  CHECK(talk.text(options, true) == listed + "<|im_end|>\nred<|im_end|>\n");
+  CHECK(talk.text(options, false) ==
+        "<|im_start|>system\nBe short.<|im_end|>\n<|im_start|>user\n" + kShown +
+            "first<|im_end|>\n<|im_start|>assistant\n" + listed + "<|im_end|>\n<|im_start|>user\n" +
+            kShown + "second<|im_end|>\n<|im_start|>assistant\nred<|im_end|>\n");
+  // Prediction leaves the last answer open and keeps what was said before it.
+  CHECK(talk.text(options, false, false).ends_with("second<|im_end|>\n<|im_start|>assistant\n"));
+  // The form of lists is the config's; prose is learned whatever it says.
+  options.answer = AnswerFormat::kLabels;
+  CHECK(talk.text(options, true) == "one<|im_end|>\nred<|im_end|>\n");
+  options.answer = AnswerFormat::kNone;
+  CHECK(talk.text(options, true) == "red<|im_end|>\n");
+  const MicroBatch batch = talk.encode(options);
+  REQUIRE(batch.targets.size() == 2);
+  CHECK((batch.targets[0].captions.size() == 1 && batch.targets[1].captions.size() == 1));
+  CHECK(batch.targets[1].boxes.equal(at::tensor({0.25f, 0.25f, 0.5f, 0.5f}).view({1, 4})));
+  const SampleSize size = SampleEncoder(talk.tokenizer, options).measure(talk.sample);
+  CHECK((size.denominators == batch.denominators && size.tokens == batch.input_ids.numel()));
+}
+
+TEST_CASE("boxes are in the scale of their own picture", "[unit]") {
+  Talk talk;
+  EncodeOptions options = test::encode_options(AnswerFormat::kJson1000);
+  talk.sample.objects = {{{0, 0, 28, 14}, 1, "one", false, 1, 0, -1},
+                         {{0, 0, 14, 42}, 1, "two", false, 1, 1, -1}};
+  CHECK_THAT(talk.text(options, true),
+             ContainsSubstring("[0, 0, 500, 500], \"label\": \"one\"") &&
+                 ContainsSubstring("[0, 0, 500, 500], \"label\": \"two\""));
+  options.answer = AnswerFormat::kJson;
+  options.patches.min_pixels = 4 * 56 * 28;  // the first doubles; the second grows to 56 x 140
+  const std::string text = talk.text(options, true);
+  CHECK_THAT(text, ContainsSubstring("[0, 0, 56, 28]"));
+  const MicroBatch batch = talk.encode(options);
+  const std::vector<std::int64_t> grid = to_vector(batch.grid_thw);
+  CHECK_THAT(text, ContainsSubstring("[0, 0, " + std::to_string(grid[5] * 14 / 2) + ", " +
+                                     std::to_string(grid[4] * 14 / 2) + "]"));
+}
+
+TEST_CASE("unannotated is not annotated with nothing", "[unit]") {
+  Talk talk;
+  const EncodeOptions options = test::encode_options(AnswerFormat::kJson);
+  const MicroBatch nothing = talk.encode(options);
+  CHECK((nothing.targets[0].annotated && nothing.targets[0].captions.empty()));
+  CHECK(talk.text(options, true) == "```json\n[]\n```<|im_end|>\n");
+  talk.sample.boxed = false;
+  CHECK(talk.text(options, true).empty());  // there is nothing to teach
+  talk.sample.turns = {{Role::kUser, "Describe.", false},
+                       {Role::kAssistant, "A red thing.", false}};
+  const MicroBatch prose = talk.encode(options);
+  CHECK((!prose.targets[0].annotated && !prose.targets[1].annotated));
+  CHECK(talk.text(options, true) == "A red thing.<|im_end|>\n");
+  CHECK(prose.denominators.boxes == 0);
+  CHECK(SampleEncoder(talk.tokenizer, options).measure(talk.sample).denominators ==
+        prose.denominators);
+}
+
+TEST_CASE("one budget for all pictures of a sample, shared in proportion", "[unit]") {
+  EncodeOptions options = test::encode_options();
+  options.max_vision_tokens = 200;
+  const std::vector<Picture> pictures{{.path = {}, .width = 640, .height = 480},
+                                      {.path = {}, .width = 320, .height = 240}};
+  options.resize_over_budget = false;
+  CHECK(plan_pictures(pictures, options.budget(), "x").dropped);
+  options.resize_over_budget = true;
+  const PicturesPlan plan = plan_pictures(pictures, options.budget(), "x");
+  CHECK((plan.shrunk && !plan.dropped && plan.vision_tokens <= 200));
+  const double share =
+      static_cast<double>(plan.pictures[0].vision_tokens) / static_cast<double>(plan.vision_tokens);
+  CHECK((share > 0.7 && share < 0.9));  // four times the pixels
+  options.max_vision_tokens = 1;
+  CHECK(plan_pictures(pictures, options.budget(), "x").dropped);  // more pictures than tokens
+}
+
 TEST_CASE("what does not fit together is refused with the sample's name", "[fault]") {
   const Hand hand;
   EncodeOptions options = test::encode_options();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/files/safetensors_reader.h"
@@ -28,7 +29,7 @@ std::string transformers_dtype(at::ScalarType dtype) {
 
 // transformers loads in the dtype that config.json names, in any of the sections that name one.
 void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype) {
-  auto config = nlohmann::ordered_json::parse(read_text(from));
+  auto config = parse_ordered_json(read_text(from));
   const auto name = transformers_dtype(dtype);
   const auto set = [&](nlohmann::ordered_json& section) {
     for (const char* key : {"dtype", "torch_dtype"})

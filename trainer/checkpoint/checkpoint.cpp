@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/process/fd.h"
@@ -56,7 +57,16 @@ std::string damage(const fs::path& folder, bool with_optimizer = true) {
 
 std::optional<std::string> best_name(const fs::path& root) {
   if (!fs::exists(root / kBest)) return std::nullopt;
-  return json::parse(read_text(root / kBest)).at("checkpoint").get<std::string>();
+  const json best = parse_json_or_null(read_text(root / kBest));
+  const auto name = best.is_object() ? best.find("checkpoint") : best.end();
+  // A name with a slash would lead out of the run folder.
+  if (name != best.end() && name->is_string()) {
+    const auto text = name->get<std::string>();
+    if (text.starts_with("step-") && text.find('/') == std::string::npos) return text;
+  }
+  log::warn("{}: damaged and left out (R-029): nobody knows which checkpoint was best",
+            (root / kBest).string());
+  return std::nullopt;
 }
 
 }  // namespace
@@ -85,7 +95,7 @@ std::string Manifest::to_json() const {
 
 Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
   try {
-    const json j = json::parse(text);
+    const json j = parse_json(text);
     Manifest m;
     m.state.step = j.at("step");
     m.state.cursor = {j.at("epoch"), j.at("step_in_epoch")};
@@ -103,7 +113,7 @@ Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
     return m;
   } catch (const json::exception& error) {
     throw CheckpointError(
-        fmt::format("{}: not a checkpoint manifest: {}", where.string(), error.what()));
+        fmt::format("{}: not a checkpoint manifest: {}", where.string(), json_fault(error)));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "trainer/evaluate/coco_eval.h"
 
 namespace muster::trainer {
@@ -16,9 +17,9 @@ using Json = nlohmann::json;
 template <typename Read>
 auto with_file(const std::filesystem::path& file, Read&& read) {
   try {
-    return read(Json::parse(read_text(file)));
+    return read(parse_json(read_text(file)));
   } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: not as COCO writes it: {}", file.string(), error.what()));
+    throw DataError(fmt::format("{}: not as COCO writes it: {}", file.string(), json_fault(error)));
   }
 }
 

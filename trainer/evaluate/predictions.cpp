@@ -27,7 +27,19 @@ nlohmann::json to_json(const ImageDetections& image) {
                        {"height", image.height},
                        {"detections", detections}};
   if (!image.overlay.empty()) entry["overlay"] = image.overlay;
+  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
   return entry;
+}
+
+// The last question of a sample that has one of its own, with <image> where a picture stands.
+std::string question_of(const Shown& shown) {
+  std::string text;
+  for (const data::Turn& turn : shown.sample.turns)
+    if (turn.role == data::Role::kUser) text = turn.text;
+  for (std::size_t at = text.find(data::kPictureMark); at != std::string::npos;
+       at = text.find(data::kPictureMark, at))
+    text.replace(at, data::kPictureMark.size(), "<image>");
+  return text;
 }
 
 // How often a small picture is enlarged, so that labels of readable size do not cover it.
@@ -89,8 +101,8 @@ std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples, 
     for (std::size_t k = 0; k < shown.pictures.size(); ++k) {
       const data::Image& image = shown.pictures[k];
       const auto& of_image = found[results.size()];
-      ImageDetections& result =
-          results.emplace_back(ImageDetections{shown.names[k], image.width, image.height, {}, {}});
+      ImageDetections& result = results.emplace_back(
+          ImageDetections{shown.names[k], image.width, image.height, {}, {}, question_of(shown)});
       for (LabelledDetection& d : label(of_image, tokenizer_, classes_)) {
         scores.add(d.score);
         if (d.score >= threshold) result.kept.push_back(std::move(d));

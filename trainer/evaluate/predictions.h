@@ -37,6 +37,7 @@ struct ImageDetections {
   std::int64_t width = 0, height = 0;
   std::vector<LabelledDetection> kept;  // at or above the threshold, best first
   std::string overlay;                  // file name of the PNG; empty when none was drawn
+  std::string prompt;                   // the sample's own last question; empty: the config's
 };
 
 // The scores of all queries of all images, kept as counts: 50 bins per factor of ten down to 1e-8.
@@ -74,9 +75,9 @@ class Predictor {
   const data::SampleEncoder& encoder_;
 };
 
-// [{"image", "width", "height", "overlay", "detections": [{"box": [x1, y1, x2, y2], "score",
-// "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole after
-// commit() and absent without. Throws IoError.
+// [{"image", "width", "height", "overlay", "prompt", "detections": [{"box": [x1, y1, x2, y2],
+// "score", "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole
+// after commit() and absent without. Throws IoError.
 class DetectionsFile {
  public:
   explicit DetectionsFile(const std::filesystem::path& path);

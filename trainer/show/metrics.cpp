@@ -8,12 +8,15 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 
-#include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/process/fd.h"
+#include "base/utf8.h"
 
 namespace muster::trainer {
 namespace {
@@ -40,12 +43,24 @@ void each_line(std::string_view text, const Visit& visit) {
   }
 }
 
-json parse_line(std::string_view line, const std::filesystem::path& file, std::size_t number) {
-  json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || !object.contains("step") || !object["step"].is_number())
-    throw DataError(fmt::format("{}:{}: expected an object with a numeric \"step\", found: {}",
-                                file.string(), number, line.substr(0, 80)));
-  return object;
+// Of one line; nothing when it is damaged, which a warning says.
+std::optional<std::map<std::string, double>> read_row(std::string_view line,
+                                                      const std::filesystem::path& file,
+                                                      std::size_t number) {
+  const json object = parse_json_or_null(line);
+  std::map<std::string, double> row;
+  bool whole = object.is_object() && object.contains("step") && object["step"].is_number();
+  if (whole) {
+    for (const auto& [name, value] : object.items()) {
+      whole = whole && (value.is_number() || value.is_null());
+      row[name] =
+          value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  if (whole) return row;
+  log::warn("{}:{}: left out, not a row of numbers with a \"step\" (R-029): {}", file.string(),
+            number, printable(line.substr(0, 80)));
+  return std::nullopt;
 }
 
 }  // namespace
@@ -83,8 +98,8 @@ void MetricsLog::truncate_after(std::int64_t step) {
   std::string kept;
   bool shorter = false;
   each_line(read_text(file_), [&](std::string_view line, std::size_t number) {
-    const bool keep =
-        parse_line(line, file_, number)["step"].get<double>() <= static_cast<double>(step);
+    const auto row = read_row(line, file_, number);
+    const bool keep = row && row->at("step") <= static_cast<double>(step);
     if (keep) kept.append(line).push_back('\n');
     shorter = shorter || !keep;
   });
@@ -98,13 +113,7 @@ std::vector<std::map<std::string, double>> read_metrics(const std::filesystem::p
   std::vector<std::map<std::string, double>> rows;
   const std::string text = read_text(file);
   each_line(text, [&](std::string_view line, std::size_t number) {
-    std::map<std::string, double>& row = rows.emplace_back();
-    const json object = parse_line(line, file, number);
-    for (const auto& [name, value] : object.items()) {
-      if (!value.is_number() && !value.is_null())
-        throw DataError(fmt::format("{}:{}: \"{}\" is not a number", file.string(), number, name));
-      row[name] = value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
-    }
+    if (auto row = read_row(line, file, number)) rows.push_back(std::move(*row));
   });
   return rows;
 }

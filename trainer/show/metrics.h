@@ -36,8 +36,8 @@ class MetricsLog {
 
   void append(const MetricsRow& row);  // throws IoError
 
-  // Call on resume with the restored step: later lines go, so that no step appears twice. Whole or
-  // not at all.
+  // Call on resume with the restored step: later lines go, so that no step appears twice, and so do
+  // lines that are damaged, each with a warning. Whole or not at all.
   void truncate_after(std::int64_t step);
 
  private:
@@ -47,8 +47,8 @@ class MetricsLog {
   Fd descriptor_;
 };
 
-// null reads as NaN; a torn last line is left out. Throws IoError, and DataError with file:line for
-// anything else.
+// null reads as NaN; a torn last line is left out, and so is any other line that is no row of
+// numbers, with a warning that names file:line. Throws IoError.
 std::vector<std::map<std::string, double>> read_metrics(const std::filesystem::path& file);
 
 }  // namespace muster::trainer

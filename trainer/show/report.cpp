@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "trainer/show/base64.h"
@@ -146,10 +147,9 @@ std::string tile(const std::string& name, const std::string& value) {
                      escape_html(value));
 }
 
-// What the launcher's wrapper wrote about rank 0; discarded JSON when it is absent or damaged.
+// What the launcher's wrapper wrote about rank 0; null when it is absent or damaged.
 nlohmann::json rank_status(const fs::path& run_dir) {
-  return nlohmann::json::parse(read_if_there(run_dir / "black_box" / "rank-0.status"), nullptr,
-                               /*allow_exceptions=*/false);
+  return parse_json_or_null(read_if_there(run_dir / "black_box" / "rank-0.status"));
 }
 
 std::string best_tile(const Rows& rows, std::string_view name) {

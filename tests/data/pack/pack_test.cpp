@@ -12,7 +12,10 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/hdf5/hdf5_file.h"
 #include "base/process/atomic_file.h"
+#include "base/tensors/process_memory.h"
+#include "data/pack/columns_v1.h"
 #include "data/sources/small_sets.h"
 
 namespace muster::data {
@@ -225,7 +228,8 @@ TEST_CASE("a full disk is one clear error and leaves the old pack", "[fault]") {
   }
   setrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, handler);
-  CHECK_THAT(message, ContainsSubstring("File too large"));
+  CHECK_THAT(message, ContainsSubstring("File too large") && ContainsSubstring("make room"));
+  CHECK_FALSE(fs::exists(set.pack_path.string() + ".images.part"));
   CHECK(xxh128_file(set.pack_path) == before);
   CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
 }
@@ -245,20 +249,169 @@ TEST_CASE("packs of words only, and of nothing", "[unit]") {
   CHECK(Pack(dir.path() / "nothing.h5").size() == 0);
 }
 
+TEST_CASE("each picture is stored once, whatever samples show it", "[unit]") {
+  const test::SmallSet set(2);
+  const std::string bytes = read_text(set.source.samples[0].pictures[0].path);
+  const fs::path twin = set.dir.path() / "twin.jpg";
+  write_text(twin, bytes);
+  Sample a = set.source.samples[0], b = set.source.samples[1];
+  b.pictures.push_back(a.pictures[0]);
+  b.pictures.push_back(a.pictures[0]);
+  b.pictures[1].path = twin;      // another file of the same bytes
+  b.pictures[2].orientation = 6;  // the same file, turned: another picture
+  b.objects[0].picture = 2;
+  write_pack(set.pack_path, {a, b}, set.source.categories);
+  const Pack pack(set.pack_path);
+  CHECK(pack.num_pictures() == 3);
+  const Sample back = pack.sample(1);
+  REQUIRE(back.pictures.size() == 3);
+  CHECK(back.pictures[1].index == pack.sample(0).pictures[0].index);
+  CHECK(back.pictures[2].index != back.pictures[1].index);
+  CHECK(back.pictures[2].orientation == 6);
+  CHECK(as_text(pack.picture_bytes(back.pictures[2].index)) == bytes);
+  CHECK(back.objects[0].picture == 2);
+}
+
+TEST_CASE("a pack is built as samples come, and nothing is left of one that is not", "[unit]") {
+  const test::SmallSet set(1);
+  const fs::path out = set.dir.path() / "built.h5";
+  Sample sample = set.source.samples[0];
+  const std::string text = read_text(sample.pictures[0].path);
+  const auto bytes = std::as_bytes(std::span(text));
+  {
+    PackBuilder builder(out);
+    sample.pictures[0].index = builder.add_picture(bytes, sample.pictures[0]);
+    builder.add_sample(sample);
+    CHECK_FALSE(fs::exists(out));
+  }
+  for (const auto& entry : fs::directory_iterator(set.dir.path()))
+    CHECK_FALSE(entry.path().string().ends_with(".part"));
+  PackBuilder builder(out);
+  CHECK_THROWS_AS(builder.add_sample(sample), std::logic_error);  // of another builder
+  CHECK_THROWS_AS(builder.add_picture({}, sample.pictures[0]), DataError);
+  sample.pictures[0].index = builder.add_picture(bytes, sample.pictures[0]);
+  CHECK(builder.add_picture(bytes, sample.pictures[0]) == sample.pictures[0].index);
+  sample.turns = {{Role::kUser, "where?", false}, {Role::kAssistant, "", true}};
+  sample.objects[0].turn = 1;
+  builder.add_sample(sample);
+  builder.finish(set.source.categories);
+  const Sample back = Pack(out).sample(0);
+  CHECK((back.turns.size() == 2 && back.turns[1].lists_objects && back.objects[0].turn == 1));
+  for (const auto& entry : fs::directory_iterator(set.dir.path()))
+    CHECK_FALSE(entry.path().string().ends_with(".part"));
+}
+
+TEST_CASE("references that a sample does not have are refused", "[fault]") {
+  const test::SmallSet set(1);
+  for (const auto& [picture, turn] : {std::pair{1, -1}, {0, 0}, {-1, -1}}) {
+    Sample sample = set.source.samples[0];
+    sample.objects[0].picture = picture;
+    sample.objects[0].turn = turn;
+    CHECK_THROWS_MATCHES(write_pack(set.pack_path, {sample}, set.source.categories), DataError,
+                         MessageMatches(ContainsSubstring("do not fit together")));
+  }
+  Sample sample = set.source.samples[0];
+  sample.objects[0].category = 99;
+  CHECK_THROWS_MATCHES(
+      write_pack(set.pack_path, {sample}, set.source.categories), DataError,
+      MessageMatches(ContainsSubstring("scene-000000") && ContainsSubstring("99")));
+}
+
+namespace {
+
+// A pack as muster wrote it before format 2: a picture with two objects and words alone.
+void write_v1(const fs::path& path, const std::string& picture) {
+  PackColumnsV1 old;
+  old.image_offset = {0, static_cast<std::int64_t>(picture.size()),
+                      static_cast<std::int64_t>(picture.size())};
+  const std::string digests = xxh128(std::as_bytes(std::span(picture))) + xxh128({});
+  old.checksum.assign(digests.begin(), digests.end());
+  old.size = {56, 28, 0, 0};
+  old.source_id = {7, 8};
+  for (const char* name : {"pic", "words"}) old.name.add(name);
+  for (const char* text : {"/a/pic.jpg", ""}) old.path.add(text);
+  for (const char* text : {"", "why?"}) old.prompt.add(text);
+  for (const char* text : {"", "so"}) old.answer.add(text);
+  old.object_offset = {0, 2, 2};
+  old.box = {1, 2, 3, 4, 5, 6, 7, 8};
+  old.area = {4, 4};
+  old.category = {3, 3};
+  old.crowd = {0, 1};
+  for (const char* text : {"a dog", "dogs"}) old.caption.add(text);
+  old.category_id = {3, 9};
+  for (const char* text : {"dog", "cat"}) old.category_name.add(text);
+  old.active = {3};
+  Hdf5File file = Hdf5File::create(path, Hdf5File::Metadata::kAnyReader);
+  const auto images =
+      std::span(reinterpret_cast<const std::uint8_t*>(picture.data()), picture.size());
+  file.write<std::uint8_t>("images/bytes", images, Hdf5File::Storage::kContiguous);
+  for_each_column_v1(old, [&]<typename T>(std::string_view name, const std::vector<T>& values) {
+    file.write(std::string(name), std::span<const T>(values), Hdf5File::Storage::kContiguous);
+  });
+  file.write_text("format", "muster pack");
+  file.write_integer("version", 1);
+  file.write_text("fingerprint", fingerprint(old));
+  file.close();
+}
+
+}  // namespace
+
+TEST_CASE("packs of format 1 are read: one picture, one turn", "[unit]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "old.h5";
+  write_v1(path, "JPEG");
+  const Pack pack(path);
+  REQUIRE(pack.size() == 2);
+  const Sample a = pack.sample(0), b = pack.sample(1);
+  CHECK((a.name == "pic" && a.source_id == 7 && a.turns.empty() && a.boxed));
+  REQUIRE(a.pictures.size() == 1);
+  CHECK((a.pictures[0].path == "/a/pic.jpg" && a.pictures[0].width == 56 &&
+         a.pictures[0].height == 28 && a.pictures[0].orientation == 1));
+  CHECK(as_text(pack.picture_bytes(a.pictures[0].index)) == "JPEG");
+  REQUIRE(a.objects.size() == 2);
+  CHECK((a.objects[1].box == std::array<double, 4>{5, 6, 7, 8} && a.objects[1].crowd &&
+         a.objects[1].caption == "dogs" && a.objects[1].turn == -1));
+  CHECK((b.pictures.empty() && b.objects.empty() && b.turns.size() == 2));
+  CHECK((b.turns[0].role == Role::kUser && b.turns[0].text == "why?" &&
+         b.turns[1].role == Role::kAssistant && b.turns[1].text == "so"));
+  CHECK((pack.class_map().size() == 1 && pack.class_map().category(0).name == "dog"));
+  CHECK(pack.categories().size() == 2);
+  // Damaged metadata is noticed as in a pack of today.
+  const std::string whole = read_text(path);
+  overwrite(path, static_cast<std::int64_t>(whole.find("a dog")), 'A');
+  CHECK_THROWS_MATCHES(Pack(path), DataError, MessageMatches(ContainsSubstring("fingerprint")));
+}
+
 TEST_CASE("a million samples", "[.bench]") {
   const test::SmallSet set(1);
-  std::vector<Sample> samples(1'000'000, set.source.samples[0]);
-  for (std::size_t i = 0; i < samples.size(); ++i) samples[i].name = std::to_string(i);
+  Sample sample = set.source.samples[0];
+  const std::string bytes = read_text(sample.pictures[0].path);
   const auto begin = std::chrono::steady_clock::now();
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
-  write_pack(set.pack_path, samples, set.source.categories);
+  {
+    PackBuilder builder(set.pack_path);
+    for (std::int64_t i = 0; i < 1'000'000; ++i) {
+      std::string other = bytes + std::to_string(i);  // every picture is another
+      other.erase(0, bytes.size() - 500);
+      sample.pictures[0].index =
+          builder.add_picture(std::as_bytes(std::span(other)), sample.pictures[0]);
+      sample.name = "sample-" + std::to_string(i);
+      builder.add_sample(sample);
+    }
+    WARN("built after " << seconds() << " s, " << (resident_bytes() >> 20) << " MiB");
+    builder.finish(set.source.categories);
+  }
   WARN("written after " << seconds() << " s, " << fs::file_size(set.pack_path) << " bytes");
+  const double before = seconds();
+  const std::int64_t resident = resident_bytes();
   const Pack pack(set.pack_path);
-  WARN("opened after " << seconds() << " s");
-  CHECK(pack.sample(999'999).name == "999999");
-  CHECK(pack.num_pictures() == 1);
+  WARN("opened in " << seconds() - before << " s, " << sample.objects.size()
+                    << " objects each, resident + " << ((resident_bytes() - resident) >> 20)
+                    << " MiB");
+  CHECK(pack.sample(999'999).name == "sample-999999");
+  CHECK(pack.num_pictures() == 1'000'000);
 }
 
 }  // namespace muster::data

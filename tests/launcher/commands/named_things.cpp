@@ -31,14 +31,12 @@ constexpr const char* kEndings =
     R"(\.(?:cpp|h|cu|cuh|md|sh|py|yaml|sbatch|def|cmake|supp|svg|json))";
 
 // Our texts name these options of other programs and of our rank tests.
-constexpr std::array<std::string_view, 19> kForeignOptions = {
-    "--host",          "--map-by",          "--bind-to",
-    "--oversubscribe", "--exclusive",       "--mem",
-    "--mpi",           "--cpus-per-task",   "--ntasks-per-node",
-    "--cpu-bind",      "--nodelist",        "--signal",
-    "--tool",          "--container-image", "--comment",
-    "--parsable",      "--no-requeue",      "--requeue",
-    "--world"};
+constexpr std::array<std::string_view, 22> kForeignOptions = {
+    "--host",       "--map-by",     "--bind-to",       "--oversubscribe",   "--exclusive",
+    "--mem",        "--mpi",        "--cpus-per-task", "--ntasks-per-node", "--cpu-bind",
+    "--nodelist",   "--signal",     "--tool",          "--container-image", "--comment",
+    "--parsable",   "--no-requeue", "--requeue",       "--world",           "--qos",
+    "--constraint", "--mail-type"};
 
 // Our comments name these headers of libraries.
 constexpr std::array<std::string_view, 8> kForeignFiles = {

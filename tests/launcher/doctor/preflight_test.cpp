@@ -238,3 +238,19 @@ TEST_CASE("preflight: the machine that runs the tests is fit, and the report is 
   CHECK(this_machine().cores >= 1);
   CHECK(this_machine().memory_bytes > 0);
 }
+
+TEST_CASE("preflight: clocks that disagree are named with their offset", "[unit]") {
+  std::vector<NodeFacts> nodes(3);
+  nodes[0].host = "right";
+  nodes[0].unix_time = 1001;
+  nodes[1].host = "slow";
+  nodes[1].unix_time = 990;
+  nodes[2].host = "fast";
+  nodes[2].unix_time = 4605;
+  const Finding off = judge_clocks(nodes, 1000, 1005);
+  CHECK(off.level == Level::kWarn);
+  CHECK_THAT(off.what, ContainsSubstring("slow is 10 s behind, fast is 3600 s ahead") &&
+                           !ContainsSubstring("right"));
+  nodes.resize(1);
+  CHECK(judge_clocks(nodes, 1000, 1005).level == Level::kOk);
+}

@@ -95,6 +95,6 @@ TEST_CASE(
   CHECK(compare_progress(beat(0, 1, 3, Phase::kReduce, 9), beat(1, 1, 3, Phase::kReduce, 9)) == 0);
   RankBeat stopped = beat(1, 1, 3, Phase::kReduce, 9);
   stopped.state = 'T';
-  stopped.last.time_ns = 100;
+  stopped.heard_s = 100;
   CHECK(compare_progress(stopped, beat(0, 1, 3, Phase::kReduce, 9)) < 0);
 }

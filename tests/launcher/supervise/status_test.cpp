@@ -95,3 +95,30 @@ TEST_CASE("status: a failure that no launcher judged is named by its statuses", 
              ContainsSubstring("failed   rank 1 on node17 left with code 0 before the end"));
   CHECK(nlohmann::json::parse(status_as_json(seen))["first"]["rank"] == 1);
 }
+
+TEST_CASE("status: damaged side files are named, left out, and decide nothing", "[fault]") {
+  const TempDir dir;
+  make_run_folder(dir.path());
+  write_text(dir.path() / "metrics.jsonl",
+             "{\"step\": 7, \"loss\": 2.5, \"seconds\": \"x\"}\n{\"step\": 1e300, \"loss\": 1}\n"
+             "{\"step\": -4, \"loss\": 1}\n[[[\n");
+  const std::string deep(100000, '[');
+  for (const std::string& bytes :
+       {std::string(), std::string("{\"ranks\": 1e99"), std::string("[]"), deep}) {
+    write_text(dir.path() / "launch.json", bytes);
+    const RunStatus status = read_status(dir.path());
+    CHECK(status.damaged == std::vector<std::string>{"launch.json"});
+    CHECK(status.step == 7);
+  }
+  write_text(dir.path() / "launch.json",
+             R"({"ranks": 18446744073709551615, "attempt": -3, "pid": -1, "host": 5, "attempts": {},
+                 "changes": [1, {"what": 2}], "exit_code": 1e9})");
+  CHECK(read_status(dir.path()).ranks == 0);
+  write_text(dir.path() / "launch.json", R"({"ranks": 2, "attempt": 0, "host": "elsewhere"})");
+  for (const char* bytes : {"", "{\"rank\": 900}", "{\"rank\": 1, \"start_unix\": 1e999}", "[1]"}) {
+    write_text(status_file(dir.path(), 1), bytes);
+    const RunStatus status = read_status(dir.path());
+    CHECK(status.damaged == std::vector<std::string>{"rank-1.status"});
+    CHECK_THAT(status_as_text(status), ContainsSubstring("rank-1.status is left out (R-029)"));
+  }
+}

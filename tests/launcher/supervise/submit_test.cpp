@@ -64,9 +64,10 @@ TEST_CASE("the rendered script is the golden one, byte for byte", "[unit]") {
 #
 # No task counts above: SLURM would freeze them, and a requeued job could not start on the nodes that are left.
 
-set -eu
 trap '' USR2 # until the launcher listens, the signal must not end the job
+set -e
 module load openmpi/4.1
+set -u # not before: sites' own scripts read variables that are not set
 
 # exec: the launcher becomes the batch process, so SLURM's signals and the exit code are its own.
 exec /home/ada/muster/build/muster launch '/home/ada/my runs/shapes.yaml' --starter srun -n $((SLURM_JOB_NUM_NODES * 8)) --container /images/muster.sif --set schedule.max_steps=600 --set 'data.prompt=what'\''s here?'
@@ -89,6 +90,74 @@ TEST_CASE("what is not asked for leaves no line", "[unit]") {
   spec.gpus_per_node = 3;
   spec.cpus_per_gpu = 12;
   CHECK(render_sbatch(sbatch_template(), spec).find("--exclusive") == std::string::npos);
+}
+
+TEST_CASE("options of sbatch are passed on, and what muster sets itself is refused", "[unit]") {
+  SubmitSpec spec = example();
+  spec.sbatch = {"--qos=high",          "--constraint h100&ib", "-x node[3,7]", "mail-type=END",
+                 "--comment=two words", "--exclude=a,b",        "--hold"};
+  CHECK_THAT(render_sbatch(sbatch_template(), spec),
+             ContainsSubstring("#SBATCH --qos=high\n#SBATCH --constraint=h100&ib\n"
+                               "#SBATCH -x node[3,7]\n#SBATCH --mail-type=END\n"
+                               "#SBATCH --comment=\"two words\"\n#SBATCH --exclude=a,b\n"
+                               "#SBATCH --hold\n"));
+  for (const char* own : {"--ntasks=4", "-n 4", "--nodes=2", "--output=x", "--signal=TERM@9",
+                          "time=1:00", "--array=1-3", "", "--", "=x", "--comment=say \"x\""}) {
+    INFO(own);
+    spec.sbatch = {own};
+    CHECK_THROWS_AS(render_sbatch(sbatch_template(), spec), UsageError);
+  }
+}
+
+TEST_CASE("every #SBATCH value is quoted or refused", "[unit]") {
+  SubmitSpec spec = example();
+  spec.run_dir = "/scratch/my runs/100%/shapes";
+  spec.work_dir = "/home/ada/my muster";
+  spec.job_name = "two words";
+  CHECK_THAT(
+      render_sbatch(sbatch_template(), spec),
+      ContainsSubstring("#SBATCH --output=\"/scratch/my runs/100%%/shapes/logs/slurm-%j.out\"\n") &&
+          ContainsSubstring("#SBATCH --chdir=\"/home/ada/my muster\"\n") &&
+          ContainsSubstring("#SBATCH --job-name=\"two words\"\n"));
+  for (const char* bad : {"/scratch/\"x\"", "/scratch/it's", "/scratch/a\\b", "/a\nb"}) {
+    SubmitSpec refused = example();
+    refused.run_dir = bad;
+    CHECK_THROWS_AS(render_sbatch(sbatch_template(), refused), UsageError);
+  }
+}
+
+TEST_CASE("a site says once what every job needs", "[unit]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "site.yaml";
+  write_text(file,
+             "partition: site-gpu\nmodules: [site/1]\nsbatch: ['--qos=normal']\n"
+             "setup: ['source /opt/profile.sh']\nenvironment: {NCCL_SOCKET_IFNAME: ib0}\n");
+  SubmitSpec spec = example();
+  spec.partition = "";
+  add_site(spec, read_site(file));
+  CHECK(spec.account == "vision");
+  CHECK_THAT(render_sbatch(sbatch_template(), spec),
+             ContainsSubstring("--partition=site-gpu\n") && ContainsSubstring("--qos=normal\n") &&
+                 ContainsSubstring("export NCCL_SOCKET_IFNAME=ib0\nsource /opt/profile.sh\n"
+                                   "module load site/1\nmodule load openmpi/4.1\nset -u"));
+  write_text(file, "partition: [a]\nmodule: x\nenvironment:\n  A-B: 1\nsbatch: x\n");
+  CHECK_THROWS_WITH(
+      read_site(file),
+      ContainsSubstring("site.yaml:1: partition") &&
+          ContainsSubstring("site.yaml:2: unknown key module; did you mean modules?") &&
+          ContainsSubstring("site.yaml:4:") &&
+          ContainsSubstring("site.yaml:5: sbatch: wanted a list"));
+}
+
+TEST_CASE("a module's script may read variables that are not set", "[unit]") {
+  const TempDir dir;
+  SubmitSpec spec = example();
+  spec.container = "";
+  spec.muster = "/bin/true";
+  spec.setup = {"module() { echo \"$UNSET_BY_THE_SITE\" >/dev/null; }"};
+  write_text(dir.path() / "job", render_sbatch(sbatch_template(), spec));
+  const std::string command = "SLURM_JOB_NUM_NODES=3 bash " + (dir.path() / "job").string();
+  CHECK(std::system(command.c_str()) == 0);
 }
 
 TEST_CASE("a chain of jobs instead of one that is requeued", "[unit]") {

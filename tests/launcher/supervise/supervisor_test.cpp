@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "launcher/supervise/fake_world.h"
 #include "launcher/supervise/status.h"
@@ -316,4 +317,68 @@ TEST_CASE("launch: a program that cannot be run, and an mpirun that is not there
 
   world.spec.starter.program = "/no/such/mpirun";
   CHECK(supervise(world.spec).exit_code == 69);
+}
+
+namespace {
+
+// The library that makes a process believe another time, "" when it is not installed.
+std::string fake_time_library() {
+  for (const char* folder :
+       {"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"}) {
+    const fs::path library = fs::path(folder) / "faketime" / "libfaketimeMT.so.1";
+    if (fs::exists(library)) return library.string();
+  }
+  return "";
+}
+
+// Rank 1's wrapper and rank live `offset` away from the others, as on a host with a wrong clock.
+// What the file holds may change while they run.
+void shift_rank_1(fake::World& world, const fs::path& offset_file) {
+  const std::string shifted = fmt::format(
+      "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then export LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE={} "
+      "FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1; fi; exec \"$0\" \"$@\"",
+      fake_time_library(), offset_file.string());
+  world.spec.wrapper.insert(world.spec.wrapper.begin(), {"/bin/sh", "-c", shifted});
+}
+
+}  // namespace
+
+TEST_CASE("clocks: ranks of a machine whose clock is wrong are not killed, and are blamed rightly",
+          "[mpi][fault]") {
+  if (fake_time_library().empty()) SKIP("libfaketime is not installed (package faketime)");
+  for (const char* offset : {"-10", "+10", "-3600", "+3600"}) {
+    INFO(offset);
+    const TempDir dir;
+    write_text(dir.path() / "offset", offset);
+    fake::World healthy(2, {"--steps", "60"});
+    shift_rank_1(healthy, dir.path() / "offset");
+    const LaunchResult done = healthy.run("skewed");
+    CHECK(done.exit_code == 0);
+    CHECK(done.attempts.size() == 1);
+
+    // Rank 1 fails and rank 0 complains of it a moment later. By its own clock rank 1 failed an
+    // hour after, or before.
+    fake::World failing(2, {"--fault", "exit3", "--fault-rank", "1", "--peers-complain"});
+    failing.spec.restart.max_restarts = 0;
+    shift_rank_1(failing, dir.path() / "offset");
+    CHECK(fake::culprit(failing.run("skewed")) == 1);
+  }
+}
+
+TEST_CASE("clocks: a clock that jumps during the run is no hang", "[mpi][fault]") {
+  if (fake_time_library().empty()) SKIP("libfaketime is not installed (package faketime)");
+  const TempDir dir;
+  const fs::path offset = dir.path() / "offset";
+  write_text(offset, "+0");
+  fake::World world(2, {"--steps", "150"});
+  shift_rank_1(world, offset);
+  const pid_t jump = fake::when_ready(world, [&](pid_t) {
+    write_text(offset, "+3600");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    write_text(offset, "-3600");
+  });
+  const LaunchResult result = world.run("jump");
+  ::waitpid(jump, nullptr, 0);
+  CHECK(result.exit_code == 0);
+  CHECK(result.attempts.size() == 1);
 }

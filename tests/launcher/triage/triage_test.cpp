@@ -322,3 +322,76 @@ TEST_CASE("a damaged status file, and a path that is neither folder nor file, ar
   CHECK_THROWS_AS(status_record("rank-0.status", "{\"rank\": "), DataError);
   CHECK_THROWS_AS(gather("/nowhere/at/all"), UsageError);
 }
+
+TEST_CASE("the tags of PyTorch's ranks name the rank", "[unit]") {
+  const auto lines = read_lines(Source::kRank, -1, "log",
+                                "[rank3]: ValueError: bad\n[rank 5/8 node17] x\n[ranking 7] y\n");
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].rank == 3);
+  CHECK(lines[1].rank == 5);
+  CHECK(lines[2].rank == -1);
+}
+
+TEST_CASE("a log without a failure is no failure", "[unit]") {
+  const TempDir dir;
+  const fs::path log = dir.path() / "clean.log";
+  write_text(log, "2026-06-01 10:00:00 step 10 loss 0.52 error_rate 0.10\ntraining finished\n");
+  const Verdict clean = triage(gather(log), diary());
+  CHECK(clean.nothing_failed);
+  CHECK_THAT(verdict_as_text(clean, log), ContainsSubstring("No failure in this log"));
+  write_text(log, "2026-06-01 10:00:00 step 10 loss 0.52\nFatal: the reader is gone\n");
+  CHECK_FALSE(triage(gather(log), diary()).nothing_failed);
+}
+
+TEST_CASE("a drafted row never matches rules and dashes", "[unit]") {
+  const TempDir dir;
+  const fs::path log = dir.path() / "strange.log";
+  write_text(log, "zork: quux does not frobnicate, failed\n--------------------------------\n");
+  const Evidence evidence = gather(log);
+  CHECK_THAT(draft_row(evidence, triage(evidence, diary()), diary()),
+             ContainsSubstring("frobnicate"));
+  write_text(log, "error: ----\n--------------------------------\n");
+  const Evidence dashes = gather(log);
+  const std::string row = draft_row(dashes, triage(dashes, diary()), diary());
+  CHECK_THAT(row, !ContainsSubstring("---------"));
+}
+
+TEST_CASE("what is damaged in a run folder is named and the rest is used", "[fault]") {
+  const TempDir dir;
+  const fs::path& run = dir.path();
+  write_status(run, 1, 2000, 137, 9);
+  for (const char* bytes : {"", "[", "{}", "{\"rank\": 4294967299}", "{\"rank\": \"0\"}"}) {
+    write_text(run / "black_box" / "rank-0.status", bytes);
+    write_text(run / "black_box" / "rank-0.bin", bytes);
+    const json verdict = run_json(run);
+    CHECK(verdict["first"]["rank"] == 1);
+    const std::string all = verdict.dump();
+    CHECK_THAT(all, ContainsSubstring("rank-0.status"));
+    CHECK_THAT(all, ContainsSubstring("rank-0.bin"));
+    CHECK_THAT(all, ContainsSubstring("R-029"));
+  }
+}
+
+TEST_CASE("words from outside cannot steer the terminal", "[unit]") {
+  const TempDir dir;
+  const fs::path log = dir.path() / "evil.log";
+  write_text(log, "RuntimeError: CUDA error: \x1b]0;owned\x07 illegal memory access\n");
+  const std::string text = verdict_as_text(triage(gather(log), diary()), log);
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK_THAT(text, ContainsSubstring("\\x1b]0;owned"));
+}
+
+TEST_CASE("the logs of other people's runs find their rows", "[unit]") {
+  const std::vector<std::pair<std::string, std::string>> right{
+      {"04b_scancel.log", "R-019"},  {"05_ecc.log", "R-015"},
+      {"06_shm_bus.log", "D-010"},   {"08_stale_nfs.log", "R-021"},
+      {"09_orte_pmix.log", "R-020"}, {"09b_orte_daemon.log", "R-020"}};
+  for (const auto& [name, id] : right) {
+    const fs::path log = test::shared("cases/triage/" + name);
+    const json verdict = run_json(log);
+    INFO(name << ": " << verdict["matches"].dump());
+    REQUIRE(!verdict["matches"].empty());
+    CHECK(verdict["matches"][0]["id"] == id);
+  }
+  CHECK(triage(gather(test::shared("cases/triage/15_clean.log")), diary()).nothing_failed);
+}

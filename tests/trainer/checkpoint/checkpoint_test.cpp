@@ -107,6 +107,20 @@ TEST_CASE("old checkpoints go, the best one stays", "[unit]") {
   CHECK_THROWS_AS(resolve_checkpoint(run.path() / "nowhere"), CheckpointError);
 }
 
+TEST_CASE("a torn best.json, or one that points elsewhere, is left out", "[fault]") {
+  for (const char* bytes : {"", "{\"checkpoint\": ", "[1]", "{\"checkpoint\": 7}",
+                            "{\"checkpoint\": \"step-/../../elsewhere\"}"}) {
+    const TempDir run;
+    fs::create_directories(run.path() / "checkpoints");
+    save(run.path(), 100);
+    write_text(run.path() / "checkpoints" / "best.json", bytes);
+    CHECK(resolve_checkpoint(run.path()) == step_dir(run.path(), 100));
+    save(run.path(), 200, 2, 1);  // deletes what is old, for which it asks which one is best
+    CHECK(fs::exists(step_dir(run.path(), 200)));
+    CHECK_FALSE(fs::exists(step_dir(run.path(), 100)));
+  }
+}
+
 TEST_CASE("a writer's failure surfaces and commits nothing", "[unit][fault]") {
   const TempDir run;
   fs::create_directories(run.path() / "checkpoints");

@@ -1,0 +1,64 @@
+#include "trainer/evaluate/evaluate.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/files.h"
+#include "base/process/atomic_file.h"
+#include "data/images/codec.h"
+
+namespace muster::trainer {
+namespace {
+
+data::Object object(std::array<double, 4> box, std::int64_t picture = 0) {
+  return {.box = box, .category = 1, .caption = "cell", .area = 1, .picture = picture};
+}
+
+// Two questions about one picture (id 9), one sample that nobody annotated, one of two pictures.
+struct Referring {
+  Referring() {
+    const std::vector<std::byte> png =
+        data::encode_png({40, 30, std::vector<std::uint8_t>(40 * 30 * 3, 7)});
+    const fs::path picture = dir.path() / "a.png";
+    write_text(picture, {reinterpret_cast<const char*>(png.data()), png.size()});
+    const data::Picture shown{.path = picture, .width = 40, .height = 30};
+    std::vector<data::Sample> samples(4);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      samples[i].name = std::to_string(i);
+      samples[i].pictures = {shown};
+      samples[i].source_id = 9;
+    }
+    samples[0].objects = {object({0, 0, 10, 10})};
+    samples[1].objects = {object({20, 20, 30, 30})};
+    samples[2].boxed = false;
+    samples[3].source_id = 4;
+    samples[3].pictures = {shown, shown};
+    samples[3].objects = {object({1, 1, 5, 5}, 1)};
+    data::write_pack(dir.path() / "p.h5", samples, {{1, "cell"}});
+  }
+  TempDir dir;
+  data::SampleSet set() const { return data::open_set({dir.path() / "p.h5"}); }
+};
+
+EvalBox found(std::int64_t image_id, double x, double y) {
+  return {.image_id = image_id, .category_id = 1, .xywh = {x, y, 10, 10}, .score = 0.9};
+}
+
+TEST_CASE("evaluation: each sample's picture is an image of its own", "[unit]") {
+  const Referring data;
+  const data::SampleSet set = data.set();
+  const EvalImages images = eval_images(set, set.size());
+  CHECK(images.first == std::vector<std::int64_t>{0, 1, 2, 2, 4});  // the third is not annotated
+  CHECK(images.image_id == std::vector<std::int64_t>{2, 3, 0, 1});  // in the order of source ids
+  const CocoGroundTruth truth = ground_truth(set, images);
+  REQUIRE(truth.boxes.size() == 3);
+  CHECK((truth.boxes[0].image_id == 2 && truth.boxes[1].image_id == 3 &&
+         truth.boxes[2].image_id == 1));
+  // The answer to one question is no answer to the other, though the picture is the same.
+  const auto right = evaluate_coco(truth, {found(2, 0, 0), found(3, 20, 20)});
+  const auto swapped = evaluate_coco(truth, {found(2, 20, 20), found(3, 0, 0)});
+  CHECK(right.metrics.at("AR100") > 0.6);
+  CHECK(swapped.metrics.at("AP50") == 0);
+}
+
+}  // namespace
+}  // namespace muster::trainer
