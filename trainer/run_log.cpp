@@ -140,6 +140,9 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
   for (const auto& [name, value] : result.coco.metrics)
     append(row, metric::name(metric::kEval, name), value);
   append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
+  for (const PackResult& pack : result.packs)
+    for (const auto& [name, value] : pack.coco.metrics)
+      append(row, metric::pack_name(pack.name, name), value);
   metrics_.append(row);
   if (tensorboard_) tensorboard_->write(step, measured_only(row));
   const auto text = [&](std::string_view name) {
@@ -148,6 +151,10 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
   log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
             text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
             result.detections);
+  for (const PackResult& pack : result.packs)
+    log::info("  {}: AP {}  AP50 {}", pack.name,
+              measured_text(pack.coco.metrics.at(std::string(metric::kAp))),
+              measured_text(pack.coco.metrics.at(std::string(metric::kAp50))));
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {
