@@ -21,27 +21,39 @@ constexpr int kMostDifference = 40;  // of one part's colour, of 255
 
 using Copy = std::array<std::array<double, kSide * kSide>, 3>;  // colour, row, column
 
-// Mean colours of kSide x kSide parts; a part holds at least one pixel.
+// A part of a picture, in pixels; it holds at least one.
+struct Part {
+  std::int64_t first = 0, end = 0;
+};
+
+Part part_of(std::int64_t length, std::size_t part) {
+  constexpr auto kParts = static_cast<std::int64_t>(kSide);
+  const auto at = static_cast<std::int64_t>(part);
+  const std::int64_t first = length * at / kParts;
+  return {first, std::max(first + 1, length * (at + 1) / kParts)};
+}
+
+std::array<double, 3> mean_colour(const data::Image& image, const Part& rows, const Part& columns) {
+  std::array<std::int64_t, 3> sum{};
+  for (std::int64_t y = rows.first; y < rows.end; ++y) {
+    const std::uint8_t* pixel = image.rgb.data() + (y * image.width + columns.first) * 3;
+    for (std::int64_t x = columns.first; x < columns.end; ++x, pixel += 3) {
+      for (std::size_t c = 0; c < 3; ++c) sum[c] += pixel[c];
+    }
+  }
+  const auto pixels = static_cast<double>((rows.end - rows.first) * (columns.end - columns.first));
+  std::array<double, 3> mean{};
+  for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<double>(sum[c]) / pixels;
+  return mean;
+}
+
 Copy small_copy(const data::Image& image) {
   Copy copy{};
   for (std::size_t row = 0; row < kSide; ++row) {
-    const std::int64_t top = image.height * static_cast<std::int64_t>(row) / kSide;
-    const std::int64_t bottom =
-        std::max<std::int64_t>(top + 1, image.height * static_cast<std::int64_t>(row + 1) / kSide);
+    const Part rows = part_of(image.height, row);
     for (std::size_t column = 0; column < kSide; ++column) {
-      const std::int64_t left = image.width * static_cast<std::int64_t>(column) / kSide;
-      const std::int64_t right = std::max<std::int64_t>(
-          left + 1, image.width * static_cast<std::int64_t>(column + 1) / kSide);
-      std::array<std::int64_t, 3> sum{};
-      for (std::int64_t y = top; y < bottom; ++y) {
-        const std::uint8_t* pixel = image.rgb.data() + (y * image.width + left) * 3;
-        for (std::int64_t x = left; x < right; ++x, pixel += 3) {
-          for (std::size_t c = 0; c < 3; ++c) sum[c] += pixel[c];
-        }
-      }
-      const auto pixels = static_cast<double>((bottom - top) * (right - left));
-      for (std::size_t c = 0; c < 3; ++c)
-        copy[c][row * kSide + column] = static_cast<double>(sum[c]) / pixels;
+      const std::array<double, 3> mean = mean_colour(image, rows, part_of(image.width, column));
+      for (std::size_t c = 0; c < 3; ++c) copy[c][row * kSide + column] = mean[c];
     }
   }
   return copy;

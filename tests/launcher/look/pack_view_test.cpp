@@ -24,8 +24,8 @@ class OddPack {
  public:
   OddPack() {
     data::Image first = test::plain(120, 80, kPaper);
-    for (std::int64_t x = 0; x < 120; x += 10)
-      test::paint(first, {double(x), 0, double(x) + 5, double(x) / 2 + 10}, {10, 90, 160});
+    for (int i = 0; i < 12; ++i)
+      test::paint(first, {10.0 * i, 0, 10.0 * i + 5, 5.0 * i + 10}, {10, 90, 160});
     test::paint(first, {10, 20, 50, 60}, kSquare);
     const fs::path a = test::save_png(path("a.png"), first);
     const fs::path wide = test::save_png(path("wide.png"), test::plain(300, 30, {20, 200, 20}));
