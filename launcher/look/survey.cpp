@@ -5,6 +5,7 @@
 #include <cmath>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -211,40 +212,51 @@ class Surveyor {
   std::set<std::int64_t> seen_;  // categories
 };
 
-// One sketch per picture of the set's packs, and a sample that shows it.
+// One sketch per stored picture, and a sample that shows it.
 struct Sketches {
   std::vector<PictureSketch> sketches;
   std::vector<std::int64_t> sample;
 };
 
-Sketches sketch_all(const data::SampleSet& set, Survey& survey) {
-  struct Place {
-    std::int64_t sample = 0;
-    std::size_t picture = 0;
-  };
-  std::vector<Place> places;
+// A sample that is the first to show some pictures.
+struct FirstShown {
+  std::int64_t sample = 0;
+  std::vector<std::pair<std::size_t, std::size_t>> pictures;  // of the sample; place among sketches
+};
+
+std::vector<FirstShown> first_shown(const data::SampleSet& set, Sketches& all) {
+  std::vector<FirstShown> firsts;
   std::set<std::pair<std::size_t, std::int64_t>> known;  // pack, picture
   for (std::int64_t i = 0; i < set.size(); ++i) {
     const data::Sample sample = set.sample(i);
+    FirstShown first{i, {}};
     for (std::size_t p = 0; p < sample.pictures.size(); ++p) {
-      if (known.emplace(set.locate(i).first, sample.pictures[p].index).second)
-        places.push_back({i, p});
+      if (!known.emplace(set.locate(i).first, sample.pictures[p].index).second) continue;
+      first.pictures.emplace_back(p, all.sample.size());
+      all.sample.push_back(i);
     }
+    if (!first.pictures.empty()) firsts.push_back(std::move(first));
   }
-  Sketches all{std::vector<PictureSketch>(places.size()), {}};
-  for (const Place& place : places) all.sample.push_back(place.sample);
+  all.sketches.resize(all.sample.size());
+  return firsts;
+}
+
+Sketches sketch_all(const data::SampleSet& set, Survey& survey) {
+  Sketches all;
+  const std::vector<FirstShown> firsts = first_shown(set, all);
   std::mutex mutex;
-  parallel_for(
-      "comparing pictures", static_cast<std::int64_t>(places.size()), 0, [&](std::int64_t k) {
-        const auto at = static_cast<std::size_t>(k);
-        try {
-          const auto images = set.pictures(places[at].sample, set.sample(places[at].sample));
-          all.sketches[at] = sketch(images[places[at].picture]);
-        } catch (const DataError& error) {
-          const std::lock_guard lock(mutex);
-          survey.unreadable.emplace_back(error.what());
-        }
-      });
+  const auto sketch_one = [&](std::int64_t k) {
+    const FirstShown& first = firsts[static_cast<std::size_t>(k)];
+    try {
+      const auto images = set.pictures(first.sample, set.sample(first.sample));
+      for (const auto& [picture, place] : first.pictures)
+        all.sketches[place] = sketch(images[picture]);
+    } catch (const DataError& error) {
+      const std::lock_guard lock(mutex);
+      survey.unreadable.emplace_back(error.what());
+    }
+  };
+  parallel_for("comparing pictures", static_cast<std::int64_t>(firsts.size()), 0, sketch_one);
   std::ranges::sort(survey.unreadable);
   return all;
 }

@@ -94,7 +94,8 @@ std::string spoken(const ShownPicture& picture) {
     }
     kinds.push_back(times == 1 ? label : fmt::format("{} {}", label, times));
   }
-  return fmt::format("{} boxes: {}", picture.boxes.size(), join(kinds, ", "));
+  return fmt::format("{} {}: {}", picture.boxes.size(), picture.boxes.size() == 1 ? "box" : "boxes",
+                     join(kinds, ", "));
 }
 
 std::string drawing(const ShownPicture& picture, const std::string& name) {

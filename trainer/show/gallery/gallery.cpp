@@ -186,7 +186,8 @@ constexpr const char* kDialog =
     "<dialog id=\"big\" aria-label=\"enlarged picture\"><header><h2 dir=\"auto\"></h2>"
     "<button type=\"button\" id=\"before\" title=\"before (left arrow)\">&#8592;</button>"
     "<button type=\"button\" id=\"after\" title=\"after (right arrow)\">&#8594;</button>"
-    "<button type=\"button\" id=\"close\" title=\"close (Escape)\">&#10005;</button></header>"
+    "<button type=\"button\" id=\"close\" autofocus title=\"close "
+    "(Escape)\">&#10005;</button></header>"
     "<div class=\"bigview\"></div><div class=\"wide\"><table></table></div></dialog>\n";
 
 struct RenderedCards {

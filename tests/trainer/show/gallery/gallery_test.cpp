@@ -93,7 +93,7 @@ TEST_CASE("gallery: the page nests its tags, and names what it shows", "[unit]")
   CHECK_THAT(page, ContainsSubstring("data-c=\"0\" data-z=\"33.5\"") &&
                        ContainsSubstring("data-s=\"0.7500\" data-v=\"tp\"") &&
                        ContainsSubstring("<mark>a cat</mark>") &&
-                       ContainsSubstring("aria-label=\"one: 1 boxes: cat\""));
+                       ContainsSubstring("aria-label=\"one: 1 box: cat\""));
   CHECK_THAT(page, ContainsSubstring("data:image/jpeg;base64," + base64(std::string(100, 'j'))));
 }
 
