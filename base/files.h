@@ -14,6 +14,11 @@ namespace fs = std::filesystem;
 std::string lower_extension(const fs::path& path);  // ".jpg" of "A.JPG"
 std::string read_text(const fs::path& path);        // throws IoError
 
+// A clone without Git LFS leaves a small text in place of each large file.
+bool is_lfs_pointer(std::string_view bytes);
+inline constexpr const char* kLfsAdvice =
+    "a Git LFS pointer stands here, not the file: run `git lfs pull` in its folder, or download it";
+
 // 32 hex digits, as xxh128sum prints.
 std::string xxh128(std::span<const std::byte> bytes);
 std::string xxh128_file(const fs::path& path);

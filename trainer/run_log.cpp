@@ -60,6 +60,12 @@ void warn_of_slow_loader(const StepStats& stats) {
       100 * stats.phases.data / stats.seconds());
 }
 
+std::int64_t elements_of(const std::vector<sharding::Param>& params) {
+  std::int64_t elements = 0;
+  for (const sharding::Param& param : params) elements += param.tensor.numel();
+  return elements;
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -73,6 +79,11 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  if (config.lora.enabled) {
+    const std::int64_t trained = elements_of(registry.trainable());
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
+              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+  }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
               config.detection.freeze_epochs);

@@ -45,7 +45,12 @@ void expect(const json& object, const char* key, std::initializer_list<json> all
 }
 
 bool read_normalizer(const json& file) {
-  const json normalizer = file.value("normalizer", json());
+  json normalizer = file.value("normalizer", json());
+  if (normalizer.is_object() && normalizer.value("type", "") == "Sequence") {
+    const json parts = normalizer.at("normalizers");
+    if (parts.size() > 1) refuse("\"normalizer\" is a sequence of several");
+    normalizer = parts.empty() ? json() : parts.front();
+  }
   if (normalizer.is_null()) return false;
   expect(normalizer, "type", {"NFC"});
   return true;
@@ -68,12 +73,29 @@ std::string read_split_regex(const json& file) {
   return split.at("pattern").at("Regex").get<std::string>();
 }
 
-// Settings that would change ids if they were anything else.
+// A template that puts nothing around its text, [{"Sequence": ...}] for "single".
+bool is_plain_template(const json& post) {
+  const json single = post.value("single", json());
+  const auto is_text = [](const json& part) { return part.contains("Sequence"); };
+  return single.is_array() && std::all_of(single.begin(), single.end(), is_text);
+}
+
+// Post-processors that add no token are passed over.
+void check_post_processor(const json& post) {
+  if (post.is_null()) return;
+  const std::string type = post.value("type", "");
+  if (type == "Sequence") {
+    for (const json& part : post.value("processors", json::array())) check_post_processor(part);
+    return;
+  }
+  if (type == "ByteLevel" || (type == "TemplateProcessing" && is_plain_template(post))) return;
+  refuse(fmt::format("\"post_processor\" adds tokens: {}", post.dump().substr(0, 200)));
+}
+
+// Settings that would change ids if they were anything else. A saved padding or truncation would
+// not: transformers turns both off unless the caller asks for them.
 void check_settings(const json& file) {
-  expect(file, "truncation", {nullptr});
-  expect(file, "padding", {nullptr});
-  if (const json post = file.value("post_processor", json()); !post.is_null())
-    expect(post, "type", {"ByteLevel"});
+  check_post_processor(file.value("post_processor", json()));
   expect(file.at("decoder"), "type", {"ByteLevel"});
   const json& model = file.at("model");
   expect(model, "type", {"BPE"});
@@ -124,6 +146,83 @@ std::vector<AddedToken> read_added_tokens(const json& list) {
   return added;
 }
 
+// The expression of transformers' Qwen2Tokenizer, which the pair of files does not name.
+constexpr const char* kQwenRegex =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+std::vector<std::pair<std::string, std::string>> to_byte_pairs(
+    std::vector<std::pair<std::string, std::string>> merges) {
+  for (auto& [left, right] : merges) {
+    left = to_bytes(left);
+    right = to_bytes(right);
+  }
+  return merges;
+}
+
+std::string file_text(const std::filesystem::path& path) {
+  std::string text = read_text(path);
+  if (is_lfs_pointer(text)) throw DataError(path.filename().string() + ": " + kLfsAdvice);
+  return text;
+}
+
+// tokenizer_config.json lists all that was added, with how each is looked for.
+std::vector<AddedToken> added_by_config(const json& decoder) {
+  json list = json::array();
+  for (const auto& [id, token] : decoder.items()) {
+    json entry = token;
+    entry["id"] = std::stoll(id);
+    list.push_back(std::move(entry));
+  }
+  return read_added_tokens(list);
+}
+
+// added_tokens.json says ids alone: Qwen's added tokens are control, but for the tags of tools and
+// thoughts.
+std::vector<AddedToken> added_by_ids(const json& ids) {
+  std::vector<AddedToken> added;
+  for (const auto& [content, id] : ids.items())
+    added.push_back({content, id.get<std::int64_t>(), content.starts_with("<|"), false});
+  return added;
+}
+
+std::vector<AddedToken> added_tokens_beside(const std::filesystem::path& folder) {
+  const auto settings = folder / "tokenizer_config.json", ids = folder / "added_tokens.json";
+  if (std::filesystem::exists(settings)) {
+    const json file = parse_json(file_text(settings));
+    if (file.contains("added_tokens_decoder"))
+      return added_by_config(file.at("added_tokens_decoder"));
+  }
+  if (std::filesystem::exists(ids)) return added_by_ids(parse_json(file_text(ids)));
+  refuse(
+      "vocab.json and merges.txt lack the added tokens: neither tokenizer_config.json's "
+      "added_tokens_decoder nor added_tokens.json is beside them");
+}
+
+TokenizerFile read_whole(const std::filesystem::path& path) {
+  const MappedFile mapped(path);
+  const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
+                              mapped.bytes().size());
+  if (is_lfs_pointer(text)) throw DataError(kLfsAdvice);
+  const json settings = read_tokenizer_settings(text);
+  check_settings(settings);
+  TokenizerTables tables = read_tokenizer_tables(text);
+  return {place_by_id(tables.vocabulary), to_byte_pairs(std::move(tables.merges)),
+          read_added_tokens(settings.value("added_tokens", json::array())),
+          read_normalizer(settings), read_split_regex(settings)};
+}
+
+TokenizerFile read_pair(const std::filesystem::path& folder) {
+  TokenizerTables tables = read_vocabulary_and_merges(file_text(folder / "vocab.json"),
+                                                      file_text(folder / "merges.txt"));
+  return {place_by_id(tables.vocabulary), to_byte_pairs(std::move(tables.merges)),
+          added_tokens_beside(folder), /*nfc=*/true, kQwenRegex};
+}
+
+bool has_pair(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "vocab.json") &&
+         std::filesystem::exists(folder / "merges.txt");
+}
+
 }  // namespace
 
 std::optional<std::string> spelled_to_bytes(std::string_view spelled) {
@@ -139,20 +238,13 @@ std::optional<std::string> spelled_to_bytes(std::string_view spelled) {
 }
 
 TokenizerFile read_tokenizer_file(const std::filesystem::path& path) {
+  const bool folder = std::filesystem::is_directory(path);
+  const auto file = folder ? path / "tokenizer.json" : path;
   try {
-    const MappedFile mapped(path);
-    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
-                                mapped.bytes().size());
-    const json settings = read_tokenizer_settings(text);
-    check_settings(settings);
-    TokenizerTables tables = read_tokenizer_tables(text);
-    for (auto& [left, right] : tables.merges) {
-      left = to_bytes(left);
-      right = to_bytes(right);
-    }
-    return {place_by_id(tables.vocabulary), std::move(tables.merges),
-            read_added_tokens(settings.value("added_tokens", json::array())),
-            read_normalizer(settings), read_split_regex(settings)};
+    if (folder && !std::filesystem::exists(file) && has_pair(path)) return read_pair(path);
+    if (folder && !std::filesystem::exists(file))
+      throw DataError("neither tokenizer.json nor vocab.json with merges.txt is there");
+    return read_whole(file);
   } catch (const json::exception& error) {
     throw DataError(fmt::format("cannot read tokenizer {}: {}", path.string(), json_fault(error)));
   } catch (const Error& error) {

@@ -26,8 +26,9 @@ struct TokenizerFile {
   std::string split_regex;
 };
 
-// Throws DataError for anything `tokenizers` would do differently from what the fields above can
-// say.
+// `path`: a tokenizer.json, or a folder with one or with vocab.json and merges.txt, whose added
+// tokens are tokenizer_config.json's added_tokens_decoder or added_tokens.json. Throws DataError
+// for anything `tokenizers` would do differently from what the fields above can say.
 TokenizerFile read_tokenizer_file(const std::filesystem::path& path);
 
 // Byte-level vocabularies spell each byte as one printable character (GPT-2's table). Back to

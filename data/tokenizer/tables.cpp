@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/json.h"
 
@@ -119,6 +121,27 @@ TokenizerTables read_tokenizer_tables(std::string_view text) {
   TableReader reader;
   scan_json(text, reader);
   return reader.take();
+}
+
+TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges) {
+  TokenizerTables tables;
+  const auto ids = parse_ordered_json(vocabulary);
+  if (!ids.is_object()) throw DataError("vocab.json is not an object of ids");
+  for (const auto& [spelled, id] : ids.items())
+    tables.vocabulary.emplace_back(spelled, id.get<std::int64_t>());
+  for (std::size_t begin = 0; begin < merges.size();) {
+    const std::size_t end = std::min(merges.find('\n', begin), merges.size());
+    std::string_view line = merges.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    const bool comment = begin == 0 && line.starts_with("#version");
+    begin = end + 1;
+    if (line.empty() || comment) continue;
+    const std::size_t space = line.find(' ');
+    if (space == std::string_view::npos)
+      throw DataError(fmt::format("merges.txt: \"{}\" is not two parts", line));
+    tables.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
+  }
+  return tables;
 }
 
 json read_tokenizer_settings(std::string_view text) {

@@ -21,6 +21,10 @@ struct TokenizerTables {
 // DataError or json::exception.
 TokenizerTables read_tokenizer_tables(std::string_view text);
 
+// Reads the older pair of files: vocab.json, and merges.txt with one merge a line after an optional
+// "#version" line. Throws DataError or json::exception.
+TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges);
+
 // Reads everything else and leaves both tables out.
 nlohmann::json read_tokenizer_settings(std::string_view text);
 

@@ -57,10 +57,6 @@ class AddedTokenFinder {
   std::array<std::vector<const AddedToken*>, 256> by_first_byte_;
 };
 
-std::filesystem::path file_in(const std::filesystem::path& path) {
-  return std::filesystem::is_directory(path) ? path / "tokenizer.json" : path;
-}
-
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -119,7 +115,7 @@ struct Tokenizer::Impl {
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& path)
-    : impl_(std::make_unique<Impl>(read_tokenizer_file(file_in(path)))) {}
+    : impl_(std::make_unique<Impl>(read_tokenizer_file(path))) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 

@@ -16,7 +16,8 @@ namespace muster::data {
 
 class Tokenizer {
  public:
-  // `path`: a folder with tokenizer.json, or the file. Throws DataError.
+  // `path`: a tokenizer.json, or a folder with it or with vocab.json and merges.txt. A padding or
+  // truncation that was saved is not applied, as in transformers. Throws DataError.
   explicit Tokenizer(const std::filesystem::path& path);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;

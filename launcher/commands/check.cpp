@@ -14,6 +14,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/text.h"
+#include "trainer/assembly/model_check.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/model_folder.h"
@@ -60,9 +61,13 @@ void check_all(const CheckOptions& options, const configs::Config& config) {
   for (const std::string& warning : configs::warnings(config))
     fmt::print("warning         {}\n", warning);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
+  const trainer::ModelCheck checked = trainer::check_model(config, model);
+  if (!checked.config.empty()) fmt::print("model           {}\n", checked.config);
+  fmt::print("weights         {}\nprocessor       {}\n", checked.weights, checked.processor);
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
-  fmt::print("tokens          {} special tokens have the ids expected\n",
-             config.tokens.expected.size());
+  fmt::print(
+      "tokens          {} special tokens have the ids expected; {} ids, {} rows of the embedding\n",
+      config.tokens.expected.size(), tokenizer.size(), model.text.vocab_size);
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   check_pack("data.train", config.data.train, tokenizer, encoder, config);
   check_pack("data.val", config.data.val, tokenizer, encoder, config);

@@ -22,6 +22,7 @@ struct EvalOptions {
   std::string detections;
   std::string ground_truth;
   std::string device;
+  std::string out;
   std::int64_t max_samples = 0;
   bool json = false;
 };
@@ -46,13 +47,15 @@ void print(const trainer::CocoMetrics& coco, const std::vector<trainer::PackResu
 
 void eval(const EvalOptions& options) {
   if (!options.detections.empty() || !options.ground_truth.empty()) {
-    if (options.detections.empty() || options.ground_truth.empty() || !options.checkpoint.empty()) {
+    if (options.detections.empty() || options.ground_truth.empty() || !options.checkpoint.empty() ||
+        !options.out.empty()) {
       throw UsageError(
-          "eval: give CHECKPOINT --data PACK, or --detections D.json --ground-truth G.json");
+          "eval: give CHECKPOINT --data PACK [-o D.json], or --detections D.json --ground-truth "
+          "G.json");
     }
-    print(trainer::evaluate_coco(trainer::read_ground_truth(options.ground_truth),
-                                 trainer::read_detections(options.detections)),
-          {}, options.json);
+    const trainer::CocoGroundTruth truth = trainer::read_ground_truth(options.ground_truth);
+    print(trainer::evaluate_coco(truth, trainer::read_detections(options.detections, truth)), {},
+          options.json);
     return;
   }
   if (options.checkpoint.empty() || options.data.empty())
@@ -64,6 +67,7 @@ void eval(const EvalOptions& options) {
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};
   const trainer::EvalResult result =
       trainer::evaluate(opened.detector, opened.tokenizer, set, opened.encoder, limits, *self);
+  if (!options.out.empty()) trainer::write_detections(options.out, result.boxes);
   print(result.coco, result.packs, options.json);
 }
 
@@ -73,6 +77,7 @@ void add_eval(CommandLine& cli) {
   CLI::App& command =
       add_command(cli, "eval", "COCO metrics of a checkpoint on a pack, or of a detections file",
                   {"muster eval runs/demo --data val.h5 --json",
+                   "muster eval runs/demo --data val.h5 -o results.json",
                    "muster eval --detections detections.json --ground-truth annotations.json"});
   const auto options = std::make_shared<EvalOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp);
@@ -80,8 +85,10 @@ void add_eval(CommandLine& cli) {
       .add_option("--data", options->data,
                   "pack to evaluate on; several, each with its --data, together and by themselves")
       ->allow_extra_args(false);
-  command.add_option("--detections", options->detections, "COCO results as JSON");
+  command.add_option("--detections", options->detections,
+                     "COCO results, or the detections.json of predict");
   command.add_option("--ground-truth", options->ground_truth, "COCO annotations as JSON");
+  command.add_option("-o,--out", options->out, "where the detections go, as COCO results");
   command.add_option("--max-samples", options->max_samples,
                      "of each pack, the first so many; 0: all");
   add_device(command, options->device);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -21,7 +22,9 @@
 #include "launcher/commands/asked_samples.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/commands/generation_settings.h"
 #include "model/files/family.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -35,7 +38,7 @@ struct GenerateOptions {
   std::optional<std::string> system_prompt;
   std::optional<std::string> dtype;
   std::int64_t max_tokens = 256;
-  model::Sampling sampling;
+  GenerationFlags generation;
   bool json = false;
 };
 
@@ -44,15 +47,16 @@ struct TextModel {
   data::Tokenizer tokenizer;
   model::QwenVL qwen;
   data::EncodeOptions encode;
-  std::vector<std::int64_t> stop;
+  GenerationSettings generation;
 };
 
 // Returns the dtype of the stored weights, by config.json, unless the command line names one.
 at::ScalarType text_dtype(const GenerateOptions& options, const nlohmann::json& config) {
   std::string name = options.dtype.value_or("float32");
   for (const char* key : {"torch_dtype", "dtype"})
-    if (!options.dtype && config.contains(key) && config[key].is_string())
-      name = config[key].get<std::string>();
+    for (const auto& section : {config.value("text_config", nlohmann::json::object()), config})
+      if (!options.dtype && section.contains(key) && section[key].is_string())
+        name = section[key].get<std::string>();
   if (const auto ours = configs::from_name<configs::Dtype>(name))
     return trainer::scalar_type(*ours);
   if (name == "bfloat16") return at::kBFloat16;
@@ -60,18 +64,13 @@ at::ScalarType text_dtype(const GenerateOptions& options, const nlohmann::json& 
 }
 
 // A turn ends with the tokens of the chat template and those that generation_config.json lists.
-std::vector<std::int64_t> stop_tokens(const fs::path& folder, const data::Tokenizer& tokenizer) {
-  std::vector<std::int64_t> stop;
+GenerationSettings settings_of(const fs::path& folder, const data::Tokenizer& tokenizer,
+                               const GenerationFlags& flags) {
+  GenerationSettings settings = generation_settings(folder / "generation_config.json", flags);
   for (const char* token : {"<|im_end|>", "<|endoftext|>"})
-    if (const auto id = tokenizer.token_id(token)) stop.push_back(*id);
-  const fs::path file = folder / "generation_config.json";
-  if (!fs::exists(file)) return stop;
-  const auto settings = parse_json_or_null(read_text(file));
-  if (!settings.is_object()) throw CheckpointError(file.string() + ": not a JSON object");
-  const nlohmann::json eos = settings.value("eos_token_id", nlohmann::json());
-  for (const auto& id : eos.is_array() ? eos : nlohmann::json::array({eos}))
-    if (id.is_number_integer()) stop.push_back(id.get<std::int64_t>());
-  return stop;
+    if (const auto id = tokenizer.token_id(token)) settings.eos.push_back(*id);
+  if (!settings.told.empty()) fmt::print(stderr, "{}\n", settings.told);
+  return settings;
 }
 
 // Images and prompts enter as in the run that wrote the folder, or else as the published files say.
@@ -82,8 +81,8 @@ data::EncodeOptions text_encoding(const fs::path& folder, const model::QwenConfi
     return trainer::encode_options(config, model);
   }
   data::EncodeOptions encode;
-  const fs::path preprocessor = folder / "preprocessor_config.json";
-  if (fs::exists(preprocessor)) encode.patches = data::read_preprocessor(preprocessor);
+  if (const auto file = data::preprocessor_in(folder))
+    encode.patches = data::read_preprocessor(*file);
   encode.system_prompt = model::family_of(model.model_type).system_prompt;
   encode.max_vision_tokens = std::numeric_limits<std::int64_t>::max();
   encode.vocab_size = model.text.vocab_size;
@@ -99,14 +98,16 @@ TextModel open_text_model(const GenerateOptions& options) {
   if (!options.images.empty() && encode.patches.max_pixels == 0)
     throw CheckpointError(
         folder.string() +
-        ": no preprocessor_config.json, which says how an image enters the model");
+        ": neither preprocessor_config.json nor processor_config.json says how an image enters "
+        "the model");
   encode.prompt = "";
   encode.answer = data::AnswerFormat::kNone;
   if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
-  std::vector<std::int64_t> stop = stop_tokens(folder, tokenizer);
-  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(options, file)}),
-          std::move(encode), std::move(stop)};
+  GenerationSettings generation = settings_of(folder, tokenizer, options.generation);
+  return {std::move(tokenizer),
+          trainer::load_backbone(folder, {.dtype = text_dtype(options, file)}), std::move(encode),
+          std::move(generation)};
 }
 
 // Prints text as it grows, and never half a character: ids wait until their bytes decode.
@@ -130,14 +131,26 @@ class TextStream {
   std::vector<std::int64_t> pending_;
 };
 
+// True where one of the texts that end the answer is in it.
+bool has_stop_text(const TextModel& opened, const std::vector<std::int64_t>& ids) {
+  const std::string text = opened.tokenizer.decode(ids);
+  return std::ranges::any_of(opened.generation.stop, [&](const std::string& stop) {
+    return text.find(stop) != std::string::npos;
+  });
+}
+
+std::string_view stopped_by(const TextModel& opened, const std::vector<std::int64_t>& ids) {
+  const auto& eos = opened.generation.eos;
+  if (!ids.empty() && std::ranges::find(eos, ids.back()) != eos.end()) return "token";
+  return has_stop_text(opened, ids) ? "text" : "length";
+}
+
 void print_json(const TextModel& opened, const MicroBatch& prompt,
                 const std::vector<std::int64_t>& ids, double seconds) {
-  const bool stopped = !ids.empty() && std::find(opened.stop.begin(), opened.stop.end(),
-                                                 ids.back()) != opened.stop.end();
   const nlohmann::ordered_json result{{"text", opened.tokenizer.decode(ids)},
                                       {"ids", ids},
                                       {"prompt_tokens", prompt.input_ids.size(0)},
-                                      {"stopped_by", stopped ? "token" : "length"},
+                                      {"stopped_by", stopped_by(opened, ids)},
                                       {"seconds", seconds}};
   fmt::print("{}\n", result.dump());
 }
@@ -161,8 +174,11 @@ void generate(const GenerateOptions& options) {
   const data::SampleEncoder encoder(opened.tokenizer, opened.encode);
   const MicroBatch prompt = encode_turn(encoder, options);
   TextStream stream(opened.tokenizer);
-  model::GenerateOptions request{
-      .max_new_tokens = options.max_tokens, .stop = opened.stop, .sampling = options.sampling};
+  model::GenerateOptions request{.max_new_tokens = options.max_tokens,
+                                 .stop = opened.generation.eos,
+                                 .sampling = opened.generation.sampling};
+  if (!opened.generation.stop.empty())
+    request.stop_when = [&](const auto& ids) { return has_stop_text(opened, ids); };
   if (!options.json) request.on_token = [&](std::int64_t id) { stream.add(id); };
   const auto start = std::chrono::steady_clock::now();
   const auto ids = opened.qwen.generate(prompt, request);
@@ -174,7 +190,7 @@ void generate(const GenerateOptions& options) {
 
 // These options say how long the answer may be, and how its tokens are drawn.
 void add_sampling(CLI::App& command, GenerateOptions& options) {
-  model::Sampling& sampling = options.sampling;
+  model::Sampling& sampling = options.generation.sampling;
   command.add_option("--max-tokens", options.max_tokens, "longest answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -185,6 +201,20 @@ void add_sampling(CLI::App& command, GenerateOptions& options) {
       .add_option("--top-p", sampling.top_p, "draw among the most probable tokens that sum to this")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command
+      .add_option("--top-k", options.generation.top_k,
+                  "draw among so many most probable tokens, 0: all; generation_config.json's when "
+                  "not given")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--repetition-penalty", options.generation.repetition_penalty,
+                  "above 1: what was there before becomes less probable; generation_config.json's "
+                  "when not given")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--stop", options.generation.stop,
+                  "a text that ends the answer, any number of times; with generation_config.json's")
+      ->allow_extra_args(false);
   command.add_option("--seed", sampling.seed, "equal seeds draw equal texts")
       ->capture_default_str();
 }

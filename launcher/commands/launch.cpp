@@ -25,10 +25,14 @@
 #include "launcher/rank/world.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
+#include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
+#include "trainer/assembly/model_check.h"
+#include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
 namespace {
@@ -38,6 +42,7 @@ struct LaunchOptions {
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
+  bool take_over = false;
   std::string starter = "auto";
   std::string colour = "auto";
   std::string hostfile;
@@ -54,12 +59,20 @@ std::vector<Finding> examine_here(const configs::Config& config, int ranks) {
   return all;
 }
 
+// Each rank would find the same; known here, it costs no start.
+void check_model_files(const configs::Config& config) {
+  const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
+  trainer::check_model(config, model);
+  trainer::checked_tokenizer(config, model);
+}
+
 // A problem of the config ends in exit code 64, of the data in 65, of a machine in 69.
 void preflight(const LaunchOptions& options, const configs::Config& config,
                const LaunchSpec& spec) {
   check_world(spec.ranks, config.batch.micro_batches_per_step);
   const auto data = examine_data(config);
   if (any_failed(data)) throw DataError("preflight:\n" + findings_as_text(data, Level::kFail));
+  check_model_files(config);
   const int nodes = count_nodes(spec, std::getenv("SLURM_JOB_NUM_NODES"));
   std::vector<Finding> findings;
   if (nodes == 1) {
@@ -234,6 +247,7 @@ int launch(const LaunchOptions& asked) {
   const configs::Config config = options.config.load();
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
+  const RunOwner owner(fs::absolute(run_dir), {.take_over = options.take_over});
   log::init({.level = config.logging.level,
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
@@ -247,7 +261,12 @@ int launch(const LaunchOptions& asked) {
       log::info("--fresh: the earlier run's results are now in {}", aside.string());
     }
   }
-  return conclude(run_dir, supervise(spec).exit_code);
+  try {
+    return conclude(run_dir, supervise(spec, &owner).exit_code);
+  } catch (const IoError& error) {  // of the launcher's own files: the run still is explained
+    log::error("{}", error.what());
+    return conclude(run_dir, static_cast<int>(error.exit_code()));
+  }
 }
 
 // These options say how and where the ranks are started.
@@ -278,6 +297,8 @@ void add_launch(CommandLine& cli) {
       ->check(CLI::PositiveNumber);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
+  command.add_flag("--take-over", options->take_over,
+                   "end another launch that uses the same run.dir, and go on with its run");
   command.add_flag(
       "--debug", options->debug,
       "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");

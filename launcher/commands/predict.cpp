@@ -16,6 +16,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/evaluate/prediction_formats.h"
 #include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
@@ -26,6 +27,7 @@ struct PredictOptions {
   std::string out;
   std::string font;
   std::string device;
+  std::string format = "muster";
   std::string prompt;
   std::vector<std::string> inputs;
   double threshold = -1;  // one below 0 stands for the config's
@@ -65,6 +67,7 @@ class Prediction {
 
   void predict_all() {
     trainer::DetectionsFile file(std::filesystem::path(options_.out) / "detections.json");
+    const auto other = trainer::prediction_writer(options_.format, options_.out, opened_.classes);
     Progress progress("predicting", static_cast<std::int64_t>(asked_.size()));
     std::future<void> drawing;
     std::future<Loaded> loading = load_from(0);
@@ -72,13 +75,17 @@ class Prediction {
       Loaded loaded = loading.get();
       loading = load_from(first + step());
       std::vector<trainer::ImageDetections> found = detect(loaded);
-      for (const trainer::ImageDetections& image : found) file.add(image);
+      for (const trainer::ImageDetections& image : found) {
+        file.add(image);
+        if (other) other->add(image);
+      }
       if (drawing.valid()) drawing.get();
       if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), std::move(found));
       progress.add(static_cast<std::int64_t>(std::min(step(), asked_.size() - first)));
     }
     if (drawing.valid()) drawing.get();
     file.commit();
+    if (other) other->commit();
   }
 
   std::size_t step() const { return static_cast<std::size_t>(options_.batch); }
@@ -187,6 +194,13 @@ void add_predict(CommandLine& cli) {
   command.add_option("--threshold", options->threshold,
                      "least score shown; the config's when not given");
   add_device(command, options->device);
+  command
+      .add_option("--format", options->format,
+                  "a form to write beside detections.json: coco, jsonl (which pack reads), yolo "
+                  "labels with classes.txt, labelme")
+      ->check(CLI::IsMember(std::vector<std::string>(trainer::kPredictionFormats.begin(),
+                                                     trainer::kPredictionFormats.end())))
+      ->capture_default_str();
   command.add_option("--batch", options->batch, "samples in the model at a time")
       ->check(CLI::PositiveNumber);
   command.add_option("--font", options->font, "draws the labels; a TrueType file");

@@ -38,6 +38,13 @@ void halve(MemorySetup& setup) {
       std::max(batch.max_vision_tokens / 2, setup.config.data.max_vision_tokens);
 }
 
+// Something must be left to train.
+bool can_freeze_language(const MemorySetup& setup) {
+  const configs::Groups& g = setup.config.groups;
+  const bool head_learns = setup.config.detection.enabled && g.detection_head.lr > 0;
+  return g.model.lr > 0 && (head_learns || g.merger.lr > 0 || g.visual.lr > 0);
+}
+
 std::vector<MemoryRemedy> smaller_portions() {
   return {{"recompute the language model's activations: a third more time in it",
            Keeps::kBits,
@@ -72,7 +79,17 @@ std::vector<MemoryRemedy> smaller_portions() {
              return s.config.model.dtype == configs::Dtype::kBf16 &&
                     s.config.optimizer.master == configs::Master::kFp32;
            },
-           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }}};
+           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }},
+          {"moments and masters in host memory, same bits; steps wait for PCIe and the CPU",
+           Keeps::kBits,
+           {"sharding.optimizer_device"},
+           [](const MemorySetup& s) {
+             return s.config.run.device == configs::Device::kCuda &&
+                    s.config.sharding.optimizer_device == configs::OptimizerDevice::kDevice;
+           },
+           [](MemorySetup& s) {
+             s.config.sharding.optimizer_device = configs::OptimizerDevice::kCpu;
+           }}};
 }
 
 std::vector<MemoryRemedy> last_resorts() {
@@ -84,6 +101,14 @@ std::vector<MemoryRemedy> last_resorts() {
              s.config.model.dtype = configs::Dtype::kBf16;
              s.config.sharding.wire_dtype = configs::Dtype::kBf16;
            }},
+          {"bf16 moments, rounded at random: other bits",
+           Keeps::kNothing,
+           {"optimizer.moments", "optimizer.rounding"},
+           [](const MemorySetup& s) { return s.config.optimizer.moments == configs::Dtype::kFp32; },
+           [](MemorySetup& s) {
+             s.config.optimizer.moments = configs::Dtype::kBf16;
+             s.config.optimizer.rounding = configs::Rounding::kStochastic;
+           }},
           {"more ranks hold smaller shards",
            Keeps::kBits,
            {},
@@ -91,13 +116,28 @@ std::vector<MemoryRemedy> last_resorts() {
              return s.config.run.device == configs::Device::kCuda &&
                     s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
            },
-           [](MemorySetup& s) { s.ranks *= 2; }}};
+           [](MemorySetup& s) { s.ranks *= 2; }},
+          {"the vision tower stays as it is; the merger learns",
+           Keeps::kNothing,
+           {"groups.visual.lr"},
+           [](const MemorySetup& s) { return s.config.groups.visual.lr > 0; },
+           [](MemorySetup& s) { s.config.groups.visual.lr = 0; }},
+          {"the language model stays as it is",
+           Keeps::kNothing,
+           {"groups.model.lr", "groups.lm_head.lr"},
+           can_freeze_language,
+           [](MemorySetup& s) {
+             s.config.groups.model.lr = 0;
+             s.config.groups.lm_head.lr = 0;
+           }}};
 }
 
 std::string setting(const char* key, const configs::Config& config) {
   const configs::Value value = configs::find_field(key)->get(config);
   if (const auto* number = std::get_if<std::int64_t>(&value))
     return fmt::format("{}={}", key, *number);
+  if (const auto* fraction = std::get_if<double>(&value))
+    return fmt::format("{}={}", key, *fraction);
   if (const auto* flag = std::get_if<bool>(&value)) return fmt::format("{}={}", key, *flag);
   return fmt::format("{}={}", key, std::get<std::string>(value));
 }

@@ -1,6 +1,6 @@
 // Sizes of the network, from Hugging Face's config.json (flat layout of the published checkpoints,
-// or nested text_config of transformers 5). What is no size is a column of model/files/family.h.
-// Nothing is hard-coded: what the file lacks and the reference needs is an error.
+// or nested text_config of later ones). What is no size is a column of model/files/family.h; what
+// the file leaves out is the default of its class (model/files/class_defaults.h).
 #pragma once
 
 #include <cstdint>
@@ -39,10 +39,12 @@ struct QwenConfig {
   TextConfig text;
   std::int64_t image_token_id, vision_start_token_id;
   double initializer_range;
+  // What the file left out, with the class's default that holds: "vision_config.depth 32".
+  std::vector<std::string> defaulted = {};
 };
 
-// `path`: config.json or the folder that holds it. Throws ConfigError listing everything missing or
-// unsupported.
+// `path`: config.json or the folder that holds it. Throws ConfigError listing everything of a
+// wrong type or unsupported, quantised weights (diary row L-109) among it.
 QwenConfig read_config(const std::filesystem::path& path);
 
 }  // namespace muster::model

@@ -14,7 +14,8 @@ struct VisionFamily {
   bool windows;           // most blocks attend inside windows; else all attend over whole frames
   // A table, interpolated to the grid, is added to the patches, whose embedding has a bias.
   bool learned_positions;
-  bool deepstack;  // states of some blocks, merged, are added after the first decoder layers
+  bool width_by_ratio;  // config.json gives embed_dim and mlp_ratio; hidden_size is the output's
+  bool deepstack;       // states of some blocks, merged, are added after the first decoder layers
   std::string_view mlp_in, mlp_out, merger_norm, merger_in, merger_out;  // parameter names
 };
 
@@ -33,7 +34,8 @@ struct Family {
   std::string_view system_prompt;
 };
 
-// Throws ConfigError listing what is known.
+// Throws ConfigError, with what to do where the model is a relative: a mixture of experts, a
+// language model alone, a model of videos or sound.
 const Family& family_of(std::string_view model_type);
 
 }  // namespace muster::model

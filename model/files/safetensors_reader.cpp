@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "model/files/foreign_model.h"
 #include "model/files/safetensors_dtype.h"
 
 namespace muster::model {
@@ -35,6 +36,9 @@ struct Entry {
 at::ScalarType parse_dtype(const fs::path& file, const std::string& name, const Json& json) {
   const auto text = json.is_string() ? json.get<std::string>() : json.dump();
   const auto dtype = dtype_of_name(text);
+  for (const char* packed : {"F4", "F6", "F8"})
+    if (!dtype && text.starts_with(packed))
+      throw CheckpointError(file.string() + ": tensor " + name + ": " + quantised_advice(text));
   if (!dtype) fail(file, name, "unknown dtype " + text);
   return *dtype;
 }
@@ -153,6 +157,8 @@ struct SafetensorsReader::Impl {
     const auto mapping = std::make_shared<const MappedFile>(file);
     const auto bytes = mapping->bytes();
     std::uint64_t header = 0;
+    if (is_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
+      throw CheckpointError(file.string() + ": " + kLfsAdvice);
     if (bytes.size() < sizeof header)
       fail(file, "", fmt::format("only {} bytes long", bytes.size()));
     std::memcpy(&header, bytes.data(), sizeof header);
@@ -185,7 +191,9 @@ struct SafetensorsReader::Impl {
   }
 
   void open_index(const fs::path& index) {
-    const Json json = parse_header(index, read_text(index));
+    const std::string text = read_text(index);
+    if (is_lfs_pointer(text)) throw CheckpointError(index.string() + ": " + kLfsAdvice);
+    const Json json = parse_header(index, text);
     if (!json.contains("weight_map") || !json["weight_map"].is_object())
       fail(index, "", "it has no weight_map");
     std::map<std::string, std::map<std::string, Entry>> shards;
@@ -201,6 +209,13 @@ struct SafetensorsReader::Impl {
     for (const auto& [file, found] : shards)
       for (const auto& [name, entry] : found)
         if (!entries.contains(name)) fail(index.parent_path() / file, name, "is not in the index");
+    // Programs differ in which of the two they read.
+    if (fs::exists(index.parent_path() / "model.safetensors") &&
+        !shards.contains("model.safetensors"))
+      throw CheckpointError(fmt::format(
+          "{}: holds two sets of weights, model.safetensors and the {} files of {}; remove the "
+          "one that is not meant",
+          index.parent_path().string(), shards.size(), index.filename().string()));
   }
 
   std::span<const std::byte> bytes(const Entry& entry) const {
@@ -224,7 +239,8 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : impl_(std::make_uni
   const fs::path file = fs::is_directory(path) ? path / "model.safetensors" : path;
   if (!fs::exists(file))
     throw CheckpointError(path.string() +
-                          ": neither model.safetensors nor model.safetensors.index.json is there");
+                          ": neither model.safetensors nor model.safetensors.index.json is there" +
+                          with_semicolon(foreign_model(path)));
   impl_->entries = impl_->open(file);
 }
 

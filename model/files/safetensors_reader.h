@@ -14,7 +14,9 @@
 namespace muster::model {
 
 // One file, or a folder / index.json over several. Any malformed header (length, overlap, range,
-// dtype, truncation) is one CheckpointError that names the file and the tensor.
+// dtype, truncation) is one CheckpointError that names the file and the tensor. A folder with both
+// an index and a model.safetensors that it does not list is refused, and one that holds something
+// else says what.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "model/files/safetensors_dtype.h"
 

@@ -32,15 +32,20 @@ std::vector<std::int64_t> QwenVL::generate(const MicroBatch& prompt, const Gener
   at::Tensor last =
       core_->forward(prompt, rope, &cache).hidden.narrow(0, prompt_tokens - 1, 1);  // [1, hidden]
   std::vector<std::int64_t> generated;
+  const at::Tensor ids = prompt.input_ids.to(at::kCPU).contiguous();
+  std::vector<std::int64_t> seen(ids.const_data_ptr<std::int64_t>(),
+                                 ids.const_data_ptr<std::int64_t>() + prompt_tokens);
   std::vector<at::Tensor> all_logits;
   while (static_cast<std::int64_t>(generated.size()) < options.max_new_tokens) {
     const at::Tensor step = logits(last).to(wide_dtype(last.scalar_type()));
     if (step_logits != nullptr) all_logits.push_back(step);
     const std::int64_t id =
-        choose_token(step[0], options.sampling, static_cast<std::int64_t>(generated.size()));
+        choose_token(step[0], options.sampling, static_cast<std::int64_t>(generated.size()), seen);
     generated.push_back(id);
+    seen.push_back(id);
     if (options.on_token) options.on_token(id);
     if (std::find(options.stop.begin(), options.stop.end(), id) != options.stop.end()) break;
+    if (options.stop_when && options.stop_when(generated)) break;
     const RopeIndex position{at::full({3, 1}, cache.length + rope.deltas.front(), at::kLong), {}};
     last = core_->forward(one_token(id), position, &cache).hidden;
   }

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "model/qwen/fused.h"
@@ -40,15 +41,19 @@ class RotateFunction : public torch::autograd::Function<RotateFunction> {
   }
 };
 
-// Which row of the positions each frequency follows, [head_dim / 2].
-std::vector<std::int64_t> mrope_rows(const std::vector<std::int64_t>& section, bool interleaved) {
+// Which row of the positions each frequency follows, [head_dim / 2]. Interleaved sections may reach
+// over the end, where transformers' slices stop.
+std::vector<std::int64_t> mrope_rows(const std::vector<std::int64_t>& section, std::int64_t half,
+                                     bool interleaved) {
   std::vector<std::int64_t> rows;
-  for (std::size_t row = 0; row < section.size(); ++row)
-    rows.insert(rows.end(), section[row], interleaved ? 0 : static_cast<std::int64_t>(row));
-  if (!interleaved) return rows;
-  for (std::size_t row = 1; row < section.size(); ++row)
-    for (std::int64_t k = 0; k < section[row]; ++k)
-      rows.at(row + 3 * k) = static_cast<std::int64_t>(row);
+  if (!interleaved) {
+    for (std::size_t row = 0; row < section.size(); ++row)
+      rows.insert(rows.end(), section[row], static_cast<std::int64_t>(row));
+    return rows;
+  }
+  rows.assign(half, 0);
+  for (std::int64_t row = 1; row < static_cast<std::int64_t>(section.size()); ++row)
+    for (std::int64_t i = row; i < std::min(3 * section[row], half); i += 3) rows[i] = row;
   return rows;
 }
 
@@ -75,7 +80,8 @@ at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
 Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, bool interleaved,
                    at::ScalarType dtype, at::Device device) {
   const at::Tensor frequencies = inverse_frequencies(config.rope_theta, config.head_dim);
-  const at::Tensor rows = at::tensor(mrope_rows(config.mrope_section, interleaved), at::kLong);
+  const at::Tensor rows =
+      at::tensor(mrope_rows(config.mrope_section, config.head_dim / 2, interleaved), at::kLong);
   const at::Tensor positions =
       position_ids.to(at::kFloat).index_select(0, rows).t();  // [tokens, head_dim / 2]
   return rotary_of(positions * frequencies, dtype, device);

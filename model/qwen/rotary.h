@@ -21,8 +21,8 @@ at::Tensor rotate(const at::Tensor& x, const Rotary& rotary);
 
 // M-RoPE: frequency i takes its position from row 0 (time), 1 (height) or 2 (width): in runs of
 // mrope_section's lengths, or interleaved, 0 1 2 0 1 2 ..., height and width as often as
-// mrope_section says, time everywhere else. position_ids [3, tokens] i64 on the CPU. Computed in
-// fp32 there, then cast to `dtype`.
+// mrope_section says as far as the head reaches, time everywhere else. position_ids [3, tokens] i64
+// on the CPU. Computed in fp32 there, then cast to `dtype`.
 Rotary text_rotary(const at::Tensor& position_ids, const TextConfig& config, bool interleaved,
                    at::ScalarType dtype, at::Device device);
 

@@ -88,7 +88,32 @@ TEST_CASE("a checkpoint of every family is exported in shards and loads to the s
     CHECK(fs::exists(out / name));
   const data::PatchOptions patches = data::read_preprocessor(out / "preprocessor_config.json");
   CHECK(patches.patch_size == (type == "qwen3_vl" ? 16 : 14));
+  CHECK(patches.max_pixels == family_run(dir.path() / "run", dir.path()).data.max_pixels);
   CHECK_THROWS_AS(trainer::export_folder(checkpoint, out, 200'000), UsageError);
+}
+
+// The published limits and the run's differ: the export says the run's, in every file that it has.
+TEST_CASE("an export says how the run prepared its pictures", "[ranks]") {
+  const TempDir dir;
+  const auto published = nlohmann::json::parse(
+      R"({"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "merge_size": 2,
+          "temporal_patch_size": 2, "image_mean": [0, 0, 0], "image_std": [1, 1, 1],
+          "size": {"shortest_edge": 3136, "longest_edge": 12845056}})");
+  write_text(dir.path() / "preprocessor_config.json", published.dump());
+  write_text(dir.path() / "processor_config.json",
+             nlohmann::json{{"image_processor", published}}.dump());
+  write_text(dir.path() / "generation_config.json", R"({"repetition_penalty": 1.05})");
+  train_family("qwen2_5_vl", dir.path(), 1);
+  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), dir.path() / "hf",
+                         1 << 30);
+  const configs::Config config = family_run(dir.path() / "run", dir.path());
+  for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
+    const data::PatchOptions told = data::read_preprocessor(dir.path() / "hf" / name);
+    CHECK((told.min_pixels == config.data.min_pixels && told.max_pixels == config.data.max_pixels));
+    CHECK(std::vector(told.mean.begin(), told.mean.end()) == config.data.image_mean);
+    CHECK(std::vector(told.std.begin(), told.std.end()) == config.data.image_std);
+  }
+  CHECK_THAT(read_text(dir.path() / "hf/generation_config.json"), ContainsSubstring("1.05"));
 }
 
 TEST_CASE("a Qwen3-VL run continues from a checkpoint that has transformers' names", "[ranks]") {

@@ -9,10 +9,12 @@
 #include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
@@ -20,21 +22,31 @@
 namespace muster::trainer {
 namespace {
 
-constexpr const char* kPreprocessor = "preprocessor_config.json";
-
 std::string transformers_dtype(at::ScalarType dtype) {
   if (dtype == at::kBFloat16) return "bfloat16";
   return dtype == at::kHalf ? "float16" : "float32";
 }
 
+// A value that one version of transformers left to its class is written out where the next version
+// has another default: Qwen3-VL's rope_theta, 5e6 in 4.57 and 5e5 in 5.24.
+void keep_rope_theta(nlohmann::ordered_json& config, double rope_theta) {
+  const bool nested = config.contains("text_config") && config["text_config"].is_object();
+  auto& text = nested ? config["text_config"] : config;
+  for (const char* rope : {"rope_parameters", "rope_scaling"})
+    if (text.contains(rope) && text[rope].is_object() && text[rope].contains("rope_theta")) return;
+  if (!text.contains("rope_theta")) text["rope_theta"] = rope_theta;
+}
+
 // transformers loads in the dtype that config.json names, in any of the sections that name one.
-void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype) {
+void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype,
+                  double rope_theta) {
   auto config = parse_ordered_json(read_text(from));
   const auto name = transformers_dtype(dtype);
   const auto set = [&](nlohmann::ordered_json& section) {
     for (const char* key : {"dtype", "torch_dtype"})
       if (section.contains(key)) section[key] = name;
   };
+  keep_rope_theta(config, rope_theta);
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = name;
   set(config);
   for (const char* section : {"text_config", "vision_config"})
@@ -55,7 +67,41 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
                          reader.view(stored.at(name)));
   model::write_safetensors_folder(out, tensors, shard_bytes);
   write_config(checkpoint / "config.json", out / "config.json",
-               tensors.front().second.scalar_type());
+               tensors.front().second.scalar_type(), config.text.rope_theta);
+}
+
+// The image processor's files say what the run did with its images, whatever the model that it
+// started from was published with. Both are read: preprocessor_config.json by transformers 4,
+// processor_config.json, where it holds the image processor, by 5.
+void write_processors(const fs::path& checkpoint, const fs::path& out) {
+  if (!fs::exists(checkpoint / "config.yaml")) return;
+  configs::Config config = configs::load(checkpoint / "config.yaml");
+  config.model.path = {checkpoint.string()};
+  const data::PatchOptions patches = encode_options(config, model::read_config(checkpoint)).patches;
+  const fs::path images = out / data::kPreprocessorFile;
+  write_text(images, fs::exists(images) ? data::preprocessor_with(read_text(images), patches)
+                                        : data::preprocessor_json(patches));
+  const fs::path whole = out / data::kProcessorFile;
+  if (data::preprocessor_in(out) == whole)
+    write_text(whole, data::preprocessor_with(read_text(whole), patches));
+}
+
+// The weights with the adapters in them.
+void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+  const at::ScalarType dtype = scalar_type(configs::load(checkpoint / "config.yaml").model.dtype);
+  const model::QwenVL backbone = load_backbone(checkpoint, {.dtype = dtype});
+  const model::Family& family = model::family_of(backbone.config().model_type);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const model::NamedParam& p : backbone.merged_parameters())
+    tensors.emplace_back(model::file_name(p.name, family), p.tensor.detach());
+  model::write_safetensors_folder(out, tensors, shard_bytes);
+  write_config(checkpoint / "config.json", out / "config.json", dtype,
+               backbone.config().text.rope_theta);
+}
+
+void copy_adapters(const fs::path& checkpoint, const fs::path& out) {
+  for (const char* name : {model::kAdapterConfigFile, model::kAdapterFile, "config.json"})
+    fs::copy_file(checkpoint / name, out / name);
 }
 
 void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
@@ -63,21 +109,27 @@ void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
   names.insert(names.end(), {kHeadFile, "class_map.json", "config.yaml"});
   for (const std::string& name : names)
     if (fs::exists(checkpoint / name)) fs::copy_file(checkpoint / name, out / name);
-  if (fs::exists(out / kPreprocessor) || !fs::exists(checkpoint / "config.yaml")) return;
-  configs::Config config = configs::load(checkpoint / "config.yaml");
-  config.model.path = {checkpoint.string()};
-  const data::EncodeOptions options = encode_options(config, model::read_config(checkpoint));
-  write_text(out / kPreprocessor, data::preprocessor_json(options.patches));
+  write_processors(checkpoint, out);
 }
 
 }  // namespace
 
-void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes,
+                   bool merge) {
   if (fs::exists(out))
     throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
   verify_checkpoint(checkpoint, /*with_optimizer=*/false);
+  const bool lora = model::is_adapter_folder(checkpoint);
+  if (merge && !lora)
+    throw UsageError(
+        fmt::format("export --merge: {} has no adapters; leave --merge out", checkpoint.string()));
   AtomicFolder folder(out);
-  write_weights(checkpoint, folder.part(), shard_bytes);
+  if (merge)
+    write_merged(checkpoint, folder.part(), shard_bytes);
+  else if (lora)
+    copy_adapters(checkpoint, folder.part());
+  else
+    write_weights(checkpoint, folder.part(), shard_bytes);
   copy_small_files(checkpoint, folder.part());
   folder.commit();
 }

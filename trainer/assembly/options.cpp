@@ -16,21 +16,29 @@ namespace {
 
 // Weights expect the pixel values they were trained on: the folder's preprocessor file says which,
 // and the families differ.
-void check_normalisation(const configs::Config& config) {
+void check_pixels(const configs::Config& config, const model::VisionConfig& vision) {
   if (config.model.random_init) return;
-  const fs::path file = find_model(config.model) / "preprocessor_config.json";
-  if (!fs::exists(file)) return;
-  const data::PatchOptions published = data::read_preprocessor(file);
+  const auto file = data::preprocessor_in(find_model(config.model));
+  if (!file) return;
+  const data::PatchOptions published = data::read_preprocessor(*file);
   const auto compare = [&](const char* key, const std::vector<double>& ours,
                            const std::array<double, 3>& theirs) {
     for (std::size_t c = 0; c < 3; ++c)
       if (std::abs(ours[c] - theirs[c]) > 1e-6)
         throw ConfigError(fmt::format("{} is [{}], the weights were trained with [{}]: {}", key,
                                       fmt::join(ours, ", "), fmt::join(theirs, ", "),
-                                      file.string()));
+                                      file->string()));
   };
   compare("data.image_mean", config.data.image_mean, published.mean);
   compare("data.image_std", config.data.image_std, published.std);
+  const std::array ours{vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size};
+  const std::array theirs{published.patch_size, published.merge_size,
+                          published.temporal_patch_size};
+  if (ours != theirs)
+    throw ConfigError(fmt::format(
+        "patch, merge and frame sizes are {} by config.json, {} by {}: one of the two files is of "
+        "another model",
+        fmt::join(ours, ", "), fmt::join(theirs, ", "), file->string()));
 }
 
 data::AnswerFormat answer_format(configs::Answer answer) {
@@ -97,7 +105,7 @@ model::HeadLossOptions head_loss_options(const configs::Config& config) {
 }
 
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model) {
-  check_normalisation(config);
+  check_pixels(config, model.vision);
   const configs::Data& d = config.data;
   data::EncodeOptions options;
   options.patches.patch_size = model.vision.patch_size;
@@ -159,6 +167,9 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.reduce = config.sharding.reduce == configs::Reduce::kNative
                        ? sharding::ReduceKind::kNative
                        : sharding::ReduceKind::kOrdered;
+  options.optimizer_device = config.sharding.optimizer_device == configs::OptimizerDevice::kCpu
+                                 ? sharding::OptimizerDevice::kHost
+                                 : sharding::OptimizerDevice::kParameters;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
 }

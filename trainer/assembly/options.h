@@ -16,8 +16,8 @@ at::ScalarType scalar_type(configs::Dtype dtype);
 model::QwenOptions qwen_options(const configs::Config& config);
 model::HeadConfig head_config(const configs::Detection& detection);
 model::HeadLossOptions head_loss_options(const configs::Config& config);
-// Throws ConfigError when the model folder's preprocessor_config.json has another image_mean or
-// image_std.
+// Throws ConfigError when the model folder's processor file has another image_mean, image_std or
+// patch size.
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
 data::SamplerOptions sampler_options(const configs::Config& config);
 // One rank of the world takes its share of the micro-batches from the step `start` on.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/files/foreign_model.h"
 
 namespace muster::trainer {
 
@@ -16,7 +17,7 @@ fs::path find_model(const configs::Model& model) {
     if (fs::exists(path / "config.json") ||
         (fs::is_regular_file(path) && path.extension() == ".json"))
       return path;
-    tried.push_back(candidate);
+    tried.push_back(candidate + model::with_semicolon(model::foreign_model(path)));
   }
   std::string list;
   for (const std::string& path : tried) list += "\n  " + path;

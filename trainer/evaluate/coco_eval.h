@@ -29,12 +29,23 @@ struct CocoGroundTruth {
   std::vector<std::int64_t> image_ids;
   std::map<std::int64_t, std::string> categories;
   std::vector<EvalBox> boxes;
+  // From a file: images whose ids are texts, and images by file_name, with and without its folder.
+  std::map<std::string, std::int64_t> image_by_text = {};
+  std::map<std::string, std::int64_t> image_by_file = {};
 };
 
 CocoMetrics evaluate_coco(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections);
 
-// From COCO json files. Throw DataError.
+// From a COCO json file. Ids of images may be texts. Warns of annotation ids that pycocotools
+// evaluates otherwise: repeated ones, and 0. Throws DataError.
 CocoGroundTruth read_ground_truth(const std::filesystem::path& file);
-std::vector<EvalBox> read_detections(const std::filesystem::path& file);
+// COCO's results ([{"image_id", "category_id", "bbox", "score"}]), or the detections.json of
+// `muster predict`, whose images and categories are found by name. Throws DataError.
+std::vector<EvalBox> read_detections(const std::filesystem::path& file,
+                                     const CocoGroundTruth& truth);
+std::vector<EvalBox> read_detections(const std::filesystem::path& file);  // ids are numbers
+
+// COCO's results. Whole or absent. Throws IoError.
+void write_detections(const std::filesystem::path& file, const std::vector<EvalBox>& detections);
 
 }  // namespace muster::trainer

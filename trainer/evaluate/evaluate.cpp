@@ -121,6 +121,7 @@ EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
       .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
       .detections = static_cast<std::int64_t>(rows.size()),
       .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; }),
+      .boxes = boxes,
       .packs = {}};
 }
 

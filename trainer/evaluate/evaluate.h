@@ -31,8 +31,9 @@ struct EvalResult {
   CocoMetrics coco;  // of all packs; category of a detection: the class whose name its caption is
   double class_agnostic_ap50 = 0;
   std::int64_t detections = 0;
-  std::int64_t unknown_captions = 0;  // detections whose caption is no class name
-  std::vector<PackResult> packs;      // each by itself; empty for a set of one
+  std::int64_t unknown_captions = 0;   // detections whose caption is no class name
+  std::vector<EvalBox> boxes = {};     // the detections, by image
+  std::vector<PackResult> packs = {};  // each by itself; empty for a set of one
 };
 
 // [C] with more than one rank.

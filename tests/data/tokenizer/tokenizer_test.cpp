@@ -190,8 +190,14 @@ TEST_CASE("tokenizer: what it cannot reproduce is refused", "[unit]") {
       {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "(unclosed"},
       {"/pre_tokenizer/pretokenizers/1/use_regex", true},
       {"/post_processor", {{"type", "TemplateProcessing"}}},
+      {"/post_processor", {{"type", "BertProcessing"}}},
+      {"/post_processor",
+       {{"type", "Sequence"},
+        {"processors",
+         {{{"type", "TemplateProcessing"},
+           {"single",
+            {{{"Sequence", {{"id", "A"}}}}, {{"SpecialToken", {{"id", "<|im_end|>"}}}}}}}}}}},
       {"/decoder", {{"type", "WordPiece"}}},
-      {"/truncation", {{"max_length", 5}}},
       {"/model/type", "Unigram"},
       {"/model/unk_token", "<unk>"},
       {"/model/ignore_merges", true},
@@ -216,6 +222,77 @@ TEST_CASE("tokenizer: what it cannot reproduce is refused", "[unit]") {
   write_text(dir.path() / "tokenizer.json", "{\"model\": ");
   CHECK_THROWS_MATCHES(Tokenizer(dir.path()), DataError,
                        MessageMatches(ContainsSubstring(dir.path().string())));
+}
+
+// transformers turns a saved padding and truncation off unless the caller asks for them, and these
+// post-processors add nothing.
+TEST_CASE("tokenizer: settings that change no ids are passed over", "[unit]") {
+  const json sequence = json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})");
+  const json plain = {{"type", "TemplateProcessing"}, {"single", {sequence}}, {"pair", {}}};
+  const json bytes = {{"type", "ByteLevel"}, {"trim_offsets", false}};
+  const std::vector<std::pair<std::string, json>> settings = {
+      {"/truncation", {{"max_length", 5}, {"strategy", "LongestFirst"}}},
+      {"/padding", {{"strategy", {{"Fixed", 64}}}, {"pad_id", 0}}},
+      {"/post_processor", bytes},
+      {"/post_processor", plain},
+      {"/post_processor", {{"type", "Sequence"}, {"processors", {bytes, plain}}}},
+      {"/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}}}};
+  const std::string text = "hello world, hello again and again";
+  for (const auto& [place, value] : settings) {
+    INFO(place << " " << value.dump());
+    CHECK(small([&](json& file) { file[json::json_pointer(place)] = value; }).encode(text) ==
+          small().encode(text));
+  }
+}
+
+// Writes a folder as transformers wrote it before tokenizer.json.
+void write_pair(const json& file, const fs::path& folder, bool with_settings) {
+  write_text(folder / "vocab.json", file["model"]["vocab"].dump());
+  std::string merges = "#version: 0.2\n";
+  for (const json& merge : file["model"]["merges"])
+    merges += (merge.is_array() ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
+                                : merge.get<std::string>()) +
+              "\n";
+  write_text(folder / "merges.txt", merges);
+  json ids = json::object(), settings = json::object();
+  for (const json& token : file["added_tokens"]) {
+    ids[token["content"].get<std::string>()] = token["id"];
+    json& entry = settings["added_tokens_decoder"][token["id"].dump()] = token;
+    entry.erase("id");
+  }
+  if (with_settings) write_text(folder / "tokenizer_config.json", settings.dump());
+  write_text(folder / "added_tokens.json", ids.dump());
+}
+
+TEST_CASE("tokenizer: vocab.json and merges.txt give the ids of tokenizer.json", "[golden]") {
+  const fs::path oracle = test::shared("data/qwen_tokenizer/tokenizer.json");
+  const json file = json::parse(read_text(oracle));
+  const TempDir dir, bare;
+  write_pair(file, dir.path(), true);
+  const Tokenizer tokenizer(dir.path());
+  std::istringstream cases(read_text(test::shared("golden/processor/tokenizer_cases.jsonl")));
+  for (std::string line; std::getline(cases, line);) {
+    const json one = json::parse(line);
+    INFO(one["text"]);
+    CHECK(tokenizer.encode(one["text"].get<std::string>()) == one["ids"].get<Ids>());
+  }
+  // The oldest form knows the ids of added tokens alone.
+  write_pair(file, bare.path(), false);
+  CHECK(Tokenizer(bare.path()).encode("<|im_start|>user") == tokenizer.encode("<|im_start|>user"));
+  fs::remove(bare.path() / "added_tokens.json");
+  CHECK_THROWS_MATCHES(Tokenizer(bare.path()), DataError,
+                       MessageMatches(ContainsSubstring("lack the added tokens")));
+  fs::remove(bare.path() / "merges.txt");
+  CHECK_THROWS_MATCHES(Tokenizer(bare.path()), DataError,
+                       MessageMatches(ContainsSubstring("neither tokenizer.json nor vocab.json")));
+}
+
+TEST_CASE("tokenizer: a Git LFS pointer is named", "[unit][fault]") {
+  const TempDir dir;
+  write_text(dir.path() / "tokenizer.json",
+             "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7031645\n");
+  CHECK_THROWS_MATCHES(Tokenizer(dir.path()), DataError,
+                       MessageMatches(ContainsSubstring("git lfs pull")));
 }
 
 TEST_CASE("tokenizer: special tokens are asserted, all at once", "[unit]") {

@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <catch2/matchers/catch_matchers_vector.hpp>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -140,14 +141,14 @@ TEST_CASE("both config layouts give the same sizes", "[golden]") {
 
 TEST_CASE("everything wrong with a config is reported at once", "[golden][fault]") {
   Json json = Json::parse(read_text(test::shared("golden/published_configs/3b.json")));
-  json.erase("rms_norm_eps");
-  json["vision_config"].erase("in_chans");
+  json["rms_norm_eps"] = "small";
+  json["vision_config"]["fullatt_block_indexes"] = 7;
   json["vision_config"]["depth"] = "many";
   json["num_hidden_layers"] = 0;
   json["hidden_act"] = "relu";
   CHECK_THAT(message_of(json),
-             ContainsSubstring("rms_norm_eps: missing") &&
-                 ContainsSubstring("vision_config.in_channels or in_chans: missing") &&
+             ContainsSubstring("rms_norm_eps: unexpected value \"small\"") &&
+                 ContainsSubstring("vision_config.fullatt_block_indexes: unexpected value 7") &&
                  ContainsSubstring("vision_config.depth: unexpected value \"many\"") &&
                  ContainsSubstring("num_hidden_layers: must be at least 1") &&
                  ContainsSubstring("\"relu\""));
@@ -166,4 +167,98 @@ TEST_CASE("sizes that do not fit each other, and other models, are refused", "[g
                  ContainsSubstring("no block 99"));
   json["model_type"] = "llava";
   CHECK_THAT(message_of(json), ContainsSubstring("\"llava\" is not supported"));
+}
+
+TEST_CASE("config.json of any transformers: what differs from the class's defaults is enough",
+          "[golden]") {
+  const fs::path cases = test::shared("cases/checkpoints");
+  const QwenConfig published = read_config(cases / "pub-3b-t449");
+  CHECK(count(published)["total"] == 3'754'622'976);
+  CHECK(published.vision.full_attention_blocks == std::vector<std::int64_t>{7, 15, 23, 31});
+  CHECK_THAT(published.defaulted,
+             Catch::Matchers::VectorContains(std::string("vision_config.depth 32")));
+
+  const QwenConfig q2 = read_config(cases / "q2-t445-tied");
+  CHECK((q2.vision.depth == 2 && q2.vision.hidden_size == 32 && q2.vision.out_hidden_size == 64));
+  CHECK((q2.vision.intermediate_size == 64 && q2.vision.patch_size == 14));
+  CHECK((q2.text.tie_word_embeddings && q2.text.head_dim == 16));
+
+  const QwenConfig old = read_config(cases / "q25-t449-tied");
+  const QwenConfig now = read_config(cases / "q25-t524-tied");
+  CHECK(parameter_shapes(old) == parameter_shapes(now));
+  CHECK((old.vision.window_size == 112 && old.text.rms_norm_eps == now.text.rms_norm_eps));
+  CHECK(now.defaulted.empty());
+
+  const QwenConfig q3 = read_config(cases / "q3-t524-tied");
+  CHECK((q3.text.head_dim == 16 && q3.text.mrope_section == std::vector<std::int64_t>{2, 3, 3}));
+}
+
+namespace {
+
+Json one_that_fits(const std::string& type) {
+  const std::string folder = type == "qwen2_5_vl" ? "qwen2_5_vl_tied" : type + "_tied";
+  return Json::parse(read_text(test::shared("golden/" + folder + "/config.json")));
+}
+
+}  // namespace
+
+TEST_CASE("keys that may be absent, null or elsewhere", "[golden]") {
+  const std::string type = GENERATE("qwen2_vl", "qwen2_5_vl", "qwen3_vl");
+  Json json = one_that_fits(type);
+  const TempDir dir;
+  const auto read = [&] {
+    write_text(dir.path() / "config.json", json.dump());
+    return read_config(dir.path());
+  };
+  const QwenConfig whole = read();
+  for (const char* key : {"tie_word_embeddings", "initializer_range", "rms_norm_eps"})
+    json["text_config"].erase(key);
+  json["text_config"]["num_key_value_heads"] = nullptr;
+  json["vision_config"]["patch_size"] = {whole.vision.patch_size, whole.vision.patch_size};
+  const QwenConfig less = read();
+  CHECK(less.text.tie_word_embeddings);  // said at the top
+  CHECK(less.initializer_range == 0.02);
+  CHECK(less.text.rms_norm_eps == (type == "qwen3_vl" ? 1e-6 : 1e-5));
+  CHECK(less.text.num_kv_heads == less.text.num_heads);
+  CHECK(less.vision.patch_size == whole.vision.patch_size);
+  json.erase("tie_word_embeddings");
+  CHECK(!read().text.tie_word_embeddings);
+  json["text_config"]["tie_word_embeddings"] = true;
+  CHECK(read().text.tie_word_embeddings);
+}
+
+TEST_CASE("a rope that is not computed is refused by name", "[golden][fault]") {
+  const std::string rope = GENERATE("yarn", "dynamic", "linear", "longrope", "llama3");
+  const char* section = GENERATE("rope_scaling", "rope_parameters");
+  const char* key = GENERATE("type", "rope_type");
+  Json json = Json::parse(read_text(test::shared("golden/published_configs/3b.json")));
+  json.erase("rope_scaling");
+  json[section] = {{key, rope}, {"factor", 4.0}, {"mrope_section", {16, 24, 24}}};
+  CHECK_THAT(message_of(json), ContainsSubstring("the rope \"" + rope + "\" is not computed"));
+  json[section] = {{key, "default"}, {"mrope_section", {16, 24, 24}}};
+  CHECK(message_of(json) == "no error");
+}
+
+TEST_CASE("quantised weights are refused by the method's name", "[golden][fault]") {
+  const std::string method = GENERATE("fp8", "awq", "gptq", "bitsandbytes", "compressed-tensors");
+  Json json = Json::parse(read_text(test::shared("golden/published_configs/3b.json")));
+  json["quantization_config"] = {{"quant_method", method}};
+  CHECK_THAT(message_of(json), ContainsSubstring("the weights are quantised (" + method + ")") &&
+                                   ContainsSubstring("(L-109)"));
+}
+
+TEST_CASE("relatives of the family are named, with what to take instead", "[golden][fault]") {
+  Json json = Json::parse(read_text(test::shared("golden/published_configs/3b.json")));
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {"qwen3_vl_moe", "mixture of experts"},
+      {"qwen2_5_omni", "hears and speaks"},
+      {"qwen3", "sees no pictures"},
+      {"qwen2_5_vl_text", "the language model alone"},
+      {"llava_next_video", "model of videos"}};
+  for (const auto& [type, what] : rows) {
+    json["model_type"] = type;
+    CHECK_THAT(message_of(json), ContainsSubstring(what));
+  }
+  json.erase("model_type");
+  CHECK_THAT(message_of(json), ContainsSubstring("model_type: missing"));
 }

@@ -37,6 +37,43 @@ TEST_CASE("draws follow the distribution at a temperature, cut to its nucleus", 
   CHECK(frequencies(0)[0] > 0.999);  // never empty
 }
 
+// transformers' RepetitionPenaltyLogitsProcessor: scores below 0 are multiplied, others divided.
+TEST_CASE("a penalty makes what was seen less probable, once however often it was", "[unit]") {
+  const at::Tensor logits = at::tensor({2.0, 1.9, -1.0, -1.05}, at::kDouble);
+  const std::vector<std::int64_t> first{0, 0, 0}, both{0, 1};
+  const Sampling penalty{.repetition_penalty = 1.1};
+  CHECK(choose_token(logits, penalty, 0) == 0);
+  CHECK(choose_token(logits, penalty, 0, first) == 1);  // 2.0 / 1.1 < 1.9, not / 1.331
+  CHECK(choose_token(logits, penalty, 0, both) == 0);
+  const at::Tensor below = at::tensor({-1.0, -1.05}, at::kDouble);
+  CHECK(choose_token(below, penalty, 0, first) == 1);
+  CHECK(choose_token(below, {}, 0, first) == 0);
+}
+
+TEST_CASE("top_k draws among the k most probable, and the nucleus is one of these", "[unit]") {
+  const at::Tensor logits = at::tensor({0.4, 0.3, 0.2, 0.1}, at::kDouble).log();
+  const auto drawn = [&](std::int64_t top_k, double top_p) {
+    std::vector<double> counts(4);
+    for (int step = 0; step < 2000; ++step)
+      ++counts[choose_token(logits, {.temperature = 1, .top_p = top_p, .top_k = top_k, .seed = 5},
+                            step)];
+    return counts;
+  };
+  const auto two = drawn(2, 1);
+  CHECK((two[0] > 1000 && two[1] > 700 && two[2] == 0 && two[3] == 0));
+  CHECK(drawn(1, 1)[0] == 2000);
+  CHECK(drawn(2, 0.5)[0] == 2000);  // 0.4 of 0.7 is over a half
+  CHECK(drawn(0, 1) == drawn(4, 1));
+}
+
+TEST_CASE("generation ends where the caller says", "[unit]") {
+  const QwenVL qwen = QwenVL::random(small_config(), {}, 8);
+  const auto ids = qwen.generate(
+      small_batch({{{8, 4}}}, 5),
+      {.max_new_tokens = 9, .stop_when = [](const auto& all) { return all.size() == 4; }});
+  CHECK(ids.size() == 4);
+}
+
 TEST_CASE("a logit that is not a number stops generation", "[unit][fault]") {
   const at::Tensor bad = at::tensor({1.0, std::numeric_limits<double>::quiet_NaN()});
   CHECK_THROWS_AS(choose_token(bad, {}, 0), NumericError);

@@ -32,6 +32,26 @@ TEST_CASE("positions of text, image, text, image", "[unit]") {
   CHECK(rope.deltas == std::vector<std::int64_t>{12 - 18, 0});
 }
 
+// transformers' slices [row : 3 * section[row] : 3] stop at the head's width: sections that reach
+// over it, as 4.57's default over a narrow head, are cut. With theta 1 the angle is the position.
+TEST_CASE("interleaved sections are cut at the width of the head", "[unit]") {
+  TextConfig config = small_config().text;
+  config.rope_theta = 1;
+  config.head_dim = 16;
+  const at::Tensor positions = at::tensor({0.1, 0.2, 0.3}, at::kFloat).view({3, 1});
+  const auto rows = [&](const std::vector<std::int64_t>& section) {
+    config.mrope_section = section;
+    const at::Tensor angles =
+        text_rotary(positions, config, /*interleaved=*/true, at::kFloat, at::kCPU).sin.asin();
+    const at::Tensor row = (angles * 10).round().to(at::kLong).flatten().contiguous() - 1;
+    return std::vector<std::int64_t>(row.const_data_ptr<std::int64_t>(),
+                                     row.const_data_ptr<std::int64_t>() + row.numel());
+  };
+  CHECK(rows({4, 2, 2}) == std::vector<std::int64_t>{0, 1, 2, 0, 1, 2, 0, 0});
+  CHECK(rows({2, 3, 3}) == std::vector<std::int64_t>{0, 1, 2, 0, 1, 2, 0, 1});
+  CHECK(rows({24, 20, 20}) == std::vector<std::int64_t>{0, 1, 2, 0, 1, 2, 0, 1});
+}
+
 TEST_CASE("the vision plan covers every merged token once, in whole windows first", "[unit]") {
   const VisionConfig config = small_config().vision;
   // 20 x 12 patches are 10 x 6 merged tokens: windows of 4 x 4 give 3 x 2, two of them whole. 8 x 8

@@ -112,6 +112,76 @@ TEST_CASE("a tied checkpoint may repeat the embedding, if it is the same", "[uni
                     ContainsSubstring("lm_head.weight: tied by config.json, but not equal"));
 }
 
+TEST_CASE("a head stored twice may have another dtype", "[unit]") {
+  const QwenConfig config = small_config(true);
+  const auto [stored, head] =
+      GENERATE(std::pair{at::kFloat, at::kBFloat16}, std::pair{at::kBFloat16, at::kFloat},
+               std::pair{at::kHalf, at::kBFloat16});
+  Tensors tensors = random_checkpoint(config);
+  at::Tensor embedding;
+  for (auto& [name, tensor] : tensors) {
+    tensor = tensor.to(stored);
+    if (name == "model.embed_tokens.weight") embedding = tensor;
+  }
+  tensors.emplace_back("lm_head.weight", embedding.to(head));
+  CHECK(load(tensors, config).size() == tensors.size() - 1);
+}
+
+TEST_CASE("what wrappers put before names is taken off", "[unit]") {
+  const QwenConfig config = small_config();
+  const std::string prefix =
+      GENERATE("module.", "_orig_mod.", "base_model.model.", "module._orig_mod.");
+  const Tensors plain = random_checkpoint(config);
+  Tensors wrapped = plain;
+  for (auto& [name, tensor] : wrapped) name = prefix + transformers_name(name);
+  const Weights loaded = load(wrapped, config);
+  REQUIRE(loaded.size() == plain.size());
+  for (const auto& [name, tensor] : plain) CHECK(at::equal(loaded.at(name), tensor));
+  // The same tensor with and without a prefix is one too many.
+  wrapped.emplace_back(plain.front());
+  CHECK_THROWS_WITH(load(wrapped, config), ContainsSubstring("is given twice"));
+}
+
+TEST_CASE("tables that are made from config.json are passed over", "[unit]") {
+  const QwenConfig config = small_config();
+  Tensors tensors = random_checkpoint(config);
+  tensors.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq", at::ones({4}));
+  tensors.emplace_back("visual.rotary_pos_emb.inv_freq", at::ones({4}));
+  CHECK(load(tensors, config).size() == tensors.size() - 2);
+}
+
+TEST_CASE("one cause of many problems is said first, and lists are cut at ten", "[unit][fault]") {
+  const QwenConfig config = small_config(false);
+  const Tensors whole = random_checkpoint(config);
+  Tensors text;
+  for (const auto& entry : whole)
+    if (!entry.first.starts_with("visual.")) text.push_back(entry);
+  CHECK_THROWS_WITH(load(text, config), ContainsSubstring("no tensor of a vision tower") &&
+                                            ContainsSubstring("missing     and ") &&
+                                            ContainsSubstring(" in all"));
+  try {
+    load(text, config);
+  } catch (const CheckpointError& error) {
+    const std::string message = error.what();
+    CHECK(std::count(message.begin(), message.end(), '\n') == 12);
+  }
+  Tensors adapted = whole;
+  for (auto& [name, tensor] : adapted)
+    if (name == "model.layers.0.self_attn.q_proj.weight")
+      name = "base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight";
+  adapted.emplace_back("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+                       at::zeros({2, 32}));
+  CHECK_THROWS_WITH(load(adapted, config),
+                    ContainsSubstring("2 of its tensors are of a LoRA adapter"));
+  Tensors packed = whole;
+  packed.emplace_back("model.layers.0.mlp.up_proj.weight_scale_inv", at::ones({1}));
+  CHECK_THROWS_WITH(load(packed, config), ContainsSubstring("quantised (fp8)"));
+  Tensors eight_bits = whole;
+  for (auto& [name, tensor] : eight_bits)
+    if (name == "model.norm.weight") tensor = tensor.to(at::kFloat8_e4m3fn);
+  CHECK_THROWS_WITH(load(eight_bits, config), ContainsSubstring("no weights  model.norm.weight"));
+}
+
 TEST_CASE("random weights depend on seed and name alone and are normal", "[unit]") {
   const std::int64_t n = 400'000;
   const at::Tensor a = random_tensor("a.weight", {n / 100, 100}, 0.02, 1).to(at::kDouble) / 0.02;

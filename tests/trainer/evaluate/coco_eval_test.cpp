@@ -2,6 +2,7 @@
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -9,11 +10,13 @@
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "support/test_paths.h"
+#include "trainer/log_capture.h"
 
 namespace muster::trainer {
 namespace {
 
 using Catch::Approx;
+using Catch::Matchers::ContainsSubstring;
 
 EvalBox truth_box(std::int64_t image, std::array<double, 4> xywh, bool crowd = false) {
   return {
@@ -118,6 +121,92 @@ TEST_CASE("files and detections that do not fit are refused", "[unit]") {
   CHECK_THROWS_AS(read_detections(dir.path() / "dt.json"), DataError);
   CHECK_THROWS_AS(read_ground_truth(dir.path() / "dt.json"), DataError);
   CHECK_THROWS_AS(evaluate_coco(one_class({}), {detection(3, {0, 0, 1, 1}, 1)}), DataError);
+}
+
+// One image of the id `id`, one box that a detection finds.
+CocoGroundTruth truth_of(const nlohmann::json& images, const nlohmann::json& annotations,
+                         const TempDir& dir) {
+  const nlohmann::json file = {{"images", images},
+                               {"categories", {{{"id", 3}, {"name", "cat"}}}},
+                               {"annotations", annotations}};
+  write_text(dir.path() / "truth.json", file.dump());
+  return read_ground_truth(dir.path() / "truth.json");
+}
+
+std::vector<EvalBox> detections_of(const nlohmann::json& list, const CocoGroundTruth& truth,
+                                   const TempDir& dir) {
+  write_text(dir.path() / "found.json", list.dump());
+  return read_detections(dir.path() / "found.json", truth);
+}
+
+nlohmann::json annotation(const nlohmann::json& id, const nlohmann::json& image) {
+  return {{"id", id},    {"image_id", image}, {"category_id", 3}, {"bbox", {0, 0, 10, 10}},
+          {"area", 100}, {"iscrowd", nullptr}};
+}
+
+TEST_CASE("ids of images may be texts", "[unit][fault]") {
+  const TempDir dir;
+  const nlohmann::json images = {{{"id", "0b"}, {"file_name", "b.jpg"}},
+                                 {{"id", 7}, {"file_name", "c.jpg"}},
+                                 {{"id", "0a"}, {"file_name", "a.jpg"}}};
+  const CocoGroundTruth truth =
+      truth_of(images, {annotation(1, "0b"), annotation(2, "0a"), annotation(3, 7)}, dir);
+  CHECK(truth.image_ids == std::vector<std::int64_t>{9, 7, 8});  // in the texts' order, after 7
+  nlohmann::json found = nlohmann::json::array();
+  for (const nlohmann::json& id : {nlohmann::json("0a"), nlohmann::json("0b"), nlohmann::json(7)})
+    found.push_back(
+        {{"image_id", id}, {"category_id", 3}, {"bbox", {0, 0, 10, 10}}, {"score", 0.5}});
+  CHECK(evaluate_coco(truth, detections_of(found, truth, dir)).metrics.at("AP") == Approx(1));
+  found[0]["image_id"] = "0c";
+  CHECK_THROWS_WITH(detections_of(found, truth, dir),
+                    ContainsSubstring("image_id \"0c\" is not among the images"));
+}
+
+TEST_CASE("eval reads the detections.json of predict", "[unit][fault]") {
+  const TempDir dir;
+  const CocoGroundTruth truth =
+      truth_of({{{"id", 5}, {"file_name", "images/a.jpg"}}}, {annotation(1, 5)}, dir);
+  nlohmann::json found = {
+      {{"image", "/data/val/a.jpg"},
+       {"width", 20},
+       {"height", 20},
+       {"detections",
+        {{{"box", {0, 0, 10, 10}}, {"score", 0.5}, {"caption", "cat"}, {"category_id", 99}},
+         {{"box", {0, 0, 9, 9}}, {"score", 0.4}, {"caption", "tomcat"}, {"category_id", 3}},
+         {{"box", {0, 0, 10, 10}}, {"score", 0.4}, {"caption", "dog"}, {"category_id", -1}}}}}};
+  const auto boxes = detections_of(found, truth, dir);
+  REQUIRE(boxes.size() == 2);  // the dog is of no category
+  CHECK((boxes[0].image_id == 5 && boxes[0].category_id == 3 && boxes[1].category_id == 3));
+  CHECK(boxes[0].xywh == std::array{0.0, 0.0, 10.0, 10.0});
+  CHECK(evaluate_coco(truth, boxes).metrics.at("AP") == Approx(1));
+  found[0]["image"] = "z.jpg";
+  CHECK_THROWS_WITH(detections_of(found, truth, dir), ContainsSubstring("z.jpg is not among"));
+}
+
+TEST_CASE("detections are written as COCO results and read again", "[unit]") {
+  const TempDir dir;
+  const std::vector<EvalBox> boxes = {detection(1, {1, 2, 3.5, 4}, 0.25),
+                                      detection(2, {0, 0, 1, 1}, 1)};
+  write_detections(dir.path() / "out.json", boxes);
+  const auto again = read_detections(dir.path() / "out.json");
+  REQUIRE(again.size() == 2);
+  CHECK((again[0].xywh == boxes[0].xywh && again[0].score == 0.25 && again[1].image_id == 2));
+  write_detections(dir.path() / "none.json", {});
+  CHECK(read_detections(dir.path() / "none.json").empty());
+}
+
+TEST_CASE("annotation ids that pycocotools evaluates otherwise are warned of", "[unit][fault]") {
+  const TempDir dir;
+  const nlohmann::json image = {{{"id", 5}, {"file_name", "a.jpg"}}};
+  const auto said = [&](const nlohmann::json& annotations) {
+    const test::LogCapture log;
+    truth_of(image, annotations, dir);
+    return log.text();
+  };
+  CHECK(said({annotation(1, 5), annotation(2, 5)}).empty());
+  CHECK_THAT(said({annotation(4, 5), annotation(4, 5)}),
+             ContainsSubstring("1 annotations have the id of another one: pycocotools evaluates"));
+  CHECK_THAT(said({annotation(0, 5)}), ContainsSubstring("id 0: pycocotools counts"));
 }
 
 }  // namespace
