@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kSide = 32;  // of the copy that the frequencies are taken from
 constexpr std::size_t kLow = 8;    // frequencies per direction
+constexpr double kNoise = 16;      // a frequency that compression alone may give a flat picture
 constexpr int kMostBits = 6;
 constexpr int kBands = kMostBits + 1;  // hashes that differ in 6 bits agree in one of 7 bands
 constexpr int kMostMeanDifference = 6;
@@ -119,7 +120,7 @@ std::uint64_t hash_of(const std::array<double, kLow * kLow>& low) {
   std::ranges::nth_element(sorted, middle);
   std::uint64_t hash = 0;
   for (std::size_t i = 1; i < low.size(); ++i) {
-    if (low[i] > *middle) hash |= std::uint64_t{1} << i;
+    if (low[i] > *middle + kNoise) hash |= std::uint64_t{1} << i;
   }
   return hash;
 }
