@@ -116,3 +116,18 @@ function(muster_executable name)
   endif()
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
+
+# muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
+# with their checksums, which the page's security policy names.
+function(muster_page room)
+  muster_room_target(${room} id)
+  set(folder "${CMAKE_SOURCE_DIR}/${room}")
+  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  file(READ "${folder}/page.css" MUSTER_PAGE_STYLE)
+  file(READ "${folder}/page.js" MUSTER_PAGE_SCRIPT)
+  file(SHA256 "${folder}/page.css" MUSTER_PAGE_STYLE_SHA256)
+  file(SHA256 "${folder}/page.js" MUSTER_PAGE_SCRIPT_SHA256)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
+  configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
