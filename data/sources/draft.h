@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/sources/read_options.h"
 #include "data/sources/source.h"
-#include "data/sources/sources.h"
 
 namespace muster::data {
 
