@@ -8,11 +8,13 @@
 
 #include <chrono>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/tensors/micro_batch.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/qwen_vl.h"
@@ -26,6 +28,7 @@ using model::QwenVL;
 
 struct Options {
   std::string model, batch, dtype, gradients, device = "cpu";
+  std::string adapter, adapter_copy, merged;  // of ./run bench lora
   int threads = 1, steps = 1;
   std::int64_t chunk = 128;
   bool recompute = false, redraw = false, deterministic = false;
@@ -103,17 +106,50 @@ void save_gradients(const QwenVL& qwen, const std::string& path) {
   model::write_safetensors(path, gradients);
 }
 
+using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// The adapters as muster writes them, for PEFT to read.
+void write_adapter_copy(const QwenVL& qwen, const Options& o) {
+  Tensors tensors;
+  for (const auto& [name, tensor] : qwen.parameters())
+    if (model::is_adapter(name)) tensors.emplace_back(name, tensor.detach());
+  std::filesystem::create_directories(o.adapter_copy);
+  model::write_adapter(o.adapter_copy, model::read_adapter(o.adapter), qwen.config(), tensors);
+}
+
+void write_merged(const QwenVL& qwen, const std::string& path) {
+  Tensors tensors;
+  for (const auto& [name, tensor] : qwen.merged_parameters())
+    tensors.emplace_back(name, tensor.detach());
+  model::write_safetensors(path, tensors);
+}
+
+// The folder's weights, and the adapters of another folder beside them, which then train alone.
+QwenVL load(const Options& o, model::QwenOptions options) {
+  if (o.adapter.empty()) {
+    QwenVL qwen = QwenVL::load(o.model, options);
+    if (o.redraw) redraw(qwen);
+    for (auto& param : qwen.parameters()) param.tensor.requires_grad_();
+    return qwen;
+  }
+  options.lora = model::read_adapter(o.adapter).setup.options(/*seed=*/0);
+  QwenVL qwen = QwenVL::load(o.model, options);
+  model::load_adapter(o.adapter, qwen.parameters());
+  for (auto& param : qwen.parameters()) param.tensor.requires_grad_(model::is_adapter(param.name));
+  if (!o.adapter_copy.empty()) write_adapter_copy(qwen, o);
+  if (!o.merged.empty()) write_merged(qwen, o.merged);
+  return qwen;
+}
+
 void run(const Options& o) {
   at::set_num_threads(o.threads);
   if (o.on_gpu()) sharding::load_cuda_library().use_device(0, o.deterministic);
   const at::ScalarType dtype = o.dtype == "bf16" ? at::kBFloat16 : at::kFloat;
-  const QwenVL qwen = QwenVL::load(o.model, {.dtype = dtype,
-                                             .device = o.on_gpu() ? at::kCUDA : at::kCPU,
-                                             .checkpoint_vision = o.recompute,
-                                             .checkpoint_language = o.recompute,
-                                             .logits_chunk_tokens = o.chunk});
-  if (o.redraw) redraw(qwen);
-  for (auto& param : qwen.parameters()) param.tensor.requires_grad_();
+  const QwenVL qwen = load(o, {.dtype = dtype,
+                               .device = o.on_gpu() ? at::kCUDA : at::kCPU,
+                               .checkpoint_vision = o.recompute,
+                               .checkpoint_language = o.recompute,
+                               .logits_chunk_tokens = o.chunk});
   const MicroBatch batch = packed(o.batch);
   const std::int64_t labels = batch.labels.ne(kIgnoreLabel).sum().item<std::int64_t>();
   const std::int64_t loaded = process_memory("VmRSS");
@@ -159,6 +195,9 @@ int main(int argc, char** argv) try {
   app.add_flag("--redraw", o.redraw, "random weights in place of the folder's");
   app.add_flag("--deterministic", o.deterministic, "as run.deterministic");
   app.add_option("--gradients", o.gradients, "write them here");
+  app.add_option("--adapter", o.adapter, "a folder of PEFT's: its adapters train, nothing else");
+  app.add_option("--adapter-copy", o.adapter_copy, "write the adapters into this folder");
+  app.add_option("--merged", o.merged, "write the merged weights here");
   CLI11_PARSE(app, argc, argv);
   muster::bench::run(o);
   return 0;

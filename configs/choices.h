@@ -106,6 +106,12 @@ template <>
 inline constexpr auto kNames<Reduce> = std::to_array<Named<Reduce>>({{Reduce::kOrdered, "ordered"},
                                                                      {Reduce::kNative, "native"}});
 
+// Where moments and masters are: with the weights, or in the host's memory.
+enum class OptimizerDevice { kDevice, kCpu };
+template <>
+inline constexpr auto kNames<OptimizerDevice> = std::to_array<Named<OptimizerDevice>>(
+    {{OptimizerDevice::kDevice, "device"}, {OptimizerDevice::kCpu, "cpu"}});
+
 template <>
 inline constexpr auto kNames<log::Level> =
     std::to_array<Named<log::Level>>({{log::Level::kDebug, "debug"},

@@ -31,6 +31,24 @@ struct Model {
   bool checkpoint_vision;  // recompute activations of the vision tower in backward
   bool checkpoint_language;
   std::int64_t logits_chunk_tokens;  // labels per chunk of the cross-entropy
+  std::string adapter;  // a folder in PEFT's format that a LoRA run starts from; "": from nothing
+};
+
+// Layers that get an adapter, per learning-rate group: names as PEFT's target_modules has them.
+struct LoraTargets {
+  std::vector<std::string> merger;
+  std::vector<std::string> visual;
+  std::vector<std::string> model;
+};
+struct Lora {
+  bool enabled;  // the weights of model.path are frozen, adapters train beside them
+  std::int64_t rank;
+  double alpha;
+  double dropout;
+  bool rslora;             // the scale is alpha / sqrt(rank); else alpha / rank
+  bool dora;               // adapters have magnitudes
+  double lora_plus_ratio;  // learning rate of B over that of the rest
+  LoraTargets targets;
 };
 
 struct Tokens {
@@ -139,6 +157,7 @@ struct Sharding {
   Dtype wire_dtype;           // of gradients between ranks: kFp32 or kBf16
   Reduce reduce;
   std::int64_t accumulation_budget_bytes;
+  OptimizerDevice optimizer_device;
   double timeout_s;
   bool checked;  // ranks compare every collective before it runs
 };
@@ -186,6 +205,7 @@ struct Launch {
 struct Config {
   Run run;
   Model model;
+  Lora lora;
   Tokens tokens;
   Data data;
   Loss loss;

@@ -37,7 +37,43 @@ std::vector<Field> model_fields() {
             "recompute the language model's activations in backward: less memory, more time"),
       model("logits_chunk_tokens", &Model::logits_chunk_tokens, at_least(1), "labels",
             "per chunk of the cross-entropy; bounds the logits held at once to this many rows"),
+      model("adapter", &Model::adapter, anything(), "folder",
+            "adapter_config.json and adapter_model.safetensors, as PEFT and muster export write "
+            "them, that a LoRA run starts from; \"\": fresh adapters"),
   };
+}
+
+std::vector<Field> lora_fields() {
+  const auto lora = section("lora", &Config::lora);
+  Limits dropout = between(0, 1);
+  dropout.high_open = true;
+  std::vector<Field> all = {
+      lora("enabled", &Lora::enabled, anything(), "",
+           "train low-rank adapters and the detection head; the weights of model.path are frozen"),
+      lora("rank", &Lora::rank, at_least(1), "", "of every adapter"),
+      lora("alpha", &Lora::alpha, above(0), "",
+           "an adapter's output is scaled by alpha / rank, with rslora by alpha / sqrt(rank)"),
+      lora("dropout", &Lora::dropout, dropout, "of 1",
+           "share of an adapter's inputs that training drops, drawn from run.seed, step, "
+           "micro-batch and layer"),
+      lora("rslora", &Lora::rslora, anything(), "", "rank-stabilised scale"),
+      lora("dora", &Lora::dora, anything(), "",
+           "a trained magnitude per output of each adapted layer (DoRA); about half as fast"),
+      lora("lora_plus_ratio", &Lora::lora_plus_ratio, above(0), "",
+           "learning rate of the B matrices over their group's (LoRA+); 1: the same"),
+  };
+  const auto targets = Section(
+      "lora.targets", [](auto& config) -> auto& { return config.lora.targets; });
+  for (Field& field : std::vector<Field>{
+           targets("merger", &LoraTargets::merger, anything(), "names",
+                   "layers of the merger, as in PEFT's target_modules: ends of names (mlp.0), a "
+                   "regular expression of the whole name, or all-linear"),
+           targets("visual", &LoraTargets::visual, anything(), "names",
+                   "the same of the vision tower without the merger (qkv, proj, ...)"),
+           targets("model", &LoraTargets::model, anything(), "names",
+                   "the same of the language model (q_proj, k_proj, ...)")})
+    all.push_back(std::move(field));
+  return all;
 }
 
 std::vector<Field> token_fields() {
@@ -150,8 +186,8 @@ std::vector<Field> detection_fields() {
 
 std::vector<Field> model_and_data_fields() {
   std::vector<Field> all;
-  for (const auto& part : {run_fields(), model_fields(), token_fields(), data_fields(),
-                           loss_fields(), detection_fields()}) {
+  for (const auto& part : {run_fields(), model_fields(), lora_fields(), token_fields(),
+                           data_fields(), loss_fields(), detection_fields()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

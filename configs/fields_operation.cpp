@@ -23,6 +23,10 @@ std::vector<Field> sharding_fields() {
                "bytes",
                "for windows summed in fp32 on each rank and reduced once a step; 0: reduce every "
                "micro-batch"),
+      sharding(
+          "optimizer_device", &Sharding::optimizer_device, one_of<OptimizerDevice>(), "",
+          "where moments and masters live and are updated: device, beside the weights; cpu, in "
+          "the host's memory, for models bigger than the card; never changes results"),
       sharding("timeout_s", &Sharding::timeout_s, above(0), "seconds",
                "a collective that takes longer has failed"),
       sharding("checked", &Sharding::checked, anything(), "",

@@ -30,6 +30,38 @@ std::vector<Rule> model_rules() {
   };
 }
 
+template <auto kTargets, auto kGroup>
+bool adapters_learn(C c) {
+  return !c.lora.enabled || (c.lora.targets.*kTargets).empty() || (c.groups.*kGroup).lr > 0;
+}
+
+// Adapters of a frozen group would stay what they are at first, which is nothing.
+template <auto kTargets, auto kGroup>
+Rule adapters_rule(const std::string& group) {
+  const std::string rate = "groups." + group + ".lr";
+  return {{"lora.targets." + group, rate, "lora.enabled"},
+          "must be [] when " + rate + " is 0: the adapters would never learn",
+          adapters_learn<kTargets, kGroup>};
+}
+
+std::vector<Rule> lora_rules() {
+  return {
+      {{"lora.targets.model", "lora.targets.visual", "lora.targets.merger", "lora.enabled"},
+       "must name a layer when lora.enabled, or one of the other lists must",
+       [](C c) {
+         const LoraTargets& targets = c.lora.targets;
+         return !c.lora.enabled || !targets.model.empty() || !targets.visual.empty() ||
+                !targets.merger.empty();
+       }},
+      {{"model.adapter", "lora.enabled"},
+       "needs lora.enabled: an adapter has no place in a run that trains the weights themselves",
+       [](C c) { return c.lora.enabled || c.model.adapter.empty(); }},
+      adapters_rule<&LoraTargets::merger, &Groups::merger>("merger"),
+      adapters_rule<&LoraTargets::visual, &Groups::visual>("visual"),
+      adapters_rule<&LoraTargets::model, &Groups::model>("model"),
+  };
+}
+
 bool some_loss(C c) {
   const bool language = c.loss.lm > 0;
   const bool head =
@@ -112,7 +144,7 @@ std::vector<Rule> machine_rules() {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list = model_rules();
-    for (const auto& part : {training_rules(), machine_rules()})
+    for (const auto& part : {lora_rules(), training_rules(), machine_rules()})
       list.insert(list.end(), part.begin(), part.end());
     return list;
   }();

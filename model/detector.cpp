@@ -135,6 +135,7 @@ Detector Detector::create(QwenVL backbone, const HeadConfig& head, std::int64_t 
 std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOptions& options,
                                      std::uint64_t noise_seed) const {
   TORCH_CHECK(impl_->training, "Detector::loss in evaluation mode: call set_training(true) first");
+  impl_->backbone.set_dropout(noise_seed);
   const QwenOutput seen = impl_->run_backbone(batch);
   std::vector<LossTerm> terms;
   if (batch.labels.defined() && seen.hidden.defined()) {
@@ -172,6 +173,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
               "Detector::detect: ", batch.image_sizes.size(), " image sizes for ",
               batch.grid_thw.size(0), " images");
   const at::NoGradGuard no_grad;
+  impl_->backbone.set_dropout(std::nullopt);
   const HeadOutput output =
       impl_->run_head(impl_->all_pictures(batch, impl_->run_backbone(batch)), {});
   const LayerOutput& last = output.layers.back();

@@ -1,6 +1,6 @@
-// The one place collectives are issued from: jobs run in the order they are posted, on a worker
-// thread (overlap) or at once in the caller. After a job throws, the ones behind it are dropped and
-// every later call throws that error.
+// Jobs run in the order they are posted, on a worker thread (overlap) or at once in the caller. One
+// is the only place collectives are issued from; another serves an optimizer on the host. After a
+// job throws, the ones behind it are dropped and every later call throws that error.
 #pragma once
 
 #include <condition_variable>

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,6 +14,7 @@
 #include "base/tensors/tensor_memory.h"
 #include "sharding/engine_core.h"
 #include "sharding/grad_reducer.h"
+#include "sharding/host_offload.h"
 #include "sharding/kernels/exact_sum.h"
 #include "sharding/optimizer_state.h"
 #include "sharding/param_gather.h"
@@ -90,13 +92,16 @@ at::Tensor sum_of_owners(EngineCore& core, const at::Tensor& mine) {
 
 struct ZeroEngine::Impl {
   Impl(ParamRegistry registry, std::shared_ptr<Collective> collective, EngineOptions options);
-  ~Impl() { core.queue.close(); }  // jobs use the members below
+  ~Impl();
 
   std::int64_t num_groups() const {
     return static_cast<std::int64_t>(core.registry.groups().size());
   }
-  void measure(int window);
-  void update(const Segment& segment, double lr, double scale);
+  void on_reduced(int window);
+  at::Tensor reduced(int window) const;
+  std::vector<AdamWRun> updates_of(int window, std::span<const double> lr, double scale) const;
+  AdamWRun update_of(const Segment& segment, double lr, double scale) const;
+  void forget_step();
   std::vector<Segment> segments_of(std::string_view name, const Slot*& slot) const;
   void gather_all();  // [C]
   LoadedShard read_agreed(const std::vector<std::filesystem::path>& files, ShardTensors& tensors);
@@ -105,6 +110,7 @@ struct ZeroEngine::Impl {
   std::string layout_text;
   at::Tensor flat;  // [padded elements] in the parameters' dtype: their memory
   std::vector<std::vector<Segment>> segments;  // per window: what this rank owns
+  std::unique_ptr<HostOffload> host;           // null: the optimizer is with the parameters
   OptimizerState state;
   LossScaler scaler;
   at::Tensor limbs;     // [groups, ExactSum::kLimbs] i64: squares of this rank's reduced gradient
@@ -122,12 +128,13 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
     : core(std::move(registry), std::move(collective), std::move(options)),
       flat(make_flat(checked_layout(core, layout_text))),
       segments(core.layout.num_windows()),
-      state(core, flat),
+      host(core.offloads() ? std::make_unique<HostOffload>(core, flat) : nullptr),
+      state(core, flat, host.get()),
       scaler(core.param_type() == at::kHalf ? LossScaler(core.options.loss_scale) : LossScaler()),
       limbs(core.zeros(num_groups() * ExactSum::kLimbs, at::kLong)
                 .view({num_groups(), ExactSum::kLimbs})),
       bad_sums(core.zeros(core.num_params(), at::kByte)),
-      reducer(core, [this](int window) { measure(window); }),
+      reducer(core, [this](int window) { on_reduced(window); }),
       gather(core, flat),
       param_steps(core.num_params()) {
   for (const Segment& segment : owned_segments(core.space, core.layout, core.rank())) {
@@ -135,31 +142,62 @@ ZeroEngine::Impl::Impl(ParamRegistry registry, std::shared_ptr<Collective> colle
   }
 }
 
+// Jobs use the members. Gathers wait for updates, which wait for nobody.
+ZeroEngine::Impl::~Impl() {
+  core.queue.close();
+  if (host != nullptr) host->close();
+}
+
+// Returns this rank's slice of a window's gradient.
+at::Tensor ZeroEngine::Impl::reduced(int window) const {
+  return reducer.shard().narrow(0, core.layout.shard_begin(window),
+                                core.layout.window(window).slice);
+}
+
 // Adds the squares of a window that has just been reduced for this step, while it is in a cache.
-void ZeroEngine::Impl::measure(int window) {
+void ZeroEngine::Impl::on_reduced(int window) {
   for (const Segment& s : segments[window]) {
     core.kernels->add_squares(reducer.shard().narrow(0, s.shard_begin, s.count),
                               limbs[core.param(s.param).group], bad_sums.narrow(0, s.param, 1));
   }
+  if (host != nullptr) host->fetch(window, reduced(window));
 }
 
-void ZeroEngine::Impl::update(const Segment& s, double lr, double scale) {
+std::vector<AdamWRun> ZeroEngine::Impl::updates_of(int window, std::span<const double> lr,
+                                                   double scale) const {
+  std::vector<AdamWRun> runs;
+  for (const Segment& segment : segments[window]) {
+    if (used[segment.param] > 0)
+      runs.push_back(update_of(segment, lr[core.param(segment.param).group], scale));
+  }
+  return runs;
+}
+
+AdamWRun ZeroEngine::Impl::update_of(const Segment& s, double lr, double scale) const {
   const Param& param = core.param(s.param);
   const EngineOptions& options = core.options;
   const GroupRule& group = core.registry.groups()[param.group];
   const Betas betas = group.betas.value_or(Betas{options.beta1, options.beta2});
   AdamWRun run = state.run(s);
-  run.gradient = reducer.shard().narrow(0, s.shard_begin, s.count);
+  const at::Tensor& gradient = host != nullptr ? host->gradient() : reducer.shard();
+  run.gradient = gradient.narrow(0, s.shard_begin, s.count);
   run.stochastic = options.stochastic_rounding;
   run.seed = options.rounding_seed;
   run.scale = scale;
-  run.lr = lr;
+  run.lr = lr * param.lr_factor;
   run.weight_decay = param.weight_decay;
   run.beta1 = betas.beta1;
   run.beta2 = betas.beta2;
   run.eps = options.eps;
   run.step = param_steps[s.param];
-  core.kernels->adamw(run);
+  return run;
+}
+
+void ZeroEngine::Impl::forget_step() {
+  used.clear();
+  limbs.zero_();
+  bad_sums.zero_();
+  reducer.reset();
 }
 
 // Returns what this rank owns of one parameter, and sets `slot` to it.
@@ -260,21 +298,22 @@ void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
   for (std::size_t p = 0; p < my.param_steps.size(); ++p)
     my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
   for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
-    for (const Segment& segment : my.segments[w]) {
-      const int group = my.core.param(segment.param).group;
-      if (my.used[segment.param] > 0) my.update(segment, lr[group], scale);
+    std::vector<AdamWRun> runs = my.updates_of(w, lr, scale);
+    if (my.host != nullptr) {
+      const CommQueue::Ticket updated = my.host->update(w, std::move(runs));
+      my.gather.start(w, [&host = *my.host, w, updated] { host.put_back(w, updated); });
+    } else {
+      for (const AdamWRun& run : runs) my.core.kernels->adamw(run);
+      my.gather.start(w);
     }
-    my.gather.start(w);
   }
   ++my.steps_taken;
-  skip_step();
+  my.forget_step();
 }
 
 void ZeroEngine::skip_step() {
-  impl_->used.clear();
-  impl_->limbs.zero_();
-  impl_->bad_sums.zero_();
-  impl_->reducer.reset();
+  if (impl_->host != nullptr) impl_->host->settle();  // the gradient may be written again
+  impl_->forget_step();
 }
 
 std::int64_t ZeroEngine::empty_partition_cache(bool trim_host) {
@@ -296,12 +335,20 @@ void ZeroEngine::await(std::string_view prefix) { impl_->gather.await(prefix); }
 void ZeroEngine::await_all() { impl_->gather.await_all(); }
 
 EngineBytes ZeroEngine::bytes() const {
-  return {.parameters = held_bytes(impl_->flat),
-          .gradient_shard = held_bytes(impl_->reducer.shard()),
-          .master = impl_->state.master_bytes(),
-          .moments = impl_->state.moment_bytes(),
-          .staging = impl_->reducer.staging_bytes(),
-          .accumulation = impl_->reducer.accumulation_bytes()};
+  const Impl& my = *impl_;
+  EngineBytes bytes{.parameters = held_bytes(my.flat),
+                    .gradient_shard = held_bytes(my.reducer.shard()),
+                    .master = my.state.master_bytes(),
+                    .moments = my.state.moment_bytes(),
+                    .staging = my.reducer.staging_bytes(),
+                    .accumulation = my.reducer.accumulation_bytes(),
+                    .host = {}};
+  if (my.host == nullptr) return bytes;
+  bytes.host = {.parameters = my.host->parameter_bytes(),
+                .gradient = my.host->gradient_bytes(),
+                .master = std::exchange(bytes.master, 0),
+                .moments = std::exchange(bytes.moments, 0)};
+  return bytes;
 }
 
 EngineBytes ZeroEngine::planned_bytes() const {
@@ -315,7 +362,8 @@ EngineBytes ZeroEngine::planned_bytes() const {
                       .accumulation_budget_bytes = core.options.accumulation_budget_bytes,
                       .native_reduce = core.options.reduce == ReduceKind::kNative,
                       .master = core.options.master,
-                      .bf16_moments = core.options.bf16_moments})
+                      .bf16_moments = core.options.bf16_moments,
+                      .optimizer_on_host = core.offloads()})
       .bytes;
 }
 
@@ -329,6 +377,7 @@ std::string ZeroEngine::layout_hash() const {
 }
 
 std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
+  if (impl_->host != nullptr) impl_->host->settle();
   auto snapshot = std::make_shared<ShardSnapshot>();
   snapshot->header = {.space = impl_->core.space,
                       .layout = impl_->core.layout,
@@ -390,10 +439,14 @@ void ZeroEngine::set_full(std::string_view name, StateKind kind, const at::Tenso
   const at::Tensor flat_values = values.detach().to(at::kCPU, at::kFloat).contiguous().view(-1);
   for (const Segment& s : owned) {
     const at::Tensor part = flat_values.narrow(0, s.param_begin, s.count);
-    if (kind == StateKind::kGradient)
-      my.reducer.shard().narrow(0, s.shard_begin, s.count).copy_(part * my.scaler.scale());
-    else
+    if (kind != StateKind::kGradient) {
       my.state.write(s, kind, part);
+      continue;
+    }
+    my.reducer.shard().narrow(0, s.shard_begin, s.count).copy_(part * my.scaler.scale());
+    if (my.host == nullptr) continue;
+    my.host->fetch(s.window, my.reduced(s.window));
+    my.host->settle();
   }
   if (kind == StateKind::kMaster) my.gather_all();
 }

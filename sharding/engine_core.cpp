@@ -1,7 +1,5 @@
 #include "sharding/engine_core.h"
 
-#include <c10/core/Event.h>
-#include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -62,10 +60,12 @@ EngineCore::EngineCore(ParamRegistry registry_in, std::shared_ptr<Collective> co
       kernels(make_kernels(param(0).tensor.device().type())),
       queue(options.overlap) {
   refuse_foreign_master(options, param_type());
-  const at::Device device = param(0).tensor.device();
-  if (world_size() == 1 || device.is_cpu()) return;
-  stream_ = c10::impl::VirtualGuardImpl(device.type())
-                .getStreamFromGlobalPool(device, /*isHighPriority=*/true);
+  if (world_size() > 1 || offloads()) stream_ = SideStream(param(0).tensor.device());
+}
+
+bool EngineCore::offloads() const {
+  return options.optimizer_device == OptimizerDevice::kHost &&
+         (!param(0).tensor.is_cpu() || options.apart);
 }
 
 at::ScalarType EngineCore::wire_type() const {
@@ -93,21 +93,9 @@ CommQueue::Ticket EngineCore::post(int bucket, std::string_view phase, std::func
   if (queue.idle()) issued_ = collective->sequence();  // others may have used the collective since
   const std::int64_t number = ++issued_;
   observe(bucket, number, std::string(phase));
-  const CommQueue::Ticket ticket = queue.post(on_own_stream(std::move(job)));
+  const CommQueue::Ticket ticket = queue.post(stream_.behind_caller(std::move(job)));
   if (options.observer) in_flight_.push_back({ticket, bucket, number, std::string(phase)});
   return ticket;
-}
-
-std::function<void()> EngineCore::on_own_stream(std::function<void()> job) const {
-  if (!stream_) return job;
-  const auto ready = std::make_shared<c10::Event>(stream_->device_type());
-  ready->record(c10::impl::VirtualGuardImpl(stream_->device_type()).getStream(stream_->device()));
-  return [stream = *stream_, ready, job = std::move(job)] {
-    const c10::StreamGuard guard(stream);
-    ready->block(stream);
-    job();
-    stream.synchronize();
-  };
 }
 
 void EngineCore::report_finished() {

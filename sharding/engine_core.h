@@ -1,13 +1,10 @@
 // What the parts of one engine share. Owned by ZeroEngine and outlives them.
 #pragma once
 
-#include <c10/core/Stream.h>
-
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
@@ -18,6 +15,7 @@
 #include "sharding/layout/flat_space.h"
 #include "sharding/layout/param_registry.h"
 #include "sharding/plan/ledger.h"
+#include "sharding/side_stream.h"
 
 namespace muster::sharding {
 
@@ -41,6 +39,8 @@ class EngineCore {
   int world_size() const { return collective->size(); }
   at::ScalarType param_type() const { return param(0).tensor.scalar_type(); }
   at::ScalarType wire_type() const;
+  // The optimizer's state lies in other memory than the parameters.
+  bool offloads() const;
   at::Tensor zeros(std::int64_t elements, at::ScalarType type) const;  // on the parameters' device
   at::Tensor empty(std::int64_t elements, at::ScalarType type) const;
   // [C] Zeros in memory that all ranks share; undefined where they cannot.
@@ -61,12 +61,8 @@ class EngineCore {
     std::string phase;
   };
   void observe(int bucket, std::int64_t collective_number, const std::string& phase) const;
-  // On a GPU of several ranks the job runs on a stream of its own: it waits for what the caller has
-  // queued so far, runs beside what the caller queues next, and is done on the device when it
-  // returns. Elsewhere the job is returned as it is.
-  std::function<void()> on_own_stream(std::function<void()> job) const;
 
-  std::optional<c10::Stream> stream_;
+  SideStream stream_;  // none where one rank alone has nothing to send
   std::deque<InFlight> in_flight_;
   std::int64_t issued_ = 0;
 };

@@ -18,6 +18,12 @@ enum class ReduceKind {
   kNative    // the backend's reduce-scatter
 };
 
+// Where moments and masters live, and what updates them. The bits are the same.
+enum class OptimizerDevice {
+  kParameters,  // the parameters' device
+  kHost         // the CPU's kernels, in host memory; gradients come and parameters go back
+};
+
 // What full() reads: kMaster is the parameter as the optimizer holds it; kGradient the reduced sum
 // of this step.
 enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
@@ -33,6 +39,12 @@ struct EngineOptions {
   // The last windows, as far as this reaches, are summed in fp32 on each rank and reduced once a
   // step, in consensus().
   std::int64_t accumulation_budget_bytes = 0;
+
+  OptimizerDevice optimizer_device = OptimizerDevice::kParameters;
+  // For tests; may be empty. Parameters on the CPU count as on a device of their own, so that kHost
+  // copies in and out as beside a GPU. Told what is about to happen to a window (fetch, update, put
+  // back), on the thread that does it.
+  std::function<void(std::string_view what, int window)> apart;
 
   MasterKind master = MasterKind::kFloat32;
   bool bf16_moments = false;

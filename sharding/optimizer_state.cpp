@@ -1,5 +1,6 @@
 #include "sharding/optimizer_state.h"
 
+#include "sharding/host_offload.h"
 #include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::sharding {
@@ -42,26 +43,38 @@ std::int64_t held_bytes(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
 }
 
-OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat)
-    : core_(core), flat_(std::move(flat)) {
-  const std::int64_t elements = core.layout.shard_elements();
+OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat, const HostOffload* host)
+    : core_(core), host_(host), flat_(std::move(flat)) {
   const at::ScalarType moment = core.options.bf16_moments ? at::kBFloat16 : at::kFloat;
-  exp_avg_ = core.zeros(elements, moment);
-  exp_avg_sq_ = core.zeros(elements, moment);
+  exp_avg_ = zeros(moment);
+  exp_avg_sq_ = zeros(moment);
   if (core.param_type() == at::kFloat || core.options.master == MasterKind::kNone) return;
   if (core.options.master == MasterKind::kSplit) {
-    remainder_ = core.zeros(elements, at::kShort);  // bf16 values are their own upper halves
+    remainder_ = zeros(at::kShort);  // bf16 values are their own upper halves
     return;
   }
-  master_ = core.zeros(elements, at::kFloat);
+  master_ = zeros(at::kFloat);
   for (int w = 0; w < core.layout.num_windows(); ++w) {
-    master_.narrow(0, core.layout.shard_begin(w), core.layout.window(w).slice).copy_(own_params(w));
+    const Run run = own_slice(w);
+    master_.narrow(0, run.shard_begin, run.count).copy_(parameters(run));
   }
 }
 
-at::Tensor OptimizerState::own_params(int window) const {
+at::Tensor OptimizerState::zeros(at::ScalarType type) const {
+  const std::int64_t elements = core_.layout.shard_elements();
+  return host_ != nullptr ? core_.kernels->host_zeros(elements, type) : core_.zeros(elements, type);
+}
+
+OptimizerState::Run OptimizerState::own_slice(int window) const {
   const Window range = core_.layout.window(window);
-  return flat_.narrow(0, range.begin + core_.rank() * range.slice, range.slice);
+  return {.shard_begin = core_.layout.shard_begin(window),
+          .flat_begin = range.begin + core_.rank() * range.slice,
+          .count = range.slice};
+}
+
+at::Tensor OptimizerState::parameters(const Run& run) const {
+  if (host_ != nullptr) return host_->parameters().narrow(0, run.shard_begin, run.count);
+  return flat_.narrow(0, run.flat_begin, run.count);
 }
 
 AdamWRun OptimizerState::run(const Segment& s) const {
@@ -69,7 +82,7 @@ AdamWRun OptimizerState::run(const Segment& s) const {
     return shard.defined() ? shard.narrow(0, s.shard_begin, s.count) : at::Tensor();
   };
   AdamWRun run;
-  run.parameter = flat_.narrow(0, s.flat_begin, s.count);
+  run.parameter = parameters({s.shard_begin, s.flat_begin, s.count});
   run.master = part(master_);
   run.remainder = part(remainder_);
   run.exp_avg = part(exp_avg_);
@@ -78,27 +91,27 @@ AdamWRun OptimizerState::run(const Segment& s) const {
   return run;
 }
 
-at::Tensor OptimizerState::read_master(const at::Tensor& params, std::int64_t shard_begin) const {
-  if (master_.defined()) return host_copy(master_.narrow(0, shard_begin, params.numel()));
+at::Tensor OptimizerState::read_master(const Run& run) const {
+  if (master_.defined()) return host_copy(master_.narrow(0, run.shard_begin, run.count));
+  const at::Tensor params = parameters(run);
   if (!remainder_.defined()) return host_copy(params);
-  return joined(params.to(at::kCPU),
-                remainder_.narrow(0, shard_begin, params.numel()).to(at::kCPU));
+  return joined(params.to(at::kCPU), remainder_.narrow(0, run.shard_begin, run.count).to(at::kCPU));
 }
 
-void OptimizerState::write_master(const at::Tensor& params, std::int64_t shard_begin,
-                                  const at::Tensor& values) {
-  if (master_.defined()) master_.narrow(0, shard_begin, params.numel()).copy_(values);
-  if (remainder_.defined()) remainder_.narrow(0, shard_begin, params.numel()).copy_(lower(values));
+void OptimizerState::write_master(const Run& run, const at::Tensor& values) {
+  if (master_.defined()) master_.narrow(0, run.shard_begin, run.count).copy_(values);
+  if (remainder_.defined()) remainder_.narrow(0, run.shard_begin, run.count).copy_(lower(values));
+  const at::Tensor params = parameters(run);
   params.copy_(params.scalar_type() == at::kBFloat16 ? upper(values) : values);
+  if (host_ != nullptr) flat_.narrow(0, run.flat_begin, run.count).copy_(params);
 }
 
 ShardTensors OptimizerState::export_shard() const {
   ShardTensors tensors{at::empty({core_.layout.shard_elements()}, at::kFloat), host_copy(exp_avg_),
                        host_copy(exp_avg_sq_)};
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
-    const at::Tensor params = own_params(w);
-    const std::int64_t begin = core_.layout.shard_begin(w);
-    tensors.master.narrow(0, begin, params.numel()).copy_(read_master(params, begin));
+    const Run run = own_slice(w);
+    tensors.master.narrow(0, run.shard_begin, run.count).copy_(read_master(run));
   }
   return tensors;
 }
@@ -107,22 +120,20 @@ void OptimizerState::import_shard(const ShardTensors& tensors) {
   exp_avg_.copy_(tensors.exp_avg);
   exp_avg_sq_.copy_(tensors.exp_avg_sq);
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
-    const at::Tensor params = own_params(w);
-    const std::int64_t begin = core_.layout.shard_begin(w);
-    write_master(params, begin, tensors.master.narrow(0, begin, params.numel()));
+    const Run run = own_slice(w);
+    write_master(run, tensors.master.narrow(0, run.shard_begin, run.count));
   }
 }
 
 at::Tensor OptimizerState::read(const Segment& s, StateKind kind) const {
-  if (kind == StateKind::kMaster)
-    return read_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin);
+  if (kind == StateKind::kMaster) return read_master({s.shard_begin, s.flat_begin, s.count});
   return host_copy(
       (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count));
 }
 
 void OptimizerState::write(const Segment& s, StateKind kind, const at::Tensor& values) {
   if (kind == StateKind::kMaster)
-    return write_master(flat_.narrow(0, s.flat_begin, s.count), s.shard_begin, values);
+    return write_master({s.shard_begin, s.flat_begin, s.count}, values);
   (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_)
       .narrow(0, s.shard_begin, s.count)
       .copy_(values);

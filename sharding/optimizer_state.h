@@ -16,11 +16,13 @@
 
 namespace muster::sharding {
 
+class HostOffload;
+
 class OptimizerState {
  public:
   // flat: [padded elements], the parameters' memory. Masters start as the parameters, moments at 0.
-  // `core` must outlive this.
-  OptimizerState(const EngineCore& core, at::Tensor flat);
+  // `core` and `host` must outlive this; with `host`, all of it lies there.
+  OptimizerState(const EngineCore& core, at::Tensor flat, const HostOffload* host);
 
   // The tensors of one segment; the caller adds gradient and factors.
   AdamWRun run(const Segment& segment) const;
@@ -37,11 +39,18 @@ class OptimizerState {
   std::int64_t moment_bytes() const;
 
  private:
-  at::Tensor own_params(int window) const;
-  at::Tensor read_master(const at::Tensor& params, std::int64_t shard_begin) const;
-  void write_master(const at::Tensor& params, std::int64_t shard_begin, const at::Tensor& values);
+  // Elements that this rank owns, without a gap: where they lie in its shard and in the flat space.
+  struct Run {
+    std::int64_t shard_begin = 0, flat_begin = 0, count = 0;
+  };
+  Run own_slice(int window) const;
+  at::Tensor zeros(at::ScalarType type) const;   // [shard elements]
+  at::Tensor parameters(const Run& run) const;   // as the optimizer has them
+  at::Tensor read_master(const Run& run) const;  // [count] f32, on the host
+  void write_master(const Run& run, const at::Tensor& values);
 
   const EngineCore& core_;
+  const HostOffload* host_;
   at::Tensor flat_;
   at::Tensor master_;                // [shard elements] f32, or undefined
   at::Tensor remainder_;             // [shard elements] i16, or undefined

@@ -7,10 +7,12 @@ namespace muster::sharding {
 ParamGather::ParamGather(EngineCore& core, at::Tensor flat)
     : core_(core), flat_(std::move(flat)), tickets_(core.layout.num_windows()) {}
 
-void ParamGather::start(int window) {
-  if (core_.world_size() == 1) return;
+void ParamGather::start(int window, std::function<void()> before) {
+  if (core_.world_size() == 1 && !before) return;
   const Window range = core_.layout.window(window);
-  tickets_[window] = core_.post(window, "gather", [this, range] {
+  tickets_[window] = core_.post(window, "gather", [this, range, before = std::move(before)] {
+    if (before) before();
+    if (core_.world_size() == 1) return;
     const at::Tensor part = flat_.narrow(0, range.begin, range.elements);
     core_.collective->all_gather(bytes_of(part));  // [C]
   });

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -16,9 +17,10 @@ class ParamGather {
   // flat: [padded elements], the parameters' memory. `core` must outlive this.
   ParamGather(EngineCore& core, at::Tensor flat);
 
-  // [C] REQUIRES: this rank's slice of the window is written. Windows go last to first: the forward
-  // needs the parameters that were registered first, and those lie last.
-  void start(int window);
+  // [C] REQUIRES: this rank's slice of the window is written, or `before` writes it, on the queue's
+  // thread. Windows go last to first: the forward needs the parameters that were registered first,
+  // and those lie last.
+  void start(int window, std::function<void()> before = {});
   void await(std::string_view prefix);
   void await_all();
 

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/lora_run.h"
 
 namespace muster::trainer {
 
@@ -13,7 +14,26 @@ CheckpointSchedule::CheckpointSchedule(const CheckpointParts& parts)
     : my_(parts),
       first_rank_(my_.collective.rank() == 0),
       store_(my_.config.run.dir, my_.collective.rank(), my_.collective.size(),
-             my_.config.checkpoint.keep) {}
+             my_.config.checkpoint.keep) {
+  if (my_.config.lora.enabled) base_ = base_of(my_.config);
+}
+
+void CheckpointSchedule::check_base(const Manifest& manifest, const fs::path& folder) const {
+  if (manifest.base.has_value() != base_.has_value()) {
+    throw CheckpointError(fmt::format(
+        "{} was written with lora.enabled {}, now it is {}: use that setting, or start afresh with "
+        "--fresh",
+        folder.string(), manifest.base.has_value(), base_.has_value()));
+  }
+  if (!base_) return;
+  if (manifest.base->fingerprint != base_->fingerprint) {
+    throw CheckpointError(fmt::format(
+        "{} holds adapters of the model in {}, and {} has other weights: name that model in "
+        "model.path, or start afresh with --fresh",
+        folder.string(), manifest.base->path, base_->path));
+  }
+  require_same_adapters(folder, lora_setup(my_.config, my_.detector.backbone().config()));
+}
 
 std::int64_t CheckpointSchedule::newest_step() {
   // Rank 0 decides, so that a checkpoint damaged under one rank's eyes cannot split the ranks.
@@ -36,6 +56,7 @@ RunState CheckpointSchedule::resume() {
         "nothing here. Use that pack, or start afresh with --fresh",
         folder.string(), my_.config.data.train));
   }
+  check_base(manifest, folder);
   load_parameters(my_.detector, folder);
   my_.engine.load(optimizer_files(folder));  // [C]
   if (first_rank_) {
@@ -55,8 +76,9 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.layout_hash = my_.engine.layout_hash();
   manifest.data_fingerprint = my_.data.train.fingerprint();
   manifest.muster_version = MUSTER_VERSION;
-  store_.begin(manifest,
-               checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map()));
+  manifest.base = base_;
+  store_.begin(manifest, checkpoint_job(my_.config, my_.detector, my_.engine,
+                                        my_.data.train.class_map(), base_));
 }
 
 void CheckpointSchedule::finish() {

@@ -53,12 +53,15 @@ class CheckpointSchedule {
     double metric = 0;
   };
 
+  // Throws CheckpointError unless the folder was written by a run of this one's kind.
+  void check_base(const Manifest& manifest, const std::filesystem::path& folder) const;
   std::int64_t newest_step();  // [C] the same on every rank; -1: none
 
   CheckpointParts my_;
   bool first_rank_;
   CheckpointStore store_;
-  std::optional<Best> best_;  // the newest, until its checkpoint is whole
+  std::optional<BaseModel> base_;  // of a LoRA run
+  std::optional<Best> best_;       // the newest, until its checkpoint is whole
 };
 
 }  // namespace muster::trainer

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "model/qwen/lora.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
 #include "trainer/loss_terms.h"
@@ -28,6 +29,7 @@ ParameterGradient gradient_of(const sharding::Param& param, double loss_scale) {
   result.weight_norm = norm_of(param.tensor.detach());
   const at::Tensor gradient = param.tensor.grad();
   result.reached = gradient.defined();
+  result.behind_zeros = model::is_lora_a(param.name);
   if (!result.reached || gradient.numel() == 0) return result;
   const at::Tensor finite = at::isfinite(gradient);
   result.non_finite = gradient.numel() - finite.sum().item<std::int64_t>();

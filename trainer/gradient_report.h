@@ -21,10 +21,11 @@ struct ParameterGradient {
   double weight_norm = 0;
   double largest = 0;           // |g|
   std::int64_t non_finite = 0;  // elements
+  bool behind_zeros = false;    // an adapter's A, which gets none while its B is zeros
 
   // How far one step of plain descent would move the weight, relative to itself.
   double ratio() const;
-  bool vanished() const { return norm == 0 && non_finite == 0; }
+  bool vanished() const { return norm == 0 && non_finite == 0 && !behind_zeros; }
 };
 
 struct GroupGradients {

@@ -60,6 +60,12 @@ void warn_of_slow_loader(const StepStats& stats) {
       100 * stats.phases.data / stats.seconds());
 }
 
+std::int64_t elements_of(const std::vector<sharding::Param>& params) {
+  std::int64_t elements = 0;
+  for (const sharding::Param& param : params) elements += param.tensor.numel();
+  return elements;
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -73,6 +79,11 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  if (config.lora.enabled) {
+    const std::int64_t trained = elements_of(registry.trainable());
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
+              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+  }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
               config.detection.freeze_epochs);
@@ -140,6 +151,9 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
   for (const auto& [name, value] : result.coco.metrics)
     append(row, metric::name(metric::kEval, name), value);
   append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
+  for (const PackResult& pack : result.packs)
+    for (const auto& [name, value] : pack.coco.metrics)
+      append(row, metric::pack_name(pack.name, name), value);
   metrics_.append(row);
   if (tensorboard_) tensorboard_->write(step, measured_only(row));
   const auto text = [&](std::string_view name) {
@@ -148,6 +162,10 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
   log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
             text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
             result.detections);
+  for (const PackResult& pack : result.packs)
+    log::info("  {}: AP {}  AP50 {}", pack.name,
+              measured_text(pack.coco.metrics.at(std::string(metric::kAp))),
+              measured_text(pack.coco.metrics.at(std::string(metric::kAp50))));
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

@@ -178,6 +178,11 @@ Sample sample_at(const PackColumns& columns, std::int64_t index) {
   return sample;
 }
 
+std::string_view checksum_at(const PackColumns& columns, std::int64_t picture) {
+  return {reinterpret_cast<const char*>(columns.checksum.data()) + picture * kChecksumDigits,
+          static_cast<std::size_t>(kChecksumDigits)};
+}
+
 std::vector<Category> to_categories(const PackColumns& columns) {
   std::vector<Category> categories;
   for (std::size_t i = 0; i < columns.category_id.size(); ++i)

@@ -115,6 +115,7 @@ void add_sample(PackColumns& columns, const Sample& sample);
 void add_categories(PackColumns& columns, const std::vector<Category>& categories);
 
 Sample sample_at(const PackColumns& columns, std::int64_t index);
+std::string_view checksum_at(const PackColumns& columns, std::int64_t picture);  // hex digits
 std::vector<Category> to_categories(const PackColumns& columns);
 
 // Throws DataError naming `pack` when array lengths, offsets or references do not fit together.

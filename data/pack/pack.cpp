@@ -4,13 +4,10 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
-#include <numeric>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -103,9 +100,7 @@ std::vector<std::byte> Pack::picture_bytes(std::int64_t picture) const {
       impl_->damaged(picture, fmt::format("the file ends {} bytes early", bytes.size() - done));
     done += static_cast<std::size_t>(n);
   }
-  const std::string_view expected(
-      reinterpret_cast<const char*>(columns.checksum.data()) + i * kChecksumDigits,
-      kChecksumDigits);
+  const std::string_view expected = checksum_at(columns, picture);
   const std::string found = xxh128(bytes);
   if (found != expected)
     impl_->damaged(picture, fmt::format("its checksum is {}, expected {}", found, expected));

@@ -27,10 +27,10 @@ void explain(const fs::path& run_dir) {
     const Diary diary = load_diary(find_diary({}));
     const Evidence evidence = gather(run_dir);
     const std::string text = verdict_as_text(triage(evidence, diary), run_dir);
+    fmt::print(stderr, "\n{}\n", text);  // first: a full disk may be what is explained
     write_text(run_dir / "logs" / "triage.txt", text);
-    fmt::print(stderr, "\n{}\n", text);
   } catch (const std::exception& error) {
-    log::warn("no triage: {}", error.what());
+    log::warn("logs/triage.txt is not whole: {}", error.what());
   }
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 struct EvalOptions {
   std::string checkpoint;
-  std::string data;
+  std::vector<std::string> data;
   std::string detections;
   std::string ground_truth;
   std::string device;
@@ -27,15 +27,22 @@ struct EvalOptions {
   bool json = false;
 };
 
-void print(const trainer::CocoMetrics& coco, bool json) {
+nlohmann::json to_json(const trainer::CocoMetrics& coco) {
+  return {{"metrics", coco.metrics}, {"AP_per_category", coco.ap_per_category}};
+}
+
+// Those of several packs together, then each by itself.
+void print(const trainer::CocoMetrics& coco, const std::vector<trainer::PackResult>& packs,
+           bool json) {
   if (json) {
-    fmt::print(
-        "{}\n",
-        nlohmann::json{{"metrics", coco.metrics}, {"AP_per_category", coco.ap_per_category}}.dump(
-            1));
+    nlohmann::json all = to_json(coco);
+    for (const trainer::PackResult& pack : packs) all["packs"][pack.name] = to_json(pack.coco);
+    fmt::print("{}\n", all.dump(1));
     return;
   }
   fmt::print("{}", trainer::metrics_text(coco));
+  for (const trainer::PackResult& pack : packs)
+    fmt::print("\n{}\n{}", pack.name, trainer::metrics_text(pack.coco));
 }
 
 void eval(const EvalOptions& options) {
@@ -47,7 +54,7 @@ void eval(const EvalOptions& options) {
           "G.json");
     }
     const trainer::CocoGroundTruth truth = trainer::read_ground_truth(options.ground_truth);
-    print(trainer::evaluate_coco(truth, trainer::read_detections(options.detections, truth)),
+    print(trainer::evaluate_coco(truth, trainer::read_detections(options.detections, truth)), {},
           options.json);
     return;
   }
@@ -55,13 +62,13 @@ void eval(const EvalOptions& options) {
     throw UsageError("eval: CHECKPOINT needs --data PACK");
   trainer::OpenedCheckpoint opened(options.checkpoint,
                                    configs::from_name<configs::Device>(options.device));
-  const data::SampleSet set = data::open_set({options.data});
+  const data::SampleSet set = data::open_set({options.data.begin(), options.data.end()});
   const auto self = sharding::make_self();
   const trainer::EvalOptions limits{options.max_samples, opened.config.batch.max_samples};
   const trainer::EvalResult result =
       trainer::evaluate(opened.detector, opened.tokenizer, set, opened.encoder, limits, *self);
   if (!options.out.empty()) trainer::write_detections(options.out, result.boxes);
-  print(result.coco, options.json);
+  print(result.coco, result.packs, options.json);
 }
 
 }  // namespace
@@ -74,12 +81,16 @@ void add_eval(CommandLine& cli) {
                    "muster eval --detections detections.json --ground-truth annotations.json"});
   const auto options = std::make_shared<EvalOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp);
-  command.add_option("--data", options->data, "pack to evaluate on");
+  command
+      .add_option("--data", options->data,
+                  "pack to evaluate on; several, each with its --data, together and by themselves")
+      ->allow_extra_args(false);
   command.add_option("--detections", options->detections,
                      "COCO results, or the detections.json of predict");
   command.add_option("--ground-truth", options->ground_truth, "COCO annotations as JSON");
   command.add_option("-o,--out", options->out, "where the detections go, as COCO results");
-  command.add_option("--max-samples", options->max_samples, "the first so many; 0: all");
+  command.add_option("--max-samples", options->max_samples,
+                     "of each pack, the first so many; 0: all");
   add_device(command, options->device);
   command.add_flag("--json", options->json, "one JSON object on stdout");
   command.callback([options] { eval(*options); });

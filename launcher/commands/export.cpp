@@ -17,11 +17,12 @@ struct ExportOptions {
   std::string checkpoint;
   std::string out;
   std::int64_t shard_bytes = 5'000'000'000;
+  bool merge = false;
 };
 
 void export_checkpoint(const ExportOptions& options) {
   const std::filesystem::path folder = trainer::resolve_checkpoint(options.checkpoint);
-  trainer::export_folder(folder, options.out, options.shard_bytes);
+  trainer::export_folder(folder, options.out, options.shard_bytes, options.merge);
   fmt::print(stderr, "exported {} to {}\n", folder.string(), options.out);
 }
 
@@ -30,7 +31,8 @@ void export_checkpoint(const ExportOptions& options) {
 void add_export(CommandLine& cli) {
   CLI::App& command =
       add_command(cli, "export", "make a Hugging Face folder from a checkpoint",
-                  {"muster export runs/demo -o detector-hf --shard-bytes 2000000000"});
+                  {"muster export runs/demo -o detector-hf --shard-bytes 2000000000",
+                   "muster export runs/demo_lora -o merged-hf --merge"});
   const auto options = std::make_shared<ExportOptions>();
   command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
   command.add_option("-o,--out", options->out, "the folder to make")->required();
@@ -39,6 +41,9 @@ void add_export(CommandLine& cli) {
                   "largest weight file; more than that is split")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command.add_flag("--merge", options->merge,
+                   "of a LoRA run: whole weights with the adapters in them; without it the folder "
+                   "is one of PEFT's");
   command.callback([options] { export_checkpoint(*options); });
 }
 

@@ -24,6 +24,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/generation_settings.h"
 #include "model/files/family.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -104,8 +105,9 @@ TextModel open_text_model(const GenerateOptions& options) {
   if (options.system_prompt) encode.system_prompt = *options.system_prompt;
   data::Tokenizer tokenizer(folder);
   GenerationSettings generation = settings_of(folder, tokenizer, options.generation);
-  return {std::move(tokenizer), model::QwenVL::load(folder, {.dtype = text_dtype(options, file)}),
-          std::move(encode), std::move(generation)};
+  return {std::move(tokenizer),
+          trainer::load_backbone(folder, {.dtype = text_dtype(options, file)}), std::move(encode),
+          std::move(generation)};
 }
 
 // Prints text as it grows, and never half a character: ids wait until their bytes decode.

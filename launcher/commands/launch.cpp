@@ -25,6 +25,7 @@
 #include "launcher/rank/world.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
+#include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/slurm_job.h"
 #include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
@@ -41,6 +42,7 @@ struct LaunchOptions {
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
+  bool take_over = false;
   std::string starter = "auto";
   std::string colour = "auto";
   std::string hostfile;
@@ -245,6 +247,7 @@ int launch(const LaunchOptions& asked) {
   const configs::Config config = options.config.load();
   const fs::path run_dir = config.run.dir;
   make_run_folder(run_dir);
+  const RunOwner owner(fs::absolute(run_dir), {.take_over = options.take_over});
   log::init({.level = config.logging.level,
              .file = run_dir / "logs" / "launcher.log",
              .max_bytes = static_cast<std::size_t>(config.logging.max_bytes),
@@ -258,7 +261,12 @@ int launch(const LaunchOptions& asked) {
       log::info("--fresh: the earlier run's results are now in {}", aside.string());
     }
   }
-  return conclude(run_dir, supervise(spec).exit_code);
+  try {
+    return conclude(run_dir, supervise(spec, &owner).exit_code);
+  } catch (const IoError& error) {  // of the launcher's own files: the run still is explained
+    log::error("{}", error.what());
+    return conclude(run_dir, static_cast<int>(error.exit_code()));
+  }
 }
 
 // These options say how and where the ranks are started.
@@ -289,6 +297,8 @@ void add_launch(CommandLine& cli) {
       ->check(CLI::PositiveNumber);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
+  command.add_flag("--take-over", options->take_over,
+                   "end another launch that uses the same run.dir, and go on with its run");
   command.add_flag(
       "--debug", options->debug,
       "one step from the newest checkpoint, blocking and with full detail, in run.dir/debug");

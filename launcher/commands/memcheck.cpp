@@ -47,6 +47,10 @@ void print_engine(const sharding::EngineBytes& b) {
       "staging {}\n",
       human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master),
       human_bytes(b.moments), human_bytes(b.staging));
+  if (b.host.total() == 0) return;
+  fmt::print("in the host's memory: parameters {}  gradient {}  master {}  moments {}\n",
+             human_bytes(b.host.parameters), human_bytes(b.host.gradient),
+             human_bytes(b.host.master), human_bytes(b.host.moments));
 }
 
 double error_percent(std::int64_t planned, std::int64_t measured) {

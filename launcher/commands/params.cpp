@@ -9,8 +9,8 @@
 #include "configs/groups.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
-#include "model/qwen/weights.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::launcher {
@@ -35,7 +35,7 @@ void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum
                std::vector<std::string>& stray) {
   const model::SafetensorsReader reader(file);
   for (const std::string& raw : reader.names()) {
-    const std::string name = model::published_name(raw);
+    const std::string name = model::adapter_parameter(raw);
     const configs::GroupEntry* entry = configs::group_of(name);
     const std::vector<std::int64_t> shape = reader.shape(raw);
     const std::string group(entry == nullptr ? "(none)" : entry->name);
@@ -48,17 +48,27 @@ void list_file(const std::filesystem::path& file, std::map<std::string, GroupSum
   }
 }
 
+// A LoRA run's folder has adapters alone.
+std::filesystem::path weights_of(const std::filesystem::path& folder) {
+  if (model::is_adapter_folder(folder)) return folder / model::kAdapterFile;
+  const auto index = folder / "model.safetensors.index.json";
+  return std::filesystem::exists(index) ? index : folder / "model.safetensors";
+}
+
 void params(const ParamsOptions& options) {
   const auto folder = trainer::resolve_checkpoint(options.checkpoint);
   std::map<std::string, GroupSum> sums;
   std::vector<std::string> stray;
-  const auto index = folder / "model.safetensors.index.json";
-  list_file(std::filesystem::exists(index) ? index : folder / "model.safetensors", sums, stray);
+  list_file(weights_of(folder), sums, stray);
   const auto head = folder / "detection_head.safetensors";
   if (std::filesystem::exists(head)) list_file(head, sums, stray);
   fmt::print("\n{:<15} {:>8} {:>16}\n", "group", "tensors", "elements");
   for (const auto& [group, sum] : sums)
     fmt::print("{:<15} {:>8} {:>16}\n", group, sum.tensors, sum.elements);
+  if (model::is_adapter_folder(folder)) {
+    fmt::print("\nadapters, trained beside the frozen weights of {}\n",
+               model::read_adapter(folder).base_model);
+  }
   if (!stray.empty()) {
     throw ConfigError(fmt::format(
         "{} parameters belong to no learning-rate group, the first is {}: training would refuse "

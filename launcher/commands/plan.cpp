@@ -28,6 +28,7 @@ struct PlanOptions {
   ConfigArguments config;
   int ranks = 1;
   double memory_gib = 0;
+  double host_memory_gib = 0;
   bool simulate = false;
   std::string picture;
   // A node of eight H100 with one 400 Gbit/s port each sustains these.
@@ -38,6 +39,9 @@ struct PlanOptions {
   double node_us = 10;
   double cluster_us = 20;
   double message_us = 1;
+  // What one of its eight ranks has of the host.
+  double pcie_gbs = 50;
+  double host_gbs = 60;
   int ranks_per_node = 8;
 };
 
@@ -45,6 +49,8 @@ ClusterModel cluster_of(const PlanOptions& options) {
   ClusterModel cluster;
   cluster.flops = options.tflops * 1e12;
   cluster.memory_bytes_per_s = options.memory_tbs * 1e12;
+  cluster.host_bytes_per_s = options.host_gbs * 1e9;
+  cluster.pcie_bytes_per_s = options.pcie_gbs * 1e9;
   cluster.network = {.ranks_per_node = options.ranks_per_node,
                      .node = {options.node_us * 1e-6, options.node_gbs * 1e9},
                      .cluster = {options.cluster_us * 1e-6, options.cluster_gbs * 1e9},
@@ -78,16 +84,22 @@ void simulate(const PlanOptions& options, const configs::Config& config,
   fmt::print(stderr, "picture: {}\n", options.picture);
 }
 
-void plan_command(const PlanOptions& options) {
+std::int64_t bytes_of_gib(double gib) {
+  return static_cast<std::int64_t>(gib * (std::int64_t{1} << 30));
+}
+
+// Returns 1 when the plan does not fit.
+int plan_command(const PlanOptions& options) {
   const configs::Config config = options.config.load();
   check_world(options.ranks, config.batch.micro_batches_per_step);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const MicroBatchShape shape = shape_of(config, model);
-  const auto given = static_cast<std::int64_t>(options.memory_gib * (std::int64_t{1} << 30));
-  const RunPlan plan = make_plan(config, model, options.ranks, shape, given);
+  RunPlan plan = make_plan(config, model, options.ranks, shape, bytes_of_gib(options.memory_gib));
+  plan.host_available_bytes = bytes_of_gib(options.host_memory_gib);
   fmt::print("{}", format_plan(plan, config, ::isatty(STDOUT_FILENO) != 0));
   fmt::print("{}", format_advice(advise(config, model, plan), plan));
   if (options.simulate || !options.picture.empty()) simulate(options, config, model, shape);
+  return plan.fits() ? 0 : 1;
 }
 
 void add_cluster(CLI::App& command, PlanOptions& options) {
@@ -105,6 +117,8 @@ void add_cluster(CLI::App& command, PlanOptions& options) {
   add_figure("--node-us", options.node_us, "latency within a node, microseconds");
   add_figure("--cluster-us", options.cluster_us, "latency between nodes, microseconds");
   add_figure("--message-us", options.message_us, "a sender's time per message, microseconds");
+  add_figure("--pcie-gbs", options.pcie_gbs, "bandwidth between a GPU and its host, GB/s");
+  add_figure("--host-gbs", options.host_gbs, "bandwidth of the host's memory per GPU, GB/s");
   command.add_option("--ranks-per-node", options.ranks_per_node, "GPUs of a node")
       ->capture_default_str()
       ->check(CLI::PositiveNumber)
@@ -114,9 +128,10 @@ void add_cluster(CLI::App& command, PlanOptions& options) {
 }  // namespace
 
 void add_plan(CommandLine& cli) {
-  CLI::App& command =
-      add_command(cli, "plan", "bytes per rank and traffic per step for N ranks; does it fit",
-                  {"muster plan configs/demo.yaml -n 8"});
+  CLI::App& command = add_command(
+      cli, "plan",
+      "bytes per rank and traffic per step for N ranks; ends with 1 when it does not fit",
+      {"muster plan configs/demo.yaml -n 8"});
   const auto options = std::make_shared<PlanOptions>();
   options->config.add_to(command);
   command.add_option("-n,--ranks", options->ranks, "world size")->check(CLI::PositiveNumber);
@@ -124,12 +139,16 @@ void add_plan(CommandLine& cli) {
       .add_option("--memory", options->memory_gib,
                   "what one rank has, in GiB; else this machine's, or 80 on a GPU")
       ->check(CLI::PositiveNumber);
+  command
+      .add_option("--host-memory", options->host_memory_gib,
+                  "what one rank has of the host's memory beside its GPU, in GiB; else only told")
+      ->check(CLI::PositiveNumber);
   command.add_flag("--simulate", options->simulate,
                    "predict step time and exposed communication on 8 to 4096 GPUs");
   command.add_option("--picture", options->picture,
                      "with the simulation: write it as an HTML page");
   add_cluster(command, *options);
-  command.callback([options] { plan_command(*options); });
+  command.callback([&cli, options] { cli.exit_code = plan_command(*options); });
 }
 
 }  // namespace muster::launcher

@@ -54,8 +54,7 @@ std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig&
 
 std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v,
                           const MicroBatchShape& s) {
-  if (c.groups.visual.lr == 0 && c.groups.merger.lr == 0)
-    return 0;  // a frozen tower keeps no activations
+  if (!vision_trained(c)) return 0;  // a frozen tower keeps no activations
   const std::int64_t patches = s.vision_tokens * v.merge_unit(), block = vision_elements(c, v);
   const std::int64_t blocks =
       c.model.checkpoint_vision ? v.depth * v.hidden_size + block : v.depth * block;
@@ -103,9 +102,10 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
     kept += matrix_trained ? matrix : 0;
     peak = std::max(peak, kept);
   };
-  const bool embedding_trained = c.groups.model.lr > 0;
-  cross_entropy(s.labels, c.model.logits_chunk_tokens,
-                t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0);
+  const bool embedding_trained = c.groups.model.lr > 0 && !c.lora.enabled;
+  cross_entropy(
+      s.labels, c.model.logits_chunk_tokens,
+      t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0 && !c.lora.enabled);
   if (c.detection.enabled)
     cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
   return std::max(
@@ -126,6 +126,12 @@ std::int64_t activation_total(const configs::Config& c, const model::QwenConfig&
 }
 
 }  // namespace
+
+bool vision_trained(const configs::Config& config) {
+  const configs::LoraTargets& targets = config.lora.targets;
+  if (config.lora.enabled) return !targets.visual.empty() || !targets.merger.empty();
+  return config.groups.visual.lr > 0 || config.groups.merger.lr > 0;
+}
 
 MicroBatchShape largest_allowed(const configs::Config& c) {
   MicroBatchShape shape;

@@ -16,6 +16,8 @@ struct PlannedChange {
   std::string why;
   bool on_ladder = false;  // `launch` would make it by itself, in this order
   std::int64_t total_after = 0;
+  std::int64_t host_after = 0;  // beside a GPU, on its host
+  bool fits = false;            // with it
 
   std::string arguments()
       const;  // "model.dtype=bf16 --set sharding.wire_dtype=bf16" or "--ranks 8"
@@ -23,12 +25,13 @@ struct PlannedChange {
 
 struct Advice {
   std::vector<PlannedChange> changes;
-  bool fits = false;  // with all of them
+  bool fits = false;                 // with all of them
+  std::vector<PlannedChange> alone;  // each made alone, as often as it helps
 };
 
 // What to change until it fits: the first rungs of the memory ladder, as far as they help, then
-// what costs precision, then more machines. Each change was planned again. Nothing for a plan that
-// fits.
+// what costs precision, then more machines, then what is no longer trained. Each change was planned
+// again. Nothing for a plan that fits.
 Advice advise(const configs::Config& config, const model::QwenConfig& model, const RunPlan& plan);
 std::string format_advice(const Advice& advice, const RunPlan& plan);
 

@@ -10,6 +10,24 @@
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
+namespace {
+
+// Page-locked memory cannot be swapped out: more than there is ends the machine, not the run.
+Finding examine_host(const RunPlan& plan, const NodeFacts& facts, int ranks, int ranks_here) {
+  const std::int64_t wanted = plan.host_total() * ranks_here;
+  const std::string what = fmt::format(
+      "{} ranks of {} here want {} of {} of the host's memory (sharding.optimizer_device: cpu, and "
+      "a "
+      "checkpoint's snapshot)",
+      ranks_here, ranks, human_bytes(wanted), human_bytes(facts.memory_bytes));
+  if (wanted <= facts.memory_bytes) return {"R-001", Level::kOk, what, "", facts.host};
+  return {"R-001", Level::kFail, what,
+          "fewer ranks on this machine, optimizer.master: split, or sharding.optimizer_device: "
+          "device",
+          facts.host};
+}
+
+}  // namespace
 
 std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts& facts, int ranks,
                                   int ranks_here) {
@@ -32,9 +50,16 @@ std::vector<Finding> examine_plan(const configs::Config& config, const NodeFacts
       fmt::format("{} ranks of {} here want {} of {} {}, activations estimated", sharers, ranks,
                   human_bytes(wanted), human_bytes(offered), gpu ? "on a GPU" : "of memory");
   const std::string fix = "`muster plan CONFIG` shows who holds what and what to change";
-  if (states > offered) return {{"R-001", Level::kFail, what, fix, facts.host}};
-  if (wanted > offered) return {{"R-001", Level::kWarn, what, fix, facts.host}};
-  return {{"R-001", Level::kOk, what, "", facts.host}};
+  std::vector<Finding> findings;
+  if (states > offered)
+    findings.push_back({"R-001", Level::kFail, what, fix, facts.host});
+  else if (wanted > offered)
+    findings.push_back({"R-001", Level::kWarn, what, fix, facts.host});
+  else
+    findings.push_back({"R-001", Level::kOk, what, "", facts.host});
+  if (plan.memory.bytes.host.total() > 0)
+    findings.push_back(examine_host(plan, facts, ranks, std::max(ranks_here, 1)));
+  return findings;
 }
 
 }  // namespace muster::launcher

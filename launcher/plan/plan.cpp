@@ -1,6 +1,7 @@
 #include "launcher/plan/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -10,6 +11,7 @@
 #include "sharding/layout/flat_space.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
+#include "trainer/checkpoint/lora_run.h"
 
 namespace muster::launcher {
 namespace {
@@ -34,6 +36,11 @@ Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& mod
 
 Shapes all_shapes(const configs::Config& config, const model::QwenConfig& model) {
   Shapes shapes = model::parameter_shapes(model);
+  if (config.lora.enabled) {  // beside the layers in a run; here the order means nothing
+    const model::LoraOptions lora = trainer::lora_setup(config, model).options(/*seed=*/0);
+    const Shapes adapters = model::adapter_shapes(model, lora);
+    shapes.insert(shapes.end(), adapters.begin(), adapters.end());
+  }
   const Shapes head = head_shapes(trainer::head_config(config.detection), model);
   shapes.insert(shapes.end(), head.begin(), head.end());
   return shapes;
@@ -57,7 +64,8 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
   const auto lrs = trainer::group_lrs(config.groups);
   Counted counted;
   for (std::size_t g = 0; g < rules.size(); ++g) {
-    counted.groups.push_back({rules[g].name, 0, 0, lrs[g], rules[g].weight_decay});
+    counted.groups.push_back(
+        {.name = rules[g].name, .lr = lrs[g], .weight_decay = rules[g].weight_decay});
   }
   for (const auto& [name, shape] : all_shapes(config, model)) {
     const configs::GroupEntry* entry = configs::group_of(name);
@@ -67,13 +75,14 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     GroupCount& group = counted.groups[g];
     ++group.tensors;
     group.elements += product(shape);
-    if (rules[g].frozen) {
+    if (rules[g].frozen || trainer::is_frozen(config, name)) {
       counted.frozen += product(shape);
       continue;
     }
     if (name == "model.embed_tokens.weight")
       counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
     counted.trainable.push_back(product(shape));
+    group.trained += product(shape);
   }
   return counted;
 }
@@ -96,10 +105,21 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
+  input.optimizer_on_host = config.run.device == configs::Device::kCuda &&
+                            options.optimizer_device == sharding::OptimizerDevice::kHost;
   return input;
 }
 
 }  // namespace
+
+double RunPlan::fill() const {
+  const auto share = [](std::int64_t wanted, std::int64_t available) {
+    return static_cast<double>(wanted) / static_cast<double>(std::max<std::int64_t>(available, 1));
+  };
+  const double here = share(total(), available_bytes);
+  return host_available_bytes == 0 ? here
+                                   : std::max(here, share(host_total(), host_available_bytes));
+}
 
 RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model, int ranks,
                   const MicroBatchShape& shape, std::int64_t available_bytes) {
@@ -110,7 +130,7 @@ RunPlan make_plan(const configs::Config& config, const model::QwenConfig& model,
   plan.memory = sharding::plan_memory(engine_input(config, counted, ranks));
   plan.shape = shape;
   plan.activations = estimate_activations(config, model, shape);
-  if (gpu) plan.memory.transient.snapshot = 0;  // on the host
+  if (gpu) plan.host_snapshot = std::exchange(plan.memory.transient.snapshot, 0);
   plan.process_bytes = gpu ? kGpuProcess : kCpuProcess;
   if (available_bytes <= 0)
     available_bytes = gpu ? kGpuMemory : this_machine().memory_bytes / ranks;

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "configs/fields.h"
+#include "launcher/plan/activations.h"
 
 namespace muster::launcher {
 namespace {
@@ -17,9 +18,7 @@ constexpr std::int64_t kSmallestWindow = 8 << 20;  // bytes; smaller ones cost t
 constexpr std::int64_t kSmallestBatch = 1;         // samples
 
 bool recomputes_vision(const MemorySetup& setup) {
-  const configs::Groups& groups = setup.config.groups;
-  const bool frozen = groups.visual.lr == 0 && groups.merger.lr == 0;
-  return frozen || setup.config.model.checkpoint_vision;  // a frozen tower keeps no activations
+  return !vision_trained(setup.config) || setup.config.model.checkpoint_vision;
 }
 
 bool can_halve(const MemorySetup& setup) {
@@ -36,6 +35,23 @@ void halve(MemorySetup& setup) {
   batch.max_tokens /= 2;
   batch.max_vision_tokens =
       std::max(batch.max_vision_tokens / 2, setup.config.data.max_vision_tokens);
+}
+
+// Adapters stand in groups that learn.
+bool can_adapt(const MemorySetup& setup) {
+  const configs::Groups& g = setup.config.groups;
+  const configs::LoraTargets& targets = setup.config.lora.targets;
+  const bool some = !targets.model.empty() || !targets.visual.empty() || !targets.merger.empty();
+  return !setup.config.lora.enabled && some && (targets.model.empty() || g.model.lr > 0) &&
+         (targets.visual.empty() || g.visual.lr > 0) && (targets.merger.empty() || g.merger.lr > 0);
+}
+
+// Something must be left to train.
+bool can_freeze_language(const MemorySetup& setup) {
+  const configs::Groups& g = setup.config.groups;
+  const bool head_learns = setup.config.detection.enabled && g.detection_head.lr > 0;
+  return !setup.config.lora.enabled && g.model.lr > 0 &&
+         (head_learns || g.merger.lr > 0 || g.visual.lr > 0);
 }
 
 std::vector<MemoryRemedy> smaller_portions() {
@@ -72,32 +88,71 @@ std::vector<MemoryRemedy> smaller_portions() {
              return s.config.model.dtype == configs::Dtype::kBf16 &&
                     s.config.optimizer.master == configs::Master::kFp32;
            },
-           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }}};
+           [](MemorySetup& s) { s.config.optimizer.master = configs::Master::kSplit; }},
+          {"moments and masters in host memory, same bits; steps wait for PCIe and the CPU",
+           Keeps::kBits,
+           {"sharding.optimizer_device"},
+           [](const MemorySetup& s) {
+             return s.config.run.device == configs::Device::kCuda &&
+                    s.config.sharding.optimizer_device == configs::OptimizerDevice::kDevice;
+           },
+           [](MemorySetup& s) {
+             s.config.sharding.optimizer_device = configs::OptimizerDevice::kCpu;
+           }}};
 }
 
 std::vector<MemoryRemedy> last_resorts() {
-  return {{"bf16 weights with fp32 masters: other bits",
-           Keeps::kNothing,
-           {"model.dtype", "sharding.wire_dtype"},
-           [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
-           [](MemorySetup& s) {
-             s.config.model.dtype = configs::Dtype::kBf16;
-             s.config.sharding.wire_dtype = configs::Dtype::kBf16;
-           }},
-          {"more ranks hold smaller shards",
-           Keeps::kBits,
-           {},
-           [](const MemorySetup& s) {
-             return s.config.run.device == configs::Device::kCuda &&
-                    s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
-           },
-           [](MemorySetup& s) { s.ranks *= 2; }}};
+  return {
+      {"bf16 weights with fp32 masters: other bits",
+       Keeps::kNothing,
+       {"model.dtype", "sharding.wire_dtype"},
+       [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
+       [](MemorySetup& s) {
+         s.config.model.dtype = configs::Dtype::kBf16;
+         s.config.sharding.wire_dtype = configs::Dtype::kBf16;
+       }},
+      {"bf16 moments, rounded at random: other bits",
+       Keeps::kNothing,
+       {"optimizer.moments", "optimizer.rounding"},
+       [](const MemorySetup& s) { return s.config.optimizer.moments == configs::Dtype::kFp32; },
+       [](MemorySetup& s) {
+         s.config.optimizer.moments = configs::Dtype::kBf16;
+         s.config.optimizer.rounding = configs::Rounding::kStochastic;
+       }},
+      {"more ranks hold smaller shards",
+       Keeps::kBits,
+       {},
+       [](const MemorySetup& s) {
+         return s.config.run.device == configs::Device::kCuda &&
+                s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
+       },
+       [](MemorySetup& s) { s.ranks *= 2; }},
+      {"the vision tower stays as it is; the merger learns",
+       Keeps::kNothing,
+       {"groups.visual.lr"},
+       [](const MemorySetup& s) { return s.config.groups.visual.lr > 0 && !s.config.lora.enabled; },
+       [](MemorySetup& s) { s.config.groups.visual.lr = 0; }},
+      {"LoRA: every weight stays as it is, adapters of lora.rank and the head learn",
+       Keeps::kNothing,
+       {"lora.enabled"},
+       can_adapt,
+       [](MemorySetup& s) { s.config.lora.enabled = true; }},
+      {"the language model stays as it is",
+       Keeps::kNothing,
+       {"groups.model.lr", "groups.lm_head.lr"},
+       can_freeze_language,
+       [](MemorySetup& s) {
+         s.config.groups.model.lr = 0;
+         s.config.groups.lm_head.lr = 0;
+       }}};
 }
 
 std::string setting(const char* key, const configs::Config& config) {
   const configs::Value value = configs::find_field(key)->get(config);
   if (const auto* number = std::get_if<std::int64_t>(&value))
     return fmt::format("{}={}", key, *number);
+  if (const auto* fraction = std::get_if<double>(&value))
+    return fmt::format("{}={}", key, *fraction);
   if (const auto* flag = std::get_if<bool>(&value)) return fmt::format("{}={}", key, *flag);
   return fmt::format("{}={}", key, std::get<std::string>(value));
 }

@@ -16,7 +16,7 @@ enum class Keeps {
   kBits,         // every number of the run
   kMathematics,  // what a step computes, of as many samples; they meet in other micro-batches and
                  // sums round otherwise
-  kNothing       // values are stored with fewer digits
+  kNothing       // values are stored with fewer digits, or fewer weights are trained
 };
 
 // What remedies change.

@@ -21,6 +21,25 @@ EnginePasses engine_passes(const configs::Config& config) {
   return {param + wire, wire + 8, 4 + 4 + 16 + 8 + param};
 }
 
+// The optimizer's passes go over the host's memory.
+void put_on_host(sharding::SimulationInput& input, const RunPlan& plan,
+                 const ClusterModel& cluster) {
+  input.update_on_host = true;
+  input.update_s *= cluster.memory_bytes_per_s / cluster.host_bytes_per_s;
+  input.fetch_s =
+      static_cast<double>(plan.memory.fetched_bytes_per_step) / cluster.pcie_bytes_per_s;
+  input.put_back_s =
+      static_cast<double>(plan.memory.put_back_bytes_per_step) / cluster.pcie_bytes_per_s;
+}
+
+std::string host_figures(const std::vector<SimulatedRun>& runs, const ClusterModel& cluster) {
+  if (!runs.front().on_host) return "";
+  return fmt::format(
+      "the optimizer is on the host: {:.0f} GB/s over PCIe and {:.0f} GB/s of its memory for each "
+      "rank\n",
+      cluster.pcie_bytes_per_s / 1e9, cluster.host_bytes_per_s / 1e9);
+}
+
 sharding::SimulationInput input_of(const configs::Config& config, const model::QwenConfig& model,
                                    const RunPlan& plan, const ClusterModel& cluster) {
   const ForwardFlops flops = forward_flops(config, model, plan.shape);
@@ -45,6 +64,7 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
   input.add_s = elements * passes.add / cluster.memory_bytes_per_s;
   input.update_s = elements / plan.ranks * passes.update / cluster.memory_bytes_per_s;
   input.network = cluster.network;
+  if (plan.memory.fetched_bytes_per_step > 0) put_on_host(input, plan, cluster);
   return input;
 }
 
@@ -71,7 +91,8 @@ std::vector<SimulatedRun> simulate_run(const configs::Config& config,
     sharding::SimulationInput input = input_of(scaled, model, plan, cluster);
     input.micro_batches_per_rank = per_rank;
     input.consensus_bytes = consensus_bytes(plan, per_rank * n);
-    SimulatedRun run{n, per_rank, plan.total(), sharding::simulate_step(input), {}};
+    SimulatedRun run{
+        n, per_rank, plan.total(), input.update_on_host, sharding::simulate_step(input), {}};
     input.native_reduce = true;
     run.native = sharding::simulate_step(input);
     runs.push_back(std::move(run));
@@ -88,6 +109,7 @@ std::string format_simulation(const std::vector<SimulatedRun>& runs, const Clust
       n.ranks_per_node, cluster.flops / 1e12, cluster.memory_bytes_per_s / 1e12,
       n.node.bytes_per_s / 1e9, n.node.latency_s * 1e6, n.cluster.bytes_per_s / 1e9,
       n.cluster.latency_s * 1e6, n.message_s * 1e6, runs.front().micro_batches_per_rank);
+  text += host_figures(runs, cluster);
   text += fmt::format("{:>6}{:>12}{:>12}{:>12}{:>18}{:>13}{:>12}{:>20}\n", "ranks", "a rank",
                       "step", "compute", "exposed comm.", "efficiency", "sent", "native: exposed");
   for (const SimulatedRun& run : runs) {

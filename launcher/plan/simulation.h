@@ -15,12 +15,15 @@ namespace muster::launcher {
 struct ClusterModel {
   double flops = 0;               // of one rank, in the model's dtype
   double memory_bytes_per_s = 0;  // of one rank
+  double host_bytes_per_s = 0;    // of the host's memory, for one rank
+  double pcie_bytes_per_s = 0;    // between a rank's GPU and its host, each way
   sharding::Network network;
 };
 
 struct SimulatedRun {
   int ranks = 0;
   std::int64_t micro_batches_per_rank = 0, bytes_per_rank = 0;
+  bool on_host = false;         // the optimizer is
   sharding::Simulation step;    // as the config reduces
   sharding::Simulation native;  // had it sharding.reduce: native
 };

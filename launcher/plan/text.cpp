@@ -47,13 +47,47 @@ std::vector<PlanRow> rows_of(const RunPlan& plan) {
           {"program and libraries", plan.process_bytes, kGrey}};
 }
 
+// Nothing where there is no GPU: everything is in the table then.
+std::string host_text(const RunPlan& plan) {
+  if (plan.host_total() == 0) return "";
+  const sharding::HostBytes& h = plan.memory.bytes.host;
+  std::string text = "in the host's memory, of each rank:\n";
+  const std::pair<const char*, std::int64_t> rows[] = {
+      {"own parameters", h.parameters},
+      {"gradient shard (fp32)", h.gradient},
+      {"master shard", h.master},
+      {"moments shard", h.moments},
+      {"checkpoint's snapshot", plan.host_snapshot}};
+  for (const auto& [what, bytes] : rows) {
+    if (bytes > 0) text += fmt::format("  {:<26}{:>12}\n", what, human_bytes(bytes));
+  }
+  text += fmt::format("  {:<26}{:>12}\n", "total", human_bytes(plan.host_total()));
+  if (plan.memory.fetched_bytes_per_step == 0) return text;
+  return text + fmt::format(
+                    "over PCIe per step and rank: {} of gradients to the host, {} of "
+                    "parameters back\n",
+                    human_bytes(plan.memory.fetched_bytes_per_step),
+                    human_bytes(plan.memory.put_back_bytes_per_step));
+}
+
+std::string host_verdict(const RunPlan& plan) {
+  if (plan.host_available_bytes == 0) return "";
+  return fmt::format(", and {} of {} on the host", human_bytes(plan.host_total()),
+                     human_bytes(plan.host_available_bytes));
+}
+
+std::string frozen_note(const GroupCount& group) {
+  if (group.trained == group.elements) return "";
+  if (group.trained == 0) return "  frozen: no gradient, no state, no traffic";
+  return fmt::format("  {} trained in adapters, the rest frozen", group.trained);
+}
+
 std::string groups_text(const RunPlan& plan) {
   std::string text = fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements",
                                  "lr", "weight decay");
   for (const GroupCount& g : plan.groups) {
-    text +=
-        fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements, g.lr,
-                    g.weight_decay, g.lr == 0 ? "  frozen: no gradient, no state, no traffic" : "");
+    text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements,
+                        g.lr, g.weight_decay, frozen_note(g));
   }
   return text;
 }
@@ -88,12 +122,12 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, bool
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
                       human_bytes(plan.memory.reduce_bytes_per_step),
                       human_bytes(plan.memory.gather_bytes_per_step));
-  const double used = static_cast<double>(plan.total()) /
-                      static_cast<double>(std::max<std::int64_t>(plan.available_bytes, 1));
+  text += host_text(plan);
   constexpr int kGreen = 42, kRed = 41;
-  text += fmt::format("{}: a rank wants {} of {}  {}\n", plan.fits() ? "fits" : "does NOT fit",
-                      human_bytes(plan.total()), human_bytes(plan.available_bytes),
-                      bar(std::min(used, 1.0), plan.fits() ? kGreen : kRed, colour));
+  text +=
+      fmt::format("{}: a rank wants {} of {}{}  {}\n", plan.fits() ? "fits" : "does NOT fit",
+                  human_bytes(plan.total()), human_bytes(plan.available_bytes), host_verdict(plan),
+                  bar(std::min(plan.fill(), 1.0), plan.fits() ? kGreen : kRed, colour));
   return text;
 }
 

@@ -14,10 +14,13 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/log.h"
+#include "base/pattern.h"
 #include "base/process/bounded_file.h"
 #include "base/process/fd.h"
 #include "base/process/process_tree.h"
+#include "base/text.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
@@ -38,13 +41,22 @@ constexpr auto kSweepGrace = 1000ms;
 constexpr std::size_t kLastEvents = 12;  // of the culprit, into the log
 constexpr int kStopped = static_cast<int>(ExitCode::kStoppedOnRequest);
 
+bool disk_is_full(const fs::path& folder) {
+  constexpr std::uintmax_t kNothing = 64 * 1024;
+  std::error_code unknown;
+  const fs::space_info space = fs::space(folder, unknown);
+  return !unknown && space.available < kNothing;
+}
+
 class Attempt {
  public:
-  Attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request)
+  Attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request,
+          const RunOwner* owner)
       : spec_(spec),
         attempt_(attempt),
         hub_(hub),
         request_(request),
+        owner_(owner),
         output_(spec.run_dir / "logs" / "mpirun.out", spec.watch.max_output_bytes),
         console_(spec.starter.kind == StarterKind::kSrun ? "srun" : "mpirun", spec.watch.colour),
         start_unix_(unix_now()),
@@ -74,6 +86,7 @@ class Attempt {
     ::poll(fds.data(), fds.size(), kTick_ms);
     if (fds[1].revents != 0) pump();
     hear();
+    give_up_if_superseded();
     const double now = seconds_now();
     if (now - looked_s_ >= kLook_s) {
       looked_s_ = now;
@@ -98,6 +111,14 @@ class Attempt {
                 since_what(newest));
   }
 
+  // The run is somebody else's now: nothing more may be written to its folder.
+  void give_up_if_superseded() {
+    if (owner_ == nullptr || !owner_->superseded() || request_.kill) return;
+    log::error("the run was taken over by {} (R-026): this launch ends", owner_->successor());
+    request_.stop = true;
+    request_.kill = true;
+  }
+
   // Shows mpirun's own words and the ranks' stderr, and keeps them within bounds.
   void pump() {
     std::array<char, 16384> buffer{};
@@ -108,8 +129,16 @@ class Attempt {
       if (n == 0) output_closed_ = true;
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
       output_.write(bytes);
+      remember(bytes);
       show(console_.feed(bytes));
     }
+  }
+
+  // The end of what the starter said, for judging its own end: its file may be on a full disk.
+  void remember(std::string_view bytes) {
+    constexpr std::size_t kKept = 8192;
+    last_words_.append(bytes);
+    if (last_words_.size() > 2 * kKept) last_words_.erase(0, last_words_.size() - kKept);
   }
 
   // Nobody may watch (the terminal is closed): the file has it.
@@ -221,7 +250,7 @@ class Attempt {
     } else if (stopped_on_request(ranks)) {
       finish(Ending::kStopped, kStopped, "stopped at a step boundary");
     } else {
-      judge_starter(ranks.empty());
+      judge_starter(ranks);
     }
     if (result_.failure) list_cascade(ranks);
   }
@@ -232,26 +261,56 @@ class Attempt {
   }
 
   // No rank failed by itself: the starter's own end decides.
-  void judge_starter(bool no_rank_started) {
+  void judge_starter(const std::vector<RankEvidence>& ranks) {
     const std::string& starter = spec_.starter.program;
     const int code = result_.starter_code;
     const int failed = static_cast<int>(ExitCode::kRankFailed);
     if (code == 0) {
       finish(Ending::kDone, 0, "done");
+    } else if (disk_is_full(spec_.run_dir)) {
+      finish(
+          Ending::kFailed, static_cast<int>(ExitCode::kIo),
+          fmt::format("the disk of {} is full (R-009): nothing can be written there, not even how "
+                      "ranks end",
+                      spec_.run_dir.string()));
     } else if (tree_.killed()) {
       finish(Ending::kFailed, failed,
              fmt::format("{} itself was killed by signal {}", starter, code - 128));
-    } else if (no_rank_started) {
+    } else if (ranks.empty()) {
       finish(Ending::kNotStarted, static_cast<int>(ExitCode::kPreflight),
              fmt::format("{} ended with {} before any rank started; its words are in "
                          "logs/mpirun.out (R-011)",
                          starter, code));
     } else {
-      finish(Ending::kFailed, failed,
-             fmt::format("{} ended with {} but no rank failed by itself: a node or a link may be "
-                         "lost (R-007)",
-                         starter, code));
+      finish(Ending::kFailed, failed, end_of_starter(ranks, starter, code));
     }
+  }
+
+  // What the starter says about a lost node is believed; otherwise somebody ended a wrapper or the
+  // starter itself.
+  std::string end_of_starter(const std::vector<RankEvidence>& ranks, const std::string& starter,
+                             int code) const {
+    static const Pattern kLost(
+        R"(lost (communication|contact|connection)|daemon.*(fail|died|lost|exited)|No route to host|)"
+        R"(unreachable|node failure|Node failure)");
+    if (kLost.found_in(last_words_))
+      return fmt::format(
+          "{} ended with {} but no rank failed by itself: a node or a link may be "
+          "lost (R-007)",
+          starter, code);
+    std::vector<std::string> silent;
+    for (const RankEvidence& rank : ranks)
+      if (!rank.status.ended())
+        silent.push_back(fmt::format("{} on {}", rank.status.rank, rank.status.host));
+    if (!silent.empty())
+      return fmt::format(
+          "the wrapper of rank {} was killed before it could say how the rank ended "
+          "(signal 9, from a person, the site or the kernel); {} ended with {}",
+          join(silent, ", "), starter, code);
+    return fmt::format(
+        "{} was told to end (it left with {}): all ranks were ended by it, none failed. "
+        "A person or the site sent it a signal",
+        starter, code);
   }
 
   static Reaction reaction_of(const RankStatus& status) {
@@ -301,9 +360,11 @@ class Attempt {
   const int attempt_;
   SignalHub& hub_;
   StopRequest& request_;
+  const RunOwner* owner_;
   ProcessTree tree_;
   BoundedFile output_;
   ConsoleView console_;
+  std::string last_words_;
   bool output_closed_ = false;
   bool all_started_ = false;
   const double start_unix_;
@@ -327,9 +388,9 @@ const char* reaction_name(Reaction reaction) {
   return kNames[static_cast<std::size_t>(reaction)];
 }
 
-AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
-                          StopRequest& request) {
-  return Attempt(spec, attempt, hub, request).run();
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request,
+                          const RunOwner* owner) {
+  return Attempt(spec, attempt, hub, request, owner).run();
 }
 
 }  // namespace muster::launcher

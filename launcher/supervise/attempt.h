@@ -9,6 +9,7 @@
 #include "base/process/signal_hub.h"
 #include "launcher/rank/first_failure.h"
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/stop_request.h"
 
 namespace muster::launcher {
@@ -41,7 +42,8 @@ struct AttemptResult {
 };
 
 // Runs to the end of the world. Signals of `hub` are read into `request`.
-AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub,
-                          StopRequest& request);
+// `owner`: when its run is taken over the world ends at once; may be nullptr.
+AttemptResult run_attempt(const LaunchSpec& spec, int attempt, SignalHub& hub, StopRequest& request,
+                          const RunOwner* owner);
 
 }  // namespace muster::launcher

@@ -68,8 +68,9 @@ json to_json(const AttemptResult& a) {
 
 class Supervisor {
  public:
-  explicit Supervisor(const LaunchSpec& spec)
+  Supervisor(const LaunchSpec& spec, const RunOwner* owner)
       : spec_(spec),
+        owner_(owner),
         hub_{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD},
         policy_(spec.restart.max_restarts) {
     ::signal(SIGPIPE, SIG_IGN);  // the terminal may close; the ranks go on
@@ -106,7 +107,7 @@ class Supervisor {
     save_record(attempt);
     log::info("attempt {}: {} ranks{}", attempt, spec_.ranks,
               before >= 0 ? fmt::format(", from step {}", before) : "");
-    result_.attempts.push_back(run_attempt(spec_, attempt, hub_, request_));
+    result_.attempts.push_back(run_attempt(spec_, attempt, hub_, request_, owner_));
     AttemptResult& ended = result_.attempts.back();
     const std::int64_t after = newest_checkpoint(spec_.run_dir);
     const bool progressed = after > before;
@@ -247,11 +248,16 @@ class Supervisor {
                       {"exit_code", result_.exit_code},
                       {"host", own_host()},
                       {"pid", ::getpid()}};
-    write_text(spec_.run_dir / "launch.json",
-               record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    try {
+      write_text(spec_.run_dir / "launch.json",
+                 record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    } catch (const IoError& error) {  // ranks are not ended because a record of them is late
+      log::warn("launch.json is not up to date: {}", error.what());
+    }
   }
 
   LaunchSpec spec_;  // changes as the ladder is stepped down and hosts are left out
+  const RunOwner* owner_;
   SignalHub hub_;
   RestartPolicy policy_;
   StopRequest request_;
@@ -262,6 +268,8 @@ class Supervisor {
 
 }  // namespace
 
-LaunchResult supervise(const LaunchSpec& spec) { return Supervisor(spec).run(); }
+LaunchResult supervise(const LaunchSpec& spec, const RunOwner* owner) {
+  return Supervisor(spec, owner).run();
+}
 
 }  // namespace muster::launcher

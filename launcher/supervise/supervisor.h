@@ -7,6 +7,7 @@
 
 #include "launcher/supervise/attempt.h"
 #include "launcher/supervise/launch_spec.h"
+#include "launcher/supervise/run_owner.h"
 
 namespace muster::launcher {
 
@@ -24,6 +25,7 @@ struct LaunchResult {
 // REQUIRES: the run folder exists; the calling thread is the only one that takes INT, TERM, HUP,
 // USR1, USR2 and CHLD. Writes run_dir/launch.json (docs/launching.md) before and after every
 // attempt.
-LaunchResult supervise(const LaunchSpec& spec);
+// `owner`: of the run folder, which may be taken over; nullptr in tests that are alone with it.
+LaunchResult supervise(const LaunchSpec& spec, const RunOwner* owner = nullptr);
 
 }  // namespace muster::launcher

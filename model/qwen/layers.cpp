@@ -58,12 +58,18 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device dev
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
+  if (lora) return lora_linear(x, weight, bias, *lora);
   return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
 }
 
 void Linear::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  // A patch embedding's weight has the shape of a convolution's; it is no layer for an adapter.
+  if (weight.dim() == 2) visitor.layer(prefix.substr(0, prefix.size() - 1), *this);
   visitor(prefix + "weight", weight);
   if (bias.defined()) visitor(prefix + "bias", bias);
+  if (lora) {
+    lora->visit(prefix, [&](const auto& name, at::Tensor& tensor) { visitor(name, tensor); });
+  }
 }
 
 RmsNorm::RmsNorm(std::int64_t dim, double epsilon, at::Device device)

@@ -4,11 +4,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "model/qwen/lora.h"
 
 namespace muster::model {
 
@@ -16,7 +21,33 @@ struct NamedParam {
   std::string name;
   at::Tensor tensor;  // a leaf
 };
-using ParamVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
+
+struct Linear;
+
+// What visit() calls: a function of every parameter, or, made by layers(), of every Linear layer
+// that an adapter may stand beside. Names of layers end without a dot.
+class ParamVisitor {
+ public:
+  using Tensors = std::function<void(const std::string& name, at::Tensor& tensor)>;
+  using Layers = std::function<void(const std::string& name, Linear& layer)>;
+
+  template <std::invocable<const std::string&, at::Tensor&> Function>
+  ParamVisitor(Function function) : tensors_(std::move(function)) {}
+  static ParamVisitor layers(Layers function) {
+    ParamVisitor visitor([](const std::string&, at::Tensor&) {});
+    visitor.layers_ = std::move(function);
+    return visitor;
+  }
+
+  void operator()(const std::string& name, at::Tensor& tensor) const { tensors_(name, tensor); }
+  void layer(const std::string& name, Linear& layer) const {
+    if (layers_) layers_(name, layer);
+  }
+
+ private:
+  Tensors tensors_;
+  Layers layers_;
+};
 
 // What norms, rope and losses compute in: fp32, or fp64 where everything is (an exact run, for
 // tests).
@@ -25,6 +56,7 @@ at::ScalarType wide_dtype(at::ScalarType dtype);
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined
+  std::optional<Lora> lora;
   Linear() = default;
   // Uninitialised fp32 memory on `device` (kMeta: shapes only).
   Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device = at::kCPU);

@@ -42,13 +42,20 @@ void check_batch(const MicroBatch& batch) {
 }
 
 QwenCore::QwenCore(const QwenConfig& c, const QwenOptions& o, const Weights& weights)
-    : config(c), options(o), net(c) {
+    : config(c), options(o), net(c, o.lora) {
   net.visit([&](const std::string& name, at::Tensor& tensor) {
     tensor = weights.at(name);
     TORCH_CHECK(tensor.scalar_type() == o.dtype, name, " is ", tensor.scalar_type(),
                 ", the model computes in ", o.dtype);
   });
   if (net.tied) net.lm_head.weight = net.language.embed_tokens;
+}
+
+void QwenCore::set_dropout(std::optional<std::uint64_t> seed) {
+  if (!options.lora || options.lora->dropout == 0) return;
+  net.visit(ParamVisitor::layers([&](const std::string&, Linear& layer) {
+    if (layer.lora) layer.lora->drop_seed = seed;
+  }));
 }
 
 bool QwenCore::vision_trained() {

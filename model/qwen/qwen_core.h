@@ -1,6 +1,9 @@
 // The inside of QwenVL, which the facade and generation share: the network with its options.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "base/tensors/micro_batch.h"
 #include "model/files/config.h"
 #include "model/qwen/layers.h"
@@ -24,6 +27,8 @@ class QwenCore {
   void enter(std::string_view prefix) const {
     if (gate) gate(prefix);
   }
+  // What the adapters of later forward passes drop is drawn from this; none: they drop nothing.
+  void set_dropout(std::optional<std::uint64_t> seed);
   VisionOutput vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw);
   QwenOutput forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache = nullptr);
 

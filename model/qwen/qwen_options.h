@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "model/qwen/lora.h"
 #include "model/qwen/sampling.h"
 
 namespace muster::model {
@@ -17,6 +19,7 @@ struct QwenOptions {
   at::Device device = at::kCPU;
   bool checkpoint_vision = false, checkpoint_language = false;
   std::int64_t logits_chunk_tokens = 1024;
+  std::optional<LoraOptions> lora = std::nullopt;  // adapters beside layers of these weights
 };
 
 struct QwenOutput {

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "model/qwen/cross_entropy.h"
 #include "model/qwen/qwen_core.h"
@@ -42,17 +44,19 @@ QwenVL::~QwenVL() = default;
 QwenVL::QwenVL(QwenVL&&) noexcept = default;
 
 QwenVL QwenVL::random(const QwenConfig& config, const QwenOptions& options, std::uint64_t seed) {
+  Weights weights = random_weights(config, tensor_options(options), seed);
+  if (options.lora) add_adapters(weights, config, *options.lora, tensor_options(options));
   QwenVL model;
-  model.core_ = std::make_unique<QwenCore>(config, options,
-                                           random_weights(config, tensor_options(options), seed));
+  model.core_ = std::make_unique<QwenCore>(config, options, weights);
   return model;
 }
 
 QwenVL QwenVL::load(const std::filesystem::path& folder, const QwenOptions& options) {
   const QwenConfig config = read_config(folder);
+  Weights weights = load_weights(folder, config, tensor_options(options));
+  if (options.lora) add_adapters(weights, config, *options.lora, tensor_options(options));
   QwenVL model;
-  model.core_ = std::make_unique<QwenCore>(config, options,
-                                           load_weights(folder, config, tensor_options(options)));
+  model.core_ = std::make_unique<QwenCore>(config, options, weights);
   return model;
 }
 
@@ -101,9 +105,26 @@ std::vector<NamedParam> QwenVL::parameters() const {
   return params;
 }
 
+std::vector<NamedParam> QwenVL::merged_parameters() const {
+  std::map<std::string, at::Tensor> merged;
+  core_->net.visit(ParamVisitor::layers([&](const std::string& name, Linear& layer) {
+    if (layer.lora) merged[name + ".weight"] = merged_weight(layer.weight, *layer.lora);
+  }));
+  std::vector<NamedParam> params;
+  for (NamedParam& param : parameters()) {
+    if (is_adapter(param.name)) continue;
+    const auto found = merged.find(param.name);
+    if (found != merged.end()) param.tensor = found->second;
+    params.push_back(std::move(param));
+  }
+  return params;
+}
+
 const QwenConfig& QwenVL::config() const { return core_->config; }
 
 const at::Tensor& QwenVL::token_embedding() const { return core_->net.language.embed_tokens; }
+
+void QwenVL::set_dropout(std::optional<std::uint64_t> seed) { core_->set_dropout(seed); }
 
 void QwenVL::set_forward_gate(ForwardGate gate) { core_->gate = std::move(gate); }
 

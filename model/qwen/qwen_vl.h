@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
@@ -26,6 +27,7 @@ class QwenVL {
   // Weights drawn from N(0, initializer_range^2), norms 1, biases 0, each tensor from its own
   // stream of (seed, name): the same on every rank and machine.
   static QwenVL random(const QwenConfig& config, const QwenOptions& options, std::uint64_t seed);
+  // With options.lora there are adapters beside the weights, which change nothing yet.
   // Strict: one CheckpointError lists missing, unexpected and mis-shaped tensors together. Either
   // name layout.
   static QwenVL load(const std::filesystem::path& folder, const QwenOptions& options);
@@ -52,9 +54,15 @@ class QwenVL {
                                      at::Tensor* step_logits = nullptr) const;
 
   std::vector<NamedParam> parameters() const;  // forward order; a tied lm_head is not listed twice
+  // The parameters of a model without adapters that computes the same: copies where a weight has
+  // one (merged_weight), this model's tensors elsewhere.
+  std::vector<NamedParam> merged_parameters() const;
   const QwenConfig& config() const;
   const at::Tensor& token_embedding() const;  // [vocab, hidden]
   void set_forward_gate(ForwardGate gate);
+  // Until the next call, forward passes drop inputs of adapters as `seed` says; none, as at first:
+  // nothing is dropped. Backward drops what its forward pass did.
+  void set_dropout(std::optional<std::uint64_t> seed);
 
  private:
   QwenVL();

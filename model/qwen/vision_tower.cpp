@@ -79,6 +79,10 @@ Linear padded(const Linear& linear, std::int64_t more_outputs, std::int64_t more
   wide.bias = more_outputs > 0 && linear.bias.defined()
                   ? at::constant_pad_nd(linear.bias, {0, more_outputs})
                   : linear.bias;
+  wide.lora = linear.lora;
+  if (!wide.lora) return wide;
+  wide.lora->a = at::constant_pad_nd(wide.lora->a, {0, more_inputs});
+  wide.lora->b = at::constant_pad_nd(wide.lora->b, {0, 0, 0, more_outputs});
   return wide;
 }
 
@@ -128,8 +132,11 @@ std::int64_t tensor_core_width(std::int64_t width) {
 
 at::Tensor VisionMlp::operator()(const at::Tensor& x) const {
   const std::int64_t width = in.weight.size(0);
-  const std::int64_t more =
-      in.weight.is_cuda() && in.weight.itemsize() == 2 ? tensor_core_width(width) - width : 0;
+  // DoRA divides by the norms of rows: rows of zeros have none.
+  const bool dora =
+      (gate.lora && gate.lora->magnitude.defined()) || (in.lora && in.lora->magnitude.defined());
+  const bool widened = in.weight.is_cuda() && in.weight.itemsize() == 2 && !dora;
+  const std::int64_t more = widened ? tensor_core_width(width) - width : 0;
   const Linear into = padded(in, more, 0), from = padded(out, 0, more);
   if (!family.gated_mlp) return from(activate(into(x), family.activation));
   const at::Tensor open = padded(gate, more, 0)(x);

@@ -215,6 +215,17 @@ double inverse_normal(double p) {
   return q < 0 ? -value : value;
 }
 
+// Uniform in +-1/sqrt(columns).
+at::Tensor uniform_tensor(const std::string& name, at::IntArrayRef shape, std::uint64_t seed) {
+  const at::Tensor tensor = at::empty(shape, at::kFloat);
+  const double bound = 1 / std::sqrt(static_cast<double>(shape[1]));
+  Rng rng(seed, hash_name(name));
+  float* values = tensor.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < tensor.numel(); ++i)
+    values[i] = static_cast<float>(rng.uniform(-bound, bound));
+  return tensor;
+}
+
 Source checked_source(const std::filesystem::path& folder, const QwenConfig& config) {
   Source source(folder);
   const auto problems = compare(source, parameter_shapes(config), config.text.tie_word_embeddings);
@@ -298,6 +309,20 @@ Weights random_weights(const QwenConfig& config, const at::TensorOptions& option
   for (const auto& [name, shape] : parameter_shapes(config))
     weights[name] = random_tensor(name, shape, config.initializer_range, seed).to(options);
   return weights;
+}
+
+void add_adapters(Weights& weights, const QwenConfig& config, const LoraOptions& lora,
+                  const at::TensorOptions& options) {
+  for (const auto& [name, shape] : adapter_shapes(config, lora)) {
+    if (is_lora_b(name)) {
+      weights[name] = at::zeros(shape, options);
+    } else if (shape.size() == 2) {
+      weights[name] = uniform_tensor(name, shape, lora.seed).to(options);
+    } else {
+      const std::string layer = name.substr(0, name.rfind('.'));
+      weights[name] = at::linalg_vector_norm(weights.at(layer + ".weight"), 2, 1);
+    }
+  }
 }
 
 }  // namespace muster::model

@@ -12,6 +12,7 @@
 
 #include "model/files/config.h"
 #include "model/files/family.h"
+#include "model/qwen/lora.h"
 
 namespace muster::model {
 
@@ -56,5 +57,10 @@ at::Tensor random_tensor(const std::string& name, at::IntArrayRef shape, double 
                          std::uint64_t seed);
 Weights random_weights(const QwenConfig& config, const at::TensorOptions& options,
                        std::uint64_t seed);
+
+// Adds adapters that change nothing yet, as PEFT starts them: A uniform in +-1/sqrt(in), each
+// tensor from (seed, name) alone, B zeros, magnitudes the row norms of `weights`.
+void add_adapters(Weights& weights, const QwenConfig& config, const LoraOptions& lora,
+                  const at::TensorOptions& options);
 
 }  // namespace muster::model

@@ -51,6 +51,10 @@ class Kernels {
                            const at::Tensor& nonfinite) = 0;
 
   virtual void adamw(const AdamWRun& run) = 0;
+
+  // Zeros in memory of the host that the device copies from and to at full speed. PreflightError
+  // when the host has too little of it.
+  virtual at::Tensor host_zeros(std::int64_t elements, at::ScalarType type) = 0;
 };
 
 std::unique_ptr<Kernels> make_cpu_kernels();

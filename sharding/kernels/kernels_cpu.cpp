@@ -253,6 +253,10 @@ class CpuKernels final : public Kernels {
     });
   }
 
+  at::Tensor host_zeros(std::int64_t elements, at::ScalarType type) override {
+    return at::zeros({elements}, type);
+  }
+
  private:
   const CpuIsa isa_ = best_cpu_isa();
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -61,7 +62,7 @@ std::vector<Param> unique_params(const std::vector<NamedTensor>& tensors) {
             params[other->second].name, t.name));
       }
     }
-    params.push_back({.name = t.name, .aliases = {}, .tensor = t.tensor});
+    params.push_back({.name = t.name, .aliases = {}, .tensor = t.tensor, .lr_factor = t.lr_factor});
   }
   return params;
 }
@@ -72,12 +73,17 @@ ParamRegistry::ParamRegistry(const std::vector<NamedTensor>& tensors, std::vecto
                              bool decay_1d)
     : groups_(std::move(rules)) {
   refuse_strays(tensors, groups_);
+  std::unordered_set<std::string> frozen_by_name;
+  for (const NamedTensor& t : tensors) {
+    if (t.frozen) frozen_by_name.insert(t.name);
+  }
   for (Param& param : unique_params(tensors)) {
     param.group = group_of(param.name, groups_);
     const GroupRule& group = groups_[param.group];
     param.weight_decay = decay_1d || param.tensor.dim() >= 2 ? group.weight_decay : 0;
-    param.tensor.requires_grad_(!group.frozen);
-    (group.frozen ? frozen_ : trainable_).push_back(std::move(param));
+    const bool frozen = group.frozen || frozen_by_name.contains(param.name);
+    param.tensor.requires_grad_(!frozen);
+    (frozen ? frozen_ : trainable_).push_back(std::move(param));
   }
 }
 

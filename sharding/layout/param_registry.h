@@ -12,7 +12,9 @@ namespace muster::sharding {
 
 struct NamedTensor {
   std::string name;
-  at::Tensor tensor;  // a leaf
+  at::Tensor tensor;     // a leaf
+  bool frozen = false;   // whatever its group says
+  double lr_factor = 1;  // on its group's learning rate
 };
 
 struct Betas {
@@ -35,6 +37,7 @@ struct Param {
   at::Tensor tensor;
   int group = -1;
   double weight_decay = 0;
+  double lr_factor = 1;
 };
 
 class ParamRegistry {

@@ -1,6 +1,7 @@
 #include "sharding/plan/memory_plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sharding/kernels/exact_sum.h"
 #include "sharding/layout/flat_space.h"
@@ -27,6 +28,14 @@ MemoryPlan plan_memory(const PlanInput& input) {
   const bool own_master = input.param_bytes == 4;  // fp32 parameters need none beside them
   plan.bytes.master = own_master ? 0 : shard * master_bytes(input.master);
   plan.bytes.moments = shard * (input.bf16_moments ? 4 : 8);
+  if (input.optimizer_on_host) {
+    plan.bytes.host = {.parameters = shard * input.param_bytes,
+                       .gradient = shard * 4,
+                       .master = std::exchange(plan.bytes.master, 0),
+                       .moments = std::exchange(plan.bytes.moments, 0)};
+    plan.fetched_bytes_per_step = plan.bytes.host.gradient;
+    plan.put_back_bytes_per_step = plan.bytes.host.parameters;
+  }
   const int first_local = first_local_window(layout, input.accumulation_budget_bytes);
   const std::int64_t sharded =
       std::min(first_local * layout.window_elements(), layout.padded_elements());

@@ -14,10 +14,18 @@ constexpr int kStagingWindows = 3;  // send buffers: one being filled, one on th
 // their own master.
 enum class MasterKind { kFloat32, kSplit, kNone };
 
+// What an optimizer on the host holds there, all of it of this rank's slices.
+struct HostBytes {
+  std::int64_t parameters = 0, gradient = 0, master = 0, moments = 0;
+  std::int64_t total() const { return parameters + gradient + master + moments; }
+  bool operator==(const HostBytes&) const = default;
+};
+
 // Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
 struct EngineBytes {
   std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
                accumulation = 0;
+  HostBytes host = {};  // beside a device: not in the total
   std::int64_t total() const {
     return parameters + gradient_shard + master + moments + staging + accumulation;
   }
@@ -38,6 +46,7 @@ struct PlanInput {
   bool bf16_moments = false;
   std::int64_t largest_parameter = 0;  // elements of one trainable parameter
   std::int64_t num_parameters = 0, num_groups = 0;
+  bool optimizer_on_host = false;  // which is not where the parameters are
 };
 
 struct MemoryPlan {
@@ -47,6 +56,8 @@ struct MemoryPlan {
   TransientBytes transient;
   std::int64_t frozen_parameters = 0;
   std::int64_t reduce_bytes_per_step = 0, gather_bytes_per_step = 0;  // sent by one rank
+  // Between the device and an optimizer on the host: gradients there, parameters back.
+  std::int64_t fetched_bytes_per_step = 0, put_back_bytes_per_step = 0;
 };
 
 MemoryPlan plan_memory(const PlanInput& input);

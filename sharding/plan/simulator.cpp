@@ -59,6 +59,7 @@ class StepModel {
     start_ = main_;
     result_ = {};
     for (std::int64_t k = 0; k < in_.micro_batches_per_rank; ++k) {
+      last_ = k + 1 == in_.micro_batches_per_rank;
       forward();
       backward();
     }
@@ -99,24 +100,34 @@ class StepModel {
     const double seconds = in_.native_reduce
                                ? all_gather_seconds(bytes, in_.world_size, in_.network)
                                : all_to_all_seconds(bytes, in_.world_size, in_.network);
-    post(Work::kReduce, window, seconds + share(window) * in_.add_s, bytes);
+    post(Work::kReduce, window, seconds + share(window) * in_.add_s, bytes, main_);
     reduced_.push_back(wire_);
+    if (!last_ || !in_.update_on_host) return;
+    fetched_ = std::max(fetched_, wire_) + share(window) * in_.fetch_s;
+    if (!in_.overlap) main_ = fetched_;
   }
 
   void consensus() {
     for (int w = first_local_; w < windows(); ++w) reduce(w);
     wait(wire_);
     wait(post(Work::kConsensus, -1,
-              all_reduce_seconds(in_.consensus_bytes, in_.world_size, in_.network), 0));
+              all_reduce_seconds(in_.consensus_bytes, in_.world_size, in_.network), 0, main_));
     reduced_.clear();
   }
 
+  // At the loop's entry all windows after w are updated, and gathered or on their way. A host
+  // starts when it has every gradient, and does not hold back what computes.
   void update() {
+    double host = in_.update_on_host ? fetched_ : 0;
     for (int w = windows() - 1; w >= 0; --w) {
-      compute(Work::kUpdate, w, share(w) * in_.update_s);
+      if (in_.update_on_host)
+        host = std::max(host, main_) + share(w) * in_.update_s;
+      else
+        compute(Work::kUpdate, w, share(w) * in_.update_s);
       const std::int64_t bytes = layout_.window(w).elements * in_.param_bytes;
-      gathered_[w] =
-          post(Work::kGather, w, all_gather_seconds(bytes, in_.world_size, in_.network), bytes);
+      const double copy = in_.update_on_host ? share(w) * in_.put_back_s : 0;
+      const double gather = all_gather_seconds(bytes, in_.world_size, in_.network);
+      gathered_[w] = post(Work::kGather, w, copy + gather, bytes, std::max(main_, host));
     }
   }
 
@@ -126,10 +137,9 @@ class StepModel {
     result_.compute_s += seconds;
   }
 
-  // The wire takes it when it is free and everything computed so far is done. Returns when it is
-  // done.
-  double post(Work work, int window, double seconds, std::int64_t buffer_bytes) {
-    const double begin = std::max(wire_, main_);
+  // The wire takes it when it is free, and not before `ready`. Returns when it is done.
+  double post(Work work, int window, double seconds, std::int64_t buffer_bytes, double ready) {
+    const double begin = std::max(wire_, ready);
     wire_ = begin + seconds;
     if (!in_.overlap) main_ = wire_;
     result_.wire_s += seconds;
@@ -150,6 +160,8 @@ class StepModel {
   std::vector<double> reduced_;   // per reduction of this step: when it is done
   double main_ = 0;               // clock of the lane that computes
   double wire_ = 0;               // clock of the lane that carries collectives
+  double fetched_ = 0;            // the host has all gradients reduced so far
+  bool last_ = false;             // the micro-batch is the step's last
   double start_ = 0;              // of this step, on the first clock
   Simulation result_;
 };

@@ -42,6 +42,10 @@ struct SimulationInput {
   double copy_s = 0;                     // all gradients into staging
   double add_s = 0;                      // all received slices onto the shard, on the wire's lane
   double update_s = 0;                   // norm and optimizer over this rank's shard
+  // The optimizer is on the host: it updates beside what computes. A copy of this rank's gradients
+  // to it, and of its parameters back, take this long.
+  bool update_on_host = false;
+  double fetch_s = 0, put_back_s = 0;
   Network network;
 };
 
@@ -57,7 +61,7 @@ struct SimulatedEvent {
 
 struct Simulation {
   double step_s = 0;
-  double compute_s = 0;                // forward, backward, copies, update
+  double compute_s = 0;                // forward, backward, copies, update unless on the host
   double wire_s = 0;                   // the wire's lane is busy
   double exposed_s = 0;                // step - compute: what communication costs in the end
   std::int64_t sent_bytes = 0;         // by one rank

@@ -105,15 +105,23 @@ std::size_t laid_out(const std::string& section) {
 }
 
 TEST_CASE("every member of every section is in the table, in order", "[unit]") {
-  const std::map<std::string, std::size_t> sizes = {
-      {"run", sizeof(Run)},           {"model", sizeof(Model)},
-      {"tokens", sizeof(Tokens)},     {"data", sizeof(Data)},
-      {"loss", sizeof(Loss)},         {"detection", sizeof(Detection)},
-      {"groups", sizeof(Groups)},     {"optimizer", sizeof(Optimizer)},
-      {"schedule", sizeof(Schedule)}, {"batch", sizeof(Batch)},
-      {"sharding", sizeof(Sharding)}, {"checkpoint", sizeof(Checkpoint)},
-      {"eval", sizeof(Eval)},         {"health", sizeof(Health)},
-      {"logging", sizeof(Logging)},   {"launch", sizeof(Launch)}};
+  const std::map<std::string, std::size_t> sizes = {{"run", sizeof(Run)},
+                                                    {"model", sizeof(Model)},
+                                                    {"lora", sizeof(Lora)},
+                                                    {"tokens", sizeof(Tokens)},
+                                                    {"data", sizeof(Data)},
+                                                    {"loss", sizeof(Loss)},
+                                                    {"detection", sizeof(Detection)},
+                                                    {"groups", sizeof(Groups)},
+                                                    {"optimizer", sizeof(Optimizer)},
+                                                    {"schedule", sizeof(Schedule)},
+                                                    {"batch", sizeof(Batch)},
+                                                    {"sharding", sizeof(Sharding)},
+                                                    {"checkpoint", sizeof(Checkpoint)},
+                                                    {"eval", sizeof(Eval)},
+                                                    {"health", sizeof(Health)},
+                                                    {"logging", sizeof(Logging)},
+                                                    {"launch", sizeof(Launch)}};
   std::size_t total = 0;
   for (const std::string& section : keys_under("")) {
     CAPTURE(section);

@@ -5,6 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/error.h"
+#include "data/images/codec.h"
 #include "data/sources/small_sets.h"
 
 namespace muster::data {
@@ -59,6 +60,27 @@ TEST_CASE("several packs: one list, one class per name", "[unit]") {
   CHECK_THAT(set.place(2), ContainsSubstring("b.h5"));
   CHECK(set.fingerprint() != open_set({packs.b, packs.a}).fingerprint());
   CHECK(set.pictures(2, set.sample(2)).at(0).width == 56);
+}
+
+TEST_CASE("pictures come turned as the pack says, and of the size it says", "[unit]") {
+  const test::SmallSet set(1);
+  Image image{3, 2, std::vector<std::uint8_t>(3 * 2 * 3, 0)};
+  image.rgb[0] = 255;  // the stored picture's upper left
+  test::write_bytes(set.dir.path() / "a.png", encode_png(image));
+  Sample sample;
+  sample.name = "turned";
+  sample.pictures = {{.path = set.dir.path() / "a.png", .width = 2, .height = 3, .orientation = 6}};
+  write_pack(set.pack_path, {sample}, {});
+  const SampleSet samples = open_set({set.pack_path});
+  const Image turned = samples.pictures(0, samples.sample(0)).at(0);
+  REQUIRE((turned.width == 2 && turned.height == 3));
+  CHECK(turned.rgb[3] == 255);  // EXIF's 6: the stored upper left is the upright upper right
+  sample.pictures[0].orientation = 1;
+  write_pack(set.pack_path, {sample}, {});
+  const SampleSet wrong = open_set({set.pack_path});
+  CHECK_THROWS_MATCHES(wrong.pictures(0, wrong.sample(0)), DataError,
+                       MessageMatches(ContainsSubstring("turned") && ContainsSubstring("2x3") &&
+                                      ContainsSubstring("3x2")));
 }
 
 }  // namespace muster::data

@@ -196,11 +196,23 @@ TEST_CASE("the engine on a GPU has the bits of the engine on the CPU", "[gpu]") 
   }
 }
 
+TEST_CASE("an optimizer on the host beside a GPU has the bits of one on the GPU", "[gpu]") {
+  const CudaLibrary& cuda = cuda_or_skip();
+  const auto nccl = std::shared_ptr<Collective>(nccl_alone(cuda));
+  for (const bool overlap : {false, true}) {
+    EngineOptions options = toy_options(1024, overlap);
+    const State on_gpu = train_on(at::kCUDA, nccl, options);
+    options.optimizer_device = OptimizerDevice::kHost;
+    REQUIRE(first_difference(on_gpu, train_on(at::kCUDA, nccl, options)) == "");
+  }
+}
+
 TEST_CASE("two and four ranks on one GPU have the bits of one on the CPU", "[gpu]") {
   cuda_or_skip();
-  const EngineOptions options = toy_options(1 << 20, true);  // one window: see StagedCollective
+  EngineOptions options = toy_options(1 << 20, true);  // one window: see StagedCollective
   const State alone = train_on(at::kCPU, make_self(), options);
   for (const int size : {2, 4}) {
+    options.optimizer_device = size == 4 ? OptimizerDevice::kHost : OptimizerDevice::kParameters;
     std::vector<State> states(size);
     on_ranks(size, [&](const std::shared_ptr<Collective>& mine) {
       states[mine->rank()] = train_on(at::kCUDA, std::make_shared<StagedCollective>(mine), options);

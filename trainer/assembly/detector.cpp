@@ -5,10 +5,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/config.h"
 #include "model/head/files.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
@@ -24,7 +26,7 @@ std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
 }
 
 // The weights that the user gives are data: with wrong ones no other attempt can do better.
-model::QwenVL load_backbone(const fs::path& path, const model::QwenOptions& options) {
+model::QwenVL load_given(const fs::path& path, const model::QwenOptions& options) {
   try {
     return model::QwenVL::load(path, options);
   } catch (const CheckpointError& error) {
@@ -32,19 +34,46 @@ model::QwenVL load_backbone(const fs::path& path, const model::QwenOptions& opti
   }
 }
 
+void start_from_adapter(const configs::Config& config, model::Detector& detector) {
+  const fs::path folder = config.model.adapter;
+  require_same_adapters(folder, lora_setup(config, detector.backbone().config()));
+  model::load_adapter(folder, detector.parameters());
+  log::info("adapters start from {}", folder.string());
+  if (fs::exists(folder / kHeadFile))
+    log::warn("{} has a detection head, too: model.adapter takes the adapters alone",
+              folder.string());
+}
+
 }  // namespace
 
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer) {
   const fs::path path = find_model(config.model);
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
+  model::QwenOptions options = qwen_options(config);
+  if (config.lora.enabled)
+    options.lora = lora_setup(config, model::read_config(path)).options(seed);
   const auto backbone = [&] {
-    if (!config.model.random_init) return load_backbone(path, qwen_options(config));
+    if (!config.model.random_init) return load_given(path, options);
     log::info("random initialisation of every weight (model.random_init), sizes from {}",
               path.string());
-    return model::QwenVL::random(model::read_config(path), qwen_options(config), seed);
+    return model::QwenVL::random(model::read_config(path), options, seed);
   };
-  return model::Detector::create(backbone(), head_config(config.detection),
-                                 caption_end_token(tokenizer), seed);
+  model::Detector detector = model::Detector::create(backbone(), head_config(config.detection),
+                                                     caption_end_token(tokenizer), seed);
+  if (!config.model.adapter.empty()) start_from_adapter(config, detector);
+  return detector;
+}
+
+model::QwenVL load_backbone(const fs::path& folder, model::QwenOptions options) {
+  if (!model::is_adapter_folder(folder)) return model::QwenVL::load(folder, options);
+  const BaseModel base = find_base(folder);
+  // Adapters are read into their places; what stands there first means nothing.
+  options.lora = model::read_adapter(folder).setup.options(/*seed=*/0);
+  model::QwenVL backbone =
+      base.seed ? model::QwenVL::random(model::read_config(base.path), options, *base.seed)
+                : model::QwenVL::load(base.path, options);
+  model::load_adapter(folder, backbone.parameters());
+  return backbone;
 }
 
 model::Detector load_detector(const configs::Config& config, const fs::path& checkpoint,
@@ -55,7 +84,7 @@ model::Detector load_detector(const configs::Config& config, const fs::path& che
                     checkpoint.string(), kHeadFile));
   }
   model::Detector detector = model::Detector::create(
-      model::QwenVL::load(checkpoint, qwen_options(config)),
+      load_backbone(checkpoint, qwen_options(config)),
       model::read_head_config(checkpoint / kHeadFile), caption_end_token(tokenizer),
       static_cast<std::uint64_t>(config.run.seed));
   detector.load_head(checkpoint / kHeadFile);

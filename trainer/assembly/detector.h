@@ -6,6 +6,7 @@
 #include "configs/config.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/detector.h"
+#include "model/qwen/qwen_options.h"
 
 namespace muster::trainer {
 
@@ -13,6 +14,10 @@ namespace muster::trainer {
 // initialisation"), else from the Hugging Face folder. Throws ConfigError, and
 // DataError for weights that are not those of config.json.
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer);
+
+// The language model of a checkpoint folder or a Hugging Face folder; of a folder of adapters the
+// model they stand beside, with them. Throws CheckpointError.
+model::QwenVL load_backbone(const std::filesystem::path& folder, model::QwenOptions options);
 
 // A trained detector: weights and head as the checkpoint folder holds them. Throws CheckpointError.
 model::Detector load_detector(const configs::Config& config,

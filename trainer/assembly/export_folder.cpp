@@ -9,10 +9,12 @@
 #include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
+#include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
@@ -84,6 +86,24 @@ void write_processors(const fs::path& checkpoint, const fs::path& out) {
     write_text(whole, data::preprocessor_with(read_text(whole), patches));
 }
 
+// The weights with the adapters in them.
+void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+  const at::ScalarType dtype = scalar_type(configs::load(checkpoint / "config.yaml").model.dtype);
+  const model::QwenVL backbone = load_backbone(checkpoint, {.dtype = dtype});
+  const model::Family& family = model::family_of(backbone.config().model_type);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const model::NamedParam& p : backbone.merged_parameters())
+    tensors.emplace_back(model::file_name(p.name, family), p.tensor.detach());
+  model::write_safetensors_folder(out, tensors, shard_bytes);
+  write_config(checkpoint / "config.json", out / "config.json", dtype,
+               backbone.config().text.rope_theta);
+}
+
+void copy_adapters(const fs::path& checkpoint, const fs::path& out) {
+  for (const char* name : {model::kAdapterConfigFile, model::kAdapterFile, "config.json"})
+    fs::copy_file(checkpoint / name, out / name);
+}
+
 void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
   std::vector<std::string> names = companion_files();
   names.insert(names.end(), {kHeadFile, "class_map.json", "config.yaml"});
@@ -94,12 +114,22 @@ void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
 
 }  // namespace
 
-void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes,
+                   bool merge) {
   if (fs::exists(out))
     throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
   verify_checkpoint(checkpoint, /*with_optimizer=*/false);
+  const bool lora = model::is_adapter_folder(checkpoint);
+  if (merge && !lora)
+    throw UsageError(
+        fmt::format("export --merge: {} has no adapters; leave --merge out", checkpoint.string()));
   AtomicFolder folder(out);
-  write_weights(checkpoint, folder.part(), shard_bytes);
+  if (merge)
+    write_merged(checkpoint, folder.part(), shard_bytes);
+  else if (lora)
+    copy_adapters(checkpoint, folder.part());
+  else
+    write_weights(checkpoint, folder.part(), shard_bytes);
   copy_small_files(checkpoint, folder.part());
   folder.commit();
 }

@@ -13,7 +13,9 @@ namespace muster::trainer {
 // head also detection_head.safetensors, class_map.json and config.yaml, so that predict and eval
 // take the folder too. Throws UsageError when `out` exists, CheckpointError when a file does not
 // match its checksum or the config.
+// A LoRA run's checkpoint becomes a folder in PEFT's format instead, with the head beside; with
+// `merge` its adapters become part of the weights, in the dtype the run trained in.
 void export_folder(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
-                   std::int64_t shard_bytes);
+                   std::int64_t shard_bytes, bool merge = false);
 
 }  // namespace muster::trainer

@@ -167,6 +167,9 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.reduce = config.sharding.reduce == configs::Reduce::kNative
                        ? sharding::ReduceKind::kNative
                        : sharding::ReduceKind::kOrdered;
+  options.optimizer_device = config.sharding.optimizer_device == configs::OptimizerDevice::kCpu
+                                 ? sharding::OptimizerDevice::kHost
+                                 : sharding::OptimizerDevice::kParameters;
   options.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   return options;
 }

@@ -88,6 +88,10 @@ std::string Manifest::to_json() const {
   j["layout_hash"] = layout_hash;
   j["data_fingerprint"] = data_fingerprint;
   j["muster_version"] = muster_version;
+  if (base) {
+    j["base_model"] = {{"path", base->path}, {"fingerprint", base->fingerprint}};
+    if (base->seed) j["base_model"]["seed"] = *base->seed;
+  }
   for (const auto& [name, file] : files)
     j["files"][name] = {{"bytes", file.bytes}, {"xxh128", file.xxh128}};
   return j.dump(1) + "\n";
@@ -108,6 +112,11 @@ Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
     m.layout_hash = j.at("layout_hash");
     m.data_fingerprint = j.at("data_fingerprint");
     m.muster_version = j.at("muster_version");
+    if (j.contains("base_model")) {
+      const json& base = j["base_model"];
+      m.base = BaseModel{.path = base.at("path"), .fingerprint = base.at("fingerprint")};
+      if (base.contains("seed")) m.base->seed = base["seed"];
+    }
     for (const auto& [name, file] : j.at("files").items())
       m.files[name] = {file.at("bytes"), file.at("xxh128")};
     return m;

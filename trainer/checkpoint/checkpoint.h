@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/checkpoint/base_model.h"
 #include "trainer/checkpoint/run_state.h"
 
 namespace muster::trainer {
@@ -23,6 +24,7 @@ struct Manifest {
   RunState state;
   int world_size = 0;
   std::string layout_hash, data_fingerprint, muster_version;
+  std::optional<BaseModel> base;  // of a LoRA run: what its adapters stand on
   struct File {
     std::int64_t bytes = 0;
     std::string xxh128;

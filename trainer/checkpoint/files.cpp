@@ -9,10 +9,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
+#include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
@@ -27,16 +29,23 @@ std::string stored_name(const std::string& name, const model::Detector& detector
   return model::file_name(name, model::family_of(detector.backbone().config().model_type));
 }
 
-// Copies on the host, split into the language model's file and the head's.
+// Copies on the host, split into the files they go to. A LoRA run has adapters instead of a
+// backbone.
 struct HostCopy {
-  Tensors backbone, head;
+  Tensors backbone, adapters, head;
 };
 
-HostCopy copy_parameters(const model::Detector& detector) {
+at::Tensor host_copy(const at::Tensor& tensor) { return tensor.detach().to(at::kCPU).clone(); }
+
+HostCopy copy_parameters(const model::Detector& detector, bool lora) {
   HostCopy copy;
   for (const model::NamedParam& p : detector.parameters()) {
-    (in_head(p.name) ? copy.head : copy.backbone)
-        .emplace_back(stored_name(p.name, detector), p.tensor.detach().to(at::kCPU).clone());
+    if (in_head(p.name))
+      copy.head.emplace_back(p.name, host_copy(p.tensor));
+    else if (model::is_adapter(p.name))
+      copy.adapters.emplace_back(p.name, host_copy(p.tensor));
+    else if (!lora)
+      copy.backbone.emplace_back(stored_name(p.name, detector), host_copy(p.tensor));
   }
   return copy;
 }
@@ -59,16 +68,33 @@ std::vector<std::string> copy_companions(const configs::Config& config, const fs
   return names;
 }
 
+void write_adapters(const configs::Config& config, const BaseModel& base, const Tensors& adapters,
+                    const fs::path& folder) {
+  const model::QwenConfig sizes = model::read_config(base.path);
+  model::write_adapter(folder,
+                       {.setup = lora_setup(config, sizes),
+                        .base_model = base.path,
+                        .metadata = base_metadata(base)},
+                       sizes, adapters);
+}
+
 std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy,
+                                     const std::optional<BaseModel>& base,
                                      const model::HeadConfig& head, const std::string& class_map,
                                      const fs::path& folder) {
   std::vector<std::string> names = copy_companions(config, folder);
-  model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
+  if (base) {
+    write_adapters(config, *base, copy.adapters, folder);
+    names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
+  } else {
+    model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
+    names.push_back(kModelFile);
+  }
   model::write_safetensors(folder / kHeadFile, copy.head,
                            {{"config", model::head_to_json(head).dump()}});
   write_text(folder / "config.yaml", configs::to_yaml(config));
   write_text(folder / "class_map.json", class_map);
-  names.insert(names.end(), {kModelFile, kHeadFile, "config.yaml", "class_map.json"});
+  names.insert(names.end(), {kHeadFile, "config.yaml", "class_map.json"});
   return names;
 }
 
@@ -92,16 +118,17 @@ const std::vector<std::string>& companion_files() {
 
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine,
-                                    const data::ClassMap& classes) {
+                                    const data::ClassMap& classes,
+                                    const std::optional<BaseModel>& base) {
   const int rank = engine.collective().rank();
   const std::string shard_name =
       fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
   auto shard = engine.snapshot();
-  HostCopy copy = rank == 0 ? copy_parameters(detector) : HostCopy{};
+  HostCopy copy = rank == 0 ? copy_parameters(detector, base.has_value()) : HostCopy{};
   return [=, copy = std::move(copy), head = detector.head_config(),
           class_map = classes.to_json()](const fs::path& folder) {
     std::vector<std::string> names;
-    if (rank == 0) names = write_model(config, copy, head, class_map, folder);
+    if (rank == 0) names = write_model(config, copy, base, head, class_map, folder);
     sharding::ZeroEngine::write(*shard, folder / shard_name);
     names.push_back(shard_name);
     return names;
@@ -110,9 +137,13 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
 
 void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
   const c10::NoGradGuard no_grad;
-  const model::SafetensorsReader backbone(checkpoint / kModelFile), head(checkpoint / kHeadFile);
+  const bool lora = model::is_adapter_folder(checkpoint);
+  if (lora) model::load_adapter(checkpoint, detector.parameters());
+  const model::SafetensorsReader head(checkpoint / kHeadFile),
+      backbone(checkpoint / (lora ? kHeadFile : kModelFile));
   std::string problems;
   for (const model::NamedParam& p : detector.parameters()) {
+    if (lora && !in_head(p.name)) continue;
     const model::SafetensorsReader& reader = in_head(p.name) ? head : backbone;
     const std::string name = stored_name(p.name, detector);
     if (!reader.contains(name)) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "configs/config.h"
 #include "data/pack/pack.h"
 #include "model/detector.h"
 #include "sharding/engine.h"
+#include "trainer/checkpoint/base_model.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace muster::trainer {
@@ -19,12 +21,15 @@ inline constexpr const char* kHeadFile = "detection_head.safetensors";
 const std::vector<std::string>& companion_files();
 
 // Copies to host memory what must not change while it is written: this rank's optimizer shard and,
-// on rank 0, every parameter. REQUIRES all gathers awaited.
+// on rank 0, every parameter, or of a LoRA run, whose `base` is given, adapters and head alone.
+// REQUIRES all gathers awaited.
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine,
-                                    const data::ClassMap& classes);
+                                    const data::ClassMap& classes,
+                                    const std::optional<BaseModel>& base);
 
-// Copies the parameters of a checkpoint into the detector, in place. Strict.
+// Copies the parameters of a checkpoint into the detector, in place: of a LoRA run's those of
+// adapters and head. Strict.
 void load_parameters(model::Detector& detector, const std::filesystem::path& checkpoint);
 
 std::vector<std::filesystem::path> optimizer_files(

@@ -1,8 +1,10 @@
 #include "trainer/evaluate/evaluate.h"
 
 #include <c10/core/GradMode.h>
+#include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <span>
 
@@ -72,9 +74,9 @@ double class_agnostic_ap50(CocoGroundTruth truth, std::vector<EvalBox> boxes) {
   return evaluate_coco(truth, boxes).metrics.at("AP50");
 }
 
-// The samples that one rank looks at.
+// The samples that one rank looks at: places in EvalImages::sample.
 struct Share {
-  std::int64_t first = 0, end = 0, stride = 1;
+  std::size_t first = 0, stride = 1;
 };
 
 std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& tokenizer,
@@ -83,28 +85,40 @@ std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& 
                               const Share& share) {
   const c10::NoGradGuard no_grad;
   const model::EvalMode evaluating(detector);
-  Progress progress("evaluating", (share.end - share.first + share.stride - 1) / share.stride);
+  const std::size_t end = images.sample.size();
+  Progress progress("evaluating", static_cast<std::int64_t>((end + share.stride - 1 - share.first) /
+                                                            share.stride));
   std::vector<Row> rows;
-  std::vector<std::int64_t> batch;
+  std::vector<std::size_t> places;
+  std::vector<std::int64_t> batch;  // the samples at those places
   const auto run_batch = [&] {
     const auto found = detector.detect(encoder.encode(set, batch, false));
-    std::size_t k = 0;
-    for (const std::int64_t sample : batch) {
-      for (std::int64_t image = images.first[sample]; image < images.first[sample + 1]; ++image)
-        for (const LabelledDetection& d : label(found[k++], tokenizer, set.class_map()))
+    std::size_t next = 0;
+    for (const std::size_t k : places)
+      for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image)
+        for (const LabelledDetection& d : label(found[next++], tokenizer, set.class_map()))
           rows.push_back({image, d.category_id, d.box, d.score, 0});
-    }
     progress.add(static_cast<std::int64_t>(batch.size()));
     batch.clear();
+    places.clear();
   };
-  for (std::int64_t i = share.first; i < share.end; i += share.stride) {
-    if (images.first[i] == images.first[i + 1]) continue;  // nobody annotated it
-    if (encoder.measure(set.sample(i)).dropped) continue;  // it counts as nothing found
-    batch.push_back(i);
+  for (std::size_t k = share.first; k < end; k += share.stride) {
+    const std::int64_t sample = images.sample[k];
+    if (encoder.measure(set.sample(sample)).dropped) continue;  // it counts as nothing found
+    batch.push_back(sample);
+    places.push_back(k);
     if (static_cast<std::int64_t>(batch.size()) == options.samples_per_batch) run_batch();
   }
   if (!batch.empty()) run_batch();
   return rows;
+}
+
+// For those who have the source: its ids instead of ours.
+std::vector<EvalBox> with_source_ids(std::vector<EvalBox> boxes, const std::vector<Row>& rows,
+                                     const EvalImages& images) {
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    boxes[i].image_id = images.source_id[static_cast<std::size_t>(rows[i].image)];
+  return boxes;
 }
 
 EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
@@ -115,7 +129,54 @@ EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
       .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
       .detections = static_cast<std::int64_t>(rows.size()),
       .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; }),
-      .boxes = boxes};
+      .boxes = with_source_ids(boxes, rows, images),
+      .packs = {}};
+}
+
+// The stems of the packs' files, made different by a number.
+std::vector<std::string> pack_names(const data::SampleSet& set) {
+  std::vector<std::string> names;
+  for (const auto& pack : set.packs()) {
+    const std::string stem = pack->path().stem().string();
+    std::string name = stem;
+    for (int i = 2; std::ranges::find(names, name) != names.end(); ++i)
+      name = fmt::format("{}-{}", stem, i);
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+// The pack that each image is of, by the image's id.
+std::vector<std::size_t> packs_by_id(const data::SampleSet& set, const EvalImages& images) {
+  std::vector<std::size_t> pack(images.image_id.size());
+  for (std::size_t k = 0; k < images.sample.size(); ++k)
+    for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image)
+      pack[static_cast<std::size_t>(images.image_id[static_cast<std::size_t>(image)])] =
+          set.locate(images.sample[k]).first;
+  return pack;
+}
+
+std::vector<PackResult> measure_packs(const std::vector<Row>& rows, const CocoGroundTruth& truth,
+                                      const data::SampleSet& set, const EvalImages& images) {
+  if (set.packs().size() == 1) return {};
+  const std::vector<std::size_t> pack_of = packs_by_id(set, images);
+  const std::vector<EvalBox> boxes = to_eval_boxes(rows, images);
+  const std::vector<std::string> names = pack_names(set);
+  std::vector<PackResult> results;
+  for (std::size_t pack = 0; pack < names.size(); ++pack) {
+    const auto in_pack = [&](std::int64_t id) {
+      return pack_of[static_cast<std::size_t>(id)] == pack;
+    };
+    const auto box_in_pack = [&](const EvalBox& box) { return in_pack(box.image_id); };
+    CocoGroundTruth own;
+    own.categories = truth.categories;
+    std::ranges::copy_if(truth.image_ids, std::back_inserter(own.image_ids), in_pack);
+    std::ranges::copy_if(truth.boxes, std::back_inserter(own.boxes), box_in_pack);
+    std::vector<EvalBox> found;
+    std::ranges::copy_if(boxes, std::back_inserter(found), box_in_pack);
+    results.push_back({names[pack], evaluate_coco(own, found)});
+  }
+  return results;
 }
 
 void add_truth(const data::Sample& sample, std::span<const std::int64_t> image_ids,
@@ -160,13 +221,15 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
 
 // Ids are places in the order of the source's ids: COCO breaks score ties by the order of ids, and
 // a source's id may stand at several samples.
-EvalImages eval_images(const data::SampleSet& set, std::int64_t num_samples) {
-  EvalImages images{.first = {0}, .image_id = {}};
-  std::vector<std::int64_t> source_id;  // per image
-  for (std::int64_t i = 0; i < num_samples; ++i) {
+EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples) {
+  EvalImages images{.sample = {}, .first = {0}, .source_id = {}, .image_id = {}};
+  std::vector<std::int64_t>& source_id = images.source_id;
+  for (std::int64_t i = 0; i < set.size(); ++i) {
+    if (max_samples > 0 && set.locate(i).second >= max_samples) continue;
     const data::Sample sample = set.sample(i);
-    const std::size_t pictures = sample.boxed ? sample.pictures.size() : 0;
-    source_id.insert(source_id.end(), pictures, sample.source_id);
+    if (!sample.boxed || !sample.has_picture()) continue;
+    images.sample.push_back(i);
+    source_id.insert(source_id.end(), sample.pictures.size(), sample.source_id);
     images.first.push_back(static_cast<std::int64_t>(source_id.size()));
   }
   std::vector<std::size_t> order(source_id.size());
@@ -182,12 +245,11 @@ CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& image
   CocoGroundTruth truth;
   for (const data::Category& category : categories_of(set))
     truth.categories[category.id] = category.name;
-  for (std::size_t i = 0; i + 1 < images.first.size(); ++i) {
-    const auto begin = static_cast<std::size_t>(images.first[i]);
-    const auto count = static_cast<std::size_t>(images.first[i + 1]) - begin;
-    if (count > 0)
-      add_truth(set.sample(static_cast<std::int64_t>(i)),
-                std::span(images.image_id).subspan(begin, count), truth);
+  for (std::size_t k = 0; k < images.sample.size(); ++k) {
+    const auto begin = static_cast<std::size_t>(images.first[k]);
+    const auto count = static_cast<std::size_t>(images.first[k + 1]) - begin;
+    add_truth(set.sample(images.sample[k]), std::span(images.image_id).subspan(begin, count),
+              truth);
   }
   return truth;
 }
@@ -195,16 +257,16 @@ CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& image
 EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
                     const data::SampleSet& set, const data::SampleEncoder& encoder,
                     const EvalOptions& options, sharding::Collective& collective) {
-  const std::int64_t n =
-      options.max_samples > 0 ? std::min(options.max_samples, set.size()) : set.size();
-  const EvalImages images = eval_images(set, n);
-  const Share share{.first = collective.rank(), .end = n, .stride = collective.size()};
+  const EvalImages images = eval_images(set, options.max_samples);
+  const Share share{.first = static_cast<std::size_t>(collective.rank()),
+                    .stride = static_cast<std::size_t>(collective.size())};
   std::vector<Row> rows = detect_share(detector, tokenizer, set, images, encoder, options, share);
   rows = gather_rows(rows, collective);  // [C]
   // The ranks' rows interleave differently for every world size; COCO breaks score ties by order.
   std::ranges::stable_sort(rows, {}, &Row::image);
   const CocoGroundTruth truth = ground_truth(set, images);
   EvalResult result = measure(rows, truth, images);
+  result.packs = measure_packs(rows, truth, set, images);
   if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) {
     log_zero(truth, rows, result);
   }

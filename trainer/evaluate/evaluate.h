@@ -18,16 +18,22 @@
 namespace muster::trainer {
 
 struct EvalOptions {
-  std::int64_t max_samples = 0;  // the set's first so many; 0: all
+  std::int64_t max_samples = 0;  // each pack's first so many; 0: all
   std::int64_t samples_per_batch = 1;
 };
 
+struct PackResult {
+  std::string name;  // the file's stem; NAME-2 where another pack of the set has it
+  CocoMetrics coco;
+};
+
 struct EvalResult {
-  CocoMetrics coco;  // category of a detection: the class whose name its caption is
+  CocoMetrics coco;  // of all packs; category of a detection: the class whose name its caption is
   double class_agnostic_ap50 = 0;
   std::int64_t detections = 0;
-  std::int64_t unknown_captions = 0;  // detections whose caption is no class name
-  std::vector<EvalBox> boxes = {};    // the detections, by image
+  std::int64_t unknown_captions = 0;   // detections whose caption is no class name
+  std::vector<EvalBox> boxes = {};     // the detections, by image; image_id is the source's
+  std::vector<PackResult> packs = {};  // each by itself; empty for a set of one
 };
 
 // [C] with more than one rank.
@@ -47,12 +53,15 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
                                      const data::Tokenizer& tokenizer,
                                      const data::ClassMap& classes);
 
-// The pictures of a set's first samples that are evaluated, numbered in the order of the samples.
+// The pictures of a set that are evaluated, numbered in the order of the samples.
 struct EvalImages {
-  std::vector<std::int64_t> first;  // [samples + 1]: sample i has images first[i] .. first[i + 1]
-  std::vector<std::int64_t> image_id;  // per image: its COCO id; ids sort as the source's do
+  std::vector<std::int64_t> sample;  // those with annotated pictures
+  std::vector<std::int64_t> first;   // [samples + 1]: sample[k] has images first[k] .. first[k + 1]
+  std::vector<std::int64_t> source_id;  // per image: the source's, which several may have
+  std::vector<std::int64_t> image_id;   // per image: its COCO id; ids sort as the source's do
 };
-EvalImages eval_images(const data::SampleSet& set, std::int64_t num_samples);
+// `max_samples`: of each pack, the first so many; 0: all.
+EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples);
 CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& images);
 
 }  // namespace muster::trainer

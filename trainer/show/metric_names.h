@@ -46,6 +46,11 @@ inline constexpr std::array<std::string_view, 12> kCoco = {
     kAp, kAp50, "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
 inline constexpr std::string_view kClassAgnosticAp50 = "class_agnostic_AP50";
 
+// Of one validation pack among several: "eval.NAME.AP".
+inline std::string pack_name(std::string_view pack, std::string_view member) {
+  return std::string(kEval).append(pack).append(".").append(member);
+}
+
 inline std::string name(std::string_view family, std::string_view member) {
   return std::string(family).append(member);
 }
@@ -89,6 +94,10 @@ inline constexpr std::array kMetrics = {
                 "of an evaluation: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR1`, "
                 "`AR10`, `AR100`, `ARs`, `ARm`, `ARl`, and `class_agnostic_AP50`; -1 where there "
                 "is nothing to measure"},
+    MetricEntry{
+        metric::kEval, "<pack>.<metric>",
+        "with several packs in `data.val`: COCO's metrics of one by itself, named after its "
+        "file"},
 };
 
 // kMetrics as Markdown, for docs/metrics.md.

@@ -2,7 +2,12 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
+#include <cstring>
+
+#include "base/error.h"
 #include "sharding/kernels/cuda/kernels.cuh"
 #include "sharding/kernels/exact_sum.h"
 #include "sharding/kernels/fused_adamw.h"
@@ -70,6 +75,24 @@ class CudaKernels final : public Kernels {
     on_device_of(run.gradient, [&](cudaStream_t stream) {
       cuda::adamw(adamw_spans(run), adamw_factors(run), stream);
     });
+  }
+
+  // The caching allocator of pinned memory would round up to a power of two: a third more of a
+  // large shard.
+  at::Tensor host_zeros(std::int64_t elements, at::ScalarType type) override {
+    const auto bytes = static_cast<std::size_t>(elements) * c10::elementSize(type);
+    if (bytes == 0) return at::zeros({elements}, type);
+    void* memory = nullptr;
+    if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) != cudaSuccess) {
+      (void)cudaGetLastError();
+      throw PreflightError(
+          fmt::format("this host has no {} bytes of page-locked memory for the optimizer "
+                      "(sharding.optimizer_device: cpu; see ulimit -l and `muster plan`)",
+                      bytes));
+    }
+    std::memset(memory, 0, bytes);
+    return at::from_blob(
+        memory, {elements}, [](void* p) { (void)cudaFreeHost(p); }, at::dtype(type));
   }
 };
 

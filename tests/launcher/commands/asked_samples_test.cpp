@@ -9,6 +9,7 @@
 #include "base/process/atomic_file.h"
 #include "data/images/codec.h"
 #include "data/pack/pack.h"
+#include "support/test_paths.h"
 
 using namespace muster;
 using Catch::Matchers::ContainsSubstring;
@@ -102,4 +103,16 @@ TEST_CASE("predict: a training JSONL and a pack are asked their own questions", 
   const auto loaded = asked.load(0, false);
   CHECK(loaded.shown.names == std::vector<std::string>{"packed", "packed-2"});
   CHECK(last_question(loaded.shown.sample) == "which?");
+}
+
+TEST_CASE("predict: a picture that EXIF would turn is named, or turned", "[unit]") {
+  const std::string file = (test::source_dir() / "tests/data/images/samples/exif6.jpg").string();
+  const launcher::AskedSamples asked({file}, "");
+  const auto stored = asked.load(0, false), turned = asked.load(0, true);
+  CHECK(stored.turned == std::vector<std::string>{file});
+  CHECK(turned.turned.empty());
+  const data::Picture &a = stored.shown.sample.pictures[0], &b = turned.shown.sample.pictures[0];
+  REQUIRE(a.width != a.height);
+  CHECK((a.width == b.height && a.height == b.width));
+  CHECK(turned.shown.pictures[0].width == b.width);
 }

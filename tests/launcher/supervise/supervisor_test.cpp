@@ -4,12 +4,14 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -381,4 +383,45 @@ TEST_CASE("clocks: a clock that jumps during the run is no hang", "[mpi][fault]"
   ::waitpid(jump, nullptr, 0);
   CHECK(result.exit_code == 0);
   CHECK(result.attempts.size() == 1);
+}
+
+TEST_CASE("stories: a signal to mpirun, and a killed wrapper, are no lost node", "[mpi][fault]") {
+  {
+    fake::World world(2, {"--steps", "4000"});
+    world.spec.restart.max_restarts = 0;
+    const pid_t killer = fake::when_ready(
+        world, [](pid_t launcher) { ::kill(fake::child_named(launcher, "mpirun"), SIGTERM); });
+    const LaunchResult result = world.run("TERM mpirun");
+    ::waitpid(killer, nullptr, 0);
+    CHECK_THAT(result.attempts.back().what,
+               ContainsSubstring("was told to end") && !ContainsSubstring("R-007"));
+  }
+  fake::World world(2, {"--steps", "4000"});
+  world.spec.restart.max_restarts = 0;
+  const pid_t killer = fake::when_ready(world, [](pid_t launcher) {
+    ::kill(fake::child_named(fake::child_named(launcher, "mpirun"), "muster-rank-wra"), SIGKILL);
+  });
+  const LaunchResult result = world.run("KILL wrapper");
+  ::waitpid(killer, nullptr, 0);
+  CHECK_THAT(result.attempts.back().what,
+             ContainsSubstring("wrapper of rank") && !ContainsSubstring("R-007"));
+}
+
+TEST_CASE("stories: a run folder on a full disk is said to be that", "[mpi][fault]") {
+  fake::World world(2, {"--steps", "4000"});
+  world.spec.restart.max_restarts = 0;
+  if (::mount("tmpfs", world.dir.path().c_str(), "tmpfs", 0, "size=4m") != 0)
+    SKIP("mounting a small disk is not allowed here");
+  make_run_folder(world.dir.path());
+  const pid_t filler = fake::when_ready(world, [&](pid_t launcher) {
+    std::ofstream full(world.dir.path() / "full", std::ios::binary);
+    const std::string block(4096, 'x');
+    while (full.write(block.data(), 4096).flush()) continue;
+    ::kill(fake::child_named(launcher, "mpirun"), SIGTERM);
+  });
+  const LaunchResult result = supervise(world.spec);
+  ::waitpid(filler, nullptr, 0);
+  ::umount2(world.dir.path().c_str(), MNT_DETACH);
+  CHECK(result.exit_code == 74);
+  CHECK_THAT(result.attempts.back().what, ContainsSubstring("R-009"));
 }

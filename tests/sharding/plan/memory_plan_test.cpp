@@ -15,7 +15,7 @@ namespace {
 constexpr int kParams = 192;
 constexpr std::int64_t kNumel = 8192;
 
-PlanInput plan_of(int world, at::ScalarType type, std::int64_t bucket_bytes) {
+PlanInput plan_of(int world, at::ScalarType type, std::int64_t bucket_bytes, bool on_host = false) {
   const std::vector<std::int64_t> numels(kParams, kNumel);
   const int bytes = type == at::kFloat ? 4 : 2;
   return {.trainable_elements = flat_elements(numels),
@@ -25,7 +25,8 @@ PlanInput plan_of(int world, at::ScalarType type, std::int64_t bucket_bytes) {
           .wire_bytes = bytes,
           .largest_parameter = kNumel,
           .num_parameters = kParams,
-          .num_groups = 1};
+          .num_groups = 1,
+          .optimizer_on_host = on_host};
 }
 
 struct Counted {
@@ -35,7 +36,7 @@ struct Counted {
 
 // Trains a few steps; `keep_gradients` plants a leak of a tenth of the parameters in each.
 Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes,
-                      bool keep_gradients) {
+                      bool keep_gradients, bool on_host = false) {
   TensorMeter meter;
   const std::int64_t before = meter.live().total();
   Counted counted;
@@ -46,6 +47,10 @@ Counted train_counted(int world, at::ScalarType type, std::int64_t bucket_bytes,
       named.push_back({"p" + std::to_string(i), at::full({kNumel}, 0.5, type)});
     EngineOptions options = toy_options(bucket_bytes);
     options.wire_dtype = type == at::kFloat ? WireDtype::kFloat32 : WireDtype::kBFloat16;
+    if (on_host) {
+      options.optimizer_device = OptimizerDevice::kHost;
+      options.apart = [](std::string_view /*what*/, int /*window*/) {};
+    }
     ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.0}}, false), collective, options);
     std::vector<std::int64_t> meet(1);
     collective->all_reduce_sum(meet);
@@ -96,6 +101,29 @@ TEST_CASE("memory plan: the counted peak of model states is within 2 % of the pl
       CHECK(counted.transient.receive == plan.transient.receive);
       CHECK(counted.transient.gradient == plan.transient.gradient);
       CHECK(counted.transient.consensus == plan.transient.consensus);
+    }
+  }
+}
+
+TEST_CASE("memory plan: an optimizer on the host, counted on both sides within 2 %", "[unit]") {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const int world : {1, 2, 4}) {
+      INFO("world " << world << (type == at::kFloat ? " fp32" : " bf16"));
+      const MemoryPlan beside = plan_memory(plan_of(world, type, 64 << 10));
+      const MemoryPlan plan = plan_memory(plan_of(world, type, 64 << 10, true));
+      const Counted counted = train_counted(world, type, 64 << 10, false, true);
+      CHECK(plan.bytes.total() ==
+            beside.bytes.total() - beside.bytes.master - beside.bytes.moments);
+      CHECK(plan.bytes.host.master + plan.bytes.host.moments ==
+            beside.bytes.master + beside.bytes.moments);
+      const std::int64_t held = (plan.bytes.total() + plan.bytes.host.total()) * world;
+      const std::int64_t transient = plan.transient.total() - plan.transient.snapshot;
+      CHECK(counted.peak <= (held + transient * world) * 102 / 100);
+      CHECK(counted.peak >= held);
+      CHECK(counted.between_steps >= held);
+      CHECK(counted.between_steps <= held * 101 / 100);
+      CHECK(plan.fetched_bytes_per_step == plan.bytes.gradient_shard);
+      CHECK(plan.put_back_bytes_per_step * world == plan.bytes.parameters);
     }
   }
 }

@@ -89,6 +89,19 @@ struct SleepInBackward : torch::autograd::Function<SleepInBackward> {
   }
 };
 
+// An optimizer on the host takes the input's times, too.
+EngineOptions engine_options(const SimulationInput& input) {
+  EngineOptions options = toy_options(input.bucket_bytes, input.overlap);
+  if (!input.update_on_host) return options;
+  options.optimizer_device = OptimizerDevice::kHost;
+  options.apart = [&input](std::string_view what, int /*window*/) {
+    if (what == "fetch") rest(input.fetch_s / kWindows);
+    if (what == "update") rest(input.update_s / kWindows);
+    if (what == "put back") rest(input.put_back_s / kWindows);
+  };
+  return options;
+}
+
 // The engine's own step under the input's compute times and bandwidth; the median of the slowest
 // rank's.
 double measured_step(const SimulationInput& input) {
@@ -100,7 +113,7 @@ double measured_step(const SimulationInput& input) {
       named.push_back({"p" + std::to_string(i) + ".", at::ones({kWindowElements})});
     const auto link = std::make_shared<SlowLink>(threads, input.network.node.bytes_per_s);
     ZeroEngine engine(ParamRegistry(named, {{"all", {"p"}, 0.0}}, false), link,
-                      toy_options(input.bucket_bytes, input.overlap));
+                      engine_options(input));
     const double rates[]{1e-3};
     for (double& slowest_of_step : slowest) {
       const auto start = std::chrono::steady_clock::now();
@@ -111,7 +124,7 @@ double measured_step(const SimulationInput& input) {
           rest(input.forward_s / kWindows);
           x = SleepInBackward::apply(x + t.tensor.sum(), input.backward_s / kWindows);
         }
-        engine.backward(x);
+        engine.backward(x, /*last=*/k + 1 == input.micro_batches_per_rank);
       }
       engine.step(rates, engine.consensus({}, {}, false));
       engine.empty_partition_cache();
@@ -162,6 +175,19 @@ TEST_CASE("simulator: limits that can be worked out by hand", "[unit]") {
     const Simulation s = simulate_step(six_windows(2, bandwidth_for(0.100, 2)));
     CHECK(s.step_s > 12 * 0.100);
     CHECK(s.step_s < 12 * 0.100 + 0.060);
+  }
+  SECTION("a host's update hides behind the next forward, but for the first window's") {
+    SimulationInput input = six_windows(1, 1);
+    input.update_on_host = true;
+    input.update_s = 0.036;
+    input.put_back_s = 0.012;
+    input.fetch_s = 0.024;
+    CHECK(simulate_step(input).step_s == Approx(0.180 + 0.004 + 0.006 + 0.002));
+    input.update_on_host = false;
+    CHECK(simulate_step(input).step_s == Approx(0.180 + 0.036));
+    input.update_on_host = true;
+    input.overlap = false;
+    CHECK(simulate_step(input).step_s > 0.180 + 0.036 + 0.012);
   }
   SECTION("a tied parameter at the end of the space delays what lies after it") {
     SimulationInput input = six_windows(4, bandwidth_for(0.015, 4));
@@ -219,6 +245,17 @@ TEST_CASE("simulator: within 10 % of the engine over a link with a delay per byt
     input.overlap = false;
     input.micro_batches_per_rank = 2;
     CHECK(relative_error(input, kTolerance) < kTolerance);
+  }
+  SECTION("the optimizer is on the host, and slow") {
+    SimulationInput input = six_windows(2, bandwidth_for(0.012, 2));
+    input.update_on_host = true;
+    input.fetch_s = 0.060;
+    input.update_s = 0.180;
+    input.put_back_s = 0.060;
+    CHECK(relative_error(input, kTolerance) < kTolerance);
+    const double measured = measured_step(input);
+    input.update_s /= 2;
+    CHECK(std::abs(measured / simulate_step(input).step_s - 1) > kTolerance);
   }
   SECTION("negative control: half the delay is not within 10 %") {
     SimulationInput wrong = six_windows(2, bandwidth_for(0.040, 2));

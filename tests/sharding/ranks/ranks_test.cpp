@@ -91,6 +91,18 @@ TEST_CASE("local accumulation over mpi and gloo has the bits of N threads", "[ra
   REQUIRE((train(gloo(), options) == threads));
 }
 
+TEST_CASE("an optimizer on the host has the bits of one beside the parameters", "[ranks]") {
+  const State one = expected(1);
+  for (const bool overlap : {false, true}) {
+    EngineOptions options = toy_options(2048, overlap);
+    options.optimizer_device = OptimizerDevice::kHost;
+    options.apart = [](std::string_view /*what*/, int /*window*/) {};
+    REQUIRE((train(make_mpi(kTimeout), options) == one));
+    REQUIRE((train(node(), options) == one));
+    REQUIRE((train(gloo(), options) == one));
+  }
+}
+
 TEST_CASE("ranks of one machine hold the parameters once", "[ranks]") {
   if (world_size() == 1) SKIP("one rank shares with nobody");
   const Toy toy;

@@ -1,10 +1,15 @@
 #include "trainer/evaluate/evaluate.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <set>
 
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "data/images/codec.h"
+#include "trainer/assembly/detector.h"
+#include "trainer/assembly/options.h"
+#include "trainer/checkpoint/model_folder.h"
+#include "trainer/tiny_run.h"
 
 namespace muster::trainer {
 namespace {
@@ -46,8 +51,8 @@ EvalBox found(std::int64_t image_id, double x, double y) {
 TEST_CASE("evaluation: each sample's picture is an image of its own", "[unit]") {
   const Referring data;
   const data::SampleSet set = data.set();
-  const EvalImages images = eval_images(set, set.size());
-  CHECK(images.first == std::vector<std::int64_t>{0, 1, 2, 2, 4});  // the third is not annotated
+  const EvalImages images = eval_images(set, 0);
+  CHECK(images.first == std::vector<std::int64_t>{0, 1, 2, 4});     // the third is not annotated
   CHECK(images.image_id == std::vector<std::int64_t>{2, 3, 0, 1});  // in the order of source ids
   const CocoGroundTruth truth = ground_truth(set, images);
   REQUIRE(truth.boxes.size() == 3);
@@ -58,6 +63,44 @@ TEST_CASE("evaluation: each sample's picture is an image of its own", "[unit]") 
   const auto swapped = evaluate_coco(truth, {found(2, 20, 20), found(3, 0, 0)});
   CHECK(right.metrics.at("AR100") > 0.6);
   CHECK(swapped.metrics.at("AP50") == 0);
+}
+
+TEST_CASE("evaluation: of each pack the first so many samples", "[unit]") {
+  const Referring data;
+  const fs::path pack = data.dir.path() / "p.h5";
+  const data::SampleSet set = data::open_set({pack, pack});
+  CHECK(eval_images(set, 1).sample == std::vector<std::int64_t>{0, 4});
+  CHECK(eval_images(set, 0).sample == std::vector<std::int64_t>{0, 1, 3, 4, 5, 7});
+}
+
+TEST_CASE("evaluation: several packs together and each by itself", "[unit]") {
+  const TempDir dir;
+  const configs::Config config = test::tiny_config(dir.path());
+  const data::Tokenizer tokenizer(config.tokens.tokenizer);
+  const fs::path val = test::TinyData::instance().folder() / "val.h5",
+                 train = test::TinyData::instance().folder() / "train.h5";
+  const data::SampleEncoder encoder(
+      tokenizer, encode_options(config, model::read_config(find_model(config.model))));
+  model::Detector detector = build_detector(config, tokenizer);
+  const auto self = sharding::make_self();
+  const auto evaluated = [&](const std::vector<fs::path>& packs) {
+    return evaluate(detector, tokenizer, data::open_set(packs), encoder, {4, 2}, *self);
+  };
+  const EvalResult both = evaluated({val, train, val});
+  REQUIRE(both.packs.size() == 3);
+  CHECK((both.packs[0].name == "val" && both.packs[1].name == "train" &&
+         both.packs[2].name == "val-2"));
+  CHECK(both.packs[0].coco.metrics == both.packs[2].coco.metrics);
+  CHECK(both.packs[1].coco.metrics == evaluated({train}).coco.metrics);
+  CHECK(evaluated({val}).packs.empty());
+  // Detections that are written out have the source's image ids, which are not ours.
+  std::set<std::int64_t> ids, source_ids;
+  for (const EvalBox& box : evaluated({val}).boxes) ids.insert(box.image_id);
+  const data::SampleSet set = data::open_set({val});
+  for (std::int64_t i = 0; i < 4; ++i) source_ids.insert(set.sample(i).source_id);
+  CHECK(ids == source_ids);
+  CHECK(ids != std::set<std::int64_t>{0, 1, 2, 3});
+  CHECK(both.detections == 2 * evaluated({val}).detections + evaluated({train}).detections);
 }
 
 }  // namespace

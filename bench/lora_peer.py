@@ -1,0 +1,134 @@
+"""The peer of ./run bench lora: transformers with PEFT, on the same weights, adapters and batch.
+
+  check MODEL CASE --kind K        random adapters of a golden model: CASE/peft, CASE/peer.*: loss, gradients, merged weights
+  compare MODEL CASE               muster's results beside them: one JSON object
+  adapter MODEL OUT                random adapters of rank 16 on every Linear layer of the language model
+  run MODEL ADAPTER --dtype D --threads N --steps K
+                                   one JSON object, as bench_model prints it
+"""
+import argparse
+import json
+import os
+import time
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+EVERYWHERE = r".*(language_model.*_proj|blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(\w+_proj|(linear_)?fc[12]))|merger.*\.(mlp\.[02]|linear_fc[12]))"
+
+
+def base(folder, dtype=torch.float32):
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+
+
+def adapters(folder, **settings):
+    """PEFT starts B at zero, which would hide A: everything is drawn."""
+    torch.manual_seed(0)
+    model = get_peft_model(base(folder), LoraConfig(task_type="CAUSAL_LM", **settings))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_magnitude" in name:
+                p.mul_(1 + 0.2 * torch.rand_like(p))
+            elif "lora_" in name:
+                p.normal_(0, 0.05)
+    return model
+
+
+def read_batch(path, image_token):
+    batch = {n: t for n, t in load_file(path).items()
+             if n in ("input_ids", "attention_mask", "labels", "pixel_values", "image_grid_thw")}
+    batch["mm_token_type_ids"] = (batch["input_ids"] == image_token).long()
+    return batch
+
+
+def published(name):
+    name = name.removeprefix("base_model.model.").replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+    for new, old in (("model.visual.", "visual."), ("model.language_model.", "model.")):
+        if name.startswith(new):
+            return old + name[len(new):]
+    return name
+
+
+def merged(model):
+    return {published(n).replace(".base_layer", ""): p.detach().contiguous().clone() for n, p in model.merge_and_unload().named_parameters()}
+
+
+def check(a):
+    model = adapters(a.model, r=4, lora_alpha=6, target_modules=EVERYWHERE, use_rslora=a.kind == "rslora", use_dora=a.kind == "dora")
+    model.save_pretrained(os.path.join(a.case, "peft"))
+    batch = read_batch(os.path.join(a.model, "two_images_padded_batch.safetensors"), model.config.image_token_id)
+    loss = model.train()(**batch, use_cache=False).loss
+    loss.backward()
+    save_file({published(n): p.grad for n, p in model.named_parameters() if p.grad is not None}, os.path.join(a.case, "peer.gradients.safetensors"))
+    save_file(merged(model), os.path.join(a.case, "peer.merged.safetensors"))
+    with open(os.path.join(a.case, "peer.json"), "w") as file:
+        json.dump({"loss": loss.item()}, file)
+
+
+def compare(a):
+    path = lambda name: os.path.join(a.case, name)
+    loss = {who: json.load(open(path(f"{who}.json")))["loss"] for who in ("ours", "peer")}
+    ours, peer = load_file(path("ours.gradients.safetensors")), load_file(path("peer.gradients.safetensors"))
+    if set(ours) != set(peer):
+        raise SystemExit(f"gradients of different parameters: {sorted(set(ours) ^ set(peer))[:10]}")
+    errors = {n: ((ours[n] - peer[n]).abs().max() / peer[n].abs().max().clamp_min(1e-12)).item() for n in ours}
+    worst = max(errors, key=errors.get)
+    mine, theirs = load_file(path("ours.merged.safetensors")), load_file(path("peer.merged.safetensors"))
+    theirs = {n: t for n, t in theirs.items() if n in mine or n != "lm_head.weight"}   # tied: held once
+    unequal = sorted(set(mine) ^ set(theirs)) + [n for n in mine if n in theirs and not torch.equal(mine[n], theirs[n])]
+    again = PeftModel.from_pretrained(base(a.model), path("muster"))   # muster's own folder
+    wanted = {n: t for n, t in load_file(path("peft/adapter_model.safetensors")).items()}
+    read = {n.replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector"): p
+            for n, p in again.named_parameters() if "lora_" in n}
+    same = set(read) == set(wanted) and all(torch.equal(read[n], wanted[n]) for n in wanted)
+    print(json.dumps(dict(case=os.path.basename(a.case), loss_rel=abs(loss["ours"] - loss["peer"]) / abs(loss["peer"]), grad_max_rel=errors[worst],
+                          worst_gradient=worst, merge_unequal=unequal[:5], merge_equal=not unequal, peft_reads_muster=same)))
+
+
+def memory(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+
+def run(a):
+    torch.set_num_threads(a.threads)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[a.dtype]
+    model = PeftModel.from_pretrained(base(a.model, dtype), a.case, is_trainable=True).train()
+    batch = read_batch(os.path.join(a.model, "batch.safetensors"), model.config.image_token_id)
+    batch["pixel_values"] = batch["pixel_values"].to(dtype)
+    seconds, cpu_seconds = [], []
+    for _ in range(a.steps):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        model.zero_grad(set_to_none=True)
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        value = loss.item()
+        del loss
+        seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
+    print(json.dumps(dict(tokens=int(batch["attention_mask"].sum()), loss=value, seconds=seconds, cpu_seconds=cpu_seconds,
+                          peak_bytes=memory("VmHWM"))))
+
+
+def adapter(a):
+    adapters(a.model, r=16, lora_alpha=32, target_modules=LANGUAGE).save_pretrained(a.case)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    verbs = {"check": check, "compare": compare, "adapter": adapter, "run": run}
+    parser.add_argument("verb", choices=verbs)
+    parser.add_argument("model")
+    parser.add_argument("case", help="the case's folder, or that of the adapters")
+    parser.add_argument("--kind", choices=("lora", "rslora", "dora"))
+    parser.add_argument("--dtype", choices=("fp32", "bf16"))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--steps", type=int)
+    a = parser.parse_args()
+    verbs[a.verb](a)
+
+
+main()
