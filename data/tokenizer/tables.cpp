@@ -125,7 +125,7 @@ TokenizerTables read_tokenizer_tables(std::string_view text) {
 
 TokenizerTables read_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges) {
   TokenizerTables tables;
-  const auto ids = parse_ordered_json(vocabulary);
+  const auto ids = parse_json(vocabulary);
   if (!ids.is_object()) throw DataError("vocab.json is not an object of ids");
   for (const auto& [spelled, id] : ids.items())
     tables.vocabulary.emplace_back(spelled, id.get<std::int64_t>());

@@ -118,12 +118,11 @@ class Source {
   std::size_t wrapped_ = 0;
 };
 
-// Equal as far as the coarser of the two dtypes can tell: a head may be stored in one of its own.
+// Equal once one of the two is rounded to the other's dtype: a head may be stored in one of its
+// own.
 bool equal_when_rounded(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes() || !a.is_floating_point() || !b.is_floating_point()) return false;
-  const bool a_is_coarser = a.element_size() < b.element_size();
-  const at::ScalarType coarser = (a_is_coarser ? a : b).scalar_type();
-  return at::equal(a.to(coarser), b.to(coarser));
+  return at::equal(a.to(b.scalar_type()), b) || at::equal(a, b.to(a.scalar_type()));
 }
 
 bool repeats_embedding(const Source& source) {

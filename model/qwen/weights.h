@@ -36,7 +36,7 @@ using Weights = std::map<std::string, at::Tensor>;
 // Exactly parameter_shapes(config), in `options`' dtype and device. One CheckpointError lists
 // missing, unexpected, mis-shaped and non-float tensors together, ten of a kind, and says first
 // what may have caused all: LoRA tensors, quantisation (L-109), no vision tower. A tied checkpoint
-// may repeat the embedding as lm_head.weight, if it is the same in the coarser dtype of the two.
+// may repeat the embedding as lm_head.weight, if it is the same but for the rounding of its dtype.
 // Wrappers' prefixes are taken off and said in one line of the log. Files are mapped: on the CPU a
 // tensor of the wanted dtype stays in its mapping (SafetensorsReader::take), any other is copied
 // once. What the config does not ask for is never read.
