@@ -9,8 +9,8 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 # Flags every target of ours shares: a precompiled header needs them to be identical.
 add_library(muster_flags INTERFACE)
 target_compile_options(muster_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fpch-preprocess
-  $<$<BOOL:${MUSTER_UNITY}>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>
+  $<$<AND:$<BOOL:${MUSTER_UNITY}>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
   MUSTER_VERSION="${PROJECT_VERSION}" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
@@ -19,13 +19,18 @@ target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
 if(MUSTER_SANITIZE)
   target_compile_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
+  if(MUSTER_FUZZ)   # what an undefined value does is a finding, and where it stands is told
+    target_compile_options(muster_flags INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined)
+  endif()
   target_link_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
 endif()
 
 # What is precompiled: <ATen/ATen.h> for rooms that say TORCH, what most files include for the others.
-add_library(muster_torch_pch OBJECT cmake/torch_pch.cpp)
-target_link_libraries(muster_torch_pch PUBLIC muster_flags torch::cpu)
-target_precompile_headers(muster_torch_pch PRIVATE <ATen/ATen.h>)
+if(NOT MUSTER_FUZZ)
+  add_library(muster_torch_pch OBJECT cmake/torch_pch.cpp)
+  target_link_libraries(muster_torch_pch PUBLIC muster_flags torch::cpu)
+  target_precompile_headers(muster_torch_pch PRIVATE <ATen/ATen.h>)
+endif()
 add_library(muster_plain_pch OBJECT cmake/plain_pch.cpp)
 target_link_libraries(muster_plain_pch PUBLIC muster_flags fmt::fmt)
 target_precompile_headers(muster_plain_pch PRIVATE
@@ -67,6 +72,9 @@ endfunction()
 # of the folders in it.
 function(muster_room room)
   cmake_parse_arguments(ROOM "TORCH" "" "USES;LINKS" ${ARGN})
+  if(MUSTER_FUZZ AND ROOM_TORCH)
+    return()
+  endif()
   muster_room_target(${room} id)
   set(links "${CMAKE_BINARY_DIR}/rooms/${id}")
   file(REMOVE_RECURSE "${links}")
@@ -107,4 +115,19 @@ function(muster_executable name)
     target_link_options(${name} PRIVATE -Wl,--as-needed)          # it loads what it calls, nothing more
   endif()
   muster_finish(${name} "${EXE_TORCH}")
+endfunction()
+
+# muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
+# with their checksums, which the page's security policy names.
+function(muster_page room)
+  muster_room_target(${room} id)
+  set(folder "${CMAKE_SOURCE_DIR}/${room}")
+  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  file(READ "${folder}/page.css" MUSTER_PAGE_STYLE)
+  file(READ "${folder}/page.js" MUSTER_PAGE_SCRIPT)
+  file(SHA256 "${folder}/page.css" MUSTER_PAGE_STYLE_SHA256)
+  file(SHA256 "${folder}/page.js" MUSTER_PAGE_SCRIPT_SHA256)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
+  configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
 endfunction()

@@ -13,7 +13,10 @@ namespace {
 // Counts what a document would be when every alias were written out.
 class YamlBounds : public YAML::EventHandler {
  public:
-  void OnDocumentStart(const YAML::Mark&) override {
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // Of some texts the library takes nothing for a document, again and again.
+    if (mark.pos == begin_) throw YAML::ParserException(mark, "no value can begin here");
+    begin_ = mark.pos;
     sizes_.clear();
     open_.assign(1, {});
   }
@@ -71,6 +74,7 @@ class YamlBounds : public YAML::EventHandler {
     add(ended.mark, ended.size);
   }
 
+  int begin_ = -1;  // of the document before
   std::map<YAML::anchor_t, std::size_t> sizes_;
   std::vector<Open> open_;  // the document, and the sequences and maps around the next value
 };

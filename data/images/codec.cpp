@@ -29,9 +29,10 @@ void throw_bad_image(std::string_view name, const std::string& why) {
 
 void check_image_size(std::int64_t width, std::int64_t height, std::string_view name) {
   if (width > 0 && height > 0 && width <= kMaxImagePixels / height) return;
-  throw_bad_image(name, fmt::format("its header says {} x {} pixels; at most {} pixels are taken, "
-                                    "scale it down",
-                                    width, height, kMaxImagePixels));
+  throw DataError(
+      fmt::format("image {}: its header says {} x {} pixels; at most {} pixels are taken (D-014); "
+                  "scale it down",
+                  name, width, height, kMaxImagePixels));
 }
 
 Image flatten(std::int64_t width, std::int64_t height, std::span<const std::uint8_t> rgba) {

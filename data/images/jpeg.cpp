@@ -144,8 +144,9 @@ class JpegDecoder {
       const JDIMENSION left = info_.output_height - info_.output_scanline;
       jpeg_read_scanlines(&info_, rows, left < kRows ? left : kRows);
     }
+    const bool whole = all_scans_there();  // what tells it goes with the end of the decompression
     jpeg_finish_decompress(&info_);
-    if (source_.at_end && !all_scans_there()) {
+    if (source_.at_end && !whole) {
       std::snprintf(errors_.message, sizeof errors_.message,
                     "the JPEG file is cut short: scans are missing");
       return false;

@@ -77,7 +77,7 @@ void check_categories(const PackColumns& columns, const std::vector<Category>& c
 }  // namespace
 
 struct PackBuilder::Impl {
-  explicit Impl(const fs::path& at) : path(at), side(at.string() + ".images") {}
+  explicit Impl(const fs::path& at) : path(at) { side.emplace(at.string() + ".images"); }
 
   // The picture of these bytes and orientation, or -1.
   std::int64_t find(const std::string& digest, int orientation) const {
@@ -93,14 +93,14 @@ struct PackBuilder::Impl {
   // never holds the pictures twice where the file system can do that.
   void move_images(PackWriter& writer) const {
     if (columns.image_offset.back() == 0) return;
-    const Fd file = Fd::open(side.part(), O_RDWR);
+    const Fd file = Fd::open(side->part(), O_RDWR);
     std::vector<std::byte> buffer(kCopyBytes);
     const std::int64_t end = columns.image_offset.back();
     for (std::int64_t at = 0; at < end;) {
       const ssize_t n = ::pread(file.get(), buffer.data(), buffer.size(), at);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0)
-        throw IoError(fmt::format("cannot read {} back at byte {}: {}", side.part().string(), at,
+        throw IoError(fmt::format("cannot read {} back at byte {}: {}", side->part().string(), at,
                                   n == 0 ? "it ends there" : std::strerror(errno)));
       writer.add_bytes(std::span(buffer).first(static_cast<std::size_t>(n)));
       ::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, n);
@@ -109,7 +109,7 @@ struct PackBuilder::Impl {
   }
 
   fs::path path;
-  AtomicFile side;  // never committed: it goes with the builder
+  std::optional<AtomicFile> side;  // never committed: it goes with the builder or its pack
   PackColumns columns;
   // Hash of the digest -> picture: the digests themselves are in the columns.
   std::unordered_multimap<std::size_t, std::int64_t> by_digest;
@@ -124,7 +124,7 @@ std::int64_t PackBuilder::add_picture(std::span<const std::byte> bytes, const Pi
   const std::string digest = xxh128(bytes);
   PackColumns& columns = impl_->columns;
   if (const std::int64_t known = impl_->find(digest, picture.orientation); known >= 0) return known;
-  with_advice(impl_->path, [&] { impl_->side.write(bytes); });
+  with_advice(impl_->path, [&] { impl_->side->write(bytes); });
   const std::int64_t index = columns.num_pictures();
   data::add_picture(columns, picture, static_cast<std::int64_t>(bytes.size()), digest);
   impl_->by_digest.emplace(std::hash<std::string>()(digest), index);
@@ -151,6 +151,7 @@ void PackBuilder::finish(const std::vector<Category>& categories) {
     writer.finish(columns);
     file.commit();
   });
+  impl_->side.reset();
 }
 
 namespace {

@@ -1,13 +1,21 @@
-// COCO: one json with images, annotations (bbox x, y, w, h) and categories; "caption" per
-// annotation is ours and optional.
+// COCO: one JSON file with images, annotations (bbox x, y, w, h) and categories; "caption" per
+// annotation is ours and optional. The file is read entry by entry: a million annotations are not
+// in memory as JSON at once.
 #include <fmt/core.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/sources/parse/encoding.h"
+#include "data/sources/parse/geometry.h"
+#include "data/sources/parse/json_text.h"
+#include "data/sources/parse/numbers.h"
+#include "data/sources/picture_finder.h"
 #include "data/sources/readers.h"
 
 namespace muster::data {
@@ -15,131 +23,309 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kRounding = 0.02;  // pixels; COCO's boxes carry two decimals
+constexpr double kCocoRounding = 0.02;  // pixels; COCO's boxes carry two decimals
 
-// Segmentations are most of a COCO file and nothing here reads them: they are dropped while
-// parsing.
-json parse_without_masks(const fs::path& path) {
-  const json::parser_callback_t keep = [](int, json::parse_event_t event, json& parsed) {
-    return event != json::parse_event_t::key || parsed != "segmentation";
-  };
-  const MappedFile file(path);
-  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-  try {
-    return json::parse(text, text + file.bytes().size(), keep);
-  } catch (const json::exception& error) {
-    throw DataError(fmt::format("{}: {}", path.string(), error.what()));
-  }
+const json& field(const json& entry, const char* name) {
+  if (!entry.is_object()) throw DataError("no JSON object");
+  const auto at = entry.find(name);
+  if (at == entry.end() || at->is_null()) throw DataError(fmt::format("no '{}'", name));
+  return *at;
 }
 
-// Runs read(entry) for each element of document[key]; whatever is wrong is reported with file,
-// array and index.
-template <typename Read>
-void for_each(const json& document, const char* key, const std::string& file, Read&& read) {
-  const auto array = document.find(key);
-  if (array == document.end() || !array->is_array())
-    throw DataError(fmt::format("{}: no array '{}': not a COCO file", file, key));
-  for (std::size_t i = 0; i < array->size(); ++i) {
-    try {
-      read((*array)[i]);
-    } catch (const json::exception& error) {
-      throw DataError(fmt::format("{}: {}[{}]: {}", file, key, i, error.what()));
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("{}: {}[{}]: {}", file, key, i, error.what()));
+std::string id_field(const json& entry, const char* name) {
+  const json& value = field(entry, name);
+  const std::optional<std::string> id = loose_id(value);
+  if (!id) throw DataError(fmt::format("'{}' is {}, no id", name, value.dump().substr(0, 60)));
+  return *id;
+}
+
+// 0 when the file does not say.
+std::int64_t coco_side(const json& entry, const char* name) {
+  const auto at = entry.find(name);
+  if (at == entry.end() || at->is_null()) return 0;
+  const std::optional<double> value = loose_number(*at);
+  if (!value || *value < 0 || *value > 1e9)
+    throw DataError(fmt::format("'{}' is {}, no size", name, at->dump().substr(0, 60)));
+  return static_cast<std::int64_t>(*value);
+}
+
+std::vector<double> numbers_of(const json& list, const char* name) {
+  std::vector<double> numbers;
+  for (const json& value : list) {
+    const std::optional<double> number = loose_number(value);
+    if (!number)
+      throw DataError(fmt::format("'{}' holds {}, no number", name, value.dump().substr(0, 60)));
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+std::vector<std::int64_t> whole_numbers(const std::vector<double>& numbers) {
+  constexpr double kMost = 1e15;
+  std::vector<std::int64_t> whole;
+  for (const double number : numbers)
+    whole.push_back(std::abs(number) < kMost ? static_cast<std::int64_t>(number) : -1);
+  return whole;
+}
+
+// Run lengths: compressed text, or a list of counts.
+Box box_of_mask(const json& mask) {
+  const json& counts = field(mask, "counts");
+  const json& size = field(mask, "size");
+  if (!size.is_array() || size.size() != 2) throw DataError("'size' of the mask is no pair");
+  const std::vector<double> sides = numbers_of(size, "size");
+  std::optional<std::vector<std::int64_t>> lengths;
+  if (counts.is_string())
+    lengths = decompress_run_lengths(counts.get_ref<const std::string&>());
+  else if (counts.is_array())
+    lengths = whole_numbers(numbers_of(counts, "counts"));
+  const std::optional<Box> box = lengths
+                                     ? run_length_box(*lengths, static_cast<std::int64_t>(sides[0]),
+                                                      static_cast<std::int64_t>(sides[1]))
+                                     : std::nullopt;
+  if (!box) throw DataError("no bbox, and its mask is empty or damaged");
+  return *box;
+}
+
+// The box around a segmentation: polygons, one polygon, or a mask.
+Box box_of_segmentation(const json& entry) {
+  const auto at = entry.find("segmentation");
+  const bool none = at == entry.end() || at->is_null() || at->empty();
+  if (none) throw DataError("no bbox, and no segmentation that would give one");
+  if (at->is_object()) return box_of_mask(*at);
+  if (!at->is_array()) throw DataError("no bbox, and 'segmentation' is no polygon or mask");
+  std::vector<double> points;
+  if (at->front().is_array()) {
+    for (const json& polygon : *at) {
+      const std::vector<double> more = numbers_of(polygon, "segmentation");
+      points.insert(points.end(), more.begin(), more.end());
     }
+  } else {
+    points = numbers_of(*at, "segmentation");
   }
+  if (points.size() < 6 || points.size() % 2 != 0)
+    throw DataError(fmt::format("no bbox, and a polygon of {} numbers", points.size()));
+  return box_around(points);
 }
+
+Box box_of_entry(const json& entry) {
+  const auto at = entry.find("bbox");
+  const bool none = at == entry.end() || at->is_null() || (at->is_array() && at->empty());
+  if (none) return box_of_segmentation(entry);
+  if (!at->is_array() || at->size() != 4)
+    throw DataError(at->is_array() ? fmt::format("bbox has {} numbers, expected 4", at->size())
+                                   : fmt::format("bbox is {}", at->dump().substr(0, 60)));
+  const std::vector<double> b = numbers_of(*at, "bbox");
+  return {b[0], b[1], b[0] + b[2], b[1] + b[3]};
+}
+
+// An annotation until images and categories are known: they may stand behind it in the file.
+struct CocoAnnotation {
+  std::string image, category, caption;
+  Object object;
+  std::int64_t index = 0;
+};
 
 // Where images may lie relative to DIR/NAME.json: DIR, DIR/images, and the layouts of the published
-// set (annotations/instances_val2017.json beside val2017/).
-std::vector<fs::path> image_roots(const fs::path& path) {
+// set (annotations/instances_val2017.json beside val2017/) and of CVAT (images/default).
+std::vector<fs::path> image_roots(const fs::path& path, const fs::path& given) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const std::string stem = path.stem().string();
   const std::string last = stem.substr(stem.rfind('_') + 1);
-  return {folder,
-          folder / "images",
-          folder / last,
-          folder / ".." / last,
-          folder / ".." / "images",
-          folder / ".." / "images" / last};
+  std::vector<fs::path> roots{folder,
+                              folder / "images",
+                              folder / last,
+                              folder / ".." / last,
+                              folder / ".." / "images",
+                              folder / ".." / "images" / last,
+                              folder / ".."};
+  if (!given.empty()) roots.insert(roots.begin(), {given, given / "images", given / last});
+  return roots;
 }
 
-fs::path find_image(const std::vector<fs::path>& roots, const std::string& name) {
-  for (const fs::path& root : roots)
-    if (fs::exists(root / name)) return (root / name).lexically_normal();
-  return roots.front() / name;
+// Below this, pictures are looked for by name: the set's own folder.
+fs::path search_root(const fs::path& path, const fs::path& given) {
+  if (!given.empty()) return given;
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  return folder.filename() == "annotations" ? folder / ".." : folder;
 }
 
 class CocoReader {
  public:
-  explicit CocoReader(const fs::path& path) : path_(path), roots_(image_roots(path)) {}
+  CocoReader(const fs::path& path, const ReadOptions& options)
+      : path_(path),
+        file_(path.string()),
+        finder_(image_roots(path, options.images), search_root(path, options.images)) {
+    drafts_.format = "coco";
+    drafts_.rounding = kCocoRounding;
+  }
 
-  Source read() {
-    const json document = parse_without_masks(path_);
-    const std::string file = path_.string();
-    if (!document.is_object())
-      throw DataError(fmt::format("{}: no JSON object: not a COCO file", file));
-    for_each(document, "categories", file, [&](const json& entry) { category(entry); });
-    for_each(document, "images", file, [&](const json& entry) { image(entry); });
-    for_each(document, "annotations", file, [&](const json& entry) { annotation(entry); });
-    return std::move(source_);
+  Drafts read() {
+    const std::string text = without_byte_order_mark(read_text(path_), file_);
+    bool is_object = false;
+    try {
+      is_object = trimmed(std::string_view(text).substr(0, 4096)).starts_with('{');
+      if (!is_object) throw DataError("no JSON object: not a COCO file");
+      for_each_json_entry(text, [this](const std::string& key, std::int64_t index, json&& value) {
+        take(key, index, value);
+      });
+    } catch (const std::exception& error) {
+      throw DataError(fmt::format("{}: {}", file_, error.what()));
+    }
+    for (const char* key : {"categories", "images", "annotations"})
+      if (!seen_[key])
+        throw DataError(fmt::format("{}: no array '{}': not a COCO file", file_, key));
+    number_categories();
+    number_images();
+    for (CocoAnnotation& annotation : annotations_) place(annotation);
+    finder_.tell(drafts_.warnings);
+    return std::move(drafts_);
   }
 
  private:
+  void take(const std::string& key, std::int64_t index, const json& value) {
+    // An empty array is told by nothing but its own end.
+    seen_[key] = seen_[key] || index >= 0 || value.is_array();
+    if (index < 0) return;
+    try {
+      if (key == "images")
+        image(value);
+      else if (key == "annotations")
+        annotation(value, index);
+      else if (key == "categories")
+        category(value);
+    } catch (const std::exception& error) {
+      fault(key, index, error.what());
+    }
+  }
+
+  void fault(const std::string& key, std::int64_t index, const std::string& what) {
+    const Fault::Of of = key == "annotations" ? Fault::Of::kBox
+                         : key == "images"    ? Fault::Of::kSample
+                                              : Fault::Of::kSource;
+    drafts_.faults.push_back({of, fmt::format("{}: {}[{}]", file_, key, index), what});
+  }
+
   void category(const json& entry) {
-    const Category made{entry.at("id").get<std::int64_t>(), entry.at("name").get<std::string>()};
-    if (!names_.emplace(made.id, made.name).second)
-      throw DataError(fmt::format("category id {} is used twice", made.id));
-    source_.categories.push_back(made);
+    const std::string id = id_field(entry, "id");
+    const std::optional<std::string> name = loose_text(field(entry, "name"));
+    if (!name || trimmed(*name).empty()) throw DataError("'name' is no text");
+    if (!category_of_.emplace(id, category_ids_.size()).second)
+      throw DataError(fmt::format("category id {} is used twice", id));
+    category_ids_.push_back(id);
+    drafts_.categories.push_back({0, *name});
   }
 
   void image(const json& entry) {
-    Sample sample;
-    sample.source_id = entry.at("id").get<std::int64_t>();
-    const auto name = entry.at("file_name").get<std::string>();
+    Draft draft;
+    draft.size_expected = true;
+    Sample& sample = draft.sample;
+    const std::string id = id_field(entry, "id");
+    const std::string name = picture_name(entry);
     sample.name = fs::path(name).stem().string();
-    sample.pictures = {{.path = find_image(roots_, name),
-                        .width = entry.at("width").get<std::int64_t>(),
-                        .height = entry.at("height").get<std::int64_t>()}};
-    sample.where = fmt::format("{}: image {}", path_.string(), sample.source_id);
-    if (!images_.emplace(sample.source_id, source_.samples.size()).second)
-      throw DataError(fmt::format("image id {} is used twice", sample.source_id));
-    source_.samples.push_back(std::move(sample));
+    sample.where = fmt::format("{}: image {}", file_, id);
+    Picture& picture = sample.pictures.emplace_back();
+    picture.width = coco_side(entry, "width");
+    picture.height = coco_side(entry, "height");
+    if (!image_at_.emplace(id, drafts_.drafts.size()).second)
+      throw DataError(fmt::format("image id {} is used twice", id));
+    picture.path = finder_.find(name);
+    image_ids_.push_back(id);
+    drafts_.drafts.push_back(std::move(draft));
   }
 
-  void annotation(const json& entry) {
-    const auto image_id = entry.at("image_id").get<std::int64_t>();
-    const auto at = images_.find(image_id);
-    if (at == images_.end())
-      throw DataError(fmt::format("image_id {} is not among the images", image_id));
-    Sample& sample = source_.samples[at->second];
-    Object object;
-    object.category = entry.at("category_id").get<std::int64_t>();
-    const auto name = names_.find(object.category);
-    if (name == names_.end())
-      throw DataError(fmt::format("category_id {} is not among the categories", object.category));
-    object.caption = entry.value("caption", name->second);
-    object.crowd = entry.value("iscrowd", 0) != 0;
-    const json& bbox = entry.at("bbox");
-    if (bbox.size() != 4)
-      throw DataError(fmt::format("bbox has {} numbers, expected 4", bbox.size()));
-    const auto [x, y, width, height] = bbox.get<std::array<double, 4>>();
-    object.box = {x, y, x + width, y + height};
-    snap_to_border(object.box, static_cast<double>(sample.pictures[0].width),
-                   static_cast<double>(sample.pictures[0].height), kRounding, kRounding);
-    object.area = entry.value("area", box_area(object.box));
-    sample.objects.push_back(std::move(object));
+  // LVIS has URLs instead of names.
+  static std::string picture_name(const json& entry) {
+    for (const char* key : {"file_name", "filename", "path"})
+      if (const auto at = entry.find(key); at != entry.end() && at->is_string())
+        return at->get<std::string>();
+    for (const char* key : {"coco_url", "flickr_url"})
+      if (const auto at = entry.find(key); at != entry.end() && at->is_string())
+        return fs::path(at->get<std::string>()).filename().string();
+    throw DataError("no 'file_name'");
+  }
+
+  void annotation(const json& entry, std::int64_t index) {
+    CocoAnnotation made;
+    made.index = index;
+    made.image = id_field(entry, "image_id");
+    // A box that cannot be read is its picture's fault, which is known only at the end.
+    try {
+      made.category = id_field(entry, "category_id");
+      made.object.box = box_of_entry(entry);
+      if (const auto at = entry.find("caption"); at != entry.end() && at->is_string())
+        made.caption = at->get<std::string>();
+      if (const auto at = entry.find("iscrowd"); at != entry.end())
+        made.object.crowd = loose_flag(*at);
+      if (const auto at = entry.find("area"); at != entry.end())
+        made.object.area = loose_number(*at).value_or(0);
+    } catch (const std::exception& error) {
+      broken_.emplace_back(annotations_.size(), error.what());
+    }
+    annotations_.push_back(std::move(made));
+  }
+
+  // The source's ids where all are integers, else 1..K in the file's order.
+  void number_categories() {
+    bool integers = true;
+    for (const std::string& id : category_ids_) integers = integers && integer_id(id).has_value();
+    for (std::size_t i = 0; i < category_ids_.size(); ++i)
+      drafts_.categories[i].id =
+          integers ? *integer_id(category_ids_[i]) : static_cast<std::int64_t>(i) + 1;
+  }
+
+  void number_images() {
+    bool integers = true;
+    for (const std::string& id : image_ids_) integers = integers && integer_id(id).has_value();
+    for (std::size_t i = 0; i < image_ids_.size(); ++i)
+      drafts_.drafts[i].sample.source_id =
+          integers ? *integer_id(image_ids_[i]) : static_cast<std::int64_t>(i);
+  }
+
+  void place(CocoAnnotation& annotation) {
+    const std::size_t position = static_cast<std::size_t>(&annotation - annotations_.data());
+    std::string what;
+    if (next_broken_ < broken_.size() && broken_[next_broken_].first == position)
+      what = broken_[next_broken_++].second;
+    const std::string where = fmt::format("{}: annotations[{}]", file_, annotation.index);
+    const auto image = image_at_.find(annotation.image);
+    if (image == image_at_.end()) {
+      drafts_.faults.push_back(
+          {Fault::Of::kBox, where,
+           fmt::format("image_id {} is not among the images", annotation.image)});
+      return;
+    }
+    Draft& draft = drafts_.drafts[image->second];
+    const auto category = category_of_.find(annotation.category);
+    if (what.empty() && category == category_of_.end())
+      what = fmt::format("category_id {} is not among the categories", annotation.category);
+    if (!what.empty()) {
+      draft.faults.push_back({Fault::Of::kBox, where, what});
+      return;
+    }
+    const Category& of = drafts_.categories[category->second];
+    annotation.object.category = of.id;
+    annotation.object.caption = annotation.caption.empty() ? of.name : annotation.caption;
+    draft.objects.push_back({});
+    draft.sample.objects.push_back(std::move(annotation.object));
   }
 
   fs::path path_;
-  std::vector<fs::path> roots_;
-  Source source_{"coco", {}, {}, {}, {}};
-  std::unordered_map<std::int64_t, std::string> names_;
-  std::unordered_map<std::int64_t, std::size_t> images_;  // id -> place in samples
+  std::string file_;
+  PictureFinder finder_;
+  Drafts drafts_;
+  std::unordered_map<std::string, bool> seen_;  // top-level members
+  std::vector<std::string> category_ids_, image_ids_;
+  std::unordered_map<std::string, std::size_t> category_of_, image_at_;
+  std::vector<CocoAnnotation> annotations_;
+  std::vector<std::pair<std::size_t, std::string>> broken_;  // place in annotations_, why
+  std::size_t next_broken_ = 0;
 };
 
 }  // namespace
 
-Source read_coco(const fs::path& json_file) { return CocoReader(json_file).read(); }
+Drafts read_coco(const fs::path& file, const ReadOptions& options) {
+  return CocoReader(file, options).read();
+}
 
 }  // namespace muster::data

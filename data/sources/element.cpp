@@ -2,74 +2,50 @@
 
 #include <expat.h>
 #include <fmt/core.h>
-#include <iconv.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
 #include "base/error.h"
+#include "data/sources/parse/encoding.h"
 
 namespace muster::data {
 namespace {
 
 constexpr std::size_t kMaxDepth = 64;
 
-std::string trim(const std::string& text) {
-  constexpr const char* kBlank = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+// The encoding that the document's own first line declares, "" when none does.
+std::string declared_encoding(std::string_view document) {
+  if (!document.starts_with("<?xml")) return "";
+  const std::string_view declaration = document.substr(0, document.find("?>"));
+  const std::size_t name = declaration.find("encoding");
+  if (name == std::string_view::npos) return "";
+  const std::size_t open = declaration.find_first_of("'\"", name);
+  if (open == std::string_view::npos) return "";
+  const std::size_t close = declaration.find(declaration[open], open + 1);
+  return std::string(declaration.substr(open + 1, close - open - 1));
 }
 
-// The code point of one character in an encoding that expat does not know.
-class Decoder {
- public:
-  static constexpr int kIncomplete = -2;  // expat's mark of a first byte of two
-  static constexpr int kInvalid = -1;
-
-  explicit Decoder(const char* encoding) : iconv_(::iconv_open("UTF-32LE", encoding)) {}
-  ~Decoder() {
-    if (known()) ::iconv_close(iconv_);
-  }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
-
-  // iconv_open's failure is (iconv_t)-1.
-  bool known() const { return reinterpret_cast<std::intptr_t>(iconv_) != -1; }
-
-  int code_point(const char* bytes, std::size_t count) const {
-    std::uint32_t code = 0;
-    char* in = const_cast<char*>(bytes);
-    char* out = reinterpret_cast<char*>(&code);
-    std::size_t room = sizeof code;
-    ::iconv(iconv_, nullptr, nullptr, nullptr, nullptr);
-    const std::size_t result = ::iconv(iconv_, &in, &count, &out, &room);
-    if (result != static_cast<std::size_t>(-1)) return static_cast<int>(code);
-    return errno == EINVAL ? kIncomplete : kInvalid;
-  }
-
- private:
-  iconv_t iconv_;
-};
-
-// Encodings of one or two bytes per character, as Latin-2, windows-1252, GBK, Big5 and Shift_JIS.
-int add_encoding(void*, const XML_Char* name, XML_Encoding* info) {
-  auto decoder = std::make_unique<Decoder>(name);
-  if (!decoder->known()) return XML_STATUS_ERROR;
-  for (int i = 0; i < 256; ++i) {
-    const char byte = static_cast<char>(i);
-    info->map[i] = decoder->code_point(&byte, 1);
-  }
-  info->convert = [](void* data, const char* bytes) {
-    return static_cast<const Decoder*>(data)->code_point(bytes, 2);
-  };
-  info->release = [](void* data) { delete static_cast<Decoder*>(data); };
-  info->data = decoder.release();
-  return XML_STATUS_OK;
+// The document as UTF-8. What begins with "<?xml" in single bytes is no UTF-16, whatever it
+// declares: some tools write that by mistake.
+std::string as_utf8(std::string_view document, const std::string& file) {
+  std::string text = without_byte_order_mark(std::string(document), file);
+  const bool converted = text.size() != document.size();
+  const std::string encoding = lower_case(declared_encoding(text));
+  const bool unicode = encoding.empty() || encoding == "utf-8" || encoding == "utf8" ||
+                       encoding.starts_with("utf-16") || converted;
+  if (!unicode) return to_utf8(text, encoding, file);
+  const std::size_t bad = first_not_utf8(text);
+  if (bad != std::string::npos)
+    throw DataError(fmt::format(
+        "{}:{}: text that is not UTF-8 (byte 0x{:02x}), and no encoding is declared that it is in: "
+        "declare it in the first line, as <?xml version=\"1.0\" encoding=\"GBK\"?> (D-015)",
+        file, 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n'),
+        static_cast<unsigned char>(text[bad])));
+  return text;
 }
 
 // Grows the tree as expat meets tags and text. The library itself bounds what entities expand to:
@@ -77,12 +53,11 @@ int add_encoding(void*, const XML_Char* name, XML_Encoding* info) {
 class TreeBuilder {
  public:
   explicit TreeBuilder(const std::string& file)
-      : file_(file), parser_(XML_ParserCreate(nullptr), &XML_ParserFree) {
+      : file_(file), parser_(XML_ParserCreate("UTF-8"), &XML_ParserFree) {
     XML_SetUserData(parser_.get(), this);
     XML_SetElementHandler(parser_.get(), &on_start, &on_end);
     XML_SetCharacterDataHandler(parser_.get(), &on_text);
     XML_SetSkippedEntityHandler(parser_.get(), &on_skipped_entity);
-    XML_SetUnknownEncodingHandler(parser_.get(), &add_encoding, nullptr);
   }
 
   XmlElement build(std::string_view document) {
@@ -121,7 +96,7 @@ class TreeBuilder {
   }
 
   void end() {
-    open_.back()->text = trim(open_.back()->text);
+    open_.back()->text = trimmed(open_.back()->text);
     open_.pop_back();
   }
 
@@ -152,7 +127,7 @@ const XmlElement* XmlElement::child(std::string_view child_name) const {
 }
 
 XmlElement parse_xml(std::string_view document, const std::string& file) {
-  return TreeBuilder(file).build(document);
+  return TreeBuilder(file).build(as_utf8(document, file));
 }
 
 }  // namespace muster::data

@@ -2,40 +2,44 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "base/error.h"
-#include "base/files.h"
+#include "data/sources/draft.h"
+#include "data/sources/layout.h"
 #include "data/sources/readers.h"
 
 namespace muster::data {
 namespace {
 
-std::string recognise(const fs::path& path) {
-  if (fs::is_directory(path / "Annotations")) return "voc";
-  if (fs::is_regular_file(path / "annotations.json")) return "coco";
-  if (fs::is_directory(path / "images") && fs::is_directory(path / "labels")) return "yolo";
-  if (lower_extension(path) == ".jsonl") return "jsonl";
-  if (lower_extension(path) == ".json") return "coco";
-  throw DataError(fmt::format(
-      "{}: format not recognised; looked for a folder with Annotations/ (voc), with "
-      "annotations.json (coco) or "
-      "with images/ and labels/ (yolo), a .json (coco), a .jsonl (jsonl); or name it with --format",
-      path.string()));
+Drafts read_drafts(const Layout& layout, const ReadOptions& options) {
+  if (layout.format == "voc") return read_voc(layout.path, options);
+  if (layout.format == "yolo") return read_yolo(layout.path, options);
+  if (layout.format == "coco") return read_coco(layout.path, options);
+  if (layout.format == "label-studio") return read_label_studio(layout.path, options);
+  return read_rows(layout.path, options);
 }
 
 }  // namespace
 
-Source read_source(const fs::path& path, const std::string& format, const std::string& split) {
-  if (!fs::exists(path)) throw DataError(fmt::format("{}: no such file or folder", path.string()));
-  const std::string kind = format.empty() ? recognise(path) : format;
-  if (kind == "voc") return read_voc(path, split);
-  if (kind == "yolo") return read_yolo(path, split);
-  if (kind != "coco" && kind != "jsonl")
-    throw UsageError(fmt::format("unknown format '{}'; voc, coco, yolo or jsonl are known", kind));
-  if (!split.empty())
-    throw UsageError(fmt::format("{}: a {} file is one split: give that file and leave --split out",
-                                 path.string(), kind));
-  if (kind == "jsonl") return read_jsonl(path);
-  return read_coco(fs::is_directory(path) ? path / "annotations.json" : path);
+Source read_source(const std::filesystem::path& path, const ReadOptions& options) {
+  try {
+    const Layout layout = find_layout(path, options.format, options.split);
+    ReadOptions of_reader = options;
+    of_reader.split = layout.split;
+    return finish(read_drafts(layout, of_reader), of_reader);
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A name from the source that no file system takes, a folder that may not be read.
+    throw DataError(fmt::format("{}: {}", path.string(), error.what()));
+  }
+}
+
+Source read_source(const std::filesystem::path& path, const std::string& format,
+                   const std::string& split) {
+  ReadOptions options;
+  options.format = format;
+  options.split = split;
+  return read_source(path, options);
 }
 
 }  // namespace muster::data

@@ -1,139 +1,310 @@
-// Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt. Boxes are used as they
-// stand, as pixel coordinates.
+// Pascal VOC: an XML per picture. Boxes are used as they stand, as pixel coordinates.
 #include <fmt/core.h>
 
-#include <sstream>
+#include <algorithm>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/parallel.h"
 #include "data/sources/element.h"
+#include "data/sources/junk.h"
+#include "data/sources/parse/encoding.h"
+#include "data/sources/parse/geometry.h"
+#include "data/sources/parse/numbers.h"
+#include "data/sources/picture_finder.h"
 #include "data/sources/readers.h"
 
 namespace muster::data {
 namespace {
 
-// A sample with the category names of its objects; ids are given once all names are known.
-struct VocSample {
-  Sample sample;
-  std::vector<std::string> names;
-};
+bool is_xml(const fs::path& path) { return lower_extension(path) == ".xml"; }
 
-const XmlElement& required(const XmlElement& parent, const char* name, const std::string& file) {
-  const XmlElement* child = parent.child(name);
-  if (child == nullptr)
-    throw DataError(fmt::format("{}:{}: <{}> has no <{}>", file, parent.line, parent.name, name));
-  return *child;
+std::string place(const std::string& file, const XmlElement& element) {
+  return fmt::format("{}:{}", file, element.line);
 }
 
-double number(const XmlElement& parent, const char* name, const std::string& file) {
-  const XmlElement& element = required(parent, name, file);
-  const std::optional<double> value = parse_number(element.text);
+// A DataError without a place, which the caller knows.
+double number_in(const XmlElement& parent, const char* name) {
+  const XmlElement* child = parent.child(name);
+  if (child == nullptr) throw DataError(fmt::format("<{}> has no <{}>", parent.name, name));
+  const std::optional<double> value = parse_number(child->text);
   if (!value)
     throw DataError(
-        fmt::format("{}:{}: <{}> is '{}', no number", file, element.line, name, element.text));
+        fmt::format("<{}> in line {} is '{}', no number", name, child->line, child->text));
   return *value;
 }
 
-fs::path find_image(const fs::path& folder, const std::string& filename, const std::string& stem) {
-  const fs::path images = folder / "JPEGImages";
-  if (!filename.empty() && fs::exists(images / filename)) return images / filename;
-  for (const char* extension : {".jpg", ".jpeg", ".png", ".JPG"})
-    if (fs::exists(images / (stem + extension))) return images / (stem + extension);
-  return images / (filename.empty() ? stem + ".jpg" : filename);
+// <polygon><x1/><y1/><x2/><y2/>...</polygon>, as Roboflow and others write it.
+Box polygon_in(const XmlElement& polygon) {
+  std::vector<double> points;
+  for (const XmlElement& number : polygon.children) {
+    const std::optional<double> value = parse_number(number.text);
+    if (!value) throw DataError(fmt::format("<{}> is '{}', no number", number.name, number.text));
+    points.push_back(*value);
+  }
+  if (points.size() < 6 || points.size() % 2 != 0)
+    throw DataError(fmt::format("<polygon> has {} numbers", points.size()));
+  return box_around(points);
 }
 
-VocSample read_annotation(const fs::path& folder, const std::string& stem) {
-  const fs::path path = folder / "Annotations" / (stem + ".xml");
-  const std::string file = path.string();
-  if (!fs::exists(path))
-    throw DataError(fmt::format("{}: no such annotation, though the split lists '{}'", file, stem));
-  const XmlElement root = parse_xml(read_text(path), file);
-  if (root.name != "annotation")
-    throw DataError(
-        fmt::format("{}:{}: <annotation> expected, found <{}>", file, root.line, root.name));
-  VocSample made;
-  Sample& sample = made.sample;
-  sample.name = stem;
-  sample.where = file;
-  const XmlElement* filename = root.child("filename");
-  Picture& picture = sample.pictures.emplace_back();
-  picture.path = find_image(folder, filename == nullptr ? "" : filename->text, stem);
-  const XmlElement& size = required(root, "size", file);
-  picture.width = static_cast<std::int64_t>(number(size, "width", file));
-  picture.height = static_cast<std::int64_t>(number(size, "height", file));
-  for (const XmlElement& element : root.children) {
-    if (element.name != "object") continue;
+// <robndbox>: centre, sides and an angle in radians, as roLabelImg writes it.
+Box turned_in(const XmlElement& turned) {
+  constexpr double kDegrees = 57.29577951308232;
+  const double width = number_in(turned, "w");
+  const double height = number_in(turned, "h");
+  const double degrees = number_in(turned, "angle") * kDegrees;
+  const Box at_origin = box_of_turned(0, 0, width, height, degrees);
+  const double half_width = (at_origin[2] - at_origin[0]) / 2;
+  const double half_height = (at_origin[3] - at_origin[1]) / 2;
+  const double cx = number_in(turned, "cx");
+  const double cy = number_in(turned, "cy");
+  return {cx - half_width, cy - half_height, cx + half_width, cy + half_height};
+}
+
+Box box_in(const XmlElement& object) {
+  if (const XmlElement* box = object.child("bndbox"))
+    return {number_in(*box, "xmin"), number_in(*box, "ymin"), number_in(*box, "xmax"),
+            number_in(*box, "ymax")};
+  if (const XmlElement* polygon = object.child("polygon")) return polygon_in(*polygon);
+  if (const XmlElement* turned = object.child("robndbox")) return turned_in(*turned);
+  throw DataError("<object> has no <bndbox>");
+}
+
+std::string name_in(const XmlElement& object) {
+  const XmlElement* name = object.child("name");
+  if (name == nullptr) throw DataError("<object> has no <name>");
+  if (name->text.empty()) throw DataError("<object> has an empty <name>");
+  return name->text;
+}
+
+// The width or height that the annotation records, 0 when it does not.
+std::int64_t recorded_side(const XmlElement& root, const char* name) {
+  const XmlElement* size = root.child("size");
+  const XmlElement* side = size == nullptr ? nullptr : size->child(name);
+  if (side == nullptr || side->text.empty()) return 0;
+  const std::optional<double> value = parse_number(side->text);
+  if (!value || *value < 0 || *value > 1e9)
+    throw DataError(fmt::format("<{}> in line {} is '{}', no size", name, side->line, side->text));
+  return static_cast<std::int64_t>(*value);
+}
+
+// One annotation file: what the XML says, its picture still by name.
+struct Annotation {
+  Draft draft;
+  std::string filename;
+  std::vector<Fault> lost;  // why there is no draft
+  bool whole = false;
+};
+
+void add_object(Annotation& made, const XmlElement& element, const std::string& file) {
+  try {
     Object object;
-    object.caption = required(element, "name", file).text;
-    if (object.caption.empty())
-      throw DataError(fmt::format("{}:{}: <object> has an empty <name>", file, element.line));
-    const XmlElement& box = required(element, "bndbox", file);
-    object.box = {number(box, "xmin", file), number(box, "ymin", file), number(box, "xmax", file),
-                  number(box, "ymax", file)};
-    object.area = box_area(object.box);
-    made.names.push_back(object.caption);
-    sample.objects.push_back(std::move(object));
+    object.caption = name_in(element);
+    object.box = box_in(element);
+    made.draft.objects.push_back({object.caption});
+    made.draft.sample.objects.push_back(std::move(object));
+  } catch (const DataError& error) {
+    made.draft.faults.push_back({Fault::Of::kBox, place(file, element), error.what()});
+  }
+}
+
+Annotation read_annotation(const fs::path& path) {
+  Annotation made;
+  const std::string file = path.string();
+  try {
+    const XmlElement root = parse_xml(read_text(path), file);
+    if (root.name != "annotation") {
+      made.lost.push_back({Fault::Of::kSample, place(file, root),
+                           fmt::format("<annotation> expected, found <{}>", root.name)});
+      return made;
+    }
+    made.draft.sample.where = file;
+    if (const XmlElement* filename = root.child("filename")) made.filename = filename->text;
+    made.draft.sample.pictures.emplace_back();
+    made.draft.size_expected = true;
+    Picture& picture = made.draft.sample.pictures.front();
+    try {
+      picture.width = recorded_side(root, "width");
+      picture.height = recorded_side(root, "height");
+    } catch (const DataError& error) {
+      made.draft.faults.push_back({Fault::Of::kSample, file, error.what()});
+    }
+    for (const XmlElement& element : root.children)
+      if (element.name == "object") add_object(made, element, file);
+    made.whole = true;
+  } catch (const Error& error) {
+    // The XML's own errors name file and line.
+    const std::string what = error.what();
+    const std::string prefix = file + ":";
+    const std::size_t end =
+        what.starts_with(prefix) ? what.find(": ", prefix.size()) : std::string::npos;
+    if (end == std::string::npos)
+      made.lost.push_back({Fault::Of::kSample, file, what});
+    else
+      made.lost.push_back({Fault::Of::kSample, what.substr(0, end), what.substr(end + 2)});
   }
   return made;
 }
 
-bool is_xml(const fs::path& path) { return path.extension() == ".xml"; }
+class VocReader {
+ public:
+  VocReader(const fs::path& folder, const ReadOptions& options)
+      : folder_(folder),
+        options_(options),
+        annotations_(annotation_folder(folder)),
+        finder_(picture_roots(), options.images.empty() ? folder : options.images) {}
 
-std::vector<std::string> list_stems(const fs::path& folder, const std::string& split) {
-  std::vector<std::string> stems;
-  if (split.empty()) {
-    for (const fs::path& path : list_files(folder / "Annotations", is_xml))
-      stems.push_back(path.stem().string());
+  Drafts read() {
+    drafts_.format = "voc";
+    const std::vector<fs::path> all = list_files(annotations_, is_xml);
+    if (all.empty() && drafts_.faults.empty())
+      throw DataError(fmt::format("{}: no .xml in it", annotations_.string()));
+    const std::vector<std::string> stems = options_.split.empty() ? stems_of(all) : listed_stems();
+    std::vector<Annotation> read(stems.size());
+    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
+                 [&](std::int64_t i) {
+                   const auto at = static_cast<std::size_t>(i);
+                   read[at] = read_annotation(annotations_ / (stems[at] + ".xml"));
+                 });
+    for (std::size_t i = 0; i < stems.size(); ++i) add(stems[i], read[i]);
+    if (!options_.split.empty()) name_the_rest(all, stems);
+    finder_.tell(drafts_.warnings);
+    return std::move(drafts_);
+  }
+
+ private:
+  static fs::path annotation_folder(const fs::path& folder) {
+    for (const char* name : {"Annotations", "annotations"})
+      if (fs::is_directory(folder / name)) return folder / name;
+    return folder;
+  }
+
+  std::vector<fs::path> picture_roots() const {
+    std::vector<fs::path> roots;
+    if (!options_.images.empty()) roots.push_back(options_.images);
+    for (const char* name : {"JPEGImages", "images", "Images", ""})
+      if (fs::is_directory(folder_ / name)) roots.push_back(folder_ / name);
+    return roots;
+  }
+
+  // Paths below the folder of annotations, without suffix.
+  std::vector<std::string> stems_of(const std::vector<fs::path>& files) const {
+    std::vector<std::string> stems;
+    stems.reserve(files.size());
+    for (const fs::path& path : files)
+      stems.push_back(path.lexically_relative(annotations_).replace_extension().string());
     return stems;
   }
-  const fs::path list = folder / "ImageSets" / "Main" / (split + ".txt");
-  if (!fs::exists(list)) throw DataError(fmt::format("{}: no such split list", list.string()));
-  std::istringstream lines(read_text(list));
-  for (std::string line, stem; std::getline(lines, line);)
-    if (std::istringstream(line) >> stem)
-      stems.push_back(stem);  // per-class lists have a second column
-  return stems;
-}
 
-// The names of all annotations of the folder: ids must not depend on which classes a split happens
-// to hold.
-std::vector<std::string> all_names(const fs::path& folder) {
-  const std::vector<fs::path> files = list_files(folder / "Annotations", is_xml);
-  std::vector<std::vector<std::string>> of_file(files.size());
-  parallel_for(
-      "reading class names", static_cast<std::int64_t>(files.size()), 0, [&](std::int64_t i) {
-        const auto at = static_cast<std::size_t>(i);
-        const XmlElement root = parse_xml(read_text(files[at]), files[at].string());
-        for (const XmlElement& element : root.children)
-          if (const XmlElement* name = element.name == "object" ? element.child("name") : nullptr)
-            of_file[at].push_back(name->text);
-      });
-  std::vector<std::string> names;
-  for (const auto& found : of_file) names.insert(names.end(), found.begin(), found.end());
-  return names;
-}
+  fs::path split_list() const {
+    std::vector<fs::path> tried;
+    for (const char* sets : {"ImageSets/Main", "ImageSets", "ImageSets/Default"}) {
+      tried.push_back(folder_ / sets / (options_.split + ".txt"));
+      if (fs::is_regular_file(tried.back())) return tried.back();
+    }
+    throw DataError(fmt::format("{}: no such split list", tried.front().string()));
+  }
+
+  std::vector<std::string> listed_stems() {
+    std::vector<std::string> stems;
+    const fs::path list = split_list();
+    std::int64_t number = 0;
+    const std::string text = read_source_text(list);
+    for (const std::string_view raw : lines_of(text)) {
+      ++number;
+      const std::string line(trimmed(raw));
+      if (line.empty()) continue;
+      const std::string stem = listed_stem(line);
+      if (!stem.empty())
+        stems.push_back(stem);
+      else
+        drafts_.faults.push_back(
+            {Fault::Of::kSample, fmt::format("{}:{}", list.string(), number),
+             fmt::format("no such annotation: {}", (annotations_ / (line + ".xml")).string())});
+    }
+    return stems;
+  }
+
+  // A line is a stem, with blanks or not; lists of one class have a column -1, 0 or 1 behind it,
+  // and some tools write the picture's suffix. Empty when no annotation fits.
+  std::string listed_stem(const std::string& line) const {
+    const auto there = [&](const std::string& stem) {
+      return !stem.empty() && fs::is_regular_file(annotations_ / (stem + ".xml"));
+    };
+    if (there(line)) return line;
+    const std::size_t last = line.find_last_of(" \t");
+    const std::string flag = last == std::string::npos ? "" : line.substr(last + 1);
+    if (flag == "1" || flag == "-1" || flag == "0") {
+      const std::string stem(trimmed(std::string_view(line).substr(0, last)));
+      if (there(stem)) return stem;
+    }
+    const std::string stem = fs::path(line).replace_extension().string();
+    return there(stem) ? stem : "";
+  }
+
+  void add(const std::string& stem, Annotation& read) {
+    std::move(read.lost.begin(), read.lost.end(), std::back_inserter(drafts_.faults));
+    if (!read.whole) return;
+    Sample& sample = read.draft.sample;
+    sample.name = fs::path(stem).filename().string();
+    sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+    sample.pictures.front().path = picture_of(stem, read.filename);
+    drafts_.drafts.push_back(std::move(read.draft));
+  }
+
+  // What the annotation names, beside where it stands in sub-folders too; else the picture of the
+  // same stem.
+  fs::path picture_of(const std::string& stem, const std::string& filename) {
+    const fs::path below = fs::path(stem).parent_path();
+    std::error_code error;
+    if (!filename.empty())
+      for (const fs::path& root : picture_roots())
+        if (fs::is_regular_file(root / below / filename, error)) return root / below / filename;
+    const fs::path same_stem = finder_.find_stem(stem);
+    if (!same_stem.empty()) return same_stem;
+    return finder_.find(filename.empty() ? stem + ".jpg" : filename);
+  }
+
+  // Ids must not depend on which classes a split happens to hold: the names of all annotations
+  // count.
+  void name_the_rest(const std::vector<fs::path>& files, const std::vector<std::string>& read) {
+    std::unordered_map<std::string, bool> known;
+    for (const std::string& stem : read) known.emplace(stem, true);
+    std::vector<fs::path> rest;
+    const std::vector<std::string> stems = stems_of(files);
+    for (std::size_t i = 0; i < files.size(); ++i)
+      if (!known.contains(stems[i])) rest.push_back(files[i]);
+    std::vector<Annotation> others(rest.size());
+    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), 0,
+                 [&](std::int64_t i) {
+                   const auto at = static_cast<std::size_t>(i);
+                   others[at] = read_annotation(rest[at]);
+                 });
+    Tally unread(
+        "annotations of other splits cannot be read, so that their classes are not counted");
+    for (std::size_t i = 0; i < rest.size(); ++i) {
+      if (!others[i].whole) unread.see(rest[i].string());
+      for (const DraftObject& object : others[i].draft.objects)
+        drafts_.also_named.push_back(object.category);
+      others[i] = {};
+    }
+    unread.tell(drafts_.warnings);
+  }
+
+  fs::path folder_;
+  const ReadOptions& options_;
+  fs::path annotations_;
+  PictureFinder finder_;
+  Drafts drafts_;
+};
 
 }  // namespace
 
-Source read_voc(const fs::path& folder, const std::string& split) {
-  const std::vector<std::string> stems = list_stems(folder, split);
-  std::vector<VocSample> read(stems.size());
-  parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
-               [&](std::int64_t i) {
-                 const auto at = static_cast<std::size_t>(i);
-                 read[at] = read_annotation(folder, stems[at]);
-                 read[at].sample.source_id = i;
-               });
-  Source source{"voc", {}, {}, {}, {}};
-  std::vector<std::vector<std::string>> names;
-  for (VocSample& entry : read) {
-    source.samples.push_back(std::move(entry.sample));
-    names.push_back(std::move(entry.names));
-  }
-  number_categories(source, names, split.empty() ? std::vector<std::string>{} : all_names(folder));
-  return source;
+Drafts read_voc(const fs::path& folder, const ReadOptions& options) {
+  return VocReader(folder, options).read();
 }
 
 }  // namespace muster::data

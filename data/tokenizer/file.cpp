@@ -133,13 +133,14 @@ std::vector<std::string> place_by_id(
 }
 
 std::vector<AddedToken> read_added_tokens(const json& list) {
+  constexpr std::int64_t kMaxAddedId = 1 << 24;  // far above any vocabulary's
   std::vector<AddedToken> added;
   for (const json& token : list) {
     for (const char* key : {"single_word", "lstrip", "rstrip"})
       expect(token, key, {nullptr, false});
     AddedToken read{token.at("content").get<std::string>(), token.at("id").get<std::int64_t>(),
                     token.value("special", false), token.value("normalized", true)};
-    if (read.content.empty() || read.id < 0)
+    if (read.content.empty() || read.id < 0 || read.id > kMaxAddedId)
       refuse(fmt::format("added token \"{}\" has id {}", read.content, read.id));
     added.push_back(std::move(read));
   }

@@ -10,6 +10,7 @@ void add_commands(CommandLine& cli);  // all, those of launcher/front too
 void add_synth(CommandLine& cli);
 void add_pack(CommandLine& cli);
 void add_tokens(CommandLine& cli);
+void add_look(CommandLine& cli);
 void add_check(CommandLine& cli);
 void add_plan(CommandLine& cli);
 void add_launch(CommandLine& cli);

@@ -1,14 +1,15 @@
 #include "launcher/supervise/site.h"
 
 #include <fmt/core.h>
-#include <yaml-cpp/yaml.h>
 
 #include <array>
 #include <cstdlib>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/yaml/yaml.h"
 
 namespace muster::launcher {
 namespace {
@@ -29,7 +30,8 @@ class SiteReader {
  private:
   YAML::Node parse() const {
     try {
-      return YAML::Load(read_text(file_));
+      const std::vector<YAML::Node> documents = parse_yaml(read_text(file_));
+      return documents.empty() ? YAML::Node() : documents.front();
     } catch (const YAML::Exception& error) {
       throw ConfigError(fmt::format("{}:{}: {}", file_.string(), error.mark.line + 1, error.msg));
     }

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
 #include "model/adapters/layer_names.h"
@@ -59,9 +60,13 @@ const char* advice_on(const std::string& key) {
 }
 
 ordered_json parsed_config(const fs::path& file) {
-  ordered_json json = ordered_json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) throw CheckpointError(file.string() + ": not a JSON object");
-  return json;
+  try {
+    ordered_json json = parse_ordered_json(read_text(file));
+    if (json.is_object()) return json;
+  } catch (const JsonError& error) {
+    throw CheckpointError(fmt::format("{}: not a JSON object: {}", file.string(), error.what()));
+  }
+  throw CheckpointError(file.string() + ": not a JSON object");
 }
 
 void refuse_foreign(const ordered_json& json, const fs::path& file) {

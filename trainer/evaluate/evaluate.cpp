@@ -113,6 +113,14 @@ std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& 
   return rows;
 }
 
+// For those who have the source: its ids instead of ours.
+std::vector<EvalBox> with_source_ids(std::vector<EvalBox> boxes, const std::vector<Row>& rows,
+                                     const EvalImages& images) {
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    boxes[i].image_id = images.source_id[static_cast<std::size_t>(rows[i].image)];
+  return boxes;
+}
+
 EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
                    const EvalImages& images) {
   const std::vector<EvalBox> boxes = to_eval_boxes(rows, images);
@@ -121,7 +129,7 @@ EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
       .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
       .detections = static_cast<std::int64_t>(rows.size()),
       .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; }),
-      .boxes = boxes,
+      .boxes = with_source_ids(boxes, rows, images),
       .packs = {}};
 }
 
@@ -214,8 +222,8 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
 // Ids are places in the order of the source's ids: COCO breaks score ties by the order of ids, and
 // a source's id may stand at several samples.
 EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples) {
-  EvalImages images{.sample = {}, .first = {0}, .image_id = {}};
-  std::vector<std::int64_t> source_id;  // per image
+  EvalImages images{.sample = {}, .first = {0}, .source_id = {}, .image_id = {}};
+  std::vector<std::int64_t>& source_id = images.source_id;
   for (std::int64_t i = 0; i < set.size(); ++i) {
     if (max_samples > 0 && set.locate(i).second >= max_samples) continue;
     const data::Sample sample = set.sample(i);

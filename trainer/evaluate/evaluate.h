@@ -32,7 +32,7 @@ struct EvalResult {
   double class_agnostic_ap50 = 0;
   std::int64_t detections = 0;
   std::int64_t unknown_captions = 0;   // detections whose caption is no class name
-  std::vector<EvalBox> boxes = {};     // the detections, by image
+  std::vector<EvalBox> boxes = {};     // the detections, by image; image_id is the source's
   std::vector<PackResult> packs = {};  // each by itself; empty for a set of one
 };
 
@@ -57,7 +57,8 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
 struct EvalImages {
   std::vector<std::int64_t> sample;  // those with annotated pictures
   std::vector<std::int64_t> first;   // [samples + 1]: sample[k] has images first[k] .. first[k + 1]
-  std::vector<std::int64_t> image_id;  // per image: its COCO id; ids sort as the source's do
+  std::vector<std::int64_t> source_id;  // per image: the source's, which several may have
+  std::vector<std::int64_t> image_id;   // per image: its COCO id; ids sort as the source's do
 };
 // `max_samples`: of each pack, the first so many; 0: all.
 EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples);

@@ -48,6 +48,15 @@ TEST_CASE("yaml: an alias that holds itself is an error, not an endless walk", "
   CHECK_THAT(fault("&x {a: {b: [1, *x]}}\n"), ContainsSubstring("inside of what it names"));
 }
 
+// Found by the yaml fuzz target: the library gave documents without end, and LoadAll() never
+// returned.
+TEST_CASE("yaml: what is never used up is an error, not an endless list of documents", "[fault]") {
+  const std::string text =
+      "!: &x0, \"tuo\", ~]}\nc:--.-  : v.\n {b: [0, \"tuo\", ~]}\nc:--.-  : v.\n---\n- |";
+  CHECK(!fault(text).empty());
+  CHECK(parse_yaml("---\n---\na\n").size() == 2);
+}
+
 TEST_CASE("yaml: a few aliases that stand for billions of values are an error", "[fault]") {
   std::string text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 10; ++i) {

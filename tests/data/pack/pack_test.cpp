@@ -155,7 +155,7 @@ TEST_CASE("damage is named", "[fault]") {
                        ContainsSubstring("storage damage")));
   }
   SECTION("flipped metadata") {
-    const auto name = static_cast<std::int64_t>(whole.find("scene-000001"));
+    const auto name = static_cast<std::int64_t>(whole.find("scene-000000scene-000001"));
     overwrite(set.pack_path, name, 'S');
     CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
                          MessageMatches(ContainsSubstring("fingerprint")));

@@ -9,6 +9,8 @@
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "data/encoder.h"
+#include "data/ingest/judge.h"
+#include "data/ingest/pack_source.h"
 #include "data/pack/pack.h"
 #include "data/sources/sources.h"
 #include "data/synth/synth.h"

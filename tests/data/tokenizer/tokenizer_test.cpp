@@ -224,6 +224,27 @@ TEST_CASE("tokenizer: what it cannot reproduce is refused", "[unit]") {
                        MessageMatches(ContainsSubstring(dir.path().string())));
 }
 
+// One id of 2^24 made place_by_id() take 0.8 GB for a vocabulary of a few tokens.
+TEST_CASE("tokenizer: ids far above the number of entries are refused", "[fault]") {
+  for (const std::int64_t id :
+       {std::int64_t{1} << 18, std::int64_t{1} << 24, std::int64_t{1} << 31}) {
+    INFO(id);
+    CHECK_THROWS_MATCHES(small([&](json& file) { file["model"]["vocab"]["zz"] = id; }), DataError,
+                         MessageMatches(ContainsSubstring(fmt::format("\"zz\" has id {}", id))));
+    if (id > 1 << 24)
+      CHECK_THROWS_AS(small([&](json& file) { file["added_tokens"][0]["id"] = id; }), DataError);
+  }
+  CHECK_NOTHROW(small([](json& file) { file["model"]["vocab"]["zz"] = 5000; }));
+}
+
+TEST_CASE("tokenizer: a document nested 100,000 levels deep is refused", "[fault]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "tokenizer.json";
+  write_text(file, "{\"model\": " + std::string(100000, '['));
+  CHECK_THROWS_MATCHES(Tokenizer(file), DataError,
+                       MessageMatches(ContainsSubstring("nested over")));
+}
+
 // transformers turns a saved padding and truncation off unless the caller asks for them, and these
 // post-processors add nothing.
 TEST_CASE("tokenizer: settings that change no ids are passed over", "[unit]") {

@@ -245,6 +245,17 @@ TEST_CASE("provoked: what training can do wrong", "[fault]") {
                                 (b.dir() / "out").string(), "--threshold", "1"}));
   check_says("L-107", b.muster({"eval", b.run_dir("tiny").string(), "--data",
                                 (b.dir() / "val.h5").string()}));
+  // A picture that cannot be read does not lose the others; the exit code tells.
+  const std::string broken = (b.dir() / "broken.jpg").string(), out = (b.dir() / "two").string();
+  write_text(broken, "no picture");
+  std::vector<std::string> words{"predict", b.run_dir("tiny").string(), broken, image, "-o", out};
+  const CapturedRun one_lost = b.muster(words);
+  CHECK(one_lost.exit_code == 65);
+  CHECK(one_lost.output.find("left out") != std::string::npos);
+  const auto kept = nlohmann::json::parse(read_text(fs::path(out) / "detections.json"));
+  CHECK((kept.size() == 1 && kept[0]["image"] == image));
+  words.emplace_back("--skip-bad");
+  CHECK(b.muster(words).exit_code == 0);
 }
 
 TEST_CASE("provoked: a machine without the GPU that is asked for", "[fault]") {

@@ -1,6 +1,7 @@
 #include "trainer/evaluate/evaluate.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <set>
 
 #include "base/files.h"
 #include "base/process/atomic_file.h"
@@ -92,6 +93,13 @@ TEST_CASE("evaluation: several packs together and each by itself", "[unit]") {
   CHECK(both.packs[0].coco.metrics == both.packs[2].coco.metrics);
   CHECK(both.packs[1].coco.metrics == evaluated({train}).coco.metrics);
   CHECK(evaluated({val}).packs.empty());
+  // Detections that are written out have the source's image ids, which are not ours.
+  std::set<std::int64_t> ids, source_ids;
+  for (const EvalBox& box : evaluated({val}).boxes) ids.insert(box.image_id);
+  const data::SampleSet set = data::open_set({val});
+  for (std::int64_t i = 0; i < 4; ++i) source_ids.insert(set.sample(i).source_id);
+  CHECK(ids == source_ids);
+  CHECK(ids != std::set<std::int64_t>{0, 1, 2, 3});
   CHECK(both.detections == 2 * evaluated({val}).detections + evaluated({train}).detections);
 }
 

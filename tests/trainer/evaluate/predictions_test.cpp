@@ -46,7 +46,7 @@ TEST_CASE("what to say when nothing passes: the scores, and thresholds that woul
 TEST_CASE("detections.json is whole after commit and absent without", "[unit][fault]") {
   const TempDir dir;
   const fs::path file = dir.path() / "detections.json";
-  const ImageDetections one{"a.jpg", 20, 10, {{{1, 2, 3, 4}, 0.5f, "cat \xff", 7}}, "a.png"};
+  const ImageDetections one{"a.jpg", 20, 10, {{{1, 2, 3, 4}, 0.5f, "cat \xff", 7}}, "a.png", ""};
   {
     DetectionsFile out(file);
     out.add(one);
@@ -55,7 +55,7 @@ TEST_CASE("detections.json is whole after commit and absent without", "[unit][fa
   {
     DetectionsFile out(file);
     out.add(one);
-    out.add({"b.jpg", 5, 5, {}, ""});
+    out.add({"b.jpg", 5, 5, {}, "", "which?"});
     out.commit();
   }
   const nlohmann::json json = nlohmann::json::parse(read_text(file));
@@ -63,6 +63,8 @@ TEST_CASE("detections.json is whole after commit and absent without", "[unit][fa
   CHECK(json[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
   CHECK(json[0]["detections"][0]["category_id"] == 7);
   CHECK(json[0]["overlay"] == "a.png");
+  CHECK_FALSE(json[0].contains("prompt"));
+  CHECK(json[1]["prompt"] == "which?");
   CHECK(json[1]["detections"].empty());
   DetectionsFile empty(file);
   empty.commit();

@@ -1,0 +1,64 @@
+// What readers make of a source before its pictures are measured: boxes in the source's own units.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/sources/read_options.h"
+#include "data/sources/source.h"
+
+namespace muster::data {
+
+enum class Unit : std::uint8_t {
+  kPixels,       // as ReadOptions::boxes says
+  kStored,       // pixels of the stored picture, whatever is said
+  kShares,       // of the picture's sides
+  kPercents,     // of the picture's sides
+  kThousandths,  // of the picture's sides
+};
+
+struct DraftObject {
+  std::string category;  // its name; empty: Object::category is set already
+  Unit unit = Unit::kPixels;
+};
+
+struct Draft {
+  Sample sample;                     // pictures have paths; recorded sizes or 0
+  std::vector<DraftObject> objects;  // of sample.objects
+  std::vector<Fault> faults;
+  bool size_expected = false;  // the format records sizes: 0 is worth a warning
+};
+
+struct Drafts {
+  std::string format;
+  std::vector<Draft> drafts;
+  std::vector<Category> categories;     // empty: numbered 1..K by sorted name
+  std::vector<std::string> also_named;  // categories of other splits, numbered too
+  std::vector<Fault> faults;            // of what no draft could be made of
+  std::vector<std::string> warnings;
+  double rounding = 0;         // pixels that a box may overshoot, ...
+  double rounding_shares = 0;  // ... or shares of a side
+};
+
+// Measures the pictures (headers only, in parallel), converts boxes to pixels of them, numbers the
+// categories.
+Source finish(Drafts drafts, const ReadOptions& options);
+
+// Counts one kind of oddity and remembers where it was first seen.
+class Tally {
+ public:
+  explicit Tally(std::string what) : what_(std::move(what)) {}
+  void see(const std::string& where) {
+    if (count_++ == 0) first_ = where;
+  }
+  std::int64_t count() const { return count_; }
+  // Adds "N WHAT, first WHERE" when there is any.
+  void tell(std::vector<std::string>& warnings) const;
+
+ private:
+  std::string what_, first_;
+  std::int64_t count_ = 0;
+};
+
+}  // namespace muster::data

@@ -1,0 +1,177 @@
+// Files of rows: JSON lines, or one JSON array. Each row is a sample of its own; many may show one
+// picture.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/parallel.h"
+#include "data/sources/data_yaml.h"
+#include "data/sources/parse/encoding.h"
+#include "data/sources/parse/json_text.h"
+#include "data/sources/picture_finder.h"
+#include "data/sources/readers.h"
+#include "data/sources/row.h"
+
+namespace muster::data {
+namespace {
+
+using nlohmann::json;
+
+fs::path folder_of_file(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+// Where pictures of rows lie: beside the file, in images/, or above (LLaMA-Factory names them from
+// its data folder).
+std::vector<fs::path> row_roots(const fs::path& file, const fs::path& given) {
+  const fs::path folder = folder_of_file(file);
+  std::vector<fs::path> roots{folder, folder / "images", folder / ".."};
+  if (!given.empty()) roots.insert(roots.begin(), {given, given / "images"});
+  return roots;
+}
+
+class RowsReader {
+ public:
+  RowsReader(const fs::path& file, const ReadOptions& options)
+      : path_(file),
+        file_(file.string()),
+        finder_(row_roots(file, options.images),
+                options.images.empty() ? folder_of_file(file) : options.images) {
+    drafts_.format = "jsonl";
+  }
+
+  Drafts read() {
+    const std::string text = without_byte_order_mark(read_text(path_), file_);
+    if (trimmed(std::string_view(text).substr(0, 4096)).starts_with('['))
+      read_array(text);
+    else
+      read_lines(text);
+    tell();
+    return std::move(drafts_);
+  }
+
+ private:
+  struct Outcome {
+    Row row;
+    std::string fault;
+    bool blank = false;
+  };
+
+  static Outcome try_row(const std::function<json()>& parse, const std::string& where) {
+    Outcome outcome;
+    try {
+      outcome.row = read_row(parse(), where);
+    } catch (const std::exception& error) {
+      outcome.fault = error.what();
+    }
+    return outcome;
+  }
+
+  void read_lines(std::string_view text) {
+    const std::vector<std::string_view> lines = lines_of(text);
+    std::vector<Outcome> outcomes(lines.size());
+    parallel_for("reading rows", static_cast<std::int64_t>(lines.size()), 0, [&](std::int64_t i) {
+      const auto at = static_cast<std::size_t>(i);
+      if (trimmed(lines[at]).empty()) {
+        outcomes[at].blank = true;
+        return;
+      }
+      outcomes[at] = try_row([&] { return parse_line(lines[at]); }, line_place(at));
+    });
+    for (std::size_t at = 0; at < outcomes.size(); ++at) {
+      if (!outcomes[at].blank) add(outcomes[at], line_place(at), fmt::format("line-{}", at + 1));
+      outcomes[at] = {};
+    }
+  }
+
+  std::string line_place(std::size_t at) const { return fmt::format("{}:{}", file_, at + 1); }
+
+  static json parse_line(std::string_view line) {
+    if (first_not_utf8(line) != std::string_view::npos)
+      throw DataError("text that is not UTF-8: convert the file (D-015)");
+    return parse_json(line);
+  }
+
+  void read_array(std::string_view text) {
+    try {
+      for_each_json_entry(text, [this](const std::string&, std::int64_t index, json&& value) {
+        const std::string where = fmt::format("{}[{}]", file_, index);
+        Outcome outcome = try_row([&] { return std::move(value); }, where);
+        add(outcome, where, fmt::format("row-{}", index));
+      });
+    } catch (const std::exception& error) {
+      throw DataError(fmt::format("{}: {}", file_, error.what()));
+    }
+  }
+
+  void add(Outcome& outcome, const std::string& where, const std::string& name) {
+    if (!outcome.fault.empty()) {
+      drafts_.faults.push_back({Fault::Of::kSample, where, outcome.fault});
+      return;
+    }
+    Row& row = outcome.row;
+    Sample& sample = row.draft.sample;
+    sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+    sample.name = row.pictures.empty() ? name : fs::path(row.pictures.front()).stem().string();
+    for (std::size_t i = 0; i < row.pictures.size(); ++i)
+      sample.pictures[i].path = finder_.find(row.pictures[i]);
+    if (row.words_beside_boxes) words_.see(where);
+    if (row.marked_names) marked_.see(where);
+    if (row.numbers_for_names) numbered_.see(where);
+    for (const std::string& key : row.unused_keys) ++unused_[key];
+    name_numbers(row);
+    drafts_.drafts.push_back(std::move(row.draft));
+  }
+
+  // Hugging Face's folders hold class numbers; their names may stand in classes.txt.
+  void name_numbers(Row& row) {
+    if (!row.numbers_for_names) return;
+    const fs::path list = folder_of_file(path_) / "classes.txt";
+    if (!names_read_ && fs::is_regular_file(list)) names_ = read_class_list(list);
+    names_read_ = true;
+    if (names_.empty()) return;
+    for (std::size_t i = 0; i < row.draft.objects.size(); ++i) {
+      const auto number = std::strtoll(row.draft.objects[i].category.c_str(), nullptr, 10);
+      const auto at = names_.find(number);
+      if (at == names_.end()) continue;
+      row.draft.objects[i].category = at->second;
+      row.draft.sample.objects[i].caption = at->second;
+    }
+  }
+
+  void tell() {
+    words_.tell(drafts_.warnings);
+    marked_.tell(drafts_.warnings);
+    if (names_.empty()) numbered_.tell(drafts_.warnings);
+    for (const auto& [key, count] : unused_)
+      drafts_.warnings.push_back(
+          fmt::format("{}: nobody reads the key '{}' of {} rows", file_, key, count));
+    finder_.tell(drafts_.warnings);
+  }
+
+  fs::path path_;
+  std::string file_;
+  PictureFinder finder_;
+  Drafts drafts_;
+  std::map<std::string, std::int64_t> unused_;
+  ClassNames names_;
+  bool names_read_ = false;
+  Tally words_{"answers say more than their boxes: the boxes are trained on, the words are not"};
+  Tally marked_{"questions have marks around a name, which are taken out"};
+  Tally numbered_{
+      "rows have numbers for categories: names belong into classes.txt beside the file"};
+};
+
+}  // namespace
+
+Drafts read_rows(const fs::path& file, const ReadOptions& options) {
+  return RowsReader(file, options).read();
+}
+
+}  // namespace muster::data

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# make_seeds.sh BUILD OUT: the inputs that fuzzing starts from, one folder per target. From the tests' own files and the
+# configs; what stands here in words is the smallest input that reaches a reader's end.
+set -euo pipefail
+readonly kBuild="$1" kOut="$2"
+kHere=$(dirname "$(readlink -f "$0")")
+readonly kHere
+readonly kTree="$kHere/../.."
+
+# seed TARGET NAME: standard input.
+seed() {
+  mkdir -p "$kOut/$1"
+  cat >"$kOut/$1/$2"
+}
+
+# after BYTE FILE: the file behind the byte that chooses its reader.
+after() {
+  # shellcheck disable=SC2059  # the byte is written as an escape
+  printf "\\x$1"
+  cat "$2"
+}
+
+pictures() {
+  mkdir -p "$kOut/picture"
+  find "$kTree/tests/data/images/samples" -type f ! -name '*.txt' -exec cp -t "$kOut/picture" {} +
+  "$kBuild/pack_seed" "$kBuild/seed.h5" "$kTree/tests/data/images/samples/gray.jpg"
+  seed pack_file one.h5 <"$kBuild/seed.h5"
+}
+
+yaml_files() {
+  local file name
+  for file in "$kTree"/configs/*.yaml "$kTree"/configs/*/*.yaml; do
+    if [ ! -f "$file" ]; then continue; fi
+    name=$(basename "$file")
+    seed config "$name" <"$file"
+    seed yaml "$name" <"$file"
+  done
+  printf 'a: &x {b: [1, "two", ~]}\nc: [*x, *x]\n---\n- |\n  text\n- ? k\n  : v\n' | seed yaml aliases
+}
+
+tokenizers() {
+  seed tokenizer tiny.json <<'TXT'
+{"added_tokens": [{"id": 6, "content": "<|im_end|>", "single_word": false, "lstrip": false, "rstrip": false,
+ "normalized": false, "special": true}], "normalizer": {"type": "NFC"},
+ "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+  {"type": "Split", "pattern": {"Regex": "\\p{L}+|\\p{N}|[^\\s\\p{L}\\p{N}]+|\\s+"}, "behavior": "Isolated", "invert": false},
+  {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}]},
+ "decoder": {"type": "ByteLevel"},
+ "model": {"type": "BPE", "dropout": null, "unk_token": null, "byte_fallback": false,
+  "vocab": {"a": 0, "c": 1, "t": 2, "ca": 3, "cat": 4, "Ġ": 5}, "merges": ["c a", ["ca", "t"]]}}
+TXT
+}
+
+annotations() {
+  seed xml voc.xml <<'TXT'
+<?xml version="1.0" encoding="utf-8"?>
+<annotation><filename>a.jpg</filename><size><width>13</width><height>9</height><depth>3</depth></size>
+<object><name><![CDATA[cat]]></name><difficult>0</difficult>
+<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></object></annotation>
+TXT
+  seed voc voc.xml <"$kOut/xml/voc.xml"
+  seed coco one.json <<'TXT'
+{"images": [{"id": 1, "file_name": "a.jpg", "width": 13, "height": 9}],
+ "categories": [{"id": 3, "name": "cat"}],
+ "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 4, 4], "area": 16, "iscrowd": 0,
+  "segmentation": [[1, 2, 5, 2, 5, 6]], "caption": "a cat"}]}
+TXT
+  seed jsonl boxes.jsonl <<'TXT'
+{"image": "a.jpg", "objects": [{"bbox": [1, 2, 5, 6], "label": "dog", "caption": "a small dog"}], "width": 13, "height": 9}
+{"image": "a.jpg", "conversations": [{"from": "human", "value": "<image>\nfind"}, {"from": "gpt", "value": "```json\n[{\"bbox_2d\": [1, 2, 5, 6], \"label\": \"dog\"}]\n```"}]}
+{"messages": [{"role": "user", "content": [{"type": "image", "image": "a.jpg"}, {"type": "text", "text": "what?"}]}, {"role": "assistant", "content": "a dog"}]}
+{"messages": [{"role": "user", "content": "<image>find <ref-object>"}, {"role": "assistant", "content": "<bbox>"}], "images": ["a.jpg"], "objects": {"ref": ["dog"], "bbox": [[1, 2, 5, 6]], "bbox_type": "real"}}
+{"image": "a.jpg", "conversations": [{"from": "human", "value": "find"}, {"from": "gpt", "value": "<|object_ref_start|>dog<|object_ref_end|><|box_start|>(100,200),(500,600)<|box_end|>"}]}
+TXT
+  seed yolo data.yaml < <(printf '\x01names:\n  0: cat\n  1: "dog"\nnc: 2\ntrain: images\n')
+  seed yolo classes < <(printf '\x02cat\ndog\n')
+  seed yolo labels < <(printf '\x000 0.5 0.5 0.25 0.25\n1 0.1 0.1 0.3 0.1 0.3 0.3\n')
+}
+
+answers() {
+  # shellcheck disable=SC2016  # backticks as answers have them
+  seed answer fenced < <(printf 'Here:\n```json\n[{"bbox_2d": [1, 2, 5, 6], "label": "dog"}]\n```\n')
+  seed answer python < <(printf "[{'bbox_2d': (1, 2, 5, 6), 'label': 'dog', 'ok': True}, None,]")
+  seed answer tokens < <(printf '<|object_ref_start|>dog<|object_ref_end|><|box_start|>(100,200),(500,600)<|box_end|>')
+  seed answer point < <(printf '[{"point_2d": [4, 5], "label": "dog"}]')
+  seed answer lengths < <(printf 'PQ12')
+  seed label_studio one.json <<'TXT'
+[{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "annotations": [{"result": [{"type": "rectanglelabels",
+ "from_name": "label", "to_name": "image", "original_width": 13, "original_height": 9,
+ "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["cat"]}}]}]}]
+TXT
+}
+
+# A change of a column is a few bytes: which, how, what.
+packs() {
+  seed pack changes < <(printf '\x01\x02\x03\x04\x05\x06\x07\x08\x09')
+}
+
+json_files() {
+  seed json values.json <<'TXT'
+{"a": [1, -2.5e3, true, null, "text \u00e9 \ud83d\ude00"], "b": {"c": {}}, "d": []}
+TXT
+  seed side_file class_map < <(printf '\x00{"classes": [{"index": 0, "id": 3, "name": "cat"}]}')
+  seed side_file preprocessor < <(printf '\x01{"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
+ "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "min_pixels": 3136, "max_pixels": 1003520}')
+  seed side_file metrics < <(printf '\x03{"step": 1, "loss": 2.5, "lr.model": 1e-4}\n')
+}
+
+run_folders() {
+  seed run_folder launch < <(printf '\x00{"ranks": 2, "attempt": 1, "host": "x", "pid": 1, "exit_code": 70,
+ "attempts": [{"ending": "failed", "what": "rank 1"}], "changes": [{"what": "bucket"}], "command": ["muster", "train", "x"]}')
+  seed run_folder metrics < <(printf '\x01{"step": 1, "loss": 2.5, "seconds": 0.1}\n{"step": 2, "loss": null}\n')
+  seed run_folder config < <(after 02 "$kTree/configs/demo.yaml")
+  seed run_folder status < <(printf '\x04{"rank": 0, "world_size": 1, "host": "x", "pid": 1, "attempt": 0, "start_unix": 1.5,
+ "end_unix": 2.5, "exit_code": 70, "signal": 0, "last_step": 3, "error": "out of memory", "error_unix": 2.0}')
+  seed run_folder log < <(printf '\x05[2026-01-01 00:00:00.000] [error] [rank 0/1 x] terminate called\n')
+  seed run_folder error < <(printf '\x06{"rank": 0, "time_unix": 2.0, "what": "x", "consequence": false}')
+}
+
+rm -rf "$kOut"
+pictures
+yaml_files
+tokenizers
+annotations
+answers
+packs
+json_files
+run_folders
