@@ -57,13 +57,38 @@ struct Tokens {
   std::map<std::string, std::int64_t> expected;
 };
 
+// A pack, and how often an epoch sees each of its samples.
+struct PackShare {
+  std::string pack;  // file
+  double weight = 1;
+  bool operator==(const PackShare&) const = default;
+};
+
+// Drawn anew for every sample and epoch; data/augment/augmentation.h says what each does.
+struct Augment {
+  double flip;  // probabilities: this one, crop and mosaic
+  bool flip_words;
+  std::vector<double> scale;  // smallest, largest factor
+  double crop;
+  double crop_min_size;
+  double min_visible;
+  double brightness;
+  double contrast;
+  double saturation;
+  double hue;
+  double mosaic;
+  double close_after;  // of schedule.max_steps: from there on samples are trained as stored
+};
+
 struct Data {
-  std::string train;          // pack
-  std::string val;            // pack; "": no evaluation
-  std::string system_prompt;  // "" leaves the system turn out
-  std::string prompt;         // the user's question after the image
-  Answer answer;              // what the language model is trained to write
-  std::int64_t min_pixels;    // smart_resize keeps the area between these two
+  std::vector<PackShare> train;
+  std::vector<PackShare> val;  // empty: no evaluation
+  std::int64_t limit;          // the first so many samples of each pack; 0: all
+  double repeat_factor;        // LVIS's threshold; 0: off
+  std::string system_prompt;   // "" leaves the system turn out
+  std::string prompt;          // the user's question after the image
+  Answer answer;               // what the language model is trained to write
+  std::int64_t min_pixels;     // smart_resize keeps the area between these two
   std::int64_t max_pixels;
   std::vector<double> image_mean;
   std::vector<double> image_std;
@@ -71,6 +96,7 @@ struct Data {
   OverBudget over_budget;          // what happens to a sample above it
   std::int64_t loader_threads;
   std::int64_t prefetch_micro_batches;
+  Augment augment;
 };
 
 // Weights of the loss's terms; 0 leaves a term out.
@@ -235,6 +261,11 @@ std::vector<std::string> warnings(const Config& config);
 // Writes the resolved config as YAML that load() reads back to the same values; it becomes
 // run_dir/config.yaml.
 std::string to_yaml(const Config& config);
+
+// "a.h5, b.h5", for messages.
+std::string pack_names(const std::vector<PackShare>& packs);
+// Their files, in order.
+std::vector<std::filesystem::path> pack_files(const std::vector<PackShare>& packs);
 
 // Describes every key with type, range, unit and meaning, for --help-config (plain text) and
 // docs/config.md (Markdown).

@@ -38,6 +38,9 @@ std::string allowed(const Field& field) {
     case Kind::kNumbers: return fmt::format("a list of {} numbers{}", limits.length, range);
     case Kind::kIntMap: return "a map of names to integers" + range + ", not empty";
     case Kind::kStringMap: return "a map of names to strings, may be {}";
+    case Kind::kPacks:
+      return "a path or a list of {pack, weight}, weight" + range +
+             (limits.may_be_empty ? ", may be \"\"" : ", not empty");
     case Kind::kChoice: return join(limits.choices, " | ");
   }
   return "";

@@ -18,12 +18,24 @@ using Strings = std::vector<std::string>;
 using Numbers = std::vector<double>;
 using IntMap = std::map<std::string, std::int64_t>;
 using StringMap = std::map<std::string, std::string>;
+using Packs = std::vector<PackShare>;
 // A value as YAML has it. A choice is a string here, and an enum in Config.
-using Value =
-    std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap, StringMap>;
+using Value = std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap,
+                           StringMap, Packs>;
 
-// The first eight are in the order of Value's alternatives.
-enum class Kind { kString, kStrings, kBool, kInt, kNumber, kNumbers, kIntMap, kStringMap, kChoice };
+// The first nine are in the order of Value's alternatives.
+enum class Kind {
+  kString,
+  kStrings,
+  kBool,
+  kInt,
+  kNumber,
+  kNumbers,
+  kIntMap,
+  kStringMap,
+  kPacks,
+  kChoice
+};
 
 // What a value must satisfy beyond its kind. The range holds for every element of a list or map.
 struct Limits {

@@ -94,9 +94,22 @@ std::vector<Field> data_fields() {
   mean.length = 3;
   Limits std = above(0);
   std.length = 3;
+  Limits any_packs = above(0);
+  Limits packs = any_packs;
+  packs.may_be_empty = false;
   return {
-      data("train", &Data::train, not_empty(), "file", "pack to train on, made by muster pack"),
-      data("val", &Data::val, anything(), "file", "pack to evaluate on; \"\": no evaluation"),
+      data("train", &Data::train, packs, "file",
+           "what is trained on, made by muster pack; an epoch sees a pack's samples `weight` times "
+           "(0.5: another half in each epoch), a path alone once"),
+      data("val", &Data::val, any_packs, "file",
+           "what is evaluated on, each pack by itself and all together; weights are 1; \"\": no "
+           "evaluation"),
+      data("limit", &Data::limit, at_least(0), "samples",
+           "only the first so many of each pack, in training and evaluation; 0: all"),
+      data("repeat_factor", &Data::repeat_factor, between(0, 1), "of samples",
+           "LVIS's threshold t: samples of a category that fewer than this part of the samples "
+           "have, "
+           "f, are seen sqrt(t / f) times as often; 0: off"),
       data("system_prompt", &Data::system_prompt, anything(), "",
            "first turn of every chat; \"\": no system turn"),
       data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image"),
@@ -120,6 +133,39 @@ std::vector<Field> data_fields() {
            "decode and resize, per rank"),
       data("prefetch_micro_batches", &Data::prefetch_micro_batches, between(1, 1024),
            "micro-batches", "how far the loader runs ahead, per rank"),
+  };
+}
+
+std::vector<Field> augment_fields() {
+  const Section augment(
+      "data.augment", [](auto& config) -> auto& { return config.data.augment; });
+  Limits range = above(0);
+  range.length = 2;
+  Limits size = between(0, 1);
+  size.low_open = true;
+  const Limits part = between(0, 1);
+  return {
+      augment("flip", &Augment::flip, part, "probability", "mirror the picture, left and right"),
+      augment("flip_words", &Augment::flip_words, anything(), "",
+              "then exchange the words left and right in its texts and labels; false: samples that "
+              "say them are not mirrored"),
+      augment("scale", &Augment::scale, range, "factor",
+              "smallest and largest, drawn evenly, on the size at which the picture is trained; "
+              "above 1 a window of 1/factor of its sides is enlarged; [1, 1]: off"),
+      augment("crop", &Augment::crop, part, "probability", "train on a window of the picture"),
+      augment("crop_min_size", &Augment::crop_min_size, size, "of a side",
+              "smallest window, each side drawn by itself"),
+      augment("min_visible", &Augment::min_visible, part, "of a box",
+              "a box of which crop, scale or mosaic leaves less is dropped; others are clipped"),
+      augment("brightness", &Augment::brightness, part, "factor",
+              "drawn from 1 - x to 1 + x, as are contrast and saturation; 0: off"),
+      augment("contrast", &Augment::contrast, part, "factor", "away from the picture's mean grey"),
+      augment("saturation", &Augment::saturation, part, "factor", "away from a pixel's own grey"),
+      augment("hue", &Augment::hue, between(0, 0.5), "of a turn", "drawn from -x to x; 0: off"),
+      augment("mosaic", &Augment::mosaic, part, "probability",
+              "put four pictures into one; scale and crop are not drawn for it"),
+      augment("close_after", &Augment::close_after, part, "of the steps",
+              "after this part of schedule.max_steps every sample is trained as stored; 1: never"),
   };
 }
 
@@ -187,7 +233,7 @@ std::vector<Field> detection_fields() {
 std::vector<Field> model_and_data_fields() {
   std::vector<Field> all;
   for (const auto& part : {run_fields(), model_fields(), lora_fields(), token_fields(),
-                           data_fields(), loss_fields(), detection_fields()}) {
+                           data_fields(), augment_fields(), loss_fields(), detection_fields()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -10,6 +10,21 @@ namespace {
 
 using C = const Config&;
 
+bool every_val_pack_once(C c) {
+  return std::ranges::all_of(c.data.val, [](const PackShare& share) { return share.weight == 1; });
+}
+
+std::vector<Rule> data_rules() {
+  return {
+      {{"data.val"},
+       "weights must be 1: an evaluation sees every sample once",
+       every_val_pack_once},
+      {{"data.augment.scale"},
+       "must have the smaller factor first",
+       [](C c) { return c.data.augment.scale[0] <= c.data.augment.scale[1]; }},
+  };
+}
+
 std::vector<Rule> model_rules() {
   return {
       {{"data.min_pixels", "data.max_pixels"},
@@ -144,7 +159,7 @@ std::vector<Rule> machine_rules() {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list = model_rules();
-    for (const auto& part : {lora_rules(), training_rules(), machine_rules()})
+    for (const auto& part : {data_rules(), lora_rules(), training_rules(), machine_rules()})
       list.insert(list.end(), part.begin(), part.end());
     return list;
   }();
@@ -160,6 +175,9 @@ const std::vector<Rule>& advice() {
        "should be above launch.step_timeout_s: waiting ranks give up before the launcher has found "
        "the one that hangs",
        [](C c) { return c.sharding.timeout_s > c.launch.step_timeout_s; }},
+      {{"data.augment.crop", "data.augment.crop_min_size"},
+       "should go with a data.augment.crop_min_size below 1: every window is the whole picture",
+       [](C c) { return c.data.augment.crop == 0 || c.data.augment.crop_min_size < 1; }},
       {{"model.dtype", "run.device"},
        "should not be fp16 on cpu: bf16 has its size and the range of fp32",
        [](C c) { return c.model.dtype != Dtype::kFp16 || c.run.device != Device::kCpu; }},

@@ -62,6 +62,7 @@ class Parser {
       case Kind::kStringMap:
         return lift(map<StringMap>(
             node, [this](const auto& value, const auto& at) { return text(value, at); }));
+      case Kind::kPacks: return lift(packs(node));
     }
     return std::nullopt;
   }
@@ -153,6 +154,56 @@ class Parser {
     return whole ? std::optional(values) : std::nullopt;
   }
 
+  // "" is no pack, a path is that pack once.
+  std::optional<Packs> packs(const YAML::Node& node) {
+    if (node.IsScalar()) {
+      const auto path = string(node);
+      if (!path) return std::nullopt;
+      return path->empty() ? Packs{} : Packs{{*path, 1}};
+    }
+    if (!node.IsSequence()) return refuse(node, "expected a pack or a list of packs");
+    if (node.size() == 0 && !field_.limits.may_be_empty) return refuse(node, "empty");
+    Packs shares;
+    bool whole = true;
+    for (std::size_t i = 0; i < node.size(); ++i) {
+      const auto share = pack_share(node[i], fmt::format(" at item {}", i));
+      whole = whole && share.has_value();
+      if (share) shares.push_back(*share);
+    }
+    return whole ? std::optional(shares) : std::nullopt;
+  }
+
+  std::optional<PackShare> pack_share(const YAML::Node& node, const std::string& at) {
+    if (node.IsScalar() && !node.Scalar().empty()) return PackShare{node.Scalar(), 1};
+    if (!node.IsMap()) return refuse(node, "expected a path or {pack, weight}" + at);
+    const std::vector<Complaint> doubles = duplicate_keys(node);
+    complaints_.insert(complaints_.end(), doubles.begin(), doubles.end());
+    const Strings known = {"pack", "weight"};
+    bool whole = doubles.empty() && known_keys(node, known, at);
+    for (const std::string& key : known) {
+      if (node[key].IsDefined()) continue;
+      refuse(node, fmt::format("missing key '{}'{}", key, at));
+      whole = false;
+    }
+    if (!whole) return std::nullopt;
+    const auto path = text(node["pack"], at + ", pack");
+    const auto weight = number(node["weight"], at + ", weight");
+    if (!path || !weight) return std::nullopt;
+    if (path->empty()) return refuse(node["pack"], "empty" + at + ", pack");
+    return PackShare{*path, *weight};
+  }
+
+  bool known_keys(const YAML::Node& map, const Strings& known, const std::string& at) {
+    bool all = true;
+    for (const auto& pair : map) {
+      const std::string key = pair.first.IsScalar() ? pair.first.Scalar() : spelled(pair.first);
+      if (std::ranges::find(known, key) != known.end()) continue;
+      refuse(pair.first, "unknown key" + at, nearest_name(key, known));
+      all = false;
+    }
+    return all;
+  }
+
   template <typename Map, typename Read>
   std::optional<Map> map(const YAML::Node& node, Read read) {
     if (!node.IsMap()) return refuse(node, "expected a map");
@@ -188,6 +239,18 @@ struct TextOf {
   std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
   // The shortest form that reads back exactly.
   std::string operator()(double value) const { return fmt::format("{}", value); }
+
+  // One pack seen once is its path; config.yaml of most runs.
+  std::string operator()(const Packs& shares) const {
+    if (shares.empty()) return double_quoted("");
+    if (shares.size() == 1 && shares[0].weight == 1) return double_quoted(shares[0].pack);
+    Strings parts;
+    for (const PackShare& share : shares) {
+      parts.push_back(
+          fmt::format("{{pack: {}, weight: {}}}", double_quoted(share.pack), share.weight));
+    }
+    return "[" + join(parts, ", ") + "]";
+  }
 
   template <typename Item>
   std::string operator()(const std::vector<Item>& values) const {

@@ -60,6 +60,7 @@ Made from the table in `configs/fields_*.cpp` by `MUSTER_UPDATE_DOCS=1 build/tes
   counts where it is first reached.
 - `--set key.path=value` comes last. The value is YAML: `--set run.seed=7`, `--set 'model.path=[a, b]'`,
   `--set 'data.val=""'`.
+- `data.train` and `data.val` take a path, or a list of packs: `[{pack: a.h5, weight: 2}, {pack: b.h5, weight: 0.5}]`.
 - Only `true` and `false` are bools. An integer is written in decimal digits, or with an exponent where the value is
   whole (`1e6`); no quotes, no leading zeros, no `1.0`. A string may be any scalar, so `OMP_NUM_THREADS: 1` needs no
   quotes; an empty one is written `""`. A single string will do for a list of strings.
@@ -105,6 +106,18 @@ std::string to_yaml(const Config& config) {
                text += fmt::format("{}{}: {}\n", indent(depth), key, to_text(field.get(config)));
              });
   return text;
+}
+
+std::string pack_names(const std::vector<PackShare>& packs) {
+  Strings names;
+  for (const PackShare& share : packs) names.push_back(share.pack);
+  return join(names, ", ");
+}
+
+std::vector<std::filesystem::path> pack_files(const std::vector<PackShare>& packs) {
+  std::vector<std::filesystem::path> files;
+  for (const PackShare& share : packs) files.emplace_back(share.pack);
+  return files;
 }
 
 std::string describe_fields(bool markdown) { return markdown ? markdown_text() : plain_text(); }

@@ -17,6 +17,7 @@
 #include "data/pack/sample.h"
 #include "data/picture_plan.h"
 #include "data/sample_set.h"
+#include "data/sample_size.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace muster::data {
@@ -35,13 +36,6 @@ struct EncodeOptions {
   std::int64_t vocab_size = 0;         // ids are checked against it on the host (row D-008)
 
   VisionBudget budget() const { return {patches, max_vision_tokens, resize_over_budget}; }
-};
-
-struct SampleSize {
-  bool dropped = false;  // over the vision-token budget
-  bool resized = false;  // shrunk to fit it
-  std::int64_t tokens = 0, vision_tokens = 0;
-  Denominators denominators;
 };
 
 // How a sample is written as a chat:

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <future>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -22,7 +23,60 @@ using EpochPlan = std::shared_ptr<const std::vector<MicroBatchPlan>>;
 struct Job {
   std::int64_t number = 0;
   EpochPlan plan;
+  std::int64_t epoch = 0;
   std::int64_t index = 0;  // in the plan
+};
+
+// The plans of epochs. The one after the newest that was asked for is made in the background: on a
+// million samples that takes a while, above all when they are augmented and measured anew.
+class EpochPlans {
+ public:
+  // The first epoch, and the step of the run that it starts with. Those that start with `end_step`
+  // or later are planned when they are asked for alone.
+  EpochPlans(const Sampler& sampler, std::int64_t epoch, std::int64_t first_step,
+             std::int64_t end_step)
+      : sampler_(sampler), end_step_(end_step) {
+    add(epoch, first_step, std::launch::deferred);
+  }
+
+  // REQUIRES: `epoch` is the first, or the one after one that was asked for. Waits, and throws what
+  // planning threw.
+  EpochPlan get(std::int64_t epoch) {
+    const Entry entry = entries_.at(epoch);
+    const EpochPlan plan = entry.plan.get();
+    if (!entries_.contains(epoch + 1)) {
+      const std::int64_t steps =
+          static_cast<std::int64_t>(plan->size()) / sampler_.options().micro_batches_per_step;
+      const std::int64_t next = entry.first_step + steps;
+      add(epoch + 1, next, next < end_step_ ? std::launch::async : std::launch::deferred);
+    }
+    return plan;
+  }
+
+  // The step of the run that an epoch starts with. REQUIRES as get().
+  std::int64_t first_step(std::int64_t epoch) const { return entries_.at(epoch).first_step; }
+
+  // Epochs that are over.
+  void forget_before(std::int64_t epoch) {
+    entries_.erase(entries_.begin(), entries_.lower_bound(epoch));
+  }
+
+ private:
+  struct Entry {
+    std::int64_t first_step = 0;
+    std::shared_future<EpochPlan> plan;
+  };
+
+  void add(std::int64_t epoch, std::int64_t first_step, std::launch when) {
+    entries_[epoch] = {first_step, std::async(when, [&sampler = sampler_, epoch, first_step] {
+                         return std::make_shared<const std::vector<MicroBatchPlan>>(
+                             sampler.epoch(epoch, first_step));
+                       })};
+  }
+
+  const Sampler& sampler_;
+  std::int64_t end_step_;
+  std::map<std::int64_t, Entry> entries_;
 };
 
 struct Result {
@@ -35,8 +89,7 @@ struct Result {
 // Workers take jobs in order and leave results by number, so what comes out does not depend on who
 // was faster.
 struct Loader::Impl {
-  const SampleSet& set;
-  const SampleEncoder& encoder;
+  const TrainingSamples& samples;
   const Sampler& sampler;
   const std::int64_t group, rank, world_size, prefetch;
 
@@ -47,21 +100,23 @@ struct Loader::Impl {
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
   std::map<std::int64_t, Result> results;  // by job number
-  std::map<std::int64_t, EpochPlan>
-      plans;  // by epoch: the one being consumed and those being prefetched
+  const std::int64_t end_step;
+  EpochPlans plans;
+  bool first_of_epoch = true;  // the next step is the first of its epoch that is given here
   double waited_s = 0;
   bool stopping = false;
   std::vector<std::jthread> workers;  // last: joined before the rest goes
 
-  Impl(const SampleSet& d, const SampleEncoder& e, const Sampler& s, const LoaderOptions& options)
-      : set(d),
-        encoder(e),
+  Impl(const TrainingSamples& given, const Sampler& s, const LoaderOptions& options)
+      : samples(given),
         sampler(s),
         group(options.micro_batches_per_step),
         rank(options.rank),
         world_size(options.world_size),
         prefetch(std::max<std::int64_t>(1, options.prefetch_micro_batches)),
-        cursor(options.start) {
+        cursor(options.start),
+        end_step(options.end_step),
+        plans(s, options.start.epoch, options.epoch_first_step, options.end_step) {
     if (world_size < 1 || group % world_size != 0)
       throw ConfigError(
           fmt::format("batch.micro_batches_per_step = {} is not a multiple of the {} ranks", group,
@@ -79,21 +134,19 @@ struct Loader::Impl {
 
   std::int64_t turns() const { return group / world_size; }
   std::int64_t steps(std::int64_t epoch) {
-    return static_cast<std::int64_t>(plan(epoch)->size()) / group;
-  }
-
-  EpochPlan plan(std::int64_t epoch) {
-    EpochPlan& entry = plans[epoch];
-    if (!entry) entry = std::make_shared<const std::vector<MicroBatchPlan>>(sampler.epoch(epoch));
-    return entry;
+    return static_cast<std::int64_t>(plans.get(epoch)->size()) / group;
   }
 
   void roll_over(Cursor& at) {
     if (at.step_in_epoch == steps(at.epoch)) at = {at.epoch + 1, 0};
   }
 
+  // The run has the step that jobs are handed out from.
+  bool wanted() const { return plans.first_step(ahead.epoch) + ahead.step_in_epoch < end_step; }
+
   Job take_job() {
-    Job job{handed_out++, plan(ahead.epoch),
+    const EpochPlan plan = plans.get(ahead.epoch);
+    Job job{handed_out++, plan, ahead.epoch,
             ahead.step_in_epoch * group + ahead_turn * world_size + rank};
     if (++ahead_turn == turns()) {
       ahead_turn = 0;
@@ -103,11 +156,23 @@ struct Loader::Impl {
     return job;
   }
 
+  // Nothing when the epoch cannot be planned: the error is the result of this job, and there is no
+  // later one.
+  std::optional<Job> next_job() {
+    try {
+      return take_job();
+    } catch (...) {
+      results[handed_out].error = std::current_exception();
+      ready.notify_one();
+      return std::nullopt;
+    }
+  }
+
   Result run(const Job& job) const {
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
-      if (!plan_entry.samples.empty()) result.batch = encoder.encode(set, plan_entry.samples, true);
+      if (!plan_entry.samples.empty()) result.batch = samples.encode(plan_entry, job.epoch);
       result.batch.index = job.index;
       TORCH_CHECK(result.batch.denominators == plan_entry.denominators, "micro-batch ", job.index,
                   " differs from its plan");
@@ -119,13 +184,14 @@ struct Loader::Impl {
 
   void work() {
     for (std::unique_lock lock(mutex);;) {
-      room.wait(lock, [&] { return stopping || handed_out < consumed + prefetch; });
+      room.wait(lock, [&] { return stopping || (handed_out < consumed + prefetch && wanted()); });
       if (stopping) return;
-      const Job job = take_job();
+      const std::optional<Job> job = next_job();
+      if (!job) return;
       lock.unlock();
-      Result result = run(job);
+      Result result = run(*job);
       lock.lock();
-      results.emplace(job.number, std::move(result));
+      results.emplace(job->number, std::move(result));
       ready.notify_one();
     }
   }
@@ -144,9 +210,8 @@ struct Loader::Impl {
   }
 };
 
-Loader::Loader(const SampleSet& set, const SampleEncoder& encoder, const Sampler& sampler,
-               const LoaderOptions& options)
-    : impl_(std::make_unique<Impl>(set, encoder, sampler, options)) {
+Loader::Loader(const TrainingSamples& samples, const Sampler& sampler, const LoaderOptions& options)
+    : impl_(std::make_unique<Impl>(samples, sampler, options)) {
   for (std::int64_t i = 0; i < std::max<std::int64_t>(1, options.threads); ++i) {
     impl_->workers.emplace_back([impl = impl_.get()] { impl->work(); });
   }
@@ -164,7 +229,12 @@ StepBatches Loader::next_step() {
   std::unique_lock lock(impl_->mutex);
   StepBatches step;
   step.cursor = impl_->cursor;
-  const EpochPlan plan = impl_->plan(step.cursor.epoch);
+  TORCH_CHECK(
+      impl_->plans.first_step(step.cursor.epoch) + step.cursor.step_in_epoch < impl_->end_step,
+      "the run ends with step ", impl_->end_step);
+  const EpochPlan plan = impl_->plans.get(step.cursor.epoch);
+  step.fill = impl_->sampler.report_step(*plan, step.cursor.step_in_epoch);
+  if (std::exchange(impl_->first_of_epoch, false)) step.epoch_fill = impl_->sampler.report(*plan);
   const std::int64_t first = step.cursor.step_in_epoch * impl_->group;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot)
     step.denominators += (*plan)[first + slot].denominators;
@@ -175,7 +245,8 @@ StepBatches Loader::next_step() {
   step.last_in_epoch = first + impl_->group == static_cast<std::int64_t>(plan->size());
   ++impl_->cursor.step_in_epoch;
   impl_->roll_over(impl_->cursor);
-  impl_->plans.erase(impl_->plans.begin(), impl_->plans.lower_bound(impl_->cursor.epoch));
+  impl_->first_of_epoch = step.last_in_epoch;
+  impl_->plans.forget_before(impl_->cursor.epoch);
   return step;
 }
 

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
-#include "data/encoder.h"
-#include "data/sample_set.h"
 #include "data/sampler.h"
+#include "data/training_samples.h"
 
 namespace muster::data {
 
@@ -19,6 +20,9 @@ struct StepBatches {
   std::vector<MicroBatch> micro_batches;  // this rank's, in order; an empty one has no samples
   std::vector<std::int64_t> indices;      // per micro-batch: its slot 0..G-1 in the step
   bool last_in_epoch = false;
+  FillReport fill;  // of this step
+  // Of the whole epoch, when this step is the first of it that this loader gives.
+  std::optional<FillReport> epoch_fill;
 };
 
 // One rank's part of the world's micro-batches, and how far ahead they are made.
@@ -28,18 +32,20 @@ struct LoaderOptions {
   std::int64_t threads = 1;                 // workers, at least one
   std::int64_t prefetch_micro_batches = 1;  // this rank's that may lie finished, at least one
   Cursor start;                             // the first step
+  std::int64_t epoch_first_step = 0;        // number of step 0 of start's epoch in the whole run
+  // Of the run: nothing is made for it and later ones, and next_step() must not ask for them.
+  std::int64_t end_step = std::numeric_limits<std::int64_t>::max();
 };
 
 class Loader {
  public:
   // Starts the workers. References must outlive it. Throws ConfigError when the world does not
   // divide G, DataError when the epoch has no such step as `start`.
-  Loader(const SampleSet& set, const SampleEncoder& encoder, const Sampler& sampler,
-         const LoaderOptions& options);
+  Loader(const TrainingSamples& samples, const Sampler& sampler, const LoaderOptions& options);
   ~Loader();
 
-  // Blocks for this rank's share of the next step; rolls over epochs. A worker's DataError is
-  // thrown here.
+  // Blocks for this rank's share of the next step; rolls over epochs, whose plans are made while
+  // the epoch before runs. A worker's DataError is thrown here.
   StepBatches next_step();
   double seconds_waited()
       const;  // total time next_step() was blocked: "the loader is the bottleneck"

@@ -28,9 +28,13 @@ ClassMap union_of(const std::vector<std::shared_ptr<const Pack>>& packs) {
 
 }  // namespace
 
-SampleSet::SampleSet(std::vector<std::shared_ptr<const Pack>> packs) : packs_(std::move(packs)) {
+SampleSet::SampleSet(std::vector<std::shared_ptr<const Pack>> packs, std::int64_t limit)
+    : packs_(std::move(packs)) {
   first_ = {0};
-  for (const auto& pack : packs_) first_.push_back(first_.back() + pack->size());
+  for (const auto& pack : packs_) {
+    const std::int64_t used = limit > 0 ? std::min(limit, pack->size()) : pack->size();
+    first_.push_back(first_.back() + used);
+  }
   if (packs_.size() == 1) {
     class_map_ = packs_.front()->class_map();
     return;
@@ -85,16 +89,20 @@ std::vector<Image> SampleSet::pictures(std::int64_t i, const Sample& sample) con
 }
 
 std::string SampleSet::fingerprint() const {
-  if (packs_.size() == 1) return packs_.front()->fingerprint();
+  if (packs_.size() == 1 && used(0) == packs_.front()->size()) return packs_.front()->fingerprint();
   std::string all;
-  for (const auto& pack : packs_) all += pack->fingerprint() + "\n";
+  for (std::size_t p = 0; p < packs_.size(); ++p) {
+    all += packs_[p]->fingerprint();
+    if (used(p) < packs_[p]->size()) all += fmt::format(" first {}", used(p));
+    all += "\n";
+  }
   return xxh128(std::as_bytes(std::span(all)));
 }
 
-SampleSet open_set(const std::vector<std::filesystem::path>& paths) {
+SampleSet open_set(const std::vector<std::filesystem::path>& paths, std::int64_t limit) {
   std::vector<std::shared_ptr<const Pack>> packs;
   for (const auto& path : paths) packs.push_back(std::make_shared<const Pack>(path));
-  return SampleSet(std::move(packs));
+  return SampleSet(std::move(packs), limit);
 }
 
 }  // namespace muster::data

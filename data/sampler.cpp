@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -22,26 +24,21 @@ void check_options(const SamplerOptions& options) {
   positive("max_samples", options.max_samples);
 }
 
-bool fits(const MicroBatchPlan& plan, const SampleSize& sample, const SamplerOptions& options) {
-  return plan.tokens + sample.tokens <= options.max_tokens &&
-         plan.vision_tokens + sample.vision_tokens <= options.max_vision_tokens &&
-         static_cast<std::int64_t>(plan.samples.size()) < options.max_samples;
-}
-
-void append(MicroBatchPlan& plan, std::int64_t index, const SampleSize& sample) {
-  plan.samples.push_back(index);
-  plan.tokens += sample.tokens;
-  plan.vision_tokens += sample.vision_tokens;
-  plan.denominators += sample.denominators;
+std::vector<PackWeight> all_samples(const SamplerOptions& options, std::size_t samples) {
+  if (!options.packs.empty()) return options.packs;
+  return {{static_cast<std::int64_t>(samples), 1}};
 }
 
 }  // namespace
 
-Sampler::Sampler(std::vector<SampleSize> sizes, SamplerOptions options)
-    : sizes_(std::move(sizes)), options_(options) {
+Sampler::Sampler(std::vector<SampleSize> sizes, SamplerOptions options, SizesOfEpoch augmented)
+    : sizes_(std::move(sizes)),
+      options_(std::move(options)),
+      augmented_(std::move(augmented)),
+      order_(all_samples(options_, sizes_.size()), options_.repeat, options_.seed) {
   check_options(options_);
   for (std::size_t i = 0; i < sizes_.size(); ++i) {
-    if (sizes_[i].dropped || fits({}, sizes_[i], options_)) continue;
+    if (sizes_[i].dropped || options_.limits().hold({}, sizes_[i])) continue;
     throw DataError(
         fmt::format("sample {} of the pack has {} tokens, {} of them vision, and fits no "
                     "micro-batch (batch.max_tokens = {}, "
@@ -54,26 +51,54 @@ Sampler::Sampler(std::vector<SampleSize> sizes, SamplerOptions options)
         "no sample to train on: {} in the pack, all over the vision-token budget", sizes_.size()));
 }
 
-std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch) const {
-  std::vector<std::int64_t> order;
-  for (std::size_t i = 0; i < sizes_.size(); ++i)
-    if (!sizes_[i].dropped) order.push_back(static_cast<std::int64_t>(i));
-  Rng(options_.seed, static_cast<std::uint64_t>(epoch)).shuffle(order);
-  std::vector<MicroBatchPlan> list;
-  for (const std::int64_t index : order) {
-    const SampleSize& sample = sizes_[index];
-    if (list.empty() || !fits(list.back(), sample, options_)) list.emplace_back();
-    append(list.back(), index, sample);
-  }
-  // Empty micro-batches come last: dealt out in turn, they leave any two ranks at most one real one
-  // apart.
-  const auto group = static_cast<std::size_t>(options_.micro_batches_per_step);
-  list.resize((list.size() + group - 1) / group * group);
+std::vector<MicroBatchPlan> Sampler::deal(const std::vector<std::int64_t>& order,
+                                          const std::vector<SampleSize>& sizes,
+                                          std::int64_t epoch) const {
+  const Rng steps(seed_of(options_.seed, hash_name("steps")), static_cast<std::uint64_t>(epoch));
+  return fill(order, sizes, options_.limits(), options_.cost, options_.micro_batches_per_step,
+              steps);
+}
+
+std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch, std::int64_t first_step) const {
+  std::vector<std::int64_t> order = order_.of(epoch);
+  std::erase_if(order,
+                [this](std::int64_t i) { return sizes_[static_cast<std::size_t>(i)].dropped; });
+  if (!augmented_ || first_step >= options_.close_step) return deal(order, sizes_, epoch);
+  std::vector<MicroBatchPlan> list = deal(order, augmented_(epoch), epoch);
+  for (MicroBatchPlan& plan : list) plan.as_stored = false;
+  const auto steps = static_cast<std::int64_t>(list.size()) / options_.micro_batches_per_step;
+  const std::int64_t closed = options_.close_step - first_step;
+  if (closed < steps) close(list, epoch, closed);
   return list;
 }
 
-std::int64_t Sampler::steps(std::int64_t epoch_index) const {
-  return static_cast<std::int64_t>(epoch(epoch_index).size()) / options_.micro_batches_per_step;
+// The samples of step `step` of the epoch and later ones, shuffled and dealt as stored.
+void Sampler::close(std::vector<MicroBatchPlan>& list, std::int64_t epoch,
+                    std::int64_t step) const {
+  const auto first = static_cast<std::size_t>(step * options_.micro_batches_per_step);
+  std::vector<std::int64_t> rest;
+  for (const MicroBatchPlan& plan : std::span(list).subspan(first))
+    rest.insert(rest.end(), plan.samples.begin(), plan.samples.end());
+  Rng(seed_of(options_.seed, hash_name("close")), static_cast<std::uint64_t>(epoch)).shuffle(rest);
+  list.resize(first);
+  std::vector<MicroBatchPlan> closed = deal(rest, sizes_, epoch);
+  std::move(closed.begin(), closed.end(), std::back_inserter(list));
+}
+
+std::int64_t Sampler::steps(std::int64_t epoch_index, std::int64_t first_step) const {
+  return static_cast<std::int64_t>(epoch(epoch_index, first_step).size()) /
+         options_.micro_batches_per_step;
+}
+
+FillReport Sampler::report(const std::vector<MicroBatchPlan>& list) const {
+  return report_fill(list, options_.limits(), options_.micro_batches_per_step);
+}
+
+FillReport Sampler::report_step(const std::vector<MicroBatchPlan>& list, std::int64_t step) const {
+  const std::int64_t group = options_.micro_batches_per_step;
+  return report_fill(std::span(list).subspan(static_cast<std::size_t>(step * group),
+                                             static_cast<std::size_t>(group)),
+                     options_.limits(), group);
 }
 
 std::int64_t Sampler::dropped() const {

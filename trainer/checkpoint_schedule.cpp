@@ -54,7 +54,7 @@ RunState CheckpointSchedule::resume() {
     throw CheckpointError(fmt::format(
         "{} was written while training on another pack than {}: its place in the data means "
         "nothing here. Use that pack, or start afresh with --fresh",
-        folder.string(), my_.config.data.train));
+        folder.string(), configs::pack_names(my_.config.data.train)));
   }
   check_base(manifest, folder);
   load_parameters(my_.detector, folder);

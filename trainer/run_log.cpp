@@ -91,6 +91,7 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
 }
 
 void RunLog::step(const StepStats& stats) {
+  if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
   const MetricsRow row = row_of(stats);
   metrics_.append(row);
@@ -119,6 +120,8 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kSkipped, stats.applied ? 0.0 : 1.0);
   append(row, metric::kTokens, stats.agreed.tokens);
   append(row, metric::kImages, stats.agreed.images);
+  append(row, metric::kFill, stats.fill.fill);
+  append(row, metric::kBalance, stats.fill.balance);
   append(row, metric::kTokensPerSecond, tokens_per_second(stats));
   append(row, metric::kSeconds, stats.seconds());
   append_phases(row, stats.phases);
@@ -128,6 +131,17 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kMemoryBytes, stats.agreed.memory_bytes);
   append_engine_memory(row, stats);
   return row;
+}
+
+// Epochs of a few steps would say the same again and again.
+void RunLog::say_epoch(const StepStats& stats) {
+  const data::FillReport& epoch = *stats.epoch_fill;
+  if (epoch_said_ && epoch.steps < config_.logging.every_steps) return;
+  epoch_said_ = true;
+  log::info(
+      "epoch {}: {} steps, micro-batches {:.1f} % full, their costs' mean {:.1f} % of a step's "
+      "largest",
+      stats.epoch, epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
 }
 
 void RunLog::say_progress(const StepStats& stats) const {

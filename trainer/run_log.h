@@ -38,6 +38,7 @@ class RunLog {
   using Clock = std::chrono::steady_clock;
 
   MetricsRow row_of(const StepStats& stats);
+  void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
 
   const configs::Config& config_;
@@ -47,6 +48,7 @@ class RunLog {
   std::optional<EventWriter> tensorboard_;
   std::int64_t bytes_sent_;  // up to the newest line
   std::int64_t started_step_;
+  bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();
 };
 

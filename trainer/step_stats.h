@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/fill.h"
 #include "sharding/plan/ledger.h"
 #include "trainer/step_timer.h"
 #include "trainer/step_totals.h"
@@ -24,6 +26,8 @@ struct StepStats {
   sharding::TransientBytes engine_peaks = {};  // the most of each transient kind within the step
   StepTimer::Seconds phases = {};
   bool stop = false, last_in_epoch = false;
+  data::FillReport fill = {};                       // of the step's micro-batches
+  std::optional<data::FillReport> epoch_fill = {};  // of the epoch, at the first step of it
 
   double seconds() const { return phases.total(); }
 };

@@ -86,7 +86,9 @@ StepStats Trainer::finish_step(const data::StepBatches& step, const sharding::St
           .engine_peaks = zero_.step_peak(),
           .phases = timer_.lap(),
           .stop = verdict.stop,
-          .last_in_epoch = step.last_in_epoch};
+          .last_in_epoch = step.last_in_epoch,
+          .fill = step.fill,
+          .epoch_fill = step.epoch_fill};
 }
 
 // --- the run -------------------------------------------------------------------------------------
@@ -175,8 +177,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
       state_(checkpoints_.resume()),  // [C]
       health_(config_.health, state_.health),
-      loader_(data_.train, data_.encoder, data_.sampler,
-              loader_options(config_, collective_->rank(), collective_->size(), state_.cursor)) {
+      loader_(data_.samples, data_.sampler,
+              loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,
+                             state_.step)) {
   detector_.set_forward_gate([this](std::string_view prefix) { zero_.await(prefix); });
   if (state_.step > 0) recorder_.set_step(state_.step);
   if (collective_->rank() != 0) return;

@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <tuple>
+#include <vector>
 
 #include "base/error.h"
 #include "data/sample_set.h"
@@ -31,12 +33,9 @@ struct CheckOptions {
   int ranks = 1;
 };
 
-void check_pack(const char* key, const std::string& path, const data::Tokenizer& tokenizer,
-                const data::SampleEncoder& encoder, const configs::Config& config) {
-  if (path.empty()) return;
-  const data::SampleSet set = data::open_set({path});
-  const auto sizes = data::measure_all(set, encoder, static_cast<int>(config.data.loader_threads));
-  trainer::check_captions(key, set, tokenizer, config.detection);
+// What a set holds, on one line without an end.
+void print_set(const char* key, const data::SampleSet& set,
+               const std::vector<data::SampleSize>& sizes) {
   std::int64_t objects = 0;
   std::int64_t longest = 0;
   std::int64_t vision = 0;
@@ -46,14 +45,24 @@ void check_pack(const char* key, const std::string& path, const data::Tokenizer&
     longest = std::max(longest, size.tokens);
     vision = std::max(vision, size.vision_tokens);
   }
-  const data::Sampler sampler(sizes, trainer::sampler_options(config));
-  const auto micro_batches = static_cast<std::int64_t>(sampler.epoch(0).size());
+  const auto dropped = std::ranges::count_if(sizes, [](const auto& size) { return size.dropped; });
   fmt::print(
       "{:<16}{} samples, {} objects, {} classes; longest {} tokens, {} of vision; {} over the "
-      "budget dropped; {} "
-      "steps an epoch\n",
-      key, set.size(), objects, set.class_map().size(), longest, vision, sampler.dropped(),
-      micro_batches / config.batch.micro_batches_per_step);
+      "budget dropped",
+      key, set.size(), objects, set.class_map().size(), longest, vision, dropped);
+}
+
+void check_data(const configs::Config& config) {
+  const trainer::RunData data(config);
+  print_set("data.train", data.train, data.sampler.sizes());
+  const data::FillReport epoch = data.sampler.report(data.sampler.epoch(0));
+  fmt::print(
+      "; {} steps an epoch, micro-batches {:.1f} % full, their costs' mean {:.1f} % of a "
+      "step's largest\n",
+      epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
+  if (!data.val) return;
+  print_set("data.val", *data.val, trainer::sizes_of(config, *data.val, data.encoder));
+  fmt::print("\n");
 }
 
 void check_all(const CheckOptions& options, const configs::Config& config) {
@@ -68,9 +77,7 @@ void check_all(const CheckOptions& options, const configs::Config& config) {
   fmt::print(
       "tokens          {} special tokens have the ids expected; {} ids, {} rows of the embedding\n",
       config.tokens.expected.size(), tokenizer.size(), model.text.vocab_size);
-  const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
-  check_pack("data.train", config.data.train, tokenizer, encoder, config);
-  check_pack("data.val", config.data.val, tokenizer, encoder, config);
+  check_data(config);
   fmt::print("\n{}", format_plan(make_plan(config, model, options.ranks), config, false));
 }
 

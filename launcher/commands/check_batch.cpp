@@ -78,7 +78,7 @@ std::vector<std::string> warnings_of(const trainer::BatchReport& report) {
 }
 
 void print_text(const configs::Config& config, const trainer::BatchReport& report) {
-  fmt::print("the first micro-batch of {}: {} samples\n\n", config.data.train,
+  fmt::print("the first micro-batch of {}: {} samples\n\n", configs::pack_names(config.data.train),
              report.samples.size());
   print_tensors(report);
   const Denominators& d = report.denominators;

@@ -65,8 +65,8 @@ std::vector<std::string> warnings_of(const trainer::GradientReport& report) {
 }
 
 void print_text(const configs::Config& config, const trainer::GradientReport& report) {
-  fmt::print("the first micro-batch of {}: loss {:.6g}, gradient norm {:.4e}\n", config.data.train,
-             report.loss, report.norm);
+  fmt::print("the first micro-batch of {}: loss {:.6g}, gradient norm {:.4e}\n",
+             configs::pack_names(config.data.train), report.loss, report.norm);
   if (report.loss_scale != 1) fmt::print("backward ran at loss scale {:g}\n", report.loss_scale);
   for (const auto& [name, value] : report.terms) fmt::print("  {:<20} {:>12.6g}\n", name, value);
   fmt::print("\n  {:<58} {:<18} {:>10} {:>10} {:>10} {:>10}\n", "parameter", "shape", "grad norm",

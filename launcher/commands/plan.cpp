@@ -60,13 +60,15 @@ ClusterModel cluster_of(const PlanOptions& options) {
 
 // The pack says best what a micro-batch holds; a plan is wanted before there is one, too.
 MicroBatchShape shape_of(const configs::Config& config, const model::QwenConfig& model) {
-  if (!fs::exists(config.data.train) || !fs::exists(config.tokens.tokenizer))
-    return largest_allowed(config);
+  const std::vector<fs::path> packs = configs::pack_files(config.data.train);
+  const bool packed =
+      std::ranges::all_of(packs, [](const fs::path& pack) { return fs::exists(pack); });
+  if (!packed || !fs::exists(config.tokens.tokenizer)) return largest_allowed(config);
   try {
     return largest_in_pack(config, model);
   } catch (const Error& error) {
-    log::warn("{} cannot be used for the plan ({}): the config's limits are", config.data.train,
-              error.what());
+    log::warn("{} cannot be used for the plan ({}): the config's limits are",
+              configs::pack_names(config.data.train), error.what());
     return largest_allowed(config);
   }
 }

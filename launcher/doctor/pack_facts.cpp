@@ -1,6 +1,9 @@
 #include <fmt/core.h>
 
+#include <vector>
+
 #include "base/error.h"
+#include "base/files.h"
 #include "data/pack/pack.h"
 #include "launcher/doctor/judgements.h"
 
@@ -20,12 +23,13 @@ std::vector<Finding> examine_data(const configs::Config& config) {
 
 std::map<std::string, std::string> pack_facts(const configs::Config& config) {
   std::map<std::string, std::string> facts;
-  for (const std::string& path : {config.data.train, config.data.val}) {
-    if (path.empty()) continue;
+  std::vector<fs::path> paths = configs::pack_files(config.data.train);
+  for (const fs::path& path : configs::pack_files(config.data.val)) paths.push_back(path);
+  for (const fs::path& path : paths) {
     try {
-      facts[path] = data::Pack(path).fingerprint();
+      facts[path.string()] = data::Pack(path).fingerprint();
     } catch (const Error& error) {
-      facts[path] = std::string(kBrokenPack) + error.what();
+      facts[path.string()] = std::string(kBrokenPack) + error.what();
     }
   }
   return facts;

@@ -132,7 +132,7 @@ class BatchLook {
   void add_batch(std::int64_t k, const data::MicroBatchPlan& plan,
                  const std::set<std::int64_t>& asked) {
     if (plan.samples.empty()) return;
-    const MicroBatch batch = data_.encoder.encode(data_.train, plan.samples, /*with_answer=*/true);
+    const MicroBatch batch = data_.samples.encode(plan, /*epoch=*/0);
     trainer::BatchReport report = trainer::report_batch(data_, batch);
     std::vector<TrainedPicture> pictures = pictures_of(batch, data_.encoder.options().patches);
     std::vector<TrainedSample> samples;

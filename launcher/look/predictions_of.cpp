@@ -86,7 +86,8 @@ Predictions read_predictions(const fs::path& file, double least_score) {
         found.push_back(detection_of(entry));
     }
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: not as muster writes it: {}", file.string(), json_fault(error)));
+    throw DataError(
+        fmt::format("{}: not as muster writes it: {}", file.string(), json_fault(error)));
   }
   return predictions;
 }

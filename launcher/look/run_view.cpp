@@ -85,7 +85,7 @@ class RunLook {
       : run_(std::move(run)),
         config_(config_of(run_)),
         threshold_(config_.detection.score_threshold),
-        set_(data::open_set({config_.data.val})),
+        set_(data::open_set(configs::pack_files(config_.data.val), config_.data.limit)),
         classes_(set_) {
     choose(options);
     for (const std::int64_t index : chosen_) samples_.push_back(judged(index));

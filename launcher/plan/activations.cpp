@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/pack/pack.h"
+#include "model/files/multiply_adds.h"
 #include "model/head/caption_decoder.h"
 #include "model/qwen/vision_tower.h"
 #include "trainer/assembly/options.h"
@@ -150,10 +151,9 @@ MicroBatchShape largest_allowed(const configs::Config& c) {
 MicroBatchShape largest_in_pack(const configs::Config& config, const model::QwenConfig& model) {
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(config, model);
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
-  const data::SampleSet set = data::open_set({config.data.train});
-  const data::Sampler sampler(
-      data::measure_all(set, encoder, static_cast<int>(config.data.loader_threads)),
-      trainer::sampler_options(config));
+  const data::SampleSet set = trainer::open_training_set(config);
+  const data::TrainingSamples samples = trainer::training_samples(config, set, encoder);
+  const data::Sampler sampler = trainer::training_sampler(config, model, samples, encoder);
   MicroBatchShape largest;
   for (const data::MicroBatchPlan& plan : sampler.epoch(0)) {
     const MicroBatchShape shape{static_cast<std::int64_t>(plan.samples.size()),
@@ -194,30 +194,21 @@ ActivationBytes estimate_activations(const configs::Config& config, const model:
 
 ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
                            const MicroBatchShape& s) {
-  const model::TextConfig& t = m.text;
-  const model::VisionConfig& v = m.vision;
+  const model::MultiplyAdds work = model::multiply_adds(m);
   const auto twice = [](std::int64_t multiply_adds) {
     return 2.0 * static_cast<double>(multiply_adds);
   };
-  const std::int64_t heads = t.num_heads * t.head_dim;
-  const std::int64_t layer =
-      t.hidden_size * (2 * heads + 2 * t.num_kv_heads * t.head_dim + 3 * t.intermediate_size);
-  const std::int64_t scores =
-      heads * (s.tokens / std::max<std::int64_t>(s.samples, 1));  // causal: half of both products
-  const std::int64_t block = v.hidden_size * (4 * v.hidden_size + 3 * v.intermediate_size);
-  const std::int64_t merged = v.hidden_size * v.merge_unit();
-  const std::int64_t patches = s.vision_tokens * v.merge_unit();
+  const std::int64_t scores = work.token_pair * (s.tokens / std::max<std::int64_t>(s.samples, 1));
+  const std::int64_t patches = s.vision_tokens * m.vision.merge_unit();
   const configs::Detection& d = c.detection;
   const std::int64_t query = d.num_layers * d.hidden_size * (10 * d.hidden_size + 2 * d.mlp_size);
   ForwardFlops flops;
-  flops.vision = twice(patches * (v.depth * block + v.patch_dim() * v.hidden_size) +
-                       s.vision_tokens * merged * (merged + v.out_hidden_size));
-  flops.language =
-      twice(s.tokens * t.num_layers * (layer + scores) + s.labels * t.vocab_size * t.hidden_size);
+  flops.vision = twice(patches * work.patch + s.vision_tokens * work.merge);
+  flops.language = twice(s.tokens * (work.token + scores) + s.labels * work.logits);
   if (d.enabled) {
     flops.head = twice(queries(c, s) * query +
                        head_memory_tokens(c, s) * d.num_layers * 2 * d.hidden_size * d.hidden_size +
-                       s.caption_tokens * t.vocab_size * t.hidden_size);
+                       s.caption_tokens * work.logits);
   }
   return flops;
 }

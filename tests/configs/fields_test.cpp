@@ -88,6 +88,7 @@ std::size_t size_of(Kind kind) {
     case Kind::kNumbers: return sizeof(Numbers);
     case Kind::kIntMap: return sizeof(IntMap);
     case Kind::kStringMap: return sizeof(StringMap);
+    case Kind::kPacks: return sizeof(Packs);
     case Kind::kChoice: return sizeof(Device);  // every enum of a choice has this size
   }
   return 0;
@@ -147,7 +148,8 @@ Value changed(const Field& field, const Value& value) {
           copy += 1;
         else if constexpr (std::is_same_v<T, std::string>)
           copy += "x";
-        else if constexpr (std::is_same_v<T, Strings> || std::is_same_v<T, Numbers>)
+        else if constexpr (std::is_same_v<T, Strings> || std::is_same_v<T, Numbers> ||
+                           std::is_same_v<T, Packs>)
           copy.emplace_back();
         else
           copy["another"] = {};

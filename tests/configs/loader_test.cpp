@@ -79,7 +79,25 @@ TEST_CASE("one mistake gives one line: file, line, key, what, got, allowed, near
       {"run: {dir: [a]}\n",
        "run.yaml:2: run.dir: expected a string, got a list of 1, allowed a string, not empty"},
       {"data: {val: ~}\n",
-       "run.yaml:2: data.val: expected a string, got nothing, allowed a string, may be \"\""},
+       "run.yaml:2: data.val: expected a pack or a list of packs, got nothing, allowed a path or a "
+       "list of {pack, weight}, weight > 0, may be \"\""},
+      {"data: {train: \"\"}\n",
+       "run.yaml:2: data.train: empty, got \"\", allowed a path or a list of {pack, weight}, "
+       "weight "
+       "> 0, not empty"},
+      {"data:\n  train:\n    - {pack: a.h5, weight: 2}\n    - {pack: b.h5, weight: 1, wieght: 1}\n",
+       "run.yaml:5: data.train: unknown key at item 1, got wieght, allowed a path or a list of "
+       "{pack, weight}, weight > 0, not empty (did you mean 'weight'?)"},
+      {"data:\n  train:\n    - {pack: b.h5}\n",
+       "run.yaml:4: data.train: missing key 'weight' at item 0, got a map, allowed a path or a "
+       "list "
+       "of {pack, weight}, weight > 0, not empty"},
+      {"data:\n  train:\n    - a.h5\n    - {pack: b.h5, weight: 0}\n",
+       "run.yaml:5: data.train: out of range at item 1, weight, got 0, allowed a path or a list of "
+       "{pack, weight}, weight > 0, not empty"},
+      {"data: {augment: {scale: [0.5]}}\n",
+       "run.yaml:2: data.augment.scale: expected a list of 2 numbers, got a list of 1, allowed a "
+       "list of 2 numbers > 0"},
       {"run: {dir: \"\"}\n", "run.yaml:2: run.dir: empty, got \"\", allowed a string, not empty"},
       {"model: {path: {a: b}}\n",
        "run.yaml:2: model.path: expected a list of strings, got a map, allowed a string or a list "

@@ -21,6 +21,8 @@ struct Broken {
 };
 
 const std::vector<Broken> kBroken = {
+    {"data.val", {"data.val=[{pack: a, weight: 2}]"}},
+    {"data.augment.scale", {"data.augment.scale=[2, 1]"}},
     {"data.min_pixels", {"data.min_pixels=99999"}},
     {"data.max_vision_tokens", {"data.max_vision_tokens=513"}},
     {"data.max_vision_tokens", {"batch.max_tokens=63"}},

@@ -1,7 +1,10 @@
 // The files in configs/ and docs/ that users read and run.
+#include <yaml-cpp/yaml.h>
+
 #include <algorithm>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
+#include <set>
 
 #include "base/process/atomic_file.h"
 #include "configs/config_files.h"
@@ -41,7 +44,7 @@ TEST_CASE("base.yaml lacks exactly what only a run knows", "[unit]") {
 TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   const Config demo = load(shipped("demo.yaml"));
   CHECK(demo.run.dir == "runs/demo");
-  CHECK(demo.data.train == "runs/demo_data/train.h5");
+  CHECK(demo.data.train == std::vector<PackShare>{{"runs/demo_data/train.h5", 1}});
   CHECK(demo.data.image_mean == std::vector<double>{0.48145466, 0.4578275, 0.40821073});
   CHECK(demo.data.image_std == std::vector<double>{0.26862954, 0.26130258, 0.27577711});
   CHECK(demo.batch.micro_batches_per_step * demo.batch.max_samples == 8);
@@ -58,6 +61,47 @@ TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   CHECK(bccd.data.answer == Answer::kLabels);
   CHECK(bccd.loss.lm == 1);
   CHECK(bccd.batch.micro_batches_per_step % 4 == 0);  // 1, 2 or 4 ranks
+}
+
+TEST_CASE("every preset of augmentation says all of its keys, and goes with any run", "[unit]") {
+  int presets = 0;
+  for (const auto& entry : fs::directory_iterator(shipped("augment"))) {
+    CAPTURE(entry.path().string());
+    std::set<std::string> said;
+    for (const auto& pair : YAML::LoadFile(entry.path().string())["data"]["augment"])
+      said.insert(pair.first.Scalar());
+    const Strings keys = keys_under("data.augment");
+    CHECK(said == std::set<std::string>(keys.begin(), keys.end()));
+    const test::ConfigFiles files;
+    const fs::path run = files.write("run.yaml", "extends: [" + shipped("demo.yaml").string() +
+                                                     ", " + entry.path().string() + "]\n");
+    CHECK(warnings(load(run)).empty());
+    ++presets;
+  }
+  CHECK(presets == 3);
+  const test::ConfigFiles files;
+  const Config demo = load(shipped("demo.yaml"));
+  const Config none =
+      load(files.write("run.yaml", "extends: [" + shipped("demo.yaml").string() + ", " +
+                                       shipped("augment/none.yaml").string() + "]\n"));
+  CHECK(to_yaml(demo) == to_yaml(none));  // base.yaml has them off
+}
+
+TEST_CASE("packs: a path, a list of paths, a list with weights, as files and --set have them",
+          "[unit]") {
+  const test::ConfigFiles files;
+  const fs::path complete = files.path("complete.yaml");
+  const auto train = [&](const std::string& value) {
+    const Config config = load(complete, std::vector<std::string>{"data.train=" + value});
+    const fs::path again = files.write("again.yaml", to_yaml(config));
+    CHECK(load(again).data.train == config.data.train);
+    return config.data.train;
+  };
+  using Shares = std::vector<PackShare>;
+  CHECK(train("a.h5") == Shares{{"a.h5", 1}});
+  CHECK(train("[a.h5, b.h5]") == Shares{{"a.h5", 1}, {"b.h5", 1}});
+  CHECK(train("[{pack: \"a, b.h5\", weight: 0.25}]") == Shares{{"a, b.h5", 0.25}});
+  CHECK(train("[{weight: 3, pack: a.h5}, b.h5]") == Shares{{"a.h5", 3}, {"b.h5", 1}});
 }
 
 TEST_CASE("the models of the shipped configs are there", "[unit]") {

@@ -35,8 +35,8 @@ struct ReportedBatch {
 
 TEST_CASE("check --batch: the micro-batch is the one that training gets first", "[unit]") {
   const ReportedBatch r;
-  data::Loader loader(r.data.train, r.data.encoder, r.data.sampler,
-                      trainer::loader_options(r.config, 0, 1, {}));
+  data::Loader loader(r.data.samples, r.data.sampler,
+                      trainer::loader_options(r.config, 0, 1, {}, 0));
   const MicroBatch trained = loader.next_step().micro_batches.front();
   CHECK(trained.sample_ids == r.batch.sample_ids);
   CHECK(trained.input_ids.equal(r.batch.input_ids));

@@ -31,6 +31,28 @@ TEST_CASE("20 steps give the same bits for three bucket sizes, overlap on and of
   CHECK(train(2, {"sharding.overlap=true"}) == reference);
 }
 
+TEST_CASE(
+    "with augmentation 20 steps give the same bits on 1, 2 and 4 ranks and any loader threads",
+    "[ranks]") {
+  const RunResult one = train(1, augmented());  // 15 of its steps are augmented
+  CHECK(train(2, augmented({"data.loader_threads=3"})) == one);
+  CHECK(train(4, augmented({"data.loader_threads=2", "data.prefetch_micro_batches=9"})) == one);
+  CHECK(train(1) != one);  // control: it changes what is trained
+  CHECK(train(1, augmented({"data.augment.close_after=0"})) == train(1));
+}
+
+TEST_CASE("several packs with weights give the same bits on 1 and 2 ranks", "[ranks]") {
+  const fs::path data = TinyData::instance().folder();
+  const std::string packs = "data.train=[{pack: " + (data / "train.h5").string() +
+                            ", weight: 0.5}, {pack: " + (data / "val.h5").string() +
+                            ", weight: 2}]";
+  const std::vector<std::string> set = {packs, "data.repeat_factor=0.5"};
+  const RunResult one = train(1, set);
+  CHECK(train(2, set) == one);
+  CHECK(train(1) != one);
+  CHECK(train(1, {packs}) != train(1, {packs, "data.limit=6"}));
+}
+
 TEST_CASE("negative control: another order of the same samples gives other bits", "[ranks]") {
   CHECK(train(2, {"run.seed=1"}).parameters != train(2).parameters);
 }

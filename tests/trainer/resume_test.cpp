@@ -32,6 +32,28 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an augmented run continues with the same bits, before and after augmentation ends",
+          "[ranks][fault]") {
+  const std::string constant = "schedule.kind=constant";
+  for (const int stop : {9, 17}) {  // augmentation ends at step 15 of 20
+    CAPTURE(stop);
+    const TempDir whole_dir;
+    const RunResult whole =
+        run_threads(tiny_config(whole_dir.path(), augmented({constant})), 2).front();
+    const TempDir dir;
+    // The first part is shorter, and its share of steps ends at 15, too, or never.
+    const std::string close =
+        stop < 15 ? "data.augment.close_after=1" : "data.augment.close_after=0.88";  // of 17
+    run_threads(
+        tiny_config(dir.path(),
+                    augmented({constant, "schedule.max_steps=" + std::to_string(stop), close})),
+        1);
+    const RunResult rest = run_threads(tiny_config(dir.path(), augmented({constant})), 4).front();
+    CHECK(rest.parameters == whole.parameters);
+    CHECK(rest.losses == std::vector<double>(whole.losses.begin() + stop, whole.losses.end()));
+  }
+}
+
 TEST_CASE("a run on another pack refuses the checkpoint", "[ranks][fault]") {
   const TempDir dir;
   run_threads(tiny_config(dir.path(), {"schedule.max_steps=10"}), 1);

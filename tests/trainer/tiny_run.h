@@ -68,6 +68,17 @@ inline configs::Config tiny_config(const fs::path& run_dir,
   return configs::load(source / "configs/demo.yaml", set);
 }
 
+// As much augmentation as there is.
+inline std::vector<std::string> augmented(const std::vector<std::string>& more = {}) {
+  std::vector<std::string> set = {"data.augment.flip=0.5",       "data.augment.scale=[0.5, 1.5]",
+                                  "data.augment.crop=0.5",       "data.augment.crop_min_size=0.5",
+                                  "data.augment.brightness=0.4", "data.augment.contrast=0.4",
+                                  "data.augment.saturation=0.4", "data.augment.hue=0.1",
+                                  "data.augment.mosaic=0.3",     "data.augment.close_after=0.75"};
+  set.insert(set.end(), more.begin(), more.end());
+  return set;
+}
+
 // The bits of every parameter, as one checksum.
 inline std::string parameter_hash(const model::Detector& detector) {
   std::string hashes;

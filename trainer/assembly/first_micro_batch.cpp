@@ -3,8 +3,7 @@
 namespace muster::trainer {
 
 MicroBatch first_micro_batch(const RunData& data) {
-  const data::MicroBatchPlan plan = data.sampler.epoch(0).front();
-  MicroBatch batch = data.encoder.encode(data.train, plan.samples, /*with_answer=*/true);
+  MicroBatch batch = data.samples.encode(data.sampler.epoch(0).front(), 0);
   batch.index = 0;
   return batch;
 }

@@ -4,11 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "data/images/patchify.h"
 #include "data/images/preprocessor_file.h"
+#include "model/files/multiply_adds.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
@@ -126,23 +128,85 @@ data::EncodeOptions encode_options(const configs::Config& config, const model::Q
   return options;
 }
 
-data::SamplerOptions sampler_options(const configs::Config& config) {
+data::AugmentOptions augment_options(const configs::Config& config) {
+  const configs::Augment& a = config.data.augment;
+  data::AugmentOptions options;
+  options.flip = a.flip;
+  options.flip_words = a.flip_words;
+  options.scale = {a.scale[0], a.scale[1]};
+  options.crop = a.crop;
+  options.crop_min_size = a.crop_min_size;
+  options.min_visible = a.min_visible;
+  options.colour = {a.brightness, a.contrast, a.saturation, a.hue};
+  options.mosaic = a.mosaic;
+  options.max_pixels = config.data.max_pixels;
+  return options;
+}
+
+data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model) {
+  const model::MultiplyAdds work = model::multiply_adds(model);
+  const std::int64_t patches = model.vision.merge_unit();
+  const bool captions = config.detection.enabled && config.loss.caption > 0;
+  const bool logits = config.loss.lm > 0 || captions;
+  return {.token = 2 * work.token,
+          .token_pair = 2 * work.token_pair,
+          .vision_token = 2 * (patches * (work.patch + work.window) + work.merge),
+          .vision_pair = 2 * patches * patches * work.patch_pair,
+          .label = logits ? 2 * work.logits : 0};
+}
+
+data::FillLimits fill_limits(const configs::Config& config) {
+  return {config.batch.max_tokens, config.batch.max_vision_tokens, config.batch.max_samples};
+}
+
+namespace {
+
+// The run's first step that trains samples as stored.
+std::int64_t close_step(const configs::Config& config) {
+  if (config.data.augment.close_after >= 1) return std::numeric_limits<std::int64_t>::max();
+  const auto steps = static_cast<double>(config.schedule.max_steps);
+  return static_cast<std::int64_t>(std::ceil(config.data.augment.close_after * steps));
+}
+
+std::vector<std::int64_t> categories_of(const data::Sample& sample) {
+  std::vector<std::int64_t> categories;
+  for (const data::Object& object : sample.objects)
+    if (!object.crowd) categories.push_back(object.category);
+  return categories;
+}
+
+}  // namespace
+
+data::SamplerOptions sampler_options(const configs::Config& config, const model::QwenConfig& model,
+                                     const data::SampleSet& set) {
   const configs::Batch& b = config.batch;
-  return {.micro_batches_per_step = b.micro_batches_per_step,
-          .max_tokens = b.max_tokens,
-          .max_vision_tokens = b.max_vision_tokens,
-          .max_samples = b.max_samples,
-          .seed = static_cast<std::uint64_t>(config.run.seed)};
+  data::SamplerOptions options{.micro_batches_per_step = b.micro_batches_per_step,
+                               .max_tokens = b.max_tokens,
+                               .max_vision_tokens = b.max_vision_tokens,
+                               .max_samples = b.max_samples,
+                               .seed = static_cast<std::uint64_t>(config.run.seed),
+                               .cost = token_cost(config, model),
+                               .close_step = close_step(config)};
+  for (std::size_t p = 0; p < set.packs().size(); ++p)
+    options.packs.push_back({set.used(p), config.data.train[p].weight});
+  if (config.data.repeat_factor > 0) {
+    options.repeat = data::repeat_factors(
+        set.size(), [&set](std::int64_t i) { return categories_of(set.sample(i)); },
+        config.data.repeat_factor);
+  }
+  return options;
 }
 
 data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,
-                                   data::Cursor start) {
+                                   data::Cursor start, std::int64_t step) {
   return {.micro_batches_per_step = config.batch.micro_batches_per_step,
           .rank = rank,
           .world_size = world_size,
           .threads = config.data.loader_threads,
           .prefetch_micro_batches = config.data.prefetch_micro_batches,
-          .start = start};
+          .start = start,
+          .epoch_first_step = step - start.step_in_epoch,
+          .end_step = config.schedule.max_steps};
 }
 
 sharding::EngineOptions engine_options(const configs::Config& config) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include "configs/config.h"
+#include "data/augment/augmentation.h"
 #include "data/encoder.h"
 #include "data/loader.h"
+#include "data/sample_set.h"
 #include "data/sampler.h"
 #include "model/head/detection.h"
 #include "model/qwen/qwen_vl.h"
@@ -19,10 +21,16 @@ model::HeadLossOptions head_loss_options(const configs::Config& config);
 // Throws ConfigError when the model folder's processor file has another image_mean, image_std or
 // patch size.
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
-data::SamplerOptions sampler_options(const configs::Config& config);
-// One rank of the world takes its share of the micro-batches from the step `start` on.
+data::AugmentOptions augment_options(const configs::Config& config);
+data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model);
+data::FillLimits fill_limits(const configs::Config& config);
+// Of an epoch over `set`, opened from data.train.
+data::SamplerOptions sampler_options(const configs::Config& config, const model::QwenConfig& model,
+                                     const data::SampleSet& set);
+// One rank of the world takes its share of the micro-batches from `start` on, which is the step
+// number `step` of the run, from 0.
 data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,
-                                   data::Cursor start);
+                                   data::Cursor start, std::int64_t step);
 sharding::EngineOptions engine_options(const configs::Config& config);
 
 }  // namespace muster::trainer

@@ -6,7 +6,9 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/log.h"
+#include "data/measured_sizes.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/model_folder.h"
 
@@ -15,9 +17,9 @@ namespace {
 
 constexpr std::size_t kNamesShown = 10;
 
-std::optional<data::SampleSet> open_optional(const std::string& path) {
-  if (path.empty()) return std::nullopt;
-  return data::open_set({path});
+std::optional<data::SampleSet> open_validation_set(const configs::Config& config) {
+  if (config.data.val.empty()) return std::nullopt;
+  return data::open_set(configs::pack_files(config.data.val), config.data.limit);
 }
 
 }  // namespace
@@ -70,14 +72,46 @@ void check_captions(const char* key, const data::SampleSet& set, const data::Tok
       key, too_long, detection.caption_max_tokens, longest, worst, longest));
 }
 
+data::SampleSet open_training_set(const configs::Config& config) {
+  return data::open_set(configs::pack_files(config.data.train), config.data.limit);
+}
+
+data::TrainingSamples training_samples(const configs::Config& config, const data::SampleSet& set,
+                                       const data::SampleEncoder& encoder) {
+  return {set, encoder, augment_options(config), fill_limits(config),
+          static_cast<std::uint64_t>(config.run.seed)};
+}
+
+std::vector<data::SampleSize> sizes_of(const configs::Config& config, const data::SampleSet& set,
+                                       const data::SampleEncoder& encoder) {
+  const fs::path tokenizer = fs::path(config.tokens.tokenizer) / "tokenizer.json";
+  return data::measured_sizes(set, encoder,
+                              {.tokenizer_identity = xxh128_file(tokenizer),
+                               .threads = static_cast<int>(config.data.loader_threads)});
+}
+
+data::Sampler training_sampler(const configs::Config& config, const model::QwenConfig& model,
+                               const data::TrainingSamples& samples,
+                               const data::SampleEncoder& encoder) {
+  data::SizesOfEpoch augmented;
+  if (samples.augments()) {
+    const int threads = static_cast<int>(config.data.loader_threads);
+    augmented = [&samples, threads](std::int64_t epoch) {
+      return samples.measure_all(epoch, threads);
+    };
+  }
+  return {sizes_of(config, samples.set(), encoder), sampler_options(config, model, samples.set()),
+          std::move(augmented)};
+}
+
 RunData::RunData(const configs::Config& config)
     : tokenizer(checked_tokenizer(config, model::read_config(find_model(config.model)))),
       model(model::read_config(find_model(config.model))),
-      train(data::open_set({config.data.train})),
-      val(open_optional(config.data.val)),
+      train(open_training_set(config)),
+      val(open_validation_set(config)),
       encoder(tokenizer, encode_options(config, model)),
-      sampler(data::measure_all(train, encoder, static_cast<int>(config.data.loader_threads)),
-              sampler_options(config)) {
+      samples(training_samples(config, train, encoder)),
+      sampler(training_sampler(config, model, samples, encoder)) {
   check_captions("data.train", train, tokenizer, config.detection);
   if (val) check_captions("data.val", *val, tokenizer, config.detection);
 }

@@ -17,6 +17,8 @@ inline constexpr std::string_view kGradNorm = "grad_norm";
 inline constexpr std::string_view kSkipped = "skipped";
 inline constexpr std::string_view kTokens = "tokens";
 inline constexpr std::string_view kImages = "images";
+inline constexpr std::string_view kFill = "fill";
+inline constexpr std::string_view kBalance = "balance";
 inline constexpr std::string_view kTokensPerSecond = "tokens_per_s";
 inline constexpr std::string_view kSeconds = "seconds";
 inline constexpr std::string_view kLossScale = "loss_scale";
@@ -78,6 +80,12 @@ inline constexpr std::array kMetrics = {
     MetricEntry{metric::kSkipped, "", "1 when the step changed no parameter, else 0"},
     MetricEntry{metric::kTokens, "", "tokens of all ranks"},
     MetricEntry{metric::kImages, "", "images of all ranks"},
+    MetricEntry{metric::kFill, "",
+                "how full the step's micro-batches are, on average: the largest used part of the "
+                "three limits of `batch`"},
+    MetricEntry{metric::kBalance, "",
+                "the mean cost of the step's micro-batches, divided by the largest: ranks wait for "
+                "none at 1"},
     MetricEntry{metric::kTokensPerSecond, "", "tokens of all ranks per second of this step"},
     MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
     MetricEntry{metric::kPhaseSeconds, "<phase>",

@@ -101,7 +101,7 @@ TEST_CASE("look at a run: what cannot be looked at is said", "[unit]") {
   CHECK_THROWS_WITH(look_at_run(finished.run, {}),
                     ContainsSubstring("detections.json: not as muster writes it"));
   write_text(finished.run / "config.yaml",
-             configs::to_yaml(test::tiny_config(finished.run, {"data.val="})));
+             configs::to_yaml(test::tiny_config(finished.run, {"data.val=\"\""})));
   CHECK_THROWS_WITH(look_at_run(finished.run, {}), ContainsSubstring("data.val is empty"));
 }
 

@@ -17,7 +17,7 @@ TEST_CASE("a caption that does not fit the decoder stops the start, not the step
   const TempDir dir;
   const configs::Config config = test::tiny_config(dir.path());
   const data::Tokenizer tokenizer(config.tokens.tokenizer);
-  const data::SampleSet set = data::open_set({config.data.train});
+  const data::SampleSet set = open_training_set(config);
   configs::Detection detection = config.detection;
   detection.caption_max_tokens = 2;
   CHECK_NOTHROW(check_captions("data.train", set, tokenizer, detection));

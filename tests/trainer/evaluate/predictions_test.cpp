@@ -75,7 +75,7 @@ struct TinyPredictor {
   TempDir dir;
   configs::Config config = test::tiny_config(dir.path());
   data::Tokenizer tokenizer{config.tokens.tokenizer};
-  data::SampleSet set = data::open_set({config.data.val});
+  data::SampleSet set = data::open_set(configs::pack_files(config.data.val));
   data::SampleEncoder encoder{tokenizer,
                               encode_options(config, model::read_config(find_model(config.model)))};
   model::Detector detector = build_detector(config, tokenizer);
