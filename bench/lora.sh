@@ -11,6 +11,10 @@ threads=${MUSTER_BENCH_THREADS:-1}
 rounds=${MUSTER_BENCH_ROUNDS:-2}
 steps=${MUSTER_BENCH_STEPS:-3}
 golden=${MUSTER_SHARED:-../shared}/golden
+if ! [ -d "$golden" ]; then
+  echo "no golden models in $golden: set MUSTER_SHARED" >&2
+  exit 1
+fi
 export OMP_NUM_THREADS=$threads HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
 cmake --build build --target bench_model >&2
 python=$(peer_venv peft-0.21 torch==2.11.0 transformers==5.17.0 peft==0.21.2 safetensors)

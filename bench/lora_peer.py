@@ -74,7 +74,7 @@ def compare(a):
     ours, peer = load_file(path("ours.gradients.safetensors")), load_file(path("peer.gradients.safetensors"))
     if set(ours) != set(peer):
         raise SystemExit(f"gradients of different parameters: {sorted(set(ours) ^ set(peer))[:10]}")
-    errors = {n: ((ours[n] - peer[n]).abs().max() / peer[n].abs().max().clamp_min(1e-12)).item() for n in ours}
+    errors = {n: ((ours[n] - peer[n]).norm() / peer[n].norm().clamp_min(1e-12)).item() for n in ours}  # as ./run bench model
     worst = max(errors, key=errors.get)
     mine, theirs = load_file(path("ours.merged.safetensors")), load_file(path("peer.merged.safetensors"))
     theirs = {n: t for n, t in theirs.items() if n in mine or n != "lm_head.weight"}   # tied: held once

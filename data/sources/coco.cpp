@@ -158,6 +158,7 @@ class CocoReader {
         finder_(image_roots(path, options.images), search_root(path, options.images)) {
     drafts_.format = "coco";
     drafts_.rounding = kCocoRounding;
+    drafts_.whole_folders = true;
   }
 
   Drafts read() {

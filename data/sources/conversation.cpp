@@ -29,7 +29,7 @@ const json* member(const json& row, const Keys& keys) {
 
 const json* member(const json& row, const char* key) { return member(row, std::array{key}); }
 
-[[noreturn]] void refuse_video() { throw DataError("a video: muster trains on pictures"); }
+[[noreturn]] void refuse_video() { throw DataError("a video: pictures alone are trained on"); }
 
 std::string address(const json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -50,7 +50,7 @@ void add_part(Conversation& made, std::string& text, const json& part) {
   const std::string kind = type != nullptr && type->is_string() ? type->get<std::string>() : "";
   if (kind.find("video") != std::string::npos || part.contains("video")) refuse_video();
   if (kind.find("audio") != std::string::npos || part.contains("audio"))
-    throw DataError("a sound: muster trains on pictures");
+    throw DataError("a sound: pictures alone are trained on");
   const json* image = member(part, std::array{"image", "image_url", "path", "url"});
   if (image != nullptr) {
     made.pictures.push_back(address(*image));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "data/images/codec.h"
 #include "data/images/patchify.h"
 #include "data/images/upright.h"
+#include "data/sources/junk.h"
 #include "data/sources/parse/geometry.h"
+#include "data/sources/picture_finder.h"
 
 namespace muster::data {
 namespace {
@@ -184,6 +187,17 @@ void number_by_name(std::vector<Draft>& drafts, const std::vector<std::string>& 
       draft.sample.objects[i].category = ids.at(draft.objects[i].category);
 }
 
+// Pictures that lie among those of the source and are not in it.
+void tell_unlisted(const Measures& measures, std::vector<std::string>& warnings) {
+  std::set<fs::path> folders;
+  for (const auto& [path, info] : measures) folders.insert(fs::path(path).parent_path());
+  Tally unlisted("pictures lie among those of the source and are not in it");
+  for (const fs::path& folder : folders)
+    for (const fs::path& picture : files_in(folder, may_be_picture))
+      if (!measures.contains(picture.string())) unlisted.see(picture.string());
+  unlisted.tell(warnings);
+}
+
 bool all_pixels(const std::vector<Draft>& drafts) {
   return std::all_of(drafts.begin(), drafts.end(), [](const Draft& draft) {
     return std::all_of(draft.objects.begin(), draft.objects.end(), [](const DraftObject& object) {
@@ -213,6 +227,7 @@ Source finish(Drafts drafts, const ReadOptions& options) {
   source.categories = std::move(drafts.categories);
   source.pixels = options.boxes == BoxFrame::kStored && all_pixels(drafts.drafts);
   tell_outcomes(drafts.drafts, outcomes, options, source);
+  if (drafts.whole_folders) tell_unlisted(measures, source.warnings);
   if (source.categories.empty())
     number_by_name(drafts.drafts, drafts.also_named, source.categories);
   source.samples.reserve(drafts.drafts.size());

@@ -37,6 +37,7 @@ struct Drafts {
   std::vector<std::string> also_named;  // categories of other splits, numbered too
   std::vector<Fault> faults;            // of what no draft could be made of
   std::vector<std::string> warnings;
+  bool whole_folders = false;  // pictures beside those of the source are worth a warning
   double rounding = 0;         // pixels that a box may overshoot, ...
   double rounding_shares = 0;  // ... or shares of a side
 };

@@ -71,6 +71,7 @@ class LabelStudioReader {
         finder_(roots(), options.images.empty() ? folder_ : options.images) {
     drafts_.format = "label-studio";
     drafts_.rounding_shares = kPercentRounding;
+    drafts_.whole_folders = true;
   }
 
   Drafts read() {

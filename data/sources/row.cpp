@@ -39,10 +39,10 @@ void refuse_other_media(const json& row) {
   for (const char* key : {"video", "videos"})
     if (const json* video = given(row, key); video != nullptr && !is_empty(*video))
       throw DataError(
-          fmt::format("a video ({}): muster trains on pictures", video->dump().substr(0, 60)));
+          fmt::format("a video ({}): pictures alone are trained on", video->dump().substr(0, 60)));
   for (const char* key : {"audio", "audios"})
     if (const json* audio = given(row, key); audio != nullptr && !is_empty(*audio))
-      throw DataError("a sound: muster trains on pictures");
+      throw DataError("a sound: pictures alone are trained on");
 }
 
 std::string picture_name_of(const json& value) {
@@ -261,7 +261,7 @@ class RowReader {
       Turn& turn = turns[i];
       if (turn.text.find("<video>") != std::string::npos ||
           turn.text.find("<|video_pad|>") != std::string::npos)
-        throw DataError(fmt::format("turn {}: a video: muster trains on pictures", i));
+        throw DataError(fmt::format("turn {}: a video: pictures alone are trained on", i));
       if (turn.text.find(kPictureMark) != std::string::npos)
         throw DataError(fmt::format("turn {} holds U+FFFC, which stands for a picture here", i));
       std::int64_t of_turn = 0;

@@ -44,6 +44,7 @@ class RowsReader {
         finder_(row_roots(file, options.images),
                 options.images.empty() ? folder_of_file(file) : options.images) {
     drafts_.format = "jsonl";
+    drafts_.whole_folders = true;
   }
 
   Drafts read() {

@@ -162,12 +162,15 @@ class VocReader {
     const std::vector<fs::path> all = list_files(annotations_, is_xml);
     if (all.empty() && drafts_.faults.empty())
       throw DataError(fmt::format("{}: no .xml in it", annotations_.string()));
-    const std::vector<std::string> stems = options_.split.empty() ? stems_of(all) : listed_stems();
+    drafts_.whole_folders = options_.split.empty();
+    const std::vector<std::string> all_stems = stems_of(all);
+    for (std::size_t i = 0; i < all.size(); ++i) file_of_stem_.emplace(all_stems[i], all[i]);
+    const std::vector<std::string> stems = options_.split.empty() ? all_stems : listed_stems();
     std::vector<Annotation> read(stems.size());
     parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
-                   read[at] = read_annotation(annotations_ / (stems[at] + ".xml"));
+                   read[at] = read_annotation(file_of_stem_.at(stems[at]));
                  });
     for (std::size_t i = 0; i < stems.size(); ++i) add(stems[i], read[i]);
     if (!options_.split.empty()) name_the_rest(all, stems);
@@ -231,9 +234,7 @@ class VocReader {
   // A line is a stem, with blanks or not; lists of one class have a column -1, 0 or 1 behind it,
   // and some tools write the picture's suffix. Empty when no annotation fits.
   std::string listed_stem(const std::string& line) const {
-    const auto there = [&](const std::string& stem) {
-      return !stem.empty() && fs::is_regular_file(annotations_ / (stem + ".xml"));
-    };
+    const auto there = [&](const std::string& stem) { return file_of_stem_.contains(stem); };
     if (there(line)) return line;
     const std::size_t last = line.find_last_of(" \t");
     const std::string flag = last == std::string::npos ? "" : line.substr(last + 1);
@@ -297,6 +298,7 @@ class VocReader {
   fs::path folder_;
   const ReadOptions& options_;
   fs::path annotations_;
+  std::unordered_map<std::string, fs::path> file_of_stem_;  // of all annotations
   PictureFinder finder_;
   Drafts drafts_;
 };

@@ -73,16 +73,16 @@ class Judge {
         predicted, [&](std::size_t t) { return of_class(t, false) && !result_.found_with[t]; });
     if (overlap_with(predicted, free) >= kLeastOverlap) {
       result_.found_with[static_cast<std::size_t>(free)] = predicted.score;
-      result_.predictions[i] = {Finding::kFound, overlap_with(predicted, free), free};
+      result_.predictions[i] = {Outcome::kFound, overlap_with(predicted, free), free};
       return;
     }
     const std::int64_t crowd = nearest(predicted, [&](std::size_t t) { return of_class(t, true); });
     if (overlap_with(predicted, crowd) >= kLeastOverlap) {
-      result_.predictions[i] = {Finding::kInCrowd, overlap_with(predicted, crowd), crowd};
+      result_.predictions[i] = {Outcome::kInCrowd, overlap_with(predicted, crowd), crowd};
       return;
     }
     const std::int64_t any = nearest(predicted, [](std::size_t) { return true; });
-    result_.predictions[i] = {Finding::kFalse, overlap_with(predicted, any), any};
+    result_.predictions[i] = {Outcome::kFalse, overlap_with(predicted, any), any};
   }
 
   std::span<const TrueBox> truth_;

@@ -21,11 +21,11 @@ struct PredictedBox {
   double score = 0;
 };
 
-enum class Finding : std::uint8_t { kFound, kFalse, kInCrowd };
+enum class Outcome : std::uint8_t { kFound, kFalse, kInCrowd };
 
 struct Judgement {
   struct Of {
-    Finding finding = Finding::kFalse;
+    Outcome outcome = Outcome::kFalse;
     double overlap = 0;       // with the truth that it found, else with the nearest of any class
     std::int64_t truth = -1;  // that one; -1: it overlaps none
   };

@@ -63,9 +63,9 @@ Tally tally_of(const JudgedPicture& picture, double threshold) {
   if (!picture.asked) return tally;
   for (std::size_t i = 0; i < picture.predictions.size(); ++i) {
     if (picture.boxes[i].score < threshold) continue;
-    const Finding finding = picture.judgement.predictions[i].finding;
-    tally.found += finding == Finding::kFound ? 1 : 0;
-    tally.wrong += finding == Finding::kFalse ? 1 : 0;
+    const Outcome outcome = picture.judgement.predictions[i].outcome;
+    tally.found += outcome == Outcome::kFound ? 1 : 0;
+    tally.wrong += outcome == Outcome::kFalse ? 1 : 0;
   }
   for (std::size_t t = 0; t < picture.truth.size(); ++t) {
     const std::optional<double>& score = picture.judgement.found_with[t];
@@ -230,7 +230,7 @@ class RunLook {
                      {"score", picture.boxes[i].score},
                      {"label", picture.predictions[i].caption},
                      {"image", p},
-                     {"verdict", kWords[static_cast<std::size_t>(judgement.finding)]},
+                     {"verdict", kWords[static_cast<std::size_t>(judgement.outcome)]},
                      {"iou", judgement.overlap}});
     }
   }
@@ -302,12 +302,12 @@ class RunLook {
     box.score = picture.boxes[i].score;
     if (!judged) return box;
     box.verdict =
-        judgement.finding == Finding::kFound ? trainer::Verdict::kFound : trainer::Verdict::kFalse;
+        judgement.outcome == Outcome::kFound ? trainer::Verdict::kFound : trainer::Verdict::kFalse;
     if (judgement.truth >= 0) {
       const data::Object& truth = picture.truth[static_cast<std::size_t>(judgement.truth)];
       box.note = fmt::format("IoU {:.2f} with {}", judgement.overlap, truth.caption);
     }
-    if (judgement.finding == Finding::kInCrowd) {
+    if (judgement.outcome == Outcome::kInCrowd) {
       box.verdict = trainer::Verdict::kNone;
       box.note = "in a crowd, counts neither way";
     }

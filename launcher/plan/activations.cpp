@@ -53,11 +53,6 @@ std::int64_t padded_weights(const configs::Config& c, const model::VisionConfig&
   return 3 * v.hidden_size * width;
 }
 
-bool vision_trained(const configs::Config& c) {
-  if (c.lora.enabled) return !c.lora.targets.visual.empty() || !c.lora.targets.merger.empty();
-  return c.groups.visual.lr > 0 || c.groups.merger.lr > 0;
-}
-
 std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v,
                           const MicroBatchShape& s) {
   if (!vision_trained(c)) return 0;  // a frozen tower keeps no activations
@@ -132,6 +127,12 @@ std::int64_t activation_total(const configs::Config& c, const model::QwenConfig&
 }
 
 }  // namespace
+
+bool vision_trained(const configs::Config& config) {
+  const configs::LoraTargets& targets = config.lora.targets;
+  if (config.lora.enabled) return !targets.visual.empty() || !targets.merger.empty();
+  return config.groups.visual.lr > 0 || config.groups.merger.lr > 0;
+}
 
 MicroBatchShape largest_allowed(const configs::Config& c) {
   MicroBatchShape shape;

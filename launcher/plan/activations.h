@@ -30,6 +30,8 @@ struct ActivationBytes {
   std::int64_t input = 0;   // pixels, and the loader's micro-batches in waiting
   std::int64_t total() const { return vision + language + head + logits + input; }
 };
+// Whether something in the vision tower or behind it there learns: else it keeps no activations.
+bool vision_trained(const configs::Config& config);
 ActivationBytes estimate_activations(const configs::Config& config, const model::QwenConfig& model,
                                      const MicroBatchShape& shape);
 

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "configs/fields.h"
+#include "launcher/plan/activations.h"
 
 namespace muster::launcher {
 namespace {
@@ -17,9 +18,7 @@ constexpr std::int64_t kSmallestWindow = 8 << 20;  // bytes; smaller ones cost t
 constexpr std::int64_t kSmallestBatch = 1;         // samples
 
 bool recomputes_vision(const MemorySetup& setup) {
-  const configs::Groups& groups = setup.config.groups;
-  const bool frozen = groups.visual.lr == 0 && groups.merger.lr == 0;
-  return frozen || setup.config.model.checkpoint_vision;  // a frozen tower keeps no activations
+  return !vision_trained(setup.config) || setup.config.model.checkpoint_vision;
 }
 
 bool can_halve(const MemorySetup& setup) {
@@ -38,11 +37,21 @@ void halve(MemorySetup& setup) {
       std::max(batch.max_vision_tokens / 2, setup.config.data.max_vision_tokens);
 }
 
+// Adapters stand in groups that learn.
+bool can_adapt(const MemorySetup& setup) {
+  const configs::Groups& g = setup.config.groups;
+  const configs::LoraTargets& targets = setup.config.lora.targets;
+  const bool some = !targets.model.empty() || !targets.visual.empty() || !targets.merger.empty();
+  return !setup.config.lora.enabled && some && (targets.model.empty() || g.model.lr > 0) &&
+         (targets.visual.empty() || g.visual.lr > 0) && (targets.merger.empty() || g.merger.lr > 0);
+}
+
 // Something must be left to train.
 bool can_freeze_language(const MemorySetup& setup) {
   const configs::Groups& g = setup.config.groups;
   const bool head_learns = setup.config.detection.enabled && g.detection_head.lr > 0;
-  return g.model.lr > 0 && (head_learns || g.merger.lr > 0 || g.visual.lr > 0);
+  return !setup.config.lora.enabled && g.model.lr > 0 &&
+         (head_learns || g.merger.lr > 0 || g.visual.lr > 0);
 }
 
 std::vector<MemoryRemedy> smaller_portions() {
@@ -93,43 +102,49 @@ std::vector<MemoryRemedy> smaller_portions() {
 }
 
 std::vector<MemoryRemedy> last_resorts() {
-  return {{"bf16 weights with fp32 masters: other bits",
-           Keeps::kNothing,
-           {"model.dtype", "sharding.wire_dtype"},
-           [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
-           [](MemorySetup& s) {
-             s.config.model.dtype = configs::Dtype::kBf16;
-             s.config.sharding.wire_dtype = configs::Dtype::kBf16;
-           }},
-          {"bf16 moments, rounded at random: other bits",
-           Keeps::kNothing,
-           {"optimizer.moments", "optimizer.rounding"},
-           [](const MemorySetup& s) { return s.config.optimizer.moments == configs::Dtype::kFp32; },
-           [](MemorySetup& s) {
-             s.config.optimizer.moments = configs::Dtype::kBf16;
-             s.config.optimizer.rounding = configs::Rounding::kStochastic;
-           }},
-          {"more ranks hold smaller shards",
-           Keeps::kBits,
-           {},
-           [](const MemorySetup& s) {
-             return s.config.run.device == configs::Device::kCuda &&
-                    s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
-           },
-           [](MemorySetup& s) { s.ranks *= 2; }},
-          {"the vision tower stays as it is; the merger learns",
-           Keeps::kNothing,
-           {"groups.visual.lr"},
-           [](const MemorySetup& s) { return s.config.groups.visual.lr > 0; },
-           [](MemorySetup& s) { s.config.groups.visual.lr = 0; }},
-          {"the language model stays as it is",
-           Keeps::kNothing,
-           {"groups.model.lr", "groups.lm_head.lr"},
-           can_freeze_language,
-           [](MemorySetup& s) {
-             s.config.groups.model.lr = 0;
-             s.config.groups.lm_head.lr = 0;
-           }}};
+  return {
+      {"bf16 weights with fp32 masters: other bits",
+       Keeps::kNothing,
+       {"model.dtype", "sharding.wire_dtype"},
+       [](const MemorySetup& s) { return s.config.model.dtype == configs::Dtype::kFp32; },
+       [](MemorySetup& s) {
+         s.config.model.dtype = configs::Dtype::kBf16;
+         s.config.sharding.wire_dtype = configs::Dtype::kBf16;
+       }},
+      {"bf16 moments, rounded at random: other bits",
+       Keeps::kNothing,
+       {"optimizer.moments", "optimizer.rounding"},
+       [](const MemorySetup& s) { return s.config.optimizer.moments == configs::Dtype::kFp32; },
+       [](MemorySetup& s) {
+         s.config.optimizer.moments = configs::Dtype::kBf16;
+         s.config.optimizer.rounding = configs::Rounding::kStochastic;
+       }},
+      {"more ranks hold smaller shards",
+       Keeps::kBits,
+       {},
+       [](const MemorySetup& s) {
+         return s.config.run.device == configs::Device::kCuda &&
+                s.config.batch.micro_batches_per_step % (2 * s.ranks) == 0;
+       },
+       [](MemorySetup& s) { s.ranks *= 2; }},
+      {"the vision tower stays as it is; the merger learns",
+       Keeps::kNothing,
+       {"groups.visual.lr"},
+       [](const MemorySetup& s) { return s.config.groups.visual.lr > 0 && !s.config.lora.enabled; },
+       [](MemorySetup& s) { s.config.groups.visual.lr = 0; }},
+      {"LoRA: every weight stays as it is, adapters of lora.rank and the head learn",
+       Keeps::kNothing,
+       {"lora.enabled"},
+       can_adapt,
+       [](MemorySetup& s) { s.config.lora.enabled = true; }},
+      {"the language model stays as it is",
+       Keeps::kNothing,
+       {"groups.model.lr", "groups.lm_head.lr"},
+       can_freeze_language,
+       [](MemorySetup& s) {
+         s.config.groups.model.lr = 0;
+         s.config.groups.lm_head.lr = 0;
+       }}};
 }
 
 std::string setting(const char* key, const configs::Config& config) {

@@ -25,7 +25,7 @@ struct HostBytes {
 struct EngineBytes {
   std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
                accumulation = 0;
-  HostBytes host;  // beside a device: not in the total
+  HostBytes host = {};  // beside a device: not in the total
   std::int64_t total() const {
     return parameters + gradient_shard + master + moments + staging + accumulation;
   }

@@ -77,6 +77,20 @@ TXT
   seed yolo labels < <(printf '\x000 0.5 0.5 0.25 0.25\n1 0.1 0.1 0.3 0.1 0.3 0.3\n')
 }
 
+answers() {
+  # shellcheck disable=SC2016  # backticks as answers have them
+  seed answer fenced < <(printf 'Here:\n```json\n[{"bbox_2d": [1, 2, 5, 6], "label": "dog"}]\n```\n')
+  seed answer python < <(printf "[{'bbox_2d': (1, 2, 5, 6), 'label': 'dog', 'ok': True}, None,]")
+  seed answer tokens < <(printf '<|object_ref_start|>dog<|object_ref_end|><|box_start|>(100,200),(500,600)<|box_end|>')
+  seed answer point < <(printf '[{"point_2d": [4, 5], "label": "dog"}]')
+  seed answer lengths < <(printf 'PQ12')
+  seed label_studio one.json <<'TXT'
+[{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "annotations": [{"result": [{"type": "rectanglelabels",
+ "from_name": "label", "to_name": "image", "original_width": 13, "original_height": 9,
+ "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["cat"]}}]}]}]
+TXT
+}
+
 # A change of a column is a few bytes: which, how, what.
 packs() {
   seed pack changes < <(printf '\x01\x02\x03\x04\x05\x06\x07\x08\x09')
@@ -108,6 +122,7 @@ pictures
 yaml_files
 tokenizers
 annotations
+answers
 packs
 json_files
 run_folders

@@ -13,6 +13,7 @@
 #include "trainer/assembly/export_folder.h"
 #include "trainer/assembly/first_micro_batch.h"
 #include "trainer/assembly/groups.h"
+#include "trainer/assembly/model_check.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/tiny_run.h"
@@ -248,4 +249,18 @@ TEST_CASE("configs/demo_lora.yaml trains", "[unit]") {
   config.model.random_init = demo.model.random_init;
   trainer::Trainer trainer(config, sharding::make_self());
   CHECK(std::isfinite(trainer.train_step().agreed.loss.total));
+}
+
+TEST_CASE("check refuses a model.adapter that is not of the config", "[ranks]") {
+  const TempDir dir;
+  run_threads(lora_config(dir.path() / "run", {"schedule.max_steps=1"}), 1);
+  const fs::path peft = newest(dir.path() / "run");  // a checkpoint is a folder of PEFT's, too
+  const model::QwenConfig model = model::read_config(source_dir() / "configs/models/demo");
+  const auto check = [&](const std::string& more) {
+    return trainer::check_model(
+        lora_config(dir.path() / "next", {"model.adapter=" + peft.string(), more}), model);
+  };
+  CHECK_NOTHROW(check("lora.dropout=0"));
+  CHECK_THROWS_WITH(check("lora.alpha=3"), ContainsSubstring("model.adapter: ") &&
+                                               ContainsSubstring("lora.alpha is 4 there, 3 here"));
 }

@@ -7,6 +7,7 @@
 #include "data/images/preprocessor_file.h"
 #include "model/qwen/weights.h"
 #include "trainer/assembly/options.h"
+#include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::trainer {
@@ -30,6 +31,16 @@ std::string weights_text(const configs::Config& config, const model::QwenConfig&
   }
 }
 
+// What a LoRA run starts from must be adapters of its own kind.
+void check_adapter(const configs::Config& config, const model::QwenConfig& model) {
+  if (config.model.adapter.empty()) return;
+  try {
+    require_same_adapters(config.model.adapter, lora_setup(config, model));
+  } catch (const CheckpointError& error) {
+    throw DataError(fmt::format("model.adapter: {}", error.what()));
+  }
+}
+
 std::string processor_text(const configs::Config& config, const std::filesystem::path& folder) {
   const auto file = data::preprocessor_in(folder);
   if (!file) return "no file; images enter as data.* says";
@@ -48,6 +59,7 @@ std::string processor_text(const configs::Config& config, const std::filesystem:
 
 ModelCheck check_model(const configs::Config& config, const model::QwenConfig& model) {
   const std::filesystem::path folder = find_model(config.model);
+  check_adapter(config, model);
   encode_options(config, model);  // refuses pixels that the weights were not trained with
   return {.config = defaults_text(model),
           .weights = weights_text(config, model, folder),

@@ -16,7 +16,7 @@ struct ModelCheck {
 };
 
 // Only headers are read, and an embedding that is stored twice. Throws ConfigError, and DataError
-// for weights that are not those of config.json.
+// for weights that are not those of config.json, or a model.adapter that is not of this config.
 ModelCheck check_model(const configs::Config& config, const model::QwenConfig& model);
 
 }  // namespace muster::trainer

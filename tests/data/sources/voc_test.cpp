@@ -96,6 +96,16 @@ TEST_CASE("VOC: sizes that are missing or 0 come from the picture, and are told"
   CHECK_THAT(warning_texts(source, folder), ContainsSubstring("2 samples have no size"));
 }
 
+TEST_CASE("VOC: pictures without an annotation are told", "[unit]") {
+  const SourceFolder folder{"JPEGImages/a.jpg", "JPEGImages/b.jpg", "JPEGImages/c.gif"};
+  folder.text("Annotations/a.XML", voc(kBox));
+  const Source source = folder.read();
+  CHECK(validate(source.samples.at(0)).empty());
+  CHECK_THAT(warning_texts(source, folder),
+             ContainsSubstring("2 pictures lie among those of the source and are not in it, first "
+                               "JPEGImages/b.jpg"));
+}
+
 TEST_CASE("VOC: pictures with blanks, other suffixes, sub-folders; macOS' leftovers", "[unit]") {
   const SourceFolder folder{"JPEGImages/IMG 001.jpg", "JPEGImages/b.JPEG", "JPEGImages/sub/c.jpg"};
   folder.text("Annotations/IMG 001.xml", voc(kBox, "cell", "IMG 001.jpg"));

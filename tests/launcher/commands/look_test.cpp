@@ -31,9 +31,9 @@ TEST_CASE("look: a page beside the pack, JSON on stdout", "[unit]") {
   CHECK_THAT(page.output, ContainsSubstring((dir.path() / "val.look.html").string()));
   CHECK_THAT(read_text(dir.path() / "val.look.html"), ContainsSubstring("The odd ones"));
 
-  const CapturedRun json = look(pack.string() + " --json -n 2 2> /dev/null");
-  REQUIRE(json.exit_code == 0);
-  const auto seen = nlohmann::json::parse(json.output);
+  const CapturedRun listed = look(pack.string() + " --json -n 2 2> /dev/null");
+  REQUIRE(listed.exit_code == 0);
+  const auto seen = nlohmann::json::parse(listed.output);
   CHECK(seen["kind"] == "pack");
   CHECK(seen["samples"].size() == 2);
   CHECK(seen["samples"][0]["size"] == nlohmann::json{84, 84});

@@ -11,7 +11,7 @@
 using namespace muster;
 using namespace muster::launcher;
 using Catch::Matchers::ContainsSubstring;
-using nlohmann::json;
+using Json = nlohmann::json;
 using nlohmann::ordered_json;
 
 namespace {
@@ -21,7 +21,7 @@ struct FinishedRun {
   TempDir dir{"muster-look"};
   fs::path run = dir.path() / "run";
 
-  explicit FinishedRun(const json& detections) {
+  explicit FinishedRun(const Json& detections) {
     const data::Image image = test::plain(100, 100, {90, 90, 90});
     const fs::path file = test::save_png(dir.path() / "a.png", image);
     const fs::path other = test::save_png(dir.path() / "b.png", test::plain(100, 100, {9, 9, 9}));
@@ -40,15 +40,15 @@ struct FinishedRun {
   }
 };
 
-json detection(const std::vector<double>& box, double score, const std::string& caption) {
+Json detection(const std::vector<double>& box, double score, const std::string& caption) {
   return {{"box", box}, {"score", score}, {"caption", caption}, {"category_id", 1}};
 }
 
-json image(const std::string& name, const json& detections) {
+Json image(const std::string& name, const Json& detections) {
   return {{"image", name}, {"width", 100}, {"height", 100}, {"detections", detections}};
 }
 
-json hand_made() {
+Json hand_made() {
   return {image("good", {detection({10, 10, 50, 48}, 0.9, "red ellipse")}),
           image("bad", {detection({11, 10, 50, 50}, 0.8, "Red Ellipse "),
                         detection({60, 60, 90, 90}, 0.7, "red ellipse"),

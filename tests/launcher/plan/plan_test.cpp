@@ -1,6 +1,7 @@
 #include "launcher/plan/plan.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -14,6 +15,7 @@
 #include "support/test_paths.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
+#include "trainer/checkpoint/lora_run.h"
 #include "trainer/step_totals.h"
 
 using namespace muster;
@@ -48,20 +50,36 @@ model::QwenConfig scaled_7b() {
   return model;
 }
 
-// What an engine held while it trained every weight of a model: its parameters on the CPU, which
+// What an engine held while it trained a model as a config says: its parameters on the CPU, which
 // count as on a device of their own.
 struct HeldByEngine {
   sharding::EngineBytes between_steps;
   sharding::TransientBytes transient;
+  std::int64_t frozen = 0;              // parameters
   std::int64_t snapshot = 0, peak = 0;  // the peak is of all tensors, without the snapshot
 };
 
-HeldByEngine train_every_weight(const configs::Config& config, const model::QwenConfig& model) {
+std::vector<sharding::NamedTensor> tensors_of(const configs::Config& config,
+                                              const model::QwenConfig& model) {
+  std::vector<model::NamedShape> shapes = model::parameter_shapes(model);
+  if (config.lora.enabled) {
+    const auto adapters =
+        model::adapter_shapes(model, trainer::lora_setup(config, model).options(/*seed=*/0));
+    shapes.insert(shapes.end(), adapters.begin(), adapters.end());
+  }
+  std::vector<sharding::NamedTensor> named;
+  for (const auto& [name, shape] : shapes) {
+    named.push_back({.name = name,
+                     .tensor = at::ones(shape, trainer::scalar_type(config.model.dtype)),
+                     .frozen = trainer::is_frozen(config, name)});
+  }
+  return named;
+}
+
+HeldByEngine train_as_configured(const configs::Config& config, const model::QwenConfig& model) {
   sharding::TensorMeter meter;
   const std::int64_t before = meter.live().total();
-  std::vector<sharding::NamedTensor> named;
-  for (const auto& [name, shape] : model::parameter_shapes(model))
-    named.push_back({name, at::ones(shape, trainer::scalar_type(config.model.dtype))});
+  std::vector<sharding::NamedTensor> named = tensors_of(config, model);
   sharding::EngineOptions options = trainer::engine_options(config);
   options.apart = [](std::string_view /*what*/, int /*window*/) {};
   sharding::ZeroEngine engine(
@@ -70,7 +88,9 @@ HeldByEngine train_every_weight(const configs::Config& config, const model::Qwen
   meter.restart_peak();
   for (int step = 0; step < 2; ++step) {
     at::Tensor loss = at::zeros({});
-    for (const sharding::NamedTensor& t : named) loss = loss + t.tensor.sum();
+    for (const sharding::NamedTensor& t : named) {
+      if (t.tensor.requires_grad()) loss = loss + t.tensor.sum();
+    }
     engine.backward(loss, true);
     engine.step(trainer::group_lrs(config.groups), engine.consensus({}, {}, false));
     engine.empty_partition_cache();
@@ -79,6 +99,8 @@ HeldByEngine train_every_weight(const configs::Config& config, const model::Qwen
   HeldByEngine held{.between_steps = engine.bytes(),
                     .transient = engine.step_peak(),
                     .peak = meter.peak() - before};
+  for (const sharding::Param& param : engine.registry().frozen())
+    held.frozen += static_cast<std::int64_t>(param.tensor.nbytes());
   const auto snapshot = engine.snapshot();
   engine.empty_partition_cache();
   held.snapshot = engine.step_peak().snapshot;
@@ -171,11 +193,14 @@ TEST_CASE(
   CHECK_FALSE(tight.fits());
   const Advice advice = advise(beside, model, tight);
   REQUIRE(advice.fits);
-  const auto moved = std::ranges::find_if(advice.alone, [](const PlannedChange& change) {
-    return change.arguments() == "sharding.optimizer_device=cpu";
-  });
+  const auto moved =
+      std::ranges::find(advice.alone, "sharding.optimizer_device=cpu", &PlannedChange::arguments);
   REQUIRE(moved != advice.alone.end());
   CHECK(moved->fits);
+  const auto adapters =
+      std::ranges::find(advice.alone, "lora.enabled=true", &PlannedChange::arguments);
+  REQUIRE(adapters != advice.alone.end());
+  CHECK(adapters->fits);
 
   std::vector<std::string> changed = recomputed;
   changed.push_back(moved->arguments());
@@ -192,21 +217,26 @@ TEST_CASE(
         std::string::npos);
 }
 
-TEST_CASE("plan: a scaled 7B trained with its optimizer on the host holds what is planned",
-          "[golden]") {
+TEST_CASE(
+    "plan: a scaled 7B, whole with its optimizer on the host or as LoRA, holds what is planned",
+    "[golden]") {
   const model::QwenConfig model = scaled_7b();
-  const configs::Config config =
-      base_config({"run.device=cuda", "sharding.optimizer_device=cpu", "detection.enabled=false",
-                   "sharding.bucket_bytes=1048576"});
+  const bool lora = GENERATE(false, true);
+  CAPTURE(lora);
+  const configs::Config config = base_config(
+      {"run.device=cuda", "sharding.optimizer_device=cpu", "detection.enabled=false",
+       "sharding.bucket_bytes=1048576", lora ? "lora.enabled=true" : "lora.enabled=false"});
   const RunPlan plan = make_plan(config, model, 1);
-  const HeldByEngine held = train_every_weight(config, model);
+  const HeldByEngine held = train_as_configured(config, model);
   CHECK(held.between_steps == plan.memory.bytes);
   CHECK(held.between_steps.host.total() > held.between_steps.total());
   CHECK(held.snapshot == plan.host_snapshot);
   const sharding::TransientBytes& planned = plan.memory.transient;
   CHECK(held.transient.staging <= planned.staging);
   CHECK(held.transient.gradient == planned.gradient);
-  const std::int64_t between = plan.memory.bytes.total() + plan.memory.bytes.host.total();
+  CHECK((held.frozen > 0) == lora);
+  const std::int64_t between =
+      plan.memory.bytes.total() + plan.memory.bytes.host.total() + held.frozen;
   CHECK(held.peak >= between);
   CHECK(held.peak <= (between + planned.total()) * 102 / 100);
 }
@@ -248,7 +278,8 @@ TEST_CASE("plan: each remedy is offered alone, the smallest change first", "[uni
   CHECK(place("sharding.optimizer_device=cpu") <
         place("optimizer.moments=bf16 --set optimizer.rounding=stochastic"));
   CHECK(place("optimizer.moments=bf16 --set optimizer.rounding=stochastic") <
-        place("groups.model.lr=0 --set groups.lm_head.lr=0"));
+        place("lora.enabled=true"));
+  CHECK(place("lora.enabled=true") < place("groups.model.lr=0 --set groups.lm_head.lr=0"));
   CHECK(format_advice(advice, tight).find("one of these is enough, the smallest change first") !=
         std::string::npos);
 }

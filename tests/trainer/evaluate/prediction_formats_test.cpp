@@ -14,7 +14,6 @@ namespace muster::trainer {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-using nlohmann::json;
 
 ImageDetections empty(std::string image, std::int64_t width, std::int64_t height) {
   return {std::move(image), width, height, {}, "", ""};
@@ -41,15 +40,15 @@ TEST_CASE("predictions as COCO: a file that COCO's readers take", "[unit]") {
   const TempDir dir;
   write_as("coco", dir.path());
   const fs::path file = dir.path() / "detections.coco.json";
-  const json coco = json::parse(read_text(file));
+  const nlohmann::json coco = nlohmann::json::parse(read_text(file));
   CHECK(coco["images"][0] ==
-        json{{"id", 1}, {"file_name", "a/x.png"}, {"width", 100}, {"height", 50}});
+        nlohmann::json{{"id", 1}, {"file_name", "a/x.png"}, {"width", 100}, {"height", 50}});
   CHECK(coco["images"][1]["file_name"] == "of a pack");
-  CHECK(coco["annotations"][0]["bbox"] == json{10, 20, 50, 20});
+  CHECK(coco["annotations"][0]["bbox"] == nlohmann::json{10, 20, 50, 20});
   CHECK(coco["annotations"][0]["category_id"] == 7);
-  CHECK(coco["annotations"][1]["bbox"] == json{0, 0, 50, 50});  // cut
+  CHECK(coco["annotations"][1]["bbox"] == nlohmann::json{0, 0, 50, 50});  // cut
   CHECK(coco["annotations"][1]["category_id"] == 10);
-  CHECK(coco["categories"][2] == json{{"id", 10}, {"name", "red \"dog\""}});
+  CHECK(coco["categories"][2] == nlohmann::json{{"id", 10}, {"name", "red \"dog\""}});
   const CocoGroundTruth truth = read_ground_truth(file);
   CHECK((truth.boxes.size() == 2 && truth.image_ids.size() == 3));
 }
@@ -66,12 +65,12 @@ TEST_CASE("predictions as YOLO labels: every class has a line, every picture a f
 TEST_CASE("predictions as labelme: a file per picture", "[unit]") {
   const TempDir dir;
   write_as("labelme", dir.path());
-  const json file = json::parse(read_text(dir.path() / "x.json"));
+  const nlohmann::json file = nlohmann::json::parse(read_text(dir.path() / "x.json"));
   CHECK(file["imagePath"] == "a/x.png");
-  CHECK(file["shapes"][0]["points"] == json{{10, 20}, {60, 40}});
+  CHECK(file["shapes"][0]["points"] == nlohmann::json{{10, 20}, {60, 40}});
   CHECK(file["shapes"][0]["shape_type"] == "rectangle");
   CHECK(file["imageHeight"] == 50);
-  CHECK(json::parse(read_text(dir.path() / "x-2.json"))["shapes"].empty());
+  CHECK(nlohmann::json::parse(read_text(dir.path() / "x-2.json"))["shapes"].empty());
 }
 
 TEST_CASE("predictions as JSON lines are packed again", "[unit]") {
