@@ -58,14 +58,14 @@ TEST_CASE("detections.json is whole after commit and absent without", "[unit][fa
     out.add({"b.jpg", 5, 5, {}, "", "which?"});
     out.commit();
   }
-  const nlohmann::json json = nlohmann::json::parse(read_text(file));
-  REQUIRE(json.size() == 2);
-  CHECK(json[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
-  CHECK(json[0]["detections"][0]["category_id"] == 7);
-  CHECK(json[0]["overlay"] == "a.png");
-  CHECK_FALSE(json[0].contains("prompt"));
-  CHECK(json[1]["prompt"] == "which?");
-  CHECK(json[1]["detections"].empty());
+  const nlohmann::json written = nlohmann::json::parse(read_text(file));
+  REQUIRE(written.size() == 2);
+  CHECK(written[0]["detections"][0]["box"] == std::vector<float>{1, 2, 3, 4});
+  CHECK(written[0]["detections"][0]["category_id"] == 7);
+  CHECK(written[0]["overlay"] == "a.png");
+  CHECK_FALSE(written[0].contains("prompt"));
+  CHECK(written[1]["prompt"] == "which?");
+  CHECK(written[1]["detections"].empty());
   DetectionsFile empty(file);
   empty.commit();
   CHECK(nlohmann::json::parse(read_text(file)).empty());
