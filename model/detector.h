@@ -29,8 +29,8 @@ class Detector {
 
   // Returns all terms of one micro-batch. The head looks at annotated pictures alone: its terms are
   // those of the batch without the others, and a batch without any has only `lm`. `noise_seed` keys
-  // the denoising noise and the adapters' dropout: pass the micro-batch's global number, so that the
-  // result does not depend on the rank.
+  // the denoising noise and the adapters' dropout: pass the micro-batch's global number, so that
+  // the result does not depend on the rank.
   std::vector<LossTerm> loss(const MicroBatch& batch, const HeadLossOptions& options,
                              std::uint64_t noise_seed) const;
 

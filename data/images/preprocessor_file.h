@@ -26,8 +26,8 @@ PatchOptions read_preprocessor(const std::filesystem::path& file);
 // The file for these options, as transformers reads it.
 std::string preprocessor_json(const PatchOptions& options);
 
-// `text`, one of the two files, with the values of these options, the limits in the spellings that it
-// has and in those that transformers 4.49 to 5 read; the rest as it was.
+// `text`, one of the two files, with the values of these options, the limits in the spellings that
+// it has and in those that transformers 4.49 to 5 read; the rest as it was.
 std::string preprocessor_with(const std::string& text, const PatchOptions& options);
 
 }  // namespace muster::data

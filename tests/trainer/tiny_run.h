@@ -10,8 +10,8 @@
 
 #include "base/files.h"
 #include "configs/config.h"
-#include "data/pack/pack.h"
 #include "data/ingest/pack_source.h"
+#include "data/pack/pack.h"
 #include "data/sources/sources.h"
 #include "data/synth/synth.h"
 #include "sharding/collectives/collective.h"
