@@ -91,7 +91,7 @@ void set_limits(Settings& settings, const PatchOptions& options, bool both_spell
 }  // namespace
 
 std::optional<std::filesystem::path> preprocessor_in(const std::filesystem::path& folder) {
-  const fs::path whole = folder / kProcessorFile;
+  fs::path whole = folder / kProcessorFile;
   if (fs::exists(whole) && is_nested(parse(read_text(whole), whole.string()))) return whole;
   const fs::path images = folder / kPreprocessorFile;
   return fs::exists(images) ? std::optional(images) : std::nullopt;

@@ -207,10 +207,11 @@ class BlockReader {
 
   std::vector<std::uint8_t> read() {
     samples_.resize(static_cast<std::size_t>(layout_.width * layout_.height * layout_.samples));
-    for (std::uint16_t plane = 0; plane < (separate_ ? layout_.samples : 1); ++plane) {
+    const int planes = separate_ ? static_cast<int>(layout_.samples) : 1;
+    for (int plane = 0; plane < planes; ++plane) {
       for (std::int64_t y = 0; y < layout_.height; y += layout_.block_height) {
         for (std::int64_t x = 0; x < layout_.width; x += layout_.block_width)
-          read_block(x, y, plane);
+          read_block(x, y, static_cast<std::uint16_t>(plane));
       }
     }
     return std::move(samples_);

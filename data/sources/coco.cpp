@@ -201,9 +201,9 @@ class CocoReader {
   }
 
   void fault(const std::string& key, std::int64_t index, const std::string& what) {
-    const Fault::Of of = key == "annotations" ? Fault::Of::kBox
-                         : key == "images"    ? Fault::Of::kSample
-                                              : Fault::Of::kSource;
+    Fault::Of of = Fault::Of::kSource;
+    if (key == "annotations") of = Fault::Of::kBox;
+    if (key == "images") of = Fault::Of::kSample;
     drafts_.faults.push_back({of, fmt::format("{}: {}[{}]", file_, key, index), what});
   }
 

@@ -171,10 +171,10 @@ class LabelStudioReader {
 
   fs::path find_picture(const std::string& address) {
     const std::string path = file_of_address(address);
-    const fs::path found = finder_.find(path);
+    fs::path found = finder_.find(path);
     std::error_code error;
     if (fs::is_regular_file(found, error)) return found;
-    const fs::path by_name = finder_.find(fs::path(path).filename().string());
+    fs::path by_name = finder_.find(fs::path(path).filename().string());
     if (fs::is_regular_file(by_name, error)) return by_name;
     const fs::path original = finder_.find(without_upload_prefix(path));
     return fs::is_regular_file(original, error) ? original : found;

@@ -66,7 +66,7 @@ fs::path PictureFinder::look_up(const std::string& name) {
   const fs::path wanted = as_path(name);
   for (const fs::path& root : roots_)
     if (exists_file(root / wanted)) return (root / wanted).lexically_normal();
-  const fs::path found = by_name(wanted, /*stem_only=*/false);
+  fs::path found = by_name(wanted, /*stem_only=*/false);
   if (found.empty()) return (roots_.front() / wanted).lexically_normal();
   if (found_by_name_++ == 0) first_by_name_ = fmt::format("{} at {}", name, found.string());
   return found;

@@ -264,7 +264,7 @@ class VocReader {
     if (!filename.empty())
       for (const fs::path& root : picture_roots())
         if (fs::is_regular_file(root / below / filename, error)) return root / below / filename;
-    const fs::path same_stem = finder_.find_stem(stem);
+    fs::path same_stem = finder_.find_stem(stem);
     if (!same_stem.empty()) return same_stem;
     return finder_.find(filename.empty() ? stem + ".jpg" : filename);
   }

@@ -182,7 +182,8 @@ class YoloReader {
     for (const auto& [name, places] : set_.splits) names.push_back(name);
     std::string split = options_.split;
     if (split.empty()) {
-      split = names.size() == 1 ? names.front() : set_.splits.contains("train") ? "train" : "";
+      if (set_.splits.contains("train")) split = "train";
+      if (names.size() == 1) split = names.front();
       if (split.empty())
         throw UsageError(fmt::format("{}: there are the splits {}; name one with --split",
                                      set_.file.string(), join(names, ", ")));
@@ -269,7 +270,7 @@ class YoloReader {
     const fs::path root = set_.file.parent_path();
     for (const fs::path& path : {beside / line, root / set_.path / line, root / line})
       if (there_is_file(path)) return path.lexically_normal();
-    const fs::path tail = tail_below(root, line, /*least=*/1);
+    fs::path tail = tail_below(root, line, /*least=*/1);
     if (!tail.empty() && there_is_file(tail)) return tail;
     const fs::path found = finder.find(line);
     return there_is_file(found) ? found : (beside / line).lexically_normal();

@@ -81,16 +81,16 @@ class Section {
 
  private:
   // A list of equal numbers stands for the number: patch_size may be [14, 14] in transformers 5.
-  static const Json& without_list(const Json& value) {
-    const auto other = [&](const Json& item) { return item != value.front(); };
-    const bool repeated = value.is_array() && !value.empty() && value.front().is_number() &&
-                          std::none_of(value.begin(), value.end(), other);
-    return repeated ? value.front() : value;
+  static const Json* without_list(const Json* value) {
+    const auto other = [&](const Json& item) { return item != value->front(); };
+    const bool repeated = value->is_array() && !value->empty() && value->front().is_number() &&
+                          std::none_of(value->begin(), value->end(), other);
+    return repeated ? &value->front() : value;
   }
   template <typename T>
   T convert(const std::string& key, const Json& value, const T& otherwise) {
     try {
-      if constexpr (std::is_arithmetic_v<T>) return without_list(value).template get<T>();
+      if constexpr (std::is_arithmetic_v<T>) return without_list(&value)->template get<T>();
       return value.get<T>();
     } catch (const Json::exception&) {
       problems_.unread.push_back(path_ + key + ": unexpected value " + value.dump());

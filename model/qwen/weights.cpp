@@ -251,7 +251,7 @@ UnwrappedName unwrap(std::string_view name) {
 }
 
 std::string published_name(const std::string& stored) {
-  const std::string name = unwrap(stored).name;
+  std::string name = unwrap(stored).name;
   if (name.starts_with("model.visual.")) return name.substr(6);
   if (name.starts_with("model.language_model.")) return "model." + name.substr(21);
   return name;

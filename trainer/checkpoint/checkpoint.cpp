@@ -61,7 +61,7 @@ std::optional<std::string> best_name(const fs::path& root) {
   const auto name = best.is_object() ? best.find("checkpoint") : best.end();
   // A name with a slash would lead out of the run folder.
   if (name != best.end() && name->is_string()) {
-    const auto text = name->get<std::string>();
+    auto text = name->get<std::string>();
     if (text.starts_with("step-") && text.find('/') == std::string::npos) return text;
   }
   log::warn("{}: damaged and left out (R-029): nobody knows which checkpoint was best",

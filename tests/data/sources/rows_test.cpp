@@ -25,7 +25,8 @@ std::string turns_text(const Sample& sample) {
     for (std::size_t at = text.find(kPictureMark); at != std::string::npos;
          at = text.find(kPictureMark))
       text.replace(at, kPictureMark.size(), "@");
-    const char* role = turn.role == Role::kUser ? "U:" : turn.role == Role::kSystem ? "S:" : "A:";
+    const char* role = turn.role == Role::kUser ? "U:" : "A:";
+    if (turn.role == Role::kSystem) role = "S:";
     all += (all.empty() ? "" : " ") + std::string(role) + text;
   }
   return all;
@@ -41,7 +42,7 @@ struct Rows {
   // What one row gives: its turns and objects, and its faults.
   std::string one(const std::string& row, const ReadOptions& options = {}) const {
     const Source source = read(row, "x.jsonl", options);
-    const std::string faults = fault_texts(source, folder);
+    std::string faults = fault_texts(source, folder);
     if (source.samples.empty()) return faults;
     const Sample& sample = source.samples.at(0);
     return turns_text(sample) + " # " + objects_text(sample) + (sample.boxed ? "" : " # words") +

@@ -20,7 +20,8 @@ namespace {
 data::Image scene(std::uint64_t seed, std::int64_t width = 160, std::int64_t height = 120) {
   data::Image image = test::plain(width, height, {0, 0, 0});
   for (std::size_t i = 0; i < image.rgb.size(); ++i) {
-    const auto pixel = static_cast<double>(i / 3);
+    const std::size_t place = i / 3;
+    const auto pixel = static_cast<double>(place);
     const double x = std::fmod(pixel, static_cast<double>(width)) / static_cast<double>(width);
     const double y = std::floor(pixel / static_cast<double>(width)) / static_cast<double>(height);
     const auto s = static_cast<double>(seed);

@@ -57,7 +57,7 @@ void check_close(const std::vector<at::Tensor>& ours, const std::vector<at::Tens
 }
 
 at::Tensor composed_weight(const Parts& parts) {
-  const at::Tensor sum = parts.weight + parts.lora.scale * at::mm(parts.lora.b, parts.lora.a);
+  at::Tensor sum = parts.weight + parts.lora.scale * at::mm(parts.lora.b, parts.lora.a);
   if (!parts.lora.magnitude.defined()) return sum;
   const at::Tensor norm = at::linalg_vector_norm(sum, 2, 1).detach();
   return sum * (parts.lora.magnitude / norm).unsqueeze(1);

@@ -133,7 +133,7 @@ TEST_CASE("what wrappers put before names is taken off", "[unit]") {
       GENERATE("module.", "_orig_mod.", "base_model.model.", "module._orig_mod.");
   const Tensors plain = random_checkpoint(config);
   Tensors wrapped = plain;
-  for (auto& [name, tensor] : wrapped) name = prefix + transformers_name(name);
+  for (auto& [name, tensor] : wrapped) name = std::string(prefix).append(transformers_name(name));
   const Weights loaded = load(wrapped, config);
   REQUIRE(loaded.size() == plain.size());
   for (const auto& [name, tensor] : plain) CHECK(at::equal(loaded.at(name), tensor));
