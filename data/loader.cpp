@@ -100,7 +100,7 @@ struct Loader::Impl {
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
   std::map<std::int64_t, Result> results;  // by job number
-  const std::int64_t end_step;
+  std::int64_t end_step;                   // nothing is made ahead of it
   EpochPlans plans;
   bool first_of_epoch = true;  // the next step is the first of its epoch that is given here
   double waited_s = 0;
@@ -143,6 +143,13 @@ struct Loader::Impl {
 
   // The run has the step that jobs are handed out from.
   bool wanted() const { return plans.first_step(ahead.epoch) + ahead.step_in_epoch < end_step; }
+
+  // A step beyond the run's end is made when it is asked for.
+  void want(std::int64_t step) {
+    if (step < end_step) return;
+    end_step = step + 1;
+    room.notify_all();
+  }
 
   Job take_job() {
     const EpochPlan plan = plans.get(ahead.epoch);
@@ -229,9 +236,7 @@ StepBatches Loader::next_step() {
   std::unique_lock lock(impl_->mutex);
   StepBatches step;
   step.cursor = impl_->cursor;
-  TORCH_CHECK(
-      impl_->plans.first_step(step.cursor.epoch) + step.cursor.step_in_epoch < impl_->end_step,
-      "the run ends with step ", impl_->end_step);
+  impl_->want(impl_->plans.first_step(step.cursor.epoch) + step.cursor.step_in_epoch);
   const EpochPlan plan = impl_->plans.get(step.cursor.epoch);
   step.fill = impl_->sampler.report_step(*plan, step.cursor.step_in_epoch);
   if (std::exchange(impl_->first_of_epoch, false)) step.epoch_fill = impl_->sampler.report(*plan);

@@ -33,7 +33,7 @@ struct LoaderOptions {
   std::int64_t prefetch_micro_batches = 1;  // this rank's that may lie finished, at least one
   Cursor start;                             // the first step
   std::int64_t epoch_first_step = 0;        // number of step 0 of start's epoch in the whole run
-  // Of the run: nothing is made for it and later ones, and next_step() must not ask for them.
+  // Of the run: it and later ones are not made ahead, but when next_step() asks for them.
   std::int64_t end_step = std::numeric_limits<std::int64_t>::max();
 };
 

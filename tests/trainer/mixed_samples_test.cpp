@@ -64,8 +64,8 @@ TEST_CASE("samples of every kind train alike on one rank and on two", "[unit]") 
   const TempDir dir;
   const std::string pack = "data.train=" + mixed_pack(dir.path()).string();
   const auto config = [&](const char* run) {
-    return test::tiny_config(dir.path() / run, {pack, "data.answer=json", "schedule.max_steps=4",
-                                                "batch.max_samples=1"});
+    return test::tiny_config(dir.path() / run, {pack, "data.answer=json", "loss.lm=1",
+                                                "schedule.max_steps=4", "batch.max_samples=1"});
   };
   const auto one = test::run_threads(config("one"), 1), two = test::run_threads(config("two"), 2);
   CHECK(one[0] == two[0]);
@@ -77,7 +77,9 @@ TEST_CASE("a run without any annotated picture trains the language model alone",
   const TempDir dir;
   const std::string pack = "data.train=" + words_pack(dir.path()).string();
   const auto result = test::run_threads(
-      test::tiny_config(dir.path() / "run", {pack, "data.answer=json", "schedule.max_steps=2"}), 2);
+      test::tiny_config(dir.path() / "run",
+                        {pack, "data.answer=json", "loss.lm=1", "schedule.max_steps=2"}),
+      2);
   CHECK(result[0] == result[1]);
   CHECK(result[0].losses.size() == 2);
 }

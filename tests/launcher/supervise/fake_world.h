@@ -70,7 +70,7 @@ inline pid_t child_named(pid_t parent, const std::string& name) {
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream in(entry.path() / "stat");
     std::string pid, comm, state, ppid;
-    if (in >> pid >> comm >> state >> ppid && comm == "(" + name + ")" &&
+    if (in >> pid >> comm >> state >> ppid && state != "Z" && comm == "(" + name + ")" &&
         ppid == std::to_string(parent))
       return std::stoi(pid);
   }

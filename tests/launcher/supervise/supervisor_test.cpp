@@ -385,12 +385,22 @@ TEST_CASE("clocks: a clock that jumps during the run is no hang", "[mpi][fault]"
   CHECK(result.attempts.size() == 1);
 }
 
+namespace {
+
+// Process 0 would be the whole group of this test.
+void signal_child(pid_t parent, const char* name, int signal) {
+  const pid_t child = fake::child_named(parent, name);
+  if (child > 0) ::kill(child, signal);
+}
+
+}  // namespace
+
 TEST_CASE("stories: a signal to mpirun, and a killed wrapper, are no lost node", "[mpi][fault]") {
   {
     fake::World world(2, {"--steps", "4000"});
     world.spec.restart.max_restarts = 0;
-    const pid_t killer = fake::when_ready(
-        world, [](pid_t launcher) { ::kill(fake::child_named(launcher, "mpirun"), SIGTERM); });
+    const pid_t killer =
+        fake::when_ready(world, [](pid_t launcher) { signal_child(launcher, "mpirun", SIGTERM); });
     const LaunchResult result = world.run("TERM mpirun");
     ::waitpid(killer, nullptr, 0);
     CHECK_THAT(result.attempts.back().what,
@@ -399,7 +409,7 @@ TEST_CASE("stories: a signal to mpirun, and a killed wrapper, are no lost node",
   fake::World world(2, {"--steps", "4000"});
   world.spec.restart.max_restarts = 0;
   const pid_t killer = fake::when_ready(world, [](pid_t launcher) {
-    ::kill(fake::child_named(fake::child_named(launcher, "mpirun"), "muster-rank-wra"), SIGKILL);
+    signal_child(fake::child_named(launcher, "mpirun"), "muster-rank-wra", SIGKILL);
   });
   const LaunchResult result = world.run("KILL wrapper");
   ::waitpid(killer, nullptr, 0);
@@ -417,7 +427,7 @@ TEST_CASE("stories: a run folder on a full disk is said to be that", "[mpi][faul
     std::ofstream full(world.dir.path() / "full", std::ios::binary);
     const std::string block(4096, 'x');
     while (full.write(block.data(), 4096).flush()) continue;
-    ::kill(fake::child_named(launcher, "mpirun"), SIGTERM);
+    signal_child(launcher, "mpirun", SIGTERM);
   });
   const LaunchResult result = supervise(world.spec);
   ::waitpid(filler, nullptr, 0);

@@ -165,15 +165,16 @@ TEST_CASE("ids of images may be texts", "[unit][fault]") {
 TEST_CASE("eval reads the detections.json of predict", "[unit][fault]") {
   const TempDir dir;
   const CocoGroundTruth truth =
-      truth_of({{{"id", 5}, {"file_name", "images/a.jpg"}}}, {annotation(1, 5)}, dir);
-  nlohmann::json found = {
-      {{"image", "/data/val/a.jpg"},
-       {"width", 20},
-       {"height", 20},
-       {"detections",
-        {{{"box", {0, 0, 10, 10}}, {"score", 0.5}, {"caption", "cat"}, {"category_id", 99}},
-         {{"box", {0, 0, 9, 9}}, {"score", 0.4}, {"caption", "tomcat"}, {"category_id", 3}},
-         {{"box", {0, 0, 10, 10}}, {"score", 0.4}, {"caption", "dog"}, {"category_id", -1}}}}}};
+      truth_of(nlohmann::json::array({{{"id", 5}, {"file_name", "images/a.jpg"}}}),
+               nlohmann::json::array({annotation(1, 5)}), dir);
+  nlohmann::json found = nlohmann::json::array(
+      {{{"image", "/data/val/a.jpg"},
+        {"width", 20},
+        {"height", 20},
+        {"detections",
+         {{{"box", {0, 0, 10, 10}}, {"score", 0.5}, {"caption", "cat"}, {"category_id", 99}},
+          {{"box", {0, 0, 9, 9}}, {"score", 0.4}, {"caption", "tomcat"}, {"category_id", 3}},
+          {{"box", {0, 0, 10, 10}}, {"score", 0.4}, {"caption", "dog"}, {"category_id", -1}}}}}});
   const auto boxes = detections_of(found, truth, dir);
   REQUIRE(boxes.size() == 2);  // the dog is of no category
   CHECK((boxes[0].image_id == 5 && boxes[0].category_id == 3 && boxes[1].category_id == 3));
@@ -197,7 +198,7 @@ TEST_CASE("detections are written as COCO results and read again", "[unit]") {
 
 TEST_CASE("annotation ids that pycocotools evaluates otherwise are warned of", "[unit][fault]") {
   const TempDir dir;
-  const nlohmann::json image = {{{"id", 5}, {"file_name", "a.jpg"}}};
+  const nlohmann::json image = nlohmann::json::array({{{"id", 5}, {"file_name", "a.jpg"}}});
   const auto said = [&](const nlohmann::json& annotations) {
     const test::LogCapture log;
     truth_of(image, annotations, dir);
@@ -206,7 +207,8 @@ TEST_CASE("annotation ids that pycocotools evaluates otherwise are warned of", "
   CHECK(said({annotation(1, 5), annotation(2, 5)}).empty());
   CHECK_THAT(said({annotation(4, 5), annotation(4, 5)}),
              ContainsSubstring("1 annotations have the id of another one: pycocotools evaluates"));
-  CHECK_THAT(said({annotation(0, 5)}), ContainsSubstring("id 0: pycocotools counts"));
+  CHECK_THAT(said(nlohmann::json::array({annotation(0, 5)})),
+             ContainsSubstring("id 0: pycocotools counts"));
 }
 
 }  // namespace
