@@ -49,7 +49,7 @@ Json image(const std::string& name, const Json& detections) {
 }
 
 Json hand_made() {
-  return {image("good", {detection({10, 10, 50, 48}, 0.9, "red ellipse")}),
+  return {image("good", Json::array({detection({10, 10, 50, 48}, 0.9, "red ellipse")})),
           image("bad", {detection({11, 10, 50, 50}, 0.8, "Red Ellipse "),
                         detection({60, 60, 90, 90}, 0.7, "red ellipse"),
                         detection({0, 0, 5, 5}, 0.6, "nothing known"),
