@@ -131,7 +131,7 @@ at::Tensor lora_linear(const at::Tensor& x, const at::Tensor& weight, const at::
   const at::Tensor rows = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
   const Drop drop = drop_of(lora);
   at::Tensor y = lora.magnitude.defined() ? dora_product(rows, weight, bias, lora, drop)
-                                                : product(rows, weight, bias, lora, drop);
+                                          : product(rows, weight, bias, lora, drop);
   if (x.dim() == 2) return y;
   std::vector<std::int64_t> sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
