@@ -48,13 +48,13 @@ check=(build/muster-torch check configs/bccd_small.yaml --set "data.train=$work/
 timed cold "${check[@]}"
 timed warm "${check[@]}"
 
-# torch is taken without its CUDA libraries, which nothing here uses.
+# torch does not import without its CUDA libraries; ultralytics would ask for a second OpenCV.
 peers=data-transformers-5.17-ultralytics-8.4
 if python=$(peer_venv "$peers" transformers==5.17.0 tokenizers numpy pillow pyyaml requests scipy psutil matplotlib polars \
   opencv-python-headless filelock typing-extensions sympy networkx jinja2 fsspec setuptools) &&
   { "$python" -c 'import torch, torchvision, ultralytics' 2>/dev/null ||
-    "$python" -m pip install -q --disable-pip-version-check --no-deps torch==2.11.0 torchvision==0.26.0 ultralytics==8.4.190 \
-      ultralytics-thop >&2; }; then
+    { "$python" -m pip install -q --disable-pip-version-check torch==2.11.0 torchvision==0.26.0 >&2 &&
+      "$python" -m pip install -q --disable-pip-version-check --no-deps ultralytics==8.4.190 ultralytics-thop >&2; }; }; then
   echo "peers: transformers, tokenizers, ultralytics" >&2
   "$python" bench/data_peer.py images "$jpegs" >"$work/images.peer.json"
   "$python" bench/data_peer.py tokenizer "$tokenizer/tokenizer.json" "$work/text.txt" >"$work/tokenizer.peer.json"
