@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -217,7 +218,18 @@ RunOwner::RunOwner(const fs::path& run_dir, const ClaimOptions& options)
     }
   }
   if (to_end) wait_for_end(to_end->first, to_end->second, options_.dead_after);
+  start_beating();
+}
+
+// The thread takes no signal: those of the process are the launcher's, whose signalfd would not see
+// what another thread was given.
+void RunOwner::start_beating() {
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   beating_ = std::thread([this] { beat_until_stopped(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 RunOwner::~RunOwner() {

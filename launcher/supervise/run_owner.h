@@ -52,6 +52,7 @@ class RunOwner {
   std::string successor() const;
 
  private:
+  void start_beating();
   void beat_until_stopped();
   void write_claim(bool released);
 

@@ -1,10 +1,12 @@
 #include "launcher/supervise/run_owner.h"
 
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
@@ -13,6 +15,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "base/process/signal_hub.h"
 #include "launcher/supervise/fake_world.h"
 #include "support/test_paths.h"
 
@@ -90,6 +93,18 @@ TEST_CASE("owner: one on another host lives while it beats, and is dead when it 
   beating.join();
   const RunOwner next(dir.path(), quick());
   CHECK(fs::exists(dir.path() / "owner" / "claim-2"));
+}
+
+TEST_CASE("owner: its thread takes no signal of the launcher's", "[fault]") {
+  const TempDir dir;
+  const RunOwner owner(dir.path(), quick());
+  SignalHub hub{SIGUSR2};
+  for (int i = 0; i < 200; ++i) {
+    ::kill(::getpid(), SIGUSR2);
+    pollfd fd{hub.fd(), POLLIN, 0};
+    REQUIRE(::poll(&fd, 1, 1000) == 1);
+    REQUIRE(hub.next().has_value());
+  }
 }
 
 TEST_CASE("owner: damaged claims stop nobody", "[fault]") {
