@@ -2,44 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <unordered_map>
 #include <utility>
 
+#include "base/disjoint_sets.h"
 #include "base/rng.h"
 
 namespace muster::data {
-namespace {
-
-// Sets that grow together (union-find with halved paths).
-class Groups {
- public:
-  explicit Groups(std::size_t count) : parent_(count) {
-    std::iota(parent_.begin(), parent_.end(), std::size_t{0});
-  }
-  std::size_t root(std::size_t i) {
-    while (parent_[i] != i) {
-      parent_[i] = parent_[parent_[i]];
-      i = parent_[i];
-    }
-    return i;
-  }
-  // The earlier root stays.
-  void join(std::size_t a, std::size_t b) {
-    const std::size_t root_a = root(a);
-    const std::size_t root_b = root(b);
-    parent_[std::max(root_a, root_b)] = std::min(root_a, root_b);
-  }
-
- private:
-  std::vector<std::size_t> parent_;
-};
-
-}  // namespace
 
 std::vector<bool> draw_validation(const std::vector<std::vector<std::string>>& pictures,
                                   double fraction, std::uint64_t seed) {
-  Groups groups(pictures.size());
+  DisjointSets groups(pictures.size());
   std::unordered_map<std::string, std::size_t> shown_by;
   for (std::size_t i = 0; i < pictures.size(); ++i)
     for (const std::string& picture : pictures[i])

@@ -6,8 +6,9 @@
 #include <cstdlib>
 #include <map>
 #include <numbers>
-#include <numeric>
 #include <unordered_map>
+
+#include "base/disjoint_sets.h"
 
 namespace muster::launcher {
 namespace {
@@ -135,44 +136,23 @@ bool tiny_alike(const PictureSketch& a, const PictureSketch& b) {
   return sum <= kMostMeanDifference * static_cast<int>(a.tiny.size());
 }
 
-// Pictures joined into groups.
-class Groups {
- public:
-  explicit Groups(std::size_t size) : parent_(size) {
-    std::iota(parent_.begin(), parent_.end(), std::size_t{0});
-  }
-  std::size_t root(std::size_t i) {
-    while (parent_[i] != i) {
-      parent_[i] = parent_[parent_[i]];
-      i = parent_[i];
-    }
-    return i;
-  }
-  void join(std::size_t a, std::size_t b) {
-    const std::size_t first = std::min(root(a), root(b));
-    const std::size_t second = std::max(root(a), root(b));
-    parent_[second] = first;
-  }
-
-  std::vector<std::vector<std::int64_t>> of_several() {
-    std::map<std::size_t, std::vector<std::int64_t>> by_root;
-    for (std::size_t i = 0; i < parent_.size(); ++i)
-      by_root[root(i)].push_back(static_cast<std::int64_t>(i));
-    std::vector<std::vector<std::int64_t>> groups;
-    for (auto& [first, members] : by_root)
-      if (members.size() > 1) groups.push_back(std::move(members));
-    return groups;
-  }
-
- private:
-  std::vector<std::size_t> parent_;
-};
+// The sets of more than one picture, each in ascending order.
+std::vector<std::vector<std::int64_t>> of_several(DisjointSets& groups) {
+  std::map<std::size_t, std::vector<std::int64_t>> by_root;
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    by_root[groups.root(i)].push_back(static_cast<std::int64_t>(i));
+  std::vector<std::vector<std::int64_t>> several;
+  for (auto& [first, members] : by_root)
+    if (members.size() > 1) several.push_back(std::move(members));
+  return several;
+}
 
 using Buckets = std::unordered_map<std::uint64_t, std::vector<std::size_t>>;
 
 // One of each look stands for all that equal it, so that a thousand copies of one picture, or a
 // thousand empty ones, cost a thousand comparisons.
-std::vector<std::size_t> representatives(std::span<const PictureSketch> sketches, Groups& groups) {
+std::vector<std::size_t> representatives(std::span<const PictureSketch> sketches,
+                                         DisjointSets& groups) {
   constexpr std::size_t kMostLooksPerHash = 64;  // flat pictures of many colours share one hash
   Buckets by_hash;
   std::vector<std::size_t> chosen;
@@ -198,7 +178,7 @@ std::uint64_t band_of(std::uint64_t hash, int band) {
 }
 
 void join_alike(std::span<const PictureSketch> sketches, const std::vector<std::size_t>& bucket,
-                Groups& groups) {
+                DisjointSets& groups) {
   for (std::size_t a = 0; a < bucket.size(); ++a) {
     const PictureSketch& one = sketches[bucket[a]];
     for (std::size_t b = a + 1; b < bucket.size(); ++b) {
@@ -217,14 +197,14 @@ PictureSketch sketch(const data::Image& image) {
 }
 
 std::vector<std::vector<std::int64_t>> near_duplicates(std::span<const PictureSketch> sketches) {
-  Groups groups(sketches.size());
+  DisjointSets groups(sketches.size());
   const std::vector<std::size_t> chosen = representatives(sketches, groups);
   for (int band = 0; band < kBands; ++band) {
     Buckets buckets;
     for (const std::size_t i : chosen) buckets[band_of(sketches[i].hash, band)].push_back(i);
     for (const auto& [bits, bucket] : buckets) join_alike(sketches, bucket, groups);
   }
-  return groups.of_several();
+  return of_several(groups);
 }
 
 }  // namespace muster::launcher
