@@ -55,15 +55,11 @@ double finite_number(const json& object, const char* key, double otherwise) {
   return std::isfinite(number) ? number : otherwise;
 }
 
-bool flag(const json& object, const char* key) {
-  const json* value = find(object, key);
-  return value != nullptr && value->is_boolean() && value->get<bool>();
-}
+bool flag(const json& object, const char* key) { return member_or(object, key, false); }
 
 std::string short_text(const json& object, const char* key) {
   constexpr std::size_t kMost = 4096;
-  const json* value = find(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>().substr(0, kMost) : "";
+  return member_or(object, key, std::string()).substr(0, kMost);
 }
 
 const json& list(const json& object, const char* key) {

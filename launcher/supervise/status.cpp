@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -103,16 +104,18 @@ RankNow now_of(const RankBeat& beat) {
 void add_ranks(RunStatus& status) {
   for (const RankBeat& beat : read_beats(status.run_dir, status.ranks))
     status.ranks_now.push_back(now_of(beat));
-  for (int rank = 0; rank < status.ranks; ++rank) {
-    const fs::path file = status_file(status.run_dir, rank);
-    if (fs::exists(file) && !read_rank_status(status.run_dir, rank))
-      status.damaged.push_back(file.filename().string());
-  }
   const auto ranks = read_rank_evidence(status.run_dir, status.ranks, status.attempt);
+  std::set<int> whole;
   for (const RankEvidence& rank : ranks) {
+    whole.insert(rank.status.rank);
     RankNow& now = status.ranks_now.at(static_cast<std::size_t>(rank.status.rank));
     now.host = rank.status.host;
     now.end = end_of(rank);
+  }
+  for (int rank = 0; rank < status.ranks; ++rank) {
+    const fs::path file = status_file(status.run_dir, rank);
+    if (!whole.contains(rank) && fs::exists(file) && !read_rank_status(status.run_dir, rank))
+      status.damaged.push_back(file.filename().string());
   }
   status.first_failure = first_failure(ranks);
 }
