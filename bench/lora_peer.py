@@ -9,12 +9,13 @@
 import argparse
 import json
 import os
-import time
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
+
+from peer_steps import memory, timed_steps
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 EVERYWHERE = r".*(language_model.*_proj|blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(\w+_proj|(linear_)?fc[12]))|merger.*\.(mlp\.[02]|linear_fc[12]))"
@@ -88,27 +89,13 @@ def compare(a):
                           worst_gradient=worst, merge_unequal=unequal[:5], merge_equal=not unequal, peft_reads_muster=same)))
 
 
-def memory(key):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
-
-
 def run(a):
     torch.set_num_threads(a.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[a.dtype]
     model = PeftModel.from_pretrained(base(a.model, dtype), a.case, is_trainable=True).train()
     batch = read_batch(os.path.join(a.model, "batch.safetensors"), model.config.image_token_id)
     batch["pixel_values"] = batch["pixel_values"].to(dtype)
-    seconds, cpu_seconds = [], []
-    for _ in range(a.steps):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        model.zero_grad(set_to_none=True)
-        loss = model(**batch, use_cache=False).loss
-        loss.backward()
-        value = loss.item()
-        del loss
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
+    value, seconds, cpu_seconds = timed_steps(model, batch, a.steps)
     print(json.dumps(dict(tokens=int(batch["attention_mask"].sum()), loss=value, seconds=seconds, cpu_seconds=cpu_seconds,
                           peak_bytes=memory("VmHWM"))))
 

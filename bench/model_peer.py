@@ -9,11 +9,12 @@
 import argparse
 import json
 import os
-import time
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from peer_steps import memory, timed_steps
 
 IMAGE, START, END, VOCAB = 151655, 151652, 151653, 151936
 ANSWERS = (40, 240, 90, 180)  # tokens of the four samples' answers
@@ -91,11 +92,6 @@ def shape(folder):
     make_batch(folder, 24, 32, [200] * 8)
 
 
-def memory(key):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
-
-
 def run(a):
     torch.set_num_threads(a.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[a.dtype]
@@ -117,16 +113,8 @@ def run(a):
     batch = {name: t.to(a.device) for name, t in load_file(os.path.join(a.folder, "batch.safetensors")).items()}
     batch["pixel_values"] = batch["pixel_values"].to(dtype)
     batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).long()  # without it 5.17 takes the positions of plain text
-    loaded, seconds, cpu_seconds = memory("VmRSS"), [], []
-    for _ in range(a.steps):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        model.zero_grad(set_to_none=True)
-        loss = model(**batch, use_cache=False).loss
-        loss.backward()
-        value = loss.item()
-        del loss
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
+    loaded = memory("VmRSS")
+    value, seconds, cpu_seconds = timed_steps(model, batch, a.steps)
     peak = torch.cuda.max_memory_allocated() if gpu else memory("VmHWM")
     if a.gradients:
         save_file({name: p.grad.float().cpu().contiguous() for name, p in model.named_parameters() if p.grad is not None}, a.gradients)
