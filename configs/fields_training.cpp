@@ -30,8 +30,8 @@ std::vector<Field> group_fields(const GroupEntry& entry) {
 Field freeze_field() {
   const auto groups = section("groups", &Config::groups);
   return groups("freeze", &Groups::freeze, anything(), "regular expressions",
-                "parameters whose whole name (as muster params prints it) one of them matches stay "
-                "as they are, whatever their group's rate; each must match some");
+                "parameters in whose names (as muster params prints them) one of these is found "
+                "stay as they are, whatever their group's rate; each must be found in some");
 }
 
 std::vector<Field> ema_fields() {

@@ -58,7 +58,9 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   // Every micro-batch of the run has noise of its own, the same for every world size.
   const std::int64_t number = state_.step * config_.batch.micro_batches_per_step + slot;
   const std::uint64_t noise = seed_of(config_.run.seed, number);
-  const auto sums = detector_.loss(batch, head_loss_options(config_), noise);
+  model::HeadLossOptions options = head_loss_options(config_);
+  options.frozen = head_frozen();
+  const auto sums = detector_.loss(batch, options, noise);
   totals.add(batch, slot, sums);
   return terms_.weigh(sums, step.denominators);
 }
@@ -141,10 +143,12 @@ std::vector<double> Trainer::current_lrs(std::int64_t steps_in_epoch) const {
       lr_factor(config_.schedule, at) * health_.state().lr_scale * state_.plateau.factor;
   std::vector<double> lrs = group_lrs(config_.groups);
   for (double& lr : lrs) lr *= factor;
-  if (state_.cursor.epoch < config_.detection.freeze_epochs) {
-    lrs[configs::index_of(configs::GroupId::kDetectionHead)] = 0;
-  }
+  if (head_frozen()) lrs[configs::index_of(configs::GroupId::kDetectionHead)] = 0;
   return lrs;
+}
+
+bool Trainer::head_frozen() const {
+  return state_.cursor.epoch < config_.detection.freeze_epochs;
 }
 
 Trainer::Evaluated Trainer::evaluate_now() {

@@ -54,6 +54,7 @@ class Trainer {
                         bool applied);
   std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
+  bool head_frozen() const;  // by detection.freeze_epochs
   struct Evaluated {
     bool best = false;  // of the run so far
     bool stop = false;  // the schedule asks to stop early

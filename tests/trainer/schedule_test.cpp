@@ -14,7 +14,9 @@ using enum muster::configs::BestMode;
 
 muster::configs::Schedule make(muster::configs::ScheduleKind kind) {
   return {.kind = kind,
+          .epochs = {},
           .max_steps = 110,
+          .warmup_ratio = {},
           .warmup_steps = 10,
           .min_lr_ratio = 0.1,
           .step_at = {0.5, 0.9},
