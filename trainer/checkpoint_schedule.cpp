@@ -77,8 +77,11 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.data_fingerprint = my_.data.train.fingerprint();
   manifest.muster_version = MUSTER_VERSION;
   manifest.base = base_;
+  const bool mean = my_.config.ema.decay > 0;  // then its weights are the ones people use
+  if (mean) my_.engine.show_ema();             // [C]
   store_.begin(manifest, checkpoint_job(my_.config, my_.detector, my_.engine,
                                         my_.data.train.class_map(), base_));
+  if (mean) my_.engine.hide_ema();  // [C]
 }
 
 void CheckpointSchedule::finish() {

@@ -126,7 +126,9 @@ void Trainer::train() {
     }
   }
   checkpoints_.finish();  // [C]
+  show_ema();             // [C]
   write_predictions();
+  hide_ema();  // [C]
   timer_.enter(Phase::kDone);
 }
 
@@ -147,9 +149,7 @@ std::vector<double> Trainer::current_lrs(std::int64_t steps_in_epoch) const {
   return lrs;
 }
 
-bool Trainer::head_frozen() const {
-  return state_.cursor.epoch < config_.detection.freeze_epochs;
-}
+bool Trainer::head_frozen() const { return state_.cursor.epoch < config_.detection.freeze_epochs; }
 
 Trainer::Evaluated Trainer::evaluate_now() {
   if (!data_.val || !config_.detection.enabled) return {};
@@ -157,8 +157,10 @@ Trainer::Evaluated Trainer::evaluate_now() {
   zero_.await_all();
   const EvalOptions options{.max_samples = config_.eval.max_samples,
                             .samples_per_batch = config_.batch.max_samples};
+  show_ema();  // [C]
   const EvalResult result = evaluate(detector_, data_.tokenizer, *data_.val, data_.encoder, options,
                                      *collective_);  // [C]
+  hide_ema();                                        // [C]
   if (log_) log_->evaluation(state_.step, result);
   const double metric = best_metric_of(result, config_.eval);
   Evaluated evaluated{.best = is_best(state_.plateau, config_.eval.best_mode, metric)};
@@ -169,6 +171,14 @@ Trainer::Evaluated Trainer::evaluate_now() {
   if (evaluated.stop && log_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   return evaluated;
+}
+
+// What is evaluated and shown is what people will use.
+void Trainer::show_ema() {
+  if (config_.ema.decay > 0) zero_.show_ema();  // [C]
+}
+void Trainer::hide_ema() {
+  if (config_.ema.decay > 0) zero_.hide_ema();  // [C]
 }
 
 void Trainer::write_predictions() {

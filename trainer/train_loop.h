@@ -54,12 +54,14 @@ class Trainer {
                         bool applied);
   std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
-  bool head_frozen() const;  // by detection.freeze_epochs
+  bool head_frozen() const;      // by detection.freeze_epochs
   struct Evaluated {
     bool best = false;  // of the run so far
     bool stop = false;  // the schedule asks to stop early
   };
   Evaluated evaluate_now();  // [C]
+  void show_ema();           // [C] the parameters become their running mean, where one is kept
+  void hide_ema();           // [C]
   void write_predictions();
 
   configs::Config config_;

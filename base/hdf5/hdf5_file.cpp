@@ -177,6 +177,11 @@ bool Hdf5File::has_attribute(const std::string& name) const {
   return H5Aexists(id_, name.c_str()) > 0;
 }
 
+bool Hdf5File::contains(const std::string& name) const {
+  silence();
+  return H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0;
+}
+
 std::int64_t Hdf5File::read_integer(const std::string& name) const {
   silence();
   const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);

@@ -16,6 +16,7 @@ namespace muster::sharding {
 // They lie on the host, fp32, in window order; gaps between parameters are zero.
 struct ShardTensors {
   at::Tensor master, exp_avg, exp_avg_sq;  // [shard elements]
+  at::Tensor ema;                          // likewise; undefined where no running mean is kept
 };
 
 struct ShardFile {
@@ -35,10 +36,12 @@ struct LoadedShard {
   std::int64_t steps_taken = 0;
   std::vector<std::int64_t> param_steps;  // of the target's parameters; 0 where absent
   std::vector<std::string> absent;        // parameters the files do not know
+  bool has_ema = false;
   LossScaler::State loss_scale;
 };
 
-// Fills `tensors`, which belong to `rank` of (space, layout). `names[i]` are all names parameter i
+// Fills `tensors`, which belong to `rank` of (space, layout); files without a running mean leave
+// tensors.ema with the masters. `names[i]` are all names parameter i
 // goes by. Elements of absent parameters stay as they are. Throws CheckpointError, the same on
 // every rank unless a file is damaged.
 LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const FlatSpace& space,
