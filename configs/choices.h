@@ -72,6 +72,12 @@ template <>
 inline constexpr auto kNames<Memory> = std::to_array<Named<Memory>>(
     {{Memory::kVision, "vision"}, {Memory::kVisionLanguage, "vision+language"}});
 
+// What a detection is called: a class of the training packs, or free text.
+enum class Labels { kOpen, kClosed };
+template <>
+inline constexpr auto kNames<Labels> = std::to_array<Named<Labels>>({{Labels::kOpen, "open"},
+                                                                     {Labels::kClosed, "closed"}});
+
 // Where the fp32 value behind a 16-bit weight lives: beside it, as its low half beside it, nowhere.
 enum class Master { kFp32, kSplit, kNone };
 template <>

@@ -121,6 +121,7 @@ struct Detection {
   Queries queries;
   std::int64_t num_queries;
   Memory memory;
+  Labels labels;
   std::int64_t hidden_size;
   std::int64_t num_layers;
   std::int64_t num_heads;

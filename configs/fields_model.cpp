@@ -208,6 +208,9 @@ std::vector<Field> detection_fields() {
       head("memory", &Detection::memory, one_of<Memory>(), "",
            "what queries attend to: the merger's output, and the last LM states at the image's "
            "tokens"),
+      head("labels", &Detection::labels, one_of<Labels>(), "",
+           "closed: captions are class names, told by the logits that tell the classes apart; open: "
+           "free text, told by the whole vocabulary"),
       head("hidden_size", &Detection::hidden_size, at_least(1), "",
            "of a query; a multiple of 4 and of num_heads"),
       head("num_layers", &Detection::num_layers, at_least(1), "layers", "of the decoder"),

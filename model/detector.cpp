@@ -181,7 +181,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
   const at::Tensor states =
       last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
   const std::vector<DecodedCaption> captions =
-      impl_->head.captions().decode(states, impl_->backbone.token_embedding());
+      impl_->head.likeliest_captions(states, impl_->backbone.token_embedding());
   const at::Tensor boxes = last.boxes.cpu().contiguous();
   const at::Tensor scores = last.logits.sigmoid().cpu().contiguous();
 

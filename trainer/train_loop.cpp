@@ -170,9 +170,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
           fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
           collective_->rank(), collective_->size()),
       timer_(recorder_),
-      terms_(config_.loss),
+      terms_(config_.loss, config_.detection.labels),
       data_(config_),
-      detector_(build_detector(config_, data_.tokenizer)),
+      detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
       state_(checkpoints_.resume()),  // [C]
