@@ -90,14 +90,22 @@ template <>
 inline constexpr auto kNames<Rounding> = std::to_array<Named<Rounding>>(
     {{Rounding::kNearest, "nearest"}, {Rounding::kStochastic, "stochastic"}});
 
-enum class ScheduleKind { kConstant, kLinear, kCosine, kOneCycle, kPlateau };
+enum class ScheduleKind { kConstant, kLinear, kCosine, kOneCycle, kStep, kWsd, kPlateau };
 template <>
 inline constexpr auto kNames<ScheduleKind> =
     std::to_array<Named<ScheduleKind>>({{ScheduleKind::kConstant, "constant"},
                                         {ScheduleKind::kLinear, "linear"},
                                         {ScheduleKind::kCosine, "cosine"},
                                         {ScheduleKind::kOneCycle, "one_cycle"},
+                                        {ScheduleKind::kStep, "step"},
+                                        {ScheduleKind::kWsd, "wsd"},
                                         {ScheduleKind::kPlateau, "plateau"}});
+
+// Whether the best value of a metric is the largest or the smallest.
+enum class BestMode { kMax, kMin };
+template <>
+inline constexpr auto kNames<BestMode> = std::to_array<Named<BestMode>>({{BestMode::kMax, "max"},
+                                                                         {BestMode::kMin, "min"}});
 
 enum class Backend { kMpi, kGloo, kNccl, kSelf };
 template <>

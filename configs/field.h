@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,11 +20,13 @@ using Numbers = std::vector<double>;
 using IntMap = std::map<std::string, std::int64_t>;
 using StringMap = std::map<std::string, std::string>;
 using Packs = std::vector<PackShare>;
+using OptionalInt = std::optional<std::int64_t>;
+using OptionalNumber = std::optional<double>;
 // A value as YAML has it. A choice is a string here, and an enum in Config.
 using Value = std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap,
-                           StringMap, Packs>;
+                           StringMap, Packs, OptionalInt, OptionalNumber>;
 
-// The first nine are in the order of Value's alternatives.
+// All but the last are in the order of Value's alternatives.
 enum class Kind {
   kString,
   kStrings,
@@ -34,6 +37,8 @@ enum class Kind {
   kIntMap,
   kStringMap,
   kPacks,
+  kOptionalInt,
+  kOptionalNumber,
   kChoice
 };
 
@@ -61,6 +66,9 @@ struct Field {
   std::function<Value(const Config&)> get;
   // REQUIRES the alternative of `kind`; for a choice, one of limits.choices.
   std::function<void(Config&, const Value&)> set;
+  // The key that is the other way to say the same, "" when there is none: exactly one of the two is
+  // not null. A later file or --set that gives one makes an earlier value of the other null.
+  std::string other_way = {};
 };
 
 // What the field takes, in words: "an integer >= 1", "fp32 | bf16 | fp16", "3 numbers > 0".

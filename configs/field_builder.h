@@ -4,6 +4,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -74,6 +75,14 @@ class Section {
   std::string name_;
   Locate locate_;
 };
+
+// Marks two neighbours of a list as two ways to say the same.
+inline void pair_up(std::vector<Field>& fields, std::string_view one, std::string_view other) {
+  for (Field& field : fields) {
+    if (field.name == one) field.other_way = other;
+    if (field.name == other) field.other_way = one;
+  }
+}
 
 template <typename Struct>
 auto section(const char* name, Struct Config::*member) {

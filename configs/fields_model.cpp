@@ -164,8 +164,8 @@ std::vector<Field> augment_fields() {
       augment("hue", &Augment::hue, between(0, 0.5), "of a turn", "drawn from -x to x; 0: off"),
       augment("mosaic", &Augment::mosaic, part, "probability",
               "put four pictures into one; scale and crop are not drawn for it"),
-      augment("close_after", &Augment::close_after, part, "of the steps",
-              "after this part of schedule.max_steps every sample is trained as stored; 1: never"),
+      augment("close_after", &Augment::close_after, part, "of the run",
+              "after this part of its steps or epochs every sample is trained as stored; 1: never"),
   };
 }
 
@@ -225,7 +225,7 @@ std::vector<Field> detection_fields() {
       head("denoising_box_noise", &Detection::denoising_box_noise, between(0, 2), "of half a box",
            "largest shift of a noised box's sides"),
       head("freeze_epochs", &Detection::freeze_epochs, at_least(0), "epochs",
-           "before the head starts to train"),
+           "before the head starts to train; until then no gradient of it reaches the backbone"),
       head("score_threshold", &Detection::score_threshold, between(0, 1), "",
            "below it predict keeps no detection"),
   };

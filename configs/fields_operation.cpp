@@ -37,24 +37,41 @@ std::vector<Field> sharding_fields() {
 
 std::vector<Field> checkpoint_fields() {
   const auto checkpoint = section("checkpoint", &Config::checkpoint);
-  return {
+  std::vector<Field> all = {
+      checkpoint("every_epochs", &Checkpoint::every_epochs, at_least(1), "epochs",
+                 "between checkpoints; null: checkpoint.every_steps says it"),
       checkpoint("every_steps", &Checkpoint::every_steps, at_least(1), "steps",
-                 "between checkpoints"),
+                 "between checkpoints; null: checkpoint.every_epochs says it"),
       checkpoint("keep", &Checkpoint::keep, at_least(1), "checkpoints",
                  "newest ones kept, besides the best"),
+      checkpoint(
+          "keep_best", &Checkpoint::keep_best, at_least(1), "checkpoints",
+          "best ones kept, by eval.best_metric; each evaluation that finds a new best writes "
+          "one"),
       checkpoint("resume", &Checkpoint::resume, anything(), "",
                  "continue from the newest whole one in run.dir"),
   };
+  pair_up(all, "checkpoint.every_epochs", "checkpoint.every_steps");
+  return all;
 }
 
 std::vector<Field> eval_fields() {
   const auto eval = section("eval", &Config::eval);
-  return {
+  std::vector<Field> all = {
+      eval("every_epochs", &Eval::every_epochs, at_least(1), "epochs",
+           "between evaluations; null: eval.every_steps says it"),
       eval("every_steps", &Eval::every_steps, at_least(0), "steps",
-           "between evaluations; 0: only at the end"),
+           "between evaluations; 0: only at the end; null: eval.every_epochs says it"),
       eval("max_samples", &Eval::max_samples, at_least(0), "samples",
            "per evaluation; 0: all of data.val"),
+      eval("best_metric", &Eval::best_metric, not_empty(), "",
+           "what says which checkpoint is best, and when progress ended: a name of an evaluation's "
+           "line in metrics.jsonl, eval.AP50, or eval.PACK.AP of one pack among several"),
+      eval("best_mode", &Eval::best_mode, one_of<BestMode>(), "",
+           "whether more of best_metric is better, or less"),
   };
+  pair_up(all, "eval.every_epochs", "eval.every_steps");
+  return all;
 }
 
 std::vector<Field> health_fields() {
@@ -72,6 +89,10 @@ std::vector<Field> health_fields() {
              "on the learning rate after a skipped step"),
       health("max_grad_norm", &Health::max_grad_norm, at_least(0), "",
              "a larger norm before clipping skips the step; 0: off"),
+      health(
+          "kept_batches", &Health::kept_batches, at_least(0), "files",
+          "of the newest skipped steps' micro-batches, kept in run.dir for muster check --replay; "
+          "0: none"),
   };
 }
 

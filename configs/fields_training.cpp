@@ -10,14 +10,43 @@ std::vector<Field> group_fields(const GroupEntry& entry) {
       "groups." + std::string(entry.name), [member = entry.member](auto& config) -> auto& {
         return config.groups.*member;
       });
-  std::vector<Field> both = {
+  Limits part = between(0, 1);
+  part.low_open = true;
+  std::vector<Field> all = {
       group("lr", &Group::lr, at_least(0), "", "peak learning rate of "),
       group("weight_decay", &Group::weight_decay, at_least(0), "",
             "decoupled decay, times the rate, of "),
+      group("layer_decay", &Group::layer_decay, part, "",
+            "a layer's rate over that of the layer after it; the last learns at lr, what comes "
+            "before the first a step below it; 1: all the same, in "),
+      group("first_layers_frozen", &Group::first_layers_frozen, at_least(0), "layers",
+            "that stay as they are, with what comes before them; 0: none, of "),
   };
-  for (Field& field : both) field.meaning += entry.covers;
-  both.front().meaning += "; 0: frozen, no gradient, no state, no traffic";
-  return both;
+  for (Field& field : all) field.meaning += entry.covers;
+  all.front().meaning += "; 0: frozen, no gradient, no state, no traffic";
+  return all;
+}
+
+Field freeze_field() {
+  const auto groups = section("groups", &Config::groups);
+  return groups("freeze", &Groups::freeze, anything(), "regular expressions",
+                "parameters in whose names (as muster params prints them) one of these is found "
+                "stay as they are, whatever their group's rate; each must be found in some");
+}
+
+std::vector<Field> ema_fields() {
+  const auto ema = section("ema", &Config::ema);
+  Limits decay = between(0, 1);
+  decay.high_open = true;
+  return {
+      ema("decay", &Ema::decay, decay, "",
+          "of the running mean of the weights, which is evaluated and exported: mean += (1 - "
+          "decay) "
+          "* (weight - mean) after every step; 0: off"),
+      ema("tau", &Ema::tau, at_least(0), "steps",
+          "the decay of step t is decay * (1 - exp(-t / tau)), so that a short run's mean forgets "
+          "its start; 0: decay from the first step"),
+  };
 }
 
 std::vector<Field> optimizer_fields() {
@@ -53,19 +82,37 @@ std::vector<Field> optimizer_fields() {
 
 std::vector<Field> schedule_fields() {
   const auto schedule = section("schedule", &Config::schedule);
-  return {
+  Limits inside = between(0, 1);
+  inside.low_open = true;
+  inside.high_open = true;
+  Limits factor = between(0, 1);
+  factor.low_open = true;
+  std::vector<Field> all = {
       schedule("kind", &Schedule::kind, one_of<ScheduleKind>(), "",
                "shape of the learning rate after warm-up"),
+      schedule("epochs", &Schedule::epochs, at_least(1), "epochs",
+               "length of the run in passes over data.train; null: schedule.max_steps says it"),
       schedule("max_steps", &Schedule::max_steps, at_least(1), "steps",
-               "length of the run in optimizer steps"),
+               "length of the run in optimizer steps; null: schedule.epochs says it"),
+      schedule("warmup_ratio", &Schedule::warmup_ratio, between(0, 1), "of the run",
+               "linear rise from 0 to the peak; null: schedule.warmup_steps says it"),
       schedule("warmup_steps", &Schedule::warmup_steps, at_least(0), "steps",
-               "linear rise from 0 to the peak"),
+               "linear rise from 0 to the peak; null: schedule.warmup_ratio says it"),
       schedule("min_lr_ratio", &Schedule::min_lr_ratio, between(0, 1), "of the peak",
-               "learning rate at the end"),
+               "learning rate at the end of linear, cosine, one_cycle and wsd, and the least of "
+               "plateau"),
+      schedule("step_at", &Schedule::step_at, inside, "of the run",
+               "where kind step multiplies the rate by step_factor, rising"),
+      schedule("step_factor", &Schedule::step_factor, factor, "factor", "of kind step"),
+      schedule("decay_ratio", &Schedule::decay_ratio, factor, "of the run",
+               "its end, in which kind wsd lowers the constant rate along a line to min_lr_ratio"),
       schedule("patience", &Schedule::patience, at_least(0), "evaluations",
                "without progress before plateau lowers the rate, or before any other kind stops; "
                "0: never"),
   };
+  pair_up(all, "schedule.epochs", "schedule.max_steps");
+  pair_up(all, "schedule.warmup_ratio", "schedule.warmup_steps");
+  return all;
 }
 
 std::vector<Field> batch_fields() {
@@ -91,7 +138,9 @@ void append(std::vector<Field>& all, std::vector<Field> part) {
 std::vector<Field> training_fields() {
   std::vector<Field> all;
   for (const GroupEntry& entry : kGroups) append(all, group_fields(entry));
+  all.push_back(freeze_field());
   append(all, optimizer_fields());
+  append(all, ema_fields());
   append(all, schedule_fields());
   append(all, batch_fields());
   return all;

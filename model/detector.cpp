@@ -156,6 +156,7 @@ std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOpti
   if (annotated.empty()) return terms;
   const DenoisingQueries denoising = make_denoising(targets, impl_->config.denoising_groups,
                                                     impl_->config.denoising_box_noise, noise_seed);
+  const at::AutoGradMode with_graph(!options.frozen && at::GradMode::is_enabled());
   const HeadOutput output =
       impl_->run_head(impl_->some_pictures(batch, seen, annotated), denoising);
   for (LossTerm& term :

@@ -3,9 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
+#include "base/text.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -75,10 +79,12 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       registry_(registry),
       metrics_(fs::path(config.run.dir) / "metrics.jsonl"),
       bytes_sent_(start.bytes_sent),
-      started_step_(start.step) {
+      started_step_(start.step),
+      length_(start.length) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  say_length();
   if (config.lora.enabled) {
     const std::int64_t trained = elements_of(registry.trainable());
     log::info("adapters of rank {} and the detection head train: {} of {} parameters",
@@ -91,15 +97,16 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
 }
 
 void RunLog::step(const StepStats& stats) {
+  if (stats.step > started_step_ + 1) measured_s_ += stats.seconds();
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
   const MetricsRow row = row_of(stats);
   metrics_.append(row);
-  const bool last = stats.step == config_.schedule.max_steps;
-  if (last || stats.step % config_.logging.every_steps == 0) {
+  if (stats.last || stats.step % config_.logging.every_steps == 0) {
     if (tensorboard_) tensorboard_->write(stats.step, row);
     say_progress(stats);
   }
+  say_hours(stats);
   if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
     log::info("detection_head thaws at step {}", stats.step);
 }
@@ -149,7 +156,7 @@ void RunLog::say_progress(const StepStats& stats) const {
   const std::chrono::duration<double> elapsed = Clock::now() - started_;
   log::info("{}",
             progress_line({.step = stats.step,
-                           .max_steps = config_.schedule.max_steps,
+                           .max_steps = length_.steps,
                            .loss = stats.agreed.loss.total,
                            .lr = shown_lr(registry_, stats.group_lrs),
                            .grad_norm = stats.grad_norm,
@@ -159,7 +166,27 @@ void RunLog::say_progress(const StepStats& stats) const {
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
 }
 
-void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
+// length.json is for whoever looks at the run from outside: how many steps it will have.
+void RunLog::say_length() {
+  if (length_.steps == 0) return;
+  log::info("the run: {}", length_.text());
+  for (const std::string& warning : length_.warnings()) log::warn("{}", warning);
+  write_text(fs::path(config_.run.dir) / "length.json",
+             fmt::format("{{\"steps\": {}, \"epochs\": {}, \"steps_per_epoch\": {}, "
+                         "\"images\": {}}}\n",
+                         length_.steps, length_.epochs, length_.steps_per_epoch, length_.images));
+}
+
+// The first step pays for start-up; a few later ones say how long the rest will take.
+void RunLog::say_hours(const StepStats& stats) const {
+  constexpr std::int64_t kMeasured = 5;
+  if (stats.step - started_step_ != kMeasured + 1 || stats.last) return;
+  const double step_s = measured_s_ / static_cast<double>(kMeasured);
+  log::info("at {} a step the run takes {}, evaluations and checkpoints left out",
+            human_seconds(step_s), human_seconds(step_s * static_cast<double>(length_.steps)));
+}
+
+MetricsRow evaluation_row(std::int64_t step, const EvalResult& result) {
   MetricsRow row;
   append(row, metric::kStep, step);
   for (const auto& [name, value] : result.coco.metrics)
@@ -168,6 +195,26 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
   for (const PackResult& pack : result.packs)
     for (const auto& [name, value] : pack.coco.metrics)
       append(row, metric::pack_name(pack.name, name), value);
+  return row;
+}
+
+double best_metric_of(const EvalResult& result, const configs::Eval& config) {
+  const MetricsRow row = evaluation_row(0, result);
+  const auto found = std::ranges::find(row, config.best_metric, &MetricsRow::value_type::first);
+  if (found != row.end())
+    return measured(found->second) ? found->second : std::numeric_limits<double>::quiet_NaN();
+  std::vector<std::string> names;
+  for (const auto& [name, value] : row) {
+    if (name != metric::kStep) names.push_back(name);
+  }
+  const std::string near = nearest_name(config.best_metric, names);
+  throw ConfigError(fmt::format(
+      "eval.best_metric: an evaluation has no {}{}; it has {}", config.best_metric,
+      near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near), join(names, ", ")));
+}
+
+void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
+  const MetricsRow row = evaluation_row(step, result);
   metrics_.append(row);
   if (tensorboard_) tensorboard_->write(step, measured_only(row));
   const auto text = [&](std::string_view name) {

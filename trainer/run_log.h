@@ -9,6 +9,7 @@
 
 #include "configs/config.h"
 #include "sharding/layout/param_registry.h"
+#include "trainer/assembly/run_length.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/loss_terms.h"
 #include "trainer/show/metrics.h"
@@ -21,6 +22,7 @@ class RunLog {
  public:
   // Where this process takes the run up.
   struct Start {
+    LengthReport length = {};
     std::int64_t step = 0, epoch = 0;
     std::int64_t bytes_sent = 0;  // by rank 0's collective, up to here
   };
@@ -40,6 +42,8 @@ class RunLog {
   MetricsRow row_of(const StepStats& stats);
   void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
+  void say_length();
+  void say_hours(const StepStats& stats) const;
 
   const configs::Config& config_;
   const LossTerms& terms_;
@@ -48,9 +52,17 @@ class RunLog {
   std::optional<EventWriter> tensorboard_;
   std::int64_t bytes_sent_;  // up to the newest line
   std::int64_t started_step_;
+  LengthReport length_;
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();
+  double measured_s_ = 0;  // of all steps but the first
 };
+
+// An evaluation as its line of metrics.jsonl.
+MetricsRow evaluation_row(std::int64_t step, const EvalResult& result);
+// What eval.best_metric names in it; NaN where there was nothing to measure. Throws ConfigError
+// with the nearest name when an evaluation has no such metric.
+double best_metric_of(const EvalResult& result, const configs::Eval& config);
 
 // The rate that the progress line shows: the highest of the groups that train a parameter, in the
 // order of the registry's groups. 0 when there is none.

@@ -36,7 +36,7 @@ StepStats Trainer::train_step() {
   const StepTotals::Agreed agreed = totals.agreed(verdict);
   if (agreed.checkpoint_written) checkpoints_.commit();
   timer_.enter(Phase::kOptimizer);
-  const std::vector<double> lrs = current_lrs();
+  const std::vector<double> lrs = current_lrs(step.steps_in_epoch);
   const bool applied = health_.accept(state_.step, verdict, agreed.loss, terms_);
   if (applied) {
     zero_.step(lrs, verdict);  // [C] fused AdamW, gather
@@ -58,7 +58,9 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   // Every micro-batch of the run has noise of its own, the same for every world size.
   const std::int64_t number = state_.step * config_.batch.micro_batches_per_step + slot;
   const std::uint64_t noise = seed_of(config_.run.seed, number);
-  const auto sums = detector_.loss(batch, head_loss_options(config_), noise);
+  model::HeadLossOptions options = head_loss_options(config_);
+  options.frozen = head_frozen();
+  const auto sums = detector_.loss(batch, options, noise);
   totals.add(batch, slot, sums);
   return terms_.weigh(sums, step.denominators);
 }
@@ -87,27 +89,40 @@ StepStats Trainer::finish_step(const data::StepBatches& step, const sharding::St
           .phases = timer_.lap(),
           .stop = verdict.stop,
           .last_in_epoch = step.last_in_epoch,
+          .last = length_.over(state_.step, state_.cursor),
           .fill = step.fill,
           .epoch_fill = step.epoch_fill};
 }
 
 // --- the run -------------------------------------------------------------------------------------
 
+namespace {
+
+// Every so many steps, or at the end of every so many epochs, whichever is given.
+bool is_due(std::optional<std::int64_t> steps, std::optional<std::int64_t> epochs,
+            const StepStats& stats) {
+  if (epochs) return stats.last_in_epoch && (stats.epoch + 1) % *epochs == 0;
+  return steps.value_or(0) > 0 && stats.step % *steps == 0;
+}
+
+}  // namespace
+
 void Trainer::train() {
-  const auto every = [&](std::int64_t steps) { return steps > 0 && state_.step % steps == 0; };
-  bool early_stop = false;
-  while (state_.step < config_.schedule.max_steps && !early_stop) {
+  Evaluated evaluated;
+  while (!length_.over(state_.step, state_.cursor) && !evaluated.stop) {
     const StepStats stats = train_step();  // [C]
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
 
-    const bool last = state_.step == config_.schedule.max_steps;
-    if (stats.stop && !last) stop_now();  // [C]
-    if (last || every(config_.eval.every_steps)) {
-      early_stop = evaluate_now();  // [C] before the checkpoint, which records the result
+    if (stats.stop && !stats.last) stop_now();  // [C]
+    evaluated = {};
+    if (stats.last || is_due(config_.eval.every_steps, config_.eval.every_epochs, stats)) {
+      evaluated = evaluate_now();  // [C] before the checkpoint, which records the result
     }
-    if (last || early_stop || every(config_.checkpoint.every_steps)) {
-      checkpoints_.begin(state_);  // [C]
+    const configs::Checkpoint& c = config_.checkpoint;
+    if (stats.last || evaluated.best || evaluated.stop ||
+        is_due(c.every_steps, c.every_epochs, stats)) {
+      checkpoints_.begin(state_);  // [C] the best is never lost, whenever it is found
     }
   }
   checkpoints_.finish();  // [C]
@@ -122,19 +137,22 @@ void Trainer::stop_now() {
       fmt::format("stopped on request after step {}, checkpoint committed", state_.step));
 }
 
-std::vector<double> Trainer::current_lrs() const {
+std::vector<double> Trainer::current_lrs(std::int64_t steps_in_epoch) const {
+  const RunPosition at = length_.position(state_.step, state_.cursor, steps_in_epoch);
   const double factor =
-      lr_factor(config_.schedule, state_.step) * health_.state().lr_scale * state_.plateau.factor;
+      lr_factor(config_.schedule, at) * health_.state().lr_scale * state_.plateau.factor;
   std::vector<double> lrs = group_lrs(config_.groups);
   for (double& lr : lrs) lr *= factor;
-  if (state_.cursor.epoch < config_.detection.freeze_epochs) {
-    lrs[configs::index_of(configs::GroupId::kDetectionHead)] = 0;
-  }
+  if (head_frozen()) lrs[configs::index_of(configs::GroupId::kDetectionHead)] = 0;
   return lrs;
 }
 
-bool Trainer::evaluate_now() {
-  if (!data_.val || !config_.detection.enabled) return false;
+bool Trainer::head_frozen() const {
+  return state_.cursor.epoch < config_.detection.freeze_epochs;
+}
+
+Trainer::Evaluated Trainer::evaluate_now() {
+  if (!data_.val || !config_.detection.enabled) return {};
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
   const EvalOptions options{.max_samples = config_.eval.max_samples,
@@ -142,12 +160,15 @@ bool Trainer::evaluate_now() {
   const EvalResult result = evaluate(detector_, data_.tokenizer, *data_.val, data_.encoder, options,
                                      *collective_);  // [C]
   if (log_) log_->evaluation(state_.step, result);
-  const double ap50 = result.coco.metrics.at("AP50");
-  if (ap50 > state_.plateau.best) checkpoints_.note_best(state_.step, ap50);
-  const bool stop = observe(state_.plateau, config_.schedule, ap50) == PlateauAction::kStop;
-  if (stop && log_)
+  const double metric = best_metric_of(result, config_.eval);
+  Evaluated evaluated{.best = is_best(state_.plateau, config_.eval.best_mode, metric)};
+  if (evaluated.best) checkpoints_.note_best(state_.step, metric);
+  const PlateauAction action =
+      observe(state_.plateau, config_.schedule, config_.eval.best_mode, metric);
+  evaluated.stop = action == PlateauAction::kStop;
+  if (evaluated.stop && log_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
-  return stop;
+  return evaluated;
 }
 
 void Trainer::write_predictions() {
@@ -172,6 +193,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       timer_(recorder_),
       terms_(config_.loss, config_.detection.labels),
       data_(config_),
+      length_(config_.schedule, data_.sampler),
       detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
@@ -184,8 +206,10 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   if (state_.step > 0) recorder_.set_step(state_.step);
   if (collective_->rank() != 0) return;
   data_.log_summary();
+  const LengthReport length = report_length(config_.schedule, data_.sampler, data_.train);
   log_.emplace(config_, terms_, zero_.registry(),
-               RunLog::Start{.step = state_.step,
+               RunLog::Start{.length = length,
+                             .step = state_.step,
                              .epoch = state_.cursor.epoch,
                              .bytes_sent = collective_->stats().bytes_sent});
 }

@@ -13,6 +13,7 @@
 #include "model/detector.h"
 #include "sharding/engine.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/assembly/run_length.h"
 #include "trainer/checkpoint/run_state.h"
 #include "trainer/checkpoint_schedule.h"
 #include "trainer/health.h"
@@ -30,8 +31,8 @@ class Trainer {
   // [C] Loads data and model, resumes from the newest whole checkpoint when the config says so.
   Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective);
 
-  // [C] Runs to schedule.max_steps. Throws StopRequested after a stop signal, with the checkpoint
-  // committed; NumericError when health gives up.
+  // [C] Runs to the end that schedule says. Throws StopRequested after a stop signal, with the
+  // checkpoint committed; NumericError when health gives up.
   void train();
 
   // [C] One optimizer step.
@@ -51,9 +52,14 @@ class Trainer {
   StepStats finish_step(const data::StepBatches& step, const sharding::StepVerdict& verdict,
                         const StepTotals::Agreed& agreed, const std::vector<double>& lrs,
                         bool applied);
-  std::vector<double> current_lrs() const;
+  std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
-  bool evaluate_now();           // [C] whether the schedule asks to stop early
+  bool head_frozen() const;  // by detection.freeze_epochs
+  struct Evaluated {
+    bool best = false;  // of the run so far
+    bool stop = false;  // the schedule asks to stop early
+  };
+  Evaluated evaluate_now();  // [C]
   void write_predictions();
 
   configs::Config config_;
@@ -62,6 +68,7 @@ class Trainer {
   StepTimer timer_;
   LossTerms terms_;
   RunData data_;
+  RunLength length_;
   model::Detector detector_;
   sharding::ZeroEngine zero_;
   CheckpointSchedule checkpoints_;

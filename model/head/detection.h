@@ -27,6 +27,8 @@ struct HeadLossOptions {
   double focal_alpha = 0, focal_gamma = 0;
   double match_l1 = 0, match_giou = 0, match_objectness = 0, match_caption = 0;
   bool detection = true;  // false: the head does not run, `lm` is the only term
+  // The head's terms are told and have no graph: neither it nor the backbone learns from them.
+  bool frozen = false;
 };
 
 // One term of the loss, as a SUM over tokens or boxes; the trainer weighs it and divides by the

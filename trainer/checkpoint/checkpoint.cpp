@@ -69,6 +69,12 @@ std::optional<std::string> best_name(const fs::path& root) {
   return std::nullopt;
 }
 
+// Manifests of 0.1 say -1 where nothing was evaluated.
+std::optional<double> best_of(const json& best) {
+  if (best.is_null() || best == -1) return std::nullopt;
+  return best.get<double>();
+}
+
 }  // namespace
 
 std::string Manifest::to_json() const {
@@ -81,7 +87,7 @@ std::string Manifest::to_json() const {
                  {"skips_in_row", state.health.skips_in_row},
                  {"skips", state.health.skips},
                  {"lr_scale", state.health.lr_scale}};
-  j["plateau"] = {{"best", state.plateau.best},
+  j["plateau"] = {{"best", state.plateau.best ? json(*state.plateau.best) : json()},
                   {"stale", state.plateau.stale},
                   {"factor", state.plateau.factor}};
   j["world_size"] = world_size;
@@ -107,7 +113,7 @@ Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
     m.state.health = {health.at("recent_losses"), health.at("skips_in_row"), health.at("skips"),
                       health.at("lr_scale")};
     const json& plateau = j.at("plateau");
-    m.state.plateau = {plateau.at("best"), plateau.at("stale"), plateau.at("factor")};
+    m.state.plateau = {best_of(plateau.at("best")), plateau.at("stale"), plateau.at("factor")};
     m.world_size = j.at("world_size");
     m.layout_hash = j.at("layout_hash");
     m.data_fingerprint = j.at("data_fingerprint");

@@ -14,6 +14,7 @@
 #include "sharding/tensor_meter.h"
 #include "support/test_paths.h"
 #include "trainer/assembly/groups.h"
+#include "trainer/assembly/learning.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/step_totals.h"
@@ -67,11 +68,14 @@ std::vector<sharding::NamedTensor> tensors_of(const configs::Config& config,
         model::adapter_shapes(model, trainer::lora_setup(config, model).options(/*seed=*/0));
     shapes.insert(shapes.end(), adapters.begin(), adapters.end());
   }
+  std::vector<std::string> names;
+  for (const auto& [name, shape] : shapes) names.push_back(name);
+  const trainer::Learning learning(config, names);
   std::vector<sharding::NamedTensor> named;
   for (const auto& [name, shape] : shapes) {
     named.push_back({.name = name,
                      .tensor = at::ones(shape, trainer::scalar_type(config.model.dtype)),
-                     .frozen = trainer::is_frozen(config, name)});
+                     .frozen = learning.frozen(name)});
   }
   return named;
 }
