@@ -32,9 +32,10 @@ StepStats Trainer::train_step() {
   }
   timer_.enter(Phase::kConsensus);
   totals.close(checkpoints_.written(), memory_in_use(config_.run));
+  checkpoints_.settle();  // what it copies may change once all ranks have agreed
   const auto verdict = zero_.consensus(totals.counts(), totals.values(), stop_signalled());  // [C]
   const StepTotals::Agreed agreed = totals.agreed(verdict);
-  if (agreed.checkpoint_written) checkpoints_.commit();
+  if (agreed.checkpoint_written) checkpoints_.commit();  // [C]
   timer_.enter(Phase::kOptimizer);
   const std::vector<double> lrs = current_lrs();
   const bool applied = health_.accept(state_.step, verdict, agreed.loss, terms_);
@@ -95,8 +96,8 @@ StepStats Trainer::finish_step(const data::StepBatches& step, const sharding::St
 
 void Trainer::train() {
   const auto every = [&](std::int64_t steps) { return steps > 0 && state_.step % steps == 0; };
-  bool early_stop = false;
-  while (state_.step < config_.schedule.max_steps && !early_stop) {
+  bool done = nothing_left();
+  while (!done) {
     const StepStats stats = train_step();  // [C]
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
@@ -104,15 +105,33 @@ void Trainer::train() {
     const bool last = state_.step == config_.schedule.max_steps;
     if (stats.stop && !last) stop_now();  // [C]
     if (last || every(config_.eval.every_steps)) {
-      early_stop = evaluate_now();  // [C] before the checkpoint, which records the result
+      state_.ended_early = evaluate_now();  // [C] before the checkpoint, which records the result
     }
-    if (last || early_stop || every(config_.checkpoint.every_steps)) {
+    waits_for_new_values_ = resume_.stops_at_epoch_end() && stats.last_in_epoch && !last;
+    done = last || state_.ended_early || waits_for_new_values_;
+    if (done || every(config_.checkpoint.every_steps)) {
       checkpoints_.begin(state_);  // [C]
     }
   }
   checkpoints_.finish();  // [C]
+  if (waits_for_new_values_) return;
   write_predictions();
   timer_.enter(Phase::kDone);
+}
+
+bool Trainer::nothing_left() const {
+  const bool all_steps = state_.step >= config_.schedule.max_steps;
+  if (log_ && all_steps)
+    log::info(
+        "nothing is left to train: step {} of schedule.max_steps {} is done; raise it, or "
+        "start afresh with --fresh",
+        state_.step, config_.schedule.max_steps);
+  else if (log_ && state_.ended_early)
+    log::info(
+        "nothing is left to train: the run ended early at step {}, after schedule.patience {} "
+        "evaluations without progress; change it to go on, or start afresh with --fresh",
+        state_.step, config_.schedule.patience);
+  return all_steps || state_.ended_early;
 }
 
 void Trainer::stop_now() {
@@ -163,19 +182,21 @@ void Trainer::write_predictions() {
 
 // --- building and resuming -----------------------------------------------------------------------
 
-Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective)
+Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
+                 EpochChange epoch)
     : config_(std::move(config)),
       collective_(std::move(collective)),
       recorder_(
           fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
           collective_->rank(), collective_->size()),
       timer_(recorder_),
+      resume_(config_, *collective_, epoch),  // [C]
       terms_(config_.loss),
       data_(config_),
       detector_(build_detector(config_, data_.tokenizer)),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
-      state_(checkpoints_.resume()),  // [C]
+      state_(checkpoints_.resume(resume_)),  // [C]
       health_(config_.health, state_.health),
       loader_(data_.samples, data_.sampler,
               loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,

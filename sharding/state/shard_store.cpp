@@ -253,4 +253,16 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   return loaded;
 }
 
+at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
+                        at::ScalarType dtype) {
+  const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
+  if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
+  // Little-endian: the second half of each value is the upper one.
+  return master.view(at::kBFloat16)
+      .view({slot.numel, 2})
+      .select(1, 1)
+      .contiguous()
+      .view(slot.shape);
+}
+
 }  // namespace muster::sharding

@@ -45,6 +45,12 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
                         const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors);
 
+// All of a parameter's master in one rank's shard, in the parameter's dtype and shape: the bits of
+// the parameter itself after every step, since bf16 parameters are the upper halves of their
+// masters, and others their masters rounded to nearest. REQUIRES that the rank is its sole owner.
+at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
+                        at::ScalarType dtype);
+
 // One rank's state at a step, on the host: what a checkpoint writes while training goes on.
 struct ShardSnapshot {
   ShardFile header;

@@ -3,8 +3,10 @@
 #include <c10/core/GradMode.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -14,13 +16,14 @@
 #include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
+#include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/checkpoint/shares.h"
 
 namespace muster::trainer {
 namespace {
 
-constexpr const char* kModelFile = "model.safetensors";
 using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 bool in_head(const std::string& name) { return name.starts_with("detection_head."); }
@@ -29,25 +32,12 @@ std::string stored_name(const std::string& name, const model::Detector& detector
   return model::file_name(name, model::family_of(detector.backbone().config().model_type));
 }
 
-// Copies on the host, split into the files they go to. A LoRA run has adapters instead of a
-// backbone.
-struct HostCopy {
-  Tensors backbone, adapters, head;
-};
+at::Tensor host_copy(const at::Tensor& tensor) {
+  return tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+}
 
-at::Tensor host_copy(const at::Tensor& tensor) { return tensor.detach().to(at::kCPU).clone(); }
-
-HostCopy copy_parameters(const model::Detector& detector, bool lora) {
-  HostCopy copy;
-  for (const model::NamedParam& p : detector.parameters()) {
-    if (in_head(p.name))
-      copy.head.emplace_back(p.name, host_copy(p.tensor));
-    else if (model::is_adapter(p.name))
-      copy.adapters.emplace_back(p.name, host_copy(p.tensor));
-    else if (!lora)
-      copy.backbone.emplace_back(stored_name(p.name, detector), host_copy(p.tensor));
-  }
-  return copy;
+void copy_to_host(Tensors& tensors) {
+  for (auto& [name, tensor] : tensors) tensor = host_copy(tensor);
 }
 
 // Small files that make the folder usable by itself: predict, export and Hugging Face tools need no
@@ -78,25 +68,121 @@ void write_adapters(const configs::Config& config, const BaseModel& base, const 
                        sizes, adapters);
 }
 
-std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy,
-                                     const std::optional<BaseModel>& base,
-                                     const model::HeadConfig& head, const std::string& class_map,
-                                     const fs::path& folder) {
-  std::vector<std::string> names = copy_companions(config, folder);
-  if (base) {
-    write_adapters(config, *base, copy.adapters, folder);
-    names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
-  } else {
-    model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
-    names.push_back(kModelFile);
-  }
-  model::write_safetensors(folder / kHeadFile, copy.head,
-                           {{"config", model::head_to_json(head).dump()}});
-  write_text(folder / "config.yaml", configs::to_yaml(config));
-  write_text(folder / "class_map.json", class_map);
-  names.insert(names.end(), {kHeadFile, "config.yaml", "class_map.json"});
-  return names;
+// A weight that lies whole in this rank's shard of masters: no copy of its own is needed.
+struct MasteredWeight {
+  std::string name;
+  sharding::Slot slot;
+  std::int64_t shard_begin = 0;
+  at::ScalarType dtype = at::kFloat;
+};
+
+// What a rank copies and writes. The tensors are the training's own until copy().
+struct Part {
+  std::shared_ptr<sharding::ShardSnapshot> shard;
+  std::string shard_file;
+  Tensors weights;
+  std::vector<MasteredWeight> mastered;
+  std::string weights_file;                                // "" when this rank has no share
+  Tensors adapters, head;                                  // of rank 0
+  std::vector<std::pair<std::string, std::string>> index;  // tensor and file; of rank 0
+  std::int64_t weights_bytes = 0;                          // of all ranks
+};
+
+std::map<std::string, sharding::Slot> slots_by_name(const sharding::FlatSpace& space) {
+  std::map<std::string, sharding::Slot> slots;
+  for (const sharding::Slot& slot : space.slots()) slots[slot.name] = slot;
+  return slots;
 }
+
+// Deals the backbone's tensors to the ranks. A rank that owns all of a tensor's master writes it.
+void share_weights(Part& part, const model::Detector& detector) {
+  const sharding::ShardFile& header = part.shard->header;
+  const auto slots = slots_by_name(header.space);
+  std::vector<model::NamedParam> params;
+  std::vector<std::int64_t> bytes;
+  std::vector<int> wishes;
+  for (const model::NamedParam& p : detector.parameters()) {
+    if (in_head(p.name)) continue;
+    const auto slot = slots.find(p.name);
+    const auto owner =
+        slot == slots.end() ? std::nullopt : sharding::sole_owner(header.layout, slot->second);
+    params.push_back(p);
+    bytes.push_back(static_cast<std::int64_t>(p.tensor.nbytes()));
+    wishes.push_back(owner ? owner->rank : kAnyRank);
+    part.weights_bytes += bytes.back();
+  }
+  const std::vector<int> owners = even_shares(bytes, header.layout.world_size(), wishes);
+  const std::set<int> writers(owners.begin(), owners.end());
+  std::map<int, std::string> files;
+  for (const int rank : writers)
+    files[rank] = model::shard_file_name(files.size() + 1, writers.size());
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    const std::string name = stored_name(params[i].name, detector);
+    part.index.emplace_back(name, files[owners[i]]);
+    if (owners[i] != header.rank) continue;
+    part.weights_file = files[owners[i]];
+    if (wishes[i] == kAnyRank) {
+      part.weights.emplace_back(name, params[i].tensor);
+      continue;
+    }
+    const sharding::Slot& slot = slots.at(params[i].name);
+    part.mastered.push_back({.name = name,
+                             .slot = slot,
+                             .shard_begin = sharding::sole_owner(header.layout, slot)->shard_begin,
+                             .dtype = params[i].tensor.scalar_type()});
+  }
+}
+
+Part make_part(const model::Detector& detector, const sharding::ZeroEngine& engine, bool lora) {
+  const int rank = engine.collective().rank();
+  Part part;
+  part.shard = engine.begin_snapshot();
+  part.shard_file = fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
+  if (!lora) share_weights(part, detector);
+  if (rank != 0) return part;
+  for (const model::NamedParam& p : detector.parameters()) {
+    if (in_head(p.name))
+      part.head.emplace_back(p.name, p.tensor);
+    else if (lora && model::is_adapter(p.name))
+      part.adapters.emplace_back(p.name, p.tensor);
+  }
+  return part;
+}
+
+void write_weights(const Part& part, const fs::path& folder, std::vector<std::string>& names) {
+  if (part.weights_file.empty()) return;
+  Tensors tensors = part.weights;
+  for (const MasteredWeight& w : part.mastered)
+    tensors.emplace_back(
+        w.name, sharding::parameter_in(part.shard->tensors, w.slot, w.shard_begin, w.dtype));
+  model::write_safetensors(folder / part.weights_file, tensors, {{"format", "pt"}});
+  names.push_back(part.weights_file);
+}
+
+// What rank 0 writes besides its share.
+struct FirstRankFiles {
+  configs::Config config;
+  std::optional<BaseModel> base;
+  model::HeadConfig head;
+  std::string class_map;
+
+  void write(const Part& part, const fs::path& folder, std::vector<std::string>& names) const {
+    const std::vector<std::string> companions = copy_companions(config, folder);
+    names.insert(names.end(), companions.begin(), companions.end());
+    if (base) {
+      write_adapters(config, *base, part.adapters, folder);
+      names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
+    } else if (part.weights_file != model::shard_file_name(1, 1)) {
+      model::write_safetensors_index(folder, part.index, part.weights_bytes);
+      names.emplace_back(model::kWeightsIndexFile);
+    }
+    model::write_safetensors(folder / kHeadFile, part.head,
+                             {{"config", model::head_to_json(head).dump()}});
+    write_text(folder / kConfigFile, configs::to_yaml(config));
+    write_text(folder / "class_map.json", class_map);
+    names.insert(names.end(), {kHeadFile, kConfigFile, "class_map.json"});
+  }
+};
 
 }  // namespace
 
@@ -120,19 +206,27 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
                                     const sharding::ZeroEngine& engine,
                                     const data::ClassMap& classes,
                                     const std::optional<BaseModel>& base) {
-  const int rank = engine.collective().rank();
-  const std::string shard_name =
-      fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
-  auto shard = engine.snapshot();
-  HostCopy copy = rank == 0 ? copy_parameters(detector, base.has_value()) : HostCopy{};
-  return [=, copy = std::move(copy), head = detector.head_config(),
-          class_map = classes.to_json()](const fs::path& folder) {
-    std::vector<std::string> names;
-    if (rank == 0) names = write_model(config, copy, base, head, class_map, folder);
-    sharding::ZeroEngine::write(*shard, folder / shard_name);
-    names.push_back(shard_name);
-    return names;
-  };
+  const bool first = engine.collective().rank() == 0;
+  const auto part = std::make_shared<Part>(make_part(detector, engine, base.has_value()));
+  return {.copy =
+              [part, &engine] {
+                engine.fill_snapshot(*part->shard);
+                for (Tensors* tensors : {&part->weights, &part->adapters, &part->head})
+                  copy_to_host(*tensors);
+              },
+          .write =
+              [part, first,
+               files = FirstRankFiles{.config = config,
+                                      .base = base,
+                                      .head = detector.head_config(),
+                                      .class_map = classes.to_json()}](const fs::path& folder) {
+                std::vector<std::string> names;
+                if (first) files.write(*part, folder, names);
+                write_weights(*part, folder, names);
+                sharding::ZeroEngine::write(*part->shard, folder / part->shard_file);
+                names.push_back(part->shard_file);
+                return names;
+              }};
 }
 
 void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
@@ -140,7 +234,7 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
   const bool lora = model::is_adapter_folder(checkpoint);
   if (lora) model::load_adapter(checkpoint, detector.parameters());
   const model::SafetensorsReader head(checkpoint / kHeadFile),
-      backbone(checkpoint / (lora ? kHeadFile : kModelFile));
+      backbone(lora ? checkpoint / kHeadFile : checkpoint);
   std::string problems;
   for (const model::NamedParam& p : detector.parameters()) {
     if (lora && !in_head(p.name)) continue;
@@ -164,12 +258,11 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
   }
 }
 
-std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
+std::vector<fs::path> optimizer_files(const fs::path& checkpoint, const Manifest& manifest) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(checkpoint)) {
-    if (entry.path().filename().string().starts_with("optimizer-")) files.push_back(entry.path());
+  for (const auto& [name, file] : manifest.files) {
+    if (name.starts_with("optimizer-")) files.push_back(checkpoint / name);
   }
-  std::sort(files.begin(), files.end());
   return files;
 }
 
