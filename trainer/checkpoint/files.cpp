@@ -3,10 +3,8 @@
 #include <c10/core/GradMode.h>
 #include <fmt/ranges.h>
 
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -19,7 +17,7 @@
 #include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
-#include "trainer/checkpoint/shares.h"
+#include "trainer/checkpoint/weight_share.h"
 
 namespace muster::trainer {
 namespace {
@@ -30,10 +28,6 @@ bool in_head(const std::string& name) { return name.starts_with("detection_head.
 
 std::string stored_name(const std::string& name, const model::Detector& detector) {
   return model::file_name(name, model::family_of(detector.backbone().config().model_type));
-}
-
-at::Tensor host_copy(const at::Tensor& tensor) {
-  return tensor.detach().to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
 }
 
 void copy_to_host(Tensors& tensors) {
@@ -68,95 +62,33 @@ void write_adapters(const configs::Config& config, const BaseModel& base, const 
                        sizes, adapters);
 }
 
-// A weight that lies whole in this rank's shard of masters: no copy of its own is needed.
-struct MasteredWeight {
-  std::string name;
-  sharding::Slot slot;
-  std::int64_t shard_begin = 0;
-  at::ScalarType dtype = at::kFloat;
-};
-
-// What a rank copies and writes. The tensors are the training's own until copy().
+// What a rank copies and writes. The tensors are the training's own until they are copied.
 struct Part {
   std::shared_ptr<sharding::ShardSnapshot> shard;
   std::string shard_file;
-  Tensors weights;
-  std::vector<MasteredWeight> mastered;
-  std::string weights_file;                                // "" when this rank has no share
-  Tensors adapters, head;                                  // of rank 0
-  std::vector<std::pair<std::string, std::string>> index;  // tensor and file; of rank 0
-  std::int64_t weights_bytes = 0;                          // of all ranks
+  std::optional<WeightShare> weights;  // none in a LoRA run
+  Tensors adapters, head;              // of rank 0
 };
-
-std::map<std::string, sharding::Slot> slots_by_name(const sharding::FlatSpace& space) {
-  std::map<std::string, sharding::Slot> slots;
-  for (const sharding::Slot& slot : space.slots()) slots[slot.name] = slot;
-  return slots;
-}
-
-// Deals the backbone's tensors to the ranks. A rank that owns all of a tensor's master writes it.
-void share_weights(Part& part, const model::Detector& detector) {
-  const sharding::ShardFile& header = part.shard->header;
-  const auto slots = slots_by_name(header.space);
-  std::vector<model::NamedParam> params;
-  std::vector<std::int64_t> bytes;
-  std::vector<int> wishes;
-  for (const model::NamedParam& p : detector.parameters()) {
-    if (in_head(p.name)) continue;
-    const auto slot = slots.find(p.name);
-    const auto owner =
-        slot == slots.end() ? std::nullopt : sharding::sole_owner(header.layout, slot->second);
-    params.push_back(p);
-    bytes.push_back(static_cast<std::int64_t>(p.tensor.nbytes()));
-    wishes.push_back(owner ? owner->rank : kAnyRank);
-    part.weights_bytes += bytes.back();
-  }
-  const std::vector<int> owners = even_shares(bytes, header.layout.world_size(), wishes);
-  const std::set<int> writers(owners.begin(), owners.end());
-  std::map<int, std::string> files;
-  for (const int rank : writers)
-    files[rank] = model::shard_file_name(files.size() + 1, writers.size());
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    const std::string name = stored_name(params[i].name, detector);
-    part.index.emplace_back(name, files[owners[i]]);
-    if (owners[i] != header.rank) continue;
-    part.weights_file = files[owners[i]];
-    if (wishes[i] == kAnyRank) {
-      part.weights.emplace_back(name, params[i].tensor);
-      continue;
-    }
-    const sharding::Slot& slot = slots.at(params[i].name);
-    part.mastered.push_back({.name = name,
-                             .slot = slot,
-                             .shard_begin = sharding::sole_owner(header.layout, slot)->shard_begin,
-                             .dtype = params[i].tensor.scalar_type()});
-  }
-}
 
 Part make_part(const model::Detector& detector, const sharding::ZeroEngine& engine, bool lora) {
   const int rank = engine.collective().rank();
   Part part;
   part.shard = engine.begin_snapshot();
   part.shard_file = fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
-  if (!lora) share_weights(part, detector);
-  if (rank != 0) return part;
+  std::vector<WeightShare::Weight> weights;
   for (const model::NamedParam& p : detector.parameters()) {
     if (in_head(p.name))
       part.head.emplace_back(p.name, p.tensor);
-    else if (lora && model::is_adapter(p.name))
+    else if (!lora)
+      weights.push_back({stored_name(p.name, detector), p.name, p.tensor});
+    else if (model::is_adapter(p.name))
       part.adapters.emplace_back(p.name, p.tensor);
   }
+  if (!lora) part.weights.emplace(weights, part.shard->header);
+  if (rank == 0) return part;
+  part.adapters.clear();
+  part.head.clear();
   return part;
-}
-
-void write_weights(const Part& part, const fs::path& folder, std::vector<std::string>& names) {
-  if (part.weights_file.empty()) return;
-  Tensors tensors = part.weights;
-  for (const MasteredWeight& w : part.mastered)
-    tensors.emplace_back(
-        w.name, sharding::parameter_in(part.shard->tensors, w.slot, w.shard_begin, w.dtype));
-  model::write_safetensors(folder / part.weights_file, tensors, {{"format", "pt"}});
-  names.push_back(part.weights_file);
 }
 
 // What rank 0 writes besides its share.
@@ -172,9 +104,6 @@ struct FirstRankFiles {
     if (base) {
       write_adapters(config, *base, part.adapters, folder);
       names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
-    } else if (part.weights_file != model::shard_file_name(1, 1)) {
-      model::write_safetensors_index(folder, part.index, part.weights_bytes);
-      names.emplace_back(model::kWeightsIndexFile);
     }
     model::write_safetensors(folder / kHeadFile, part.head,
                              {{"config", model::head_to_json(head).dump()}});
@@ -211,8 +140,9 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
   return {.copy =
               [part, &engine] {
                 engine.fill_snapshot(*part->shard);
-                for (Tensors* tensors : {&part->weights, &part->adapters, &part->head})
-                  copy_to_host(*tensors);
+                if (part->weights) part->weights->copy();
+                copy_to_host(part->adapters);
+                copy_to_host(part->head);
               },
           .write =
               [part, first,
@@ -222,7 +152,7 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
                                       .class_map = classes.to_json()}](const fs::path& folder) {
                 std::vector<std::string> names;
                 if (first) files.write(*part, folder, names);
-                write_weights(*part, folder, names);
+                if (part->weights) part->weights->write(folder, part->shard->tensors, names);
                 sharding::ZeroEngine::write(*part->shard, folder / part->shard_file);
                 names.push_back(part->shard_file);
                 return names;
