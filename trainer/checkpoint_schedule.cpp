@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
 
@@ -50,9 +51,12 @@ void CheckpointSchedule::check_base(const Manifest& manifest, const fs::path& fo
 // [C] What is wrong, "" for nothing: a problem of this rank alone in its first half, of any rank in
 // its second.
 std::string CheckpointSchedule::load(const Resume& from) {
+  const std::vector<fs::path> shards = optimizer_files(from.folder(), from.manifest());
   std::string problem;
   try {
-    load_parameters(my_.detector, from.folder());
+    if (shards.empty()) throw CheckpointError("it has no optimizer-*.h5");
+    const std::vector<std::string> mastered = sharding::parameters_in(shards.front());
+    load_parameters(my_.detector, from.folder(), {mastered.begin(), mastered.end()});
   } catch (const CheckpointError& error) {
     problem = error.what();
   } catch (const IoError& error) {
@@ -62,7 +66,7 @@ std::string CheckpointSchedule::load(const Resume& from) {
   my_.collective.all_reduce_sum(failed);  // [C]
   if (failed[0] > 0) return problem;
   try {
-    my_.engine.load(optimizer_files(from.folder(), from.manifest()));  // [C]
+    my_.engine.load(shards);  // [C]
   } catch (const CheckpointError& error) {
     return error.what();
   }

@@ -279,6 +279,12 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   return loaded;
 }
 
+std::vector<std::string> parameters_in(const fs::path& file) {
+  std::vector<std::string> names;
+  for (const Slot& slot : open_shard(file).header.space.slots()) names.push_back(slot.name);
+  return names;
+}
+
 at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
                         at::ScalarType dtype) {
   const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);

@@ -159,7 +159,8 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
               }};
 }
 
-void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
+void load_parameters(model::Detector& detector, const fs::path& checkpoint,
+                     const std::set<std::string>& mastered) {
   const c10::NoGradGuard no_grad;
   const bool lora = model::is_adapter_folder(checkpoint);
   if (lora) model::load_adapter(checkpoint, detector.parameters());
@@ -176,7 +177,7 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
       problems +=
           fmt::format("\n  {}: found [{}], expected [{}]", name,
                       fmt::join(reader.shape(name), ", "), fmt::join(p.tensor.sizes(), ", "));
-    } else {
+    } else if (!p.tensor.requires_grad() || !mastered.contains(p.name)) {
       at::Tensor target = p.tensor;
       target.copy_(reader.view(name));
       reader.forget(name);

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "configs/config.h"
@@ -32,8 +34,10 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
                                     const std::optional<BaseModel>& base);
 
 // Copies the parameters of a checkpoint into the detector, in place: of a LoRA run's those of
-// adapters and head. Strict.
-void load_parameters(model::Detector& detector, const std::filesystem::path& checkpoint);
+// adapters and head. Strict: all must be there with their shapes. Those of `mastered` that train
+// are not read, since the engine's load() writes them from their masters: the same bits.
+void load_parameters(model::Detector& detector, const std::filesystem::path& checkpoint,
+                     const std::set<std::string>& mastered = {});
 
 // Of every rank that wrote, sorted; as the manifest says, since a listing may be old.
 std::vector<std::filesystem::path> optimizer_files(const std::filesystem::path& checkpoint,
