@@ -102,6 +102,7 @@ void CheckpointSchedule::begin(const RunState& state) {
 }
 
 void CheckpointSchedule::settle() {
+  if (!store_.copying()) return;
   const StepTimer::Scope phase(my_.timer, Phase::kCheckpoint);
   store_.settle();
 }

@@ -46,6 +46,7 @@ class CheckpointStore {
   // Blocks until the job's copies are made: the memory may change from here on. Returns at once
   // when nothing is being copied.
   void settle();
+  bool copying() const { return copied_.valid(); }
   // One is being written, or committed by this rank.
   bool busy() const { return pending_.has_value() || committer_.valid(); }
 

@@ -123,10 +123,7 @@ TEST_CASE("calls of a checkpoint fail", "[.failing-calls]") {
   }
 }
 
-TEST_CASE(
-    "whatever call of a checkpoint fails, it is the file system's fault and the one before "
-    "holds",
-    "[fault]") {
+TEST_CASE("whatever call of a checkpoint fails, the one before holds", "[fault]") {
   const TempDir dir;
   const fs::path library = dir.path() / "failing_calls.so";
   const CapturedRun built =
