@@ -34,6 +34,7 @@ void append_phases(MetricsRow& row, const StepTimer::Seconds& t) {
   append(row, name(kPhaseSeconds, metric::kBackward), t.backward);
   append(row, name(kPhaseSeconds, metric::kCommunication), t.communication);
   append(row, name(kPhaseSeconds, metric::kOptimizer), t.optimizer);
+  append(row, name(kPhaseSeconds, metric::kCheckpoint), t.checkpoint);
 }
 
 void append_engine_memory(MetricsRow& row, const StepStats& stats) {

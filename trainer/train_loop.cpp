@@ -32,9 +32,10 @@ StepStats Trainer::train_step() {
   }
   timer_.enter(Phase::kConsensus);
   totals.close(checkpoints_.written(), memory_in_use(config_.run));
+  checkpoints_.settle();  // what it copies may change once all ranks have agreed
   const auto verdict = zero_.consensus(totals.counts(), totals.values(), stop_signalled());  // [C]
   const StepTotals::Agreed agreed = totals.agreed(verdict);
-  if (agreed.checkpoint_written) checkpoints_.commit();
+  if (agreed.checkpoint_written) checkpoints_.commit();  // [C]
   timer_.enter(Phase::kOptimizer);
   const std::vector<double> lrs = current_lrs(step.steps_in_epoch);
   const bool applied = health_.accept(state_.step, verdict, agreed.loss, terms_);
@@ -108,26 +109,45 @@ bool is_due(std::optional<std::int64_t> steps, std::optional<std::int64_t> epoch
 }  // namespace
 
 void Trainer::train() {
-  Evaluated evaluated;
-  while (!length_.over(state_.step, state_.cursor) && !evaluated.stop) {
+  bool done = nothing_left();
+  while (!done) {
     const StepStats stats = train_step();  // [C]
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
 
     if (stats.stop && !stats.last) stop_now();  // [C]
-    evaluated = {};
+    Evaluated evaluated;
     if (stats.last || is_due(config_.eval.every_steps, config_.eval.every_epochs, stats)) {
       evaluated = evaluate_now();  // [C] before the checkpoint, which records the result
+      state_.ended_early = evaluated.stop;
     }
+    waits_for_new_values_ = resume_.stops_at_epoch_end() && stats.last_in_epoch && !stats.last;
+    done = stats.last || evaluated.stop || waits_for_new_values_;
     const configs::Checkpoint& c = config_.checkpoint;
-    if (stats.last || evaluated.best || evaluated.stop ||
-        is_due(c.every_steps, c.every_epochs, stats)) {
+    if (done || evaluated.best || is_due(c.every_steps, c.every_epochs, stats)) {
       checkpoints_.begin(state_);  // [C] the best is never lost, whenever it is found
     }
   }
   checkpoints_.finish();  // [C]
+  if (waits_for_new_values_) return;
   write_predictions();
   timer_.enter(Phase::kDone);
+}
+
+bool Trainer::nothing_left() const {
+  const bool trained = length_.over(state_.step, state_.cursor);
+  if (log_ && trained) {
+    log::info(
+        "nothing is left to train: step {} is done and {} ends there; raise it, or start afresh "
+        "with --fresh",
+        state_.step, length_.counts_epochs() ? "schedule.epochs" : "schedule.max_steps");
+  } else if (log_ && state_.ended_early) {
+    log::info(
+        "nothing is left to train: the run ended early at step {}, after schedule.patience {} "
+        "evaluations without progress; change it to go on, or start afresh with --fresh",
+        state_.step, config_.schedule.patience);
+  }
+  return trained || state_.ended_early;
 }
 
 void Trainer::stop_now() {
@@ -147,9 +167,7 @@ std::vector<double> Trainer::current_lrs(std::int64_t steps_in_epoch) const {
   return lrs;
 }
 
-bool Trainer::head_frozen() const {
-  return state_.cursor.epoch < config_.detection.freeze_epochs;
-}
+bool Trainer::head_frozen() const { return state_.cursor.epoch < config_.detection.freeze_epochs; }
 
 Trainer::Evaluated Trainer::evaluate_now() {
   if (!data_.val || !config_.detection.enabled) return {};
@@ -184,20 +202,22 @@ void Trainer::write_predictions() {
 
 // --- building and resuming -----------------------------------------------------------------------
 
-Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective)
+Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
+                 EpochChange epoch)
     : config_(std::move(config)),
       collective_(std::move(collective)),
       recorder_(
           fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
           collective_->rank(), collective_->size()),
       timer_(recorder_),
+      resume_(config_, *collective_, epoch),  // [C]
       terms_(config_.loss, config_.detection.labels),
       data_(config_),
       length_(config_.schedule, data_.sampler),
       detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
-      state_(checkpoints_.resume()),  // [C]
+      state_(checkpoints_.resume(resume_)),  // [C]
       health_(config_.health, state_.health),
       loader_(data_.samples, data_.sampler,
               loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,

@@ -16,6 +16,7 @@
 #include "configs/config.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
+#include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
@@ -31,14 +32,15 @@
 #include "launcher/supervise/supervisor.h"
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/run_data.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/checkpoint/step_folders.h"
 
 namespace muster::launcher {
 namespace {
 
 struct LaunchOptions {
   ConfigArguments config;
+  EpochChangeFlags epoch;
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
@@ -182,6 +184,7 @@ void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
   spec.wrapper = {wrapper.string()};
   spec.rank_program = {self.string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
+  std::ranges::copy(options.epoch.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
   if (!options.debug) return;
@@ -230,7 +233,7 @@ LaunchOptions debug_options(LaunchOptions options) {
   fs::remove_all(debug_dir);
   make_run_folder(debug_dir);
   if (step >= 0) {
-    const std::string name = trainer::CheckpointStore::folder_name(step);
+    const std::string name = trainer::step_folder_name(step);
     fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
   }
   for (const std::string& set :
@@ -295,6 +298,7 @@ void add_launch(CommandLine& cli) {
   command.add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
       ->required()
       ->check(CLI::PositiveNumber);
+  options->epoch.add_to(command);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
   command.add_flag("--take-over", options->take_over,

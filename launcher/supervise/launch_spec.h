@@ -44,7 +44,8 @@ struct Watch {
 
 // One thing to try when ranks run out of memory.
 struct Rung {
-  std::string what;  // for the log
+  std::string what;            // for the log
+  bool reorders_data = false;  // an epoch that was begun above it must begin anew
   // As --set takes them; all that this rung stands for, with those above it.
   std::vector<std::string> overrides;
   // True when training with it, and with those above it, gives the bits of the run without.
@@ -80,5 +81,6 @@ struct LaunchSpec {
 
 // The overrides of the rung that is taken; none at the top of the ladder.
 std::vector<std::string> rung_overrides(const Restart& restart);
+bool reorders_data(const Restart& restart);  // likewise
 
 }  // namespace muster::launcher

@@ -16,8 +16,8 @@
 #include "model/qwen/weights.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {
 namespace {
