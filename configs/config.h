@@ -197,6 +197,9 @@ struct Checkpoint {
 struct Eval {
   std::int64_t every_steps;  // 0: only at the end
   std::int64_t max_samples;  // 0: all
+  EvalFrom from;
+  std::int64_t max_answer_tokens;  // of an answer of the language model, when `from` wants them
+  bool loss;                       // also every term of the loss
 };
 
 struct Health {
@@ -212,6 +215,7 @@ struct Logging {
   std::int64_t every_steps;
   std::int64_t max_bytes;
   bool tensorboard;
+  std::vector<std::string> command;  // a program fed the lines of metrics.jsonl; empty: none
 };
 
 struct Launch {

@@ -54,6 +54,13 @@ std::vector<Field> eval_fields() {
            "between evaluations; 0: only at the end"),
       eval("max_samples", &Eval::max_samples, at_least(0), "samples",
            "per evaluation; 0: all of data.val"),
+      eval("from", &Eval::from, one_of<EvalFrom>(), "",
+           "whose boxes are measured: the detection head's, those of the language model's answers, "
+           "written greedily and read as data.answer says, or both"),
+      eval("max_answer_tokens", &Eval::max_answer_tokens, at_least(1), "tokens",
+           "longest answer of the language model when eval.from wants one"),
+      eval("loss", &Eval::loss, anything(), "",
+           "also every term of the loss, on data.val: one more forward pass of each sample"),
   };
 }
 
@@ -84,6 +91,8 @@ std::vector<Field> logging_fields() {
               "of one rank's log and its predecessor"),
       logging("tensorboard", &Logging::tensorboard, anything(), "",
               "also write TensorBoard event files"),
+      logging("command", &Logging::command, anything(), "",
+              "program and arguments; rank 0 feeds it the lines of metrics.jsonl; []: none"),
   };
 }
 
