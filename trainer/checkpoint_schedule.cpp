@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
 
@@ -57,6 +58,8 @@ RunState CheckpointSchedule::resume() {
         folder.string(), configs::pack_names(my_.config.data.train)));
   }
   check_base(manifest, folder);
+  if (const auto evaluation = read_evaluation(folder / kEvaluationFile))
+    note_evaluation(*evaluation);
   load_parameters(my_.detector, folder);
   my_.engine.load(optimizer_files(folder));  // [C]
   if (first_rank_) {
@@ -77,8 +80,20 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.data_fingerprint = my_.data.train.fingerprint();
   manifest.muster_version = MUSTER_VERSION;
   manifest.base = base_;
-  store_.begin(manifest, checkpoint_job(my_.config, my_.detector, my_.engine,
-                                        my_.data.train.class_map(), base_));
+  const CheckpointStore::Job job =
+      checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map(), base_);
+  store_.begin(manifest, [job, evaluation = first_rank_ ? evaluation_
+                                                        : std::string()](const fs::path& folder) {
+    std::vector<std::string> names = job(folder);
+    if (evaluation.empty()) return names;
+    write_text(folder / kEvaluationFile, evaluation);
+    names.emplace_back(kEvaluationFile);
+    return names;
+  });
+}
+
+void CheckpointSchedule::note_evaluation(const EvaluationRecord& evaluation) {
+  evaluation_ = evaluation_to_json(evaluation);
 }
 
 void CheckpointSchedule::finish() {

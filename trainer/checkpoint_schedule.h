@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "configs/config.h"
 #include "model/detector.h"
@@ -11,6 +12,7 @@
 #include "sharding/engine.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/show/evaluation_record.h"
 #include "trainer/step_timer.h"
 
 namespace muster::trainer {
@@ -44,6 +46,8 @@ class CheckpointSchedule {
   // REQUIRES that every rank has written.
   void commit();
 
+  // What the next checkpoints hold as evaluation.json.
+  void note_evaluation(const EvaluationRecord& evaluation);
   // An evaluation that beat all before: its step's checkpoint is the best one.
   void note_best(std::int64_t step, double metric) { best_ = Best{step, metric}; }
 
@@ -62,6 +66,7 @@ class CheckpointSchedule {
   CheckpointStore store_;
   std::optional<BaseModel> base_;  // of a LoRA run
   std::optional<Best> best_;       // the newest, until its checkpoint is whole
+  std::string evaluation_;         // the newest, as JSON; empty: none
 };
 
 }  // namespace muster::trainer

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -94,14 +95,17 @@ void RunLog::step(const StepStats& stats) {
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
   const MetricsRow row = row_of(stats);
-  metrics_.append(row);
   const bool last = stats.step == config_.schedule.max_steps;
-  if (last || stats.step % config_.logging.every_steps == 0) {
-    if (tensorboard_) tensorboard_->write(stats.step, row);
-    say_progress(stats);
-  }
+  const bool told = last || stats.step % config_.logging.every_steps == 0;
+  write_row(stats.step, row, told);
+  if (told) say_progress(stats);
   if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
     log::info("detection_head thaws at step {}", stats.step);
+}
+
+void RunLog::write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard) {
+  metrics_.append(row);
+  if (tensorboard_ && in_tensorboard) tensorboard_->write(step, measured_only(row));
 }
 
 MetricsRow RunLog::row_of(const StepStats& stats) {
@@ -159,27 +163,11 @@ void RunLog::say_progress(const StepStats& stats) const {
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
 }
 
-void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
-  MetricsRow row;
-  append(row, metric::kStep, step);
-  for (const auto& [name, value] : result.coco.metrics)
-    append(row, metric::name(metric::kEval, name), value);
-  append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
-  for (const PackResult& pack : result.packs)
-    for (const auto& [name, value] : pack.coco.metrics)
-      append(row, metric::pack_name(pack.name, name), value);
-  metrics_.append(row);
-  if (tensorboard_) tensorboard_->write(step, measured_only(row));
-  const auto text = [&](std::string_view name) {
-    return measured_text(result.coco.metrics.at(std::string(name)));
-  };
-  log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
-            text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
-            result.detections);
-  for (const PackResult& pack : result.packs)
-    log::info("  {}: AP {}  AP50 {}", pack.name,
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp))),
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp50))));
+void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
+  write_row(step, evaluation_row(step, evaluation), true);
+  const EvaluationRecord record = evaluation_record(step, evaluation);
+  write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
+  for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

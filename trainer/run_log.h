@@ -9,7 +9,7 @@
 
 #include "configs/config.h"
 #include "sharding/layout/param_registry.h"
-#include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluation.h"
 #include "trainer/loss_terms.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/tensorboard.h"
@@ -32,7 +32,8 @@ class RunLog {
 
   // Every step has its line in metrics.jsonl; every logging.every_steps one in the log.
   void step(const StepStats& stats);
-  void evaluation(std::int64_t step, const EvalResult& result);
+  // Its line, and evaluation.json with all of it.
+  void evaluation(std::int64_t step, const Evaluation& evaluation);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -40,6 +41,7 @@ class RunLog {
   MetricsRow row_of(const StepStats& stats);
   void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
+  void write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard);
 
   const configs::Config& config_;
   const LossTerms& terms_;

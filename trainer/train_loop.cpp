@@ -12,8 +12,8 @@
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
-#include "trainer/evaluate/evaluate.h"
-#include "trainer/evaluate/predictions.h"
+#include "trainer/evaluate/gallery_files.h"
+#include "trainer/evaluation.h"
 #include "trainer/schedule.h"
 #include "trainer/stop_signal.h"
 
@@ -134,15 +134,17 @@ std::vector<double> Trainer::current_lrs() const {
 }
 
 bool Trainer::evaluate_now() {
-  if (!data_.val || !config_.detection.enabled) return false;
+  if (!data_.val) return false;
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
-  const EvalOptions options{.max_samples = config_.eval.max_samples,
-                            .samples_per_batch = config_.batch.max_samples};
-  const EvalResult result = evaluate(detector_, data_.tokenizer, *data_.val, data_.encoder, options,
-                                     *collective_);  // [C]
-  if (log_) log_->evaluation(state_.step, result);
-  const double ap50 = result.coco.metrics.at("AP50");
+  const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
+                                             config_, *collective_);  // [C]
+  if (log_) log_->evaluation(state_.step, evaluation);
+  checkpoints_.note_evaluation(evaluation_record(state_.step, evaluation));
+  const BoxResult* boxes = evaluation.boxes();
+  if (boxes == nullptr) return false;
+  errors_ = boxes->errors;
+  const double ap50 = boxes->coco.metrics.at("AP50");
   if (ap50 > state_.plateau.best) checkpoints_.note_best(state_.step, ap50);
   const bool stop = observe(state_.plateau, config_.schedule, ap50) == PlateauAction::kStop;
   if (stop && log_)
@@ -150,14 +152,16 @@ bool Trainer::evaluate_now() {
   return stop;
 }
 
+// The worst pictures of the last evaluation, as the weights are now.
 void Trainer::write_predictions() {
   if (!log_ || !data_.val || !config_.detection.enabled) return;
-  constexpr std::int64_t kShown = 12;
+  constexpr std::size_t kShown = 12;
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
   const model::EvalMode evaluating(detector_);
+  const EvalImages images = eval_images(*data_.val, config_.eval.max_samples);
   write_gallery(detector_, data_.tokenizer, *data_.val, data_.encoder,
-                config_.detection.score_threshold, kShown,
+                config_.detection.score_threshold, worst_samples(images.sample, errors_, kShown),
                 fs::path(config_.run.dir) / "predictions");
 }
 

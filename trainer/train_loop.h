@@ -68,7 +68,8 @@ class Trainer {
   RunState state_;
   Health health_;
   data::Loader loader_;
-  std::optional<RunLog> log_;  // first rank
+  std::optional<RunLog> log_;         // first rank
+  std::vector<std::int64_t> errors_;  // of the last evaluation, per sample; empty without one
   std::function<void(const StepStats&)> step_observer_;
 };
 

@@ -88,10 +88,10 @@ TEST_CASE("pictures in one batch have the detections each has alone", "[unit]") 
   const TinyPredictor tiny;
   const std::vector<Shown> all{tiny.shown(0), tiny.shown(1), tiny.shown(2)};
   ScoreHistogram together, apart;
-  const std::vector<ImageDetections> batched = tiny.predictor().predict(all, 0, together);
+  const std::vector<ImageDetections> batched = tiny.predictor().predict(all, {}, together);
   REQUIRE(batched.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
-    const ImageDetections alone = tiny.predictor().predict({&all[i], 1}, 0, apart).front();
+    const ImageDetections alone = tiny.predictor().predict({&all[i], 1}, {}, apart).front();
     CHECK(alone.image == batched[i].image);
     REQUIRE(alone.kept.size() == batched[i].kept.size());
     for (std::size_t d = 0; d < alone.kept.size(); ++d)
@@ -112,7 +112,7 @@ TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
   const auto predict_many = [&](int batches) {
     for (int i = 0; i < batches; ++i) {
       const std::vector<Shown> pictures{tiny.shown(i % 4), tiny.shown((i + 1) % 4)};
-      const auto found = predictor.predict(pictures, 0, scores);
+      const auto found = predictor.predict(pictures, {}, scores);
       draw(pictures[0].pictures[0], found[0], tiny.dir.path() / "a.png", font);
       for (const ImageDetections& image : found) file.add(image);
     }

@@ -1,4 +1,4 @@
-#include "trainer/show/report.h"
+#include "trainer/show/report/report.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
