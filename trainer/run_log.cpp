@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -80,6 +81,11 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  if (!config.logging.command.empty())
+    feed_.emplace(
+        LineFeed::Options{.command = config.logging.command,
+                          .environment = {{"MUSTER_RUN_DIR", fs::absolute(config.run.dir).string()},
+                                          {"MUSTER_FIRST_STEP", std::to_string(start.step + 1)}}});
   if (config.lora.enabled) {
     const std::int64_t trained = elements_of(registry.trainable());
     log::info("adapters of rank {} and the detection head train: {} of {} parameters",
@@ -105,6 +111,7 @@ void RunLog::step(const StepStats& stats) {
 
 void RunLog::write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard) {
   metrics_.append(row);
+  if (feed_) feed_->add(metrics_line(row));
   if (tensorboard_ && in_tensorboard) tensorboard_->write(step, measured_only(row));
 }
 
@@ -167,7 +174,28 @@ void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
   write_row(step, evaluation_row(step, evaluation), true);
   const EvaluationRecord record = evaluation_record(step, evaluation);
   write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
+  if (tensorboard_) write_pr_curves(step, record);
   for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
+}
+
+// Of all classes together, and of those with most true boxes.
+void RunLog::write_pr_curves(std::int64_t step, const EvaluationRecord& record) {
+  constexpr std::size_t kMostCurvesInTensorBoard = 12;
+  if (record.all.curve.truths == 0) return;
+  tensorboard_->write_pr_curve(step, "eval.pr/all", record.all.curve);
+  std::vector<const ClassRecord*> classes;
+  for (const ClassRecord& one : record.classes) classes.push_back(&one);
+  std::ranges::stable_sort(classes, std::greater{},
+                           [](const ClassRecord* one) { return one->curve.truths; });
+  classes.resize(std::min(classes.size(), kMostCurvesInTensorBoard));
+  for (const ClassRecord* one : classes)
+    if (one->curve.truths > 0)
+      tensorboard_->write_pr_curve(step, "eval.pr/" + one->curve.name, one->curve);
+}
+
+void RunLog::pictures(std::int64_t step, const std::vector<PngPicture>& pictures) {
+  for (std::size_t i = 0; i < pictures.size(); ++i)
+    tensorboard_->write_picture(step, fmt::format("eval.predictions/{}", i), pictures[i]);
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

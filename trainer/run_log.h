@@ -11,6 +11,7 @@
 #include "sharding/layout/param_registry.h"
 #include "trainer/evaluation.h"
 #include "trainer/loss_terms.h"
+#include "trainer/show/line_feed.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/tensorboard.h"
 #include "trainer/step_stats.h"
@@ -34,6 +35,9 @@ class RunLog {
   void step(const StepStats& stats);
   // Its line, and evaluation.json with all of it.
   void evaluation(std::int64_t step, const Evaluation& evaluation);
+  // Pictures with what is found in them, for TensorBoard.
+  bool wants_pictures() const { return tensorboard_.has_value(); }
+  void pictures(std::int64_t step, const std::vector<PngPicture>& pictures);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -41,6 +45,7 @@ class RunLog {
   MetricsRow row_of(const StepStats& stats);
   void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
+  void write_pr_curves(std::int64_t step, const EvaluationRecord& record);
   void write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard);
 
   const configs::Config& config_;
@@ -48,7 +53,8 @@ class RunLog {
   const sharding::ParamRegistry& registry_;
   MetricsLog metrics_;
   std::optional<EventWriter> tensorboard_;
-  std::int64_t bytes_sent_;  // up to the newest line
+  std::optional<LineFeed> feed_;  // of logging.command
+  std::int64_t bytes_sent_;       // up to the newest line
   std::int64_t started_step_;
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();

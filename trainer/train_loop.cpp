@@ -140,6 +140,8 @@ bool Trainer::evaluate_now() {
   const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
                                              config_, *collective_);  // [C]
   if (log_) log_->evaluation(state_.step, evaluation);
+  if (log_ && evaluation.head && log_->wants_pictures())
+    log_->pictures(state_.step, first_pictures());
   checkpoints_.note_evaluation(evaluation_record(state_.step, evaluation));
   const BoxResult* boxes = evaluation.boxes();
   if (boxes == nullptr) return false;
@@ -150,6 +152,15 @@ bool Trainer::evaluate_now() {
   if (stop && log_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   return stop;
+}
+
+// The same ones at every evaluation, so that they can be compared over the steps.
+std::vector<PngPicture> Trainer::first_pictures() {
+  constexpr std::size_t kShown = 4;
+  const model::EvalMode evaluating(detector_);
+  const EvalImages images = eval_images(*data_.val, config_.eval.max_samples);
+  return drawn_samples(detector_, data_.tokenizer, *data_.val, data_.encoder,
+                       config_.detection.score_threshold, worst_samples(images.sample, {}, kShown));
 }
 
 // The worst pictures of the last evaluation, as the weights are now.

@@ -54,6 +54,7 @@ class Trainer {
   std::vector<double> current_lrs() const;
   [[noreturn]] void stop_now();  // [C]
   bool evaluate_now();           // [C] whether the schedule asks to stop early
+  std::vector<PngPicture> first_pictures();
   void write_predictions();
 
   configs::Config config_;

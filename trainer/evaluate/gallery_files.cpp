@@ -115,4 +115,22 @@ void write_gallery(const model::Detector& detector, const data::Tokenizer& token
   write_text(folder / "judged.json", judged_to_json(all));
 }
 
+std::vector<PngPicture> drawn_samples(const model::Detector& detector,
+                                      const data::Tokenizer& tokenizer, const data::SampleSet& set,
+                                      const data::SampleEncoder& encoder, double threshold,
+                                      std::span<const std::int64_t> samples) {
+  LabelFont font;
+  const Predictor predictor(detector, tokenizer, set.class_map(), encoder);
+  ScoreHistogram scores;
+  std::vector<PngPicture> pictures;
+  for (const std::int64_t i : samples) {
+    const Shown shown = shown_sample(set, i);
+    if (shown.pictures.empty() || encoder.measure(shown.sample).dropped) continue;
+    const auto found = predictor.predict({&shown, 1}, {.all = threshold}, scores);
+    for (std::size_t k = 0; k < found.size(); ++k)
+      pictures.push_back(drawn(shown.pictures[k], found[k], font));
+  }
+  return pictures;
+}
+
 }  // namespace muster::trainer

@@ -10,6 +10,7 @@
 #include "data/encoder.h"
 #include "data/sample_set.h"
 #include "model/detector.h"
+#include "trainer/show/tensorboard.h"
 
 namespace muster::trainer {
 
@@ -24,5 +25,12 @@ std::vector<std::int64_t> worst_samples(std::span<const std::int64_t> samples,
 void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
                    const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
                    std::span<const std::int64_t> samples, const std::filesystem::path& folder);
+
+// The pictures of the samples with what is found in them now. REQUIRES the detector in evaluation
+// mode.
+std::vector<PngPicture> drawn_samples(const model::Detector& detector,
+                                      const data::Tokenizer& tokenizer, const data::SampleSet& set,
+                                      const data::SampleEncoder& encoder, double threshold,
+                                      std::span<const std::int64_t> samples);
 
 }  // namespace muster::trainer

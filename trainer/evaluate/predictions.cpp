@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
 #include "data/images/resize.h"
 #include "trainer/show/evaluation_record.h"
 
@@ -48,6 +49,22 @@ std::int64_t enlargement(const data::Image& image) {
   constexpr std::int64_t kReadable = 480;  // pixels of the longer side
   return std::max<std::int64_t>(
       1, kReadable / std::max<std::int64_t>(1, std::max(image.width, image.height)));
+}
+
+RgbImage canvas_of(const data::Image& image, const ImageDetections& found, LabelFont& font) {
+  const std::int64_t scale = enlargement(image);
+  data::Image enlarged =
+      scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
+  RgbImage canvas{static_cast<int>(enlarged.width), static_cast<int>(enlarged.height),
+                  std::move(enlarged.rgb)};
+  std::vector<OverlayBox> boxes;
+  for (const LabelledDetection& d : found.kept) {
+    OverlayBox& box = boxes.emplace_back(
+        OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
+    for (float& edge : box.box) edge *= static_cast<float>(scale);
+  }
+  draw_boxes(canvas, boxes, font);
+  return canvas;
 }
 
 }  // namespace
@@ -186,21 +203,17 @@ void DetectionsFile::commit() {
   file_.commit();
 }
 
+PngPicture drawn(const data::Image& image, const ImageDetections& found, LabelFont& font) {
+  RgbImage canvas = canvas_of(image, found, font);
+  const data::Image picture{canvas.width, canvas.height, std::move(canvas.pixels)};
+  const std::vector<std::byte> png = data::encode_png(picture);
+  return {picture.width, picture.height,
+          std::string(reinterpret_cast<const char*>(png.data()), png.size())};
+}
+
 void draw(const data::Image& image, const ImageDetections& found, const fs::path& png,
           LabelFont& font) {
-  const std::int64_t scale = enlargement(image);
-  data::Image drawn =
-      scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
-  RgbImage canvas{static_cast<int>(drawn.width), static_cast<int>(drawn.height),
-                  std::move(drawn.rgb)};
-  std::vector<OverlayBox> boxes;
-  for (const LabelledDetection& d : found.kept) {
-    OverlayBox& box = boxes.emplace_back(
-        OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
-    for (float& edge : box.box) edge *= static_cast<float>(scale);
-  }
-  draw_boxes(canvas, boxes, font);
-  write_png(png, canvas);
+  write_png(png, canvas_of(image, found, font));
 }
 
 std::string explain_scores(const ScoreHistogram& scores, double threshold) {

@@ -19,6 +19,7 @@
 #include "sharding/collectives/collective.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/show/overlay.h"
+#include "trainer/show/tensorboard.h"
 
 namespace muster::trainer {
 
@@ -112,6 +113,8 @@ class DetectionsFile {
 // The picture, enlarged a whole number of times when it is small, with its boxes and labels.
 void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png,
           LabelFont& font);
+// The same in memory.
+PngPicture drawn(const data::Image& image, const ImageDetections& found, LabelFont& font);
 
 // The score distribution and the threshold that would have kept some: what to say when nothing
 // passes (diary row L-106).
