@@ -31,6 +31,7 @@ std::string status_line(const RunStatus& status) {
 }
 
 std::string rub_out(std::string_view text, int columns) {
+  if (text.empty()) return "";
   const auto width = static_cast<std::size_t>(std::max(columns, 1));
   std::size_t rows = 0;
   for (const std::string& line : split(text, '\n'))
