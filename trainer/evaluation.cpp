@@ -151,7 +151,7 @@ EvaluationRecord evaluation_record(std::int64_t step, const Evaluation& evaluati
   record.all.curve = boxes->curves.all;
   record.all.best = boxes->curves.all.best();
   record.classes = classes_of(*boxes);
-  record.confusion = boxes->confusion;
+  if (boxes->confusion.size() > 0) record.confusion = boxes->confusion;
   return record;
 }
 

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <future>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -19,10 +18,9 @@
 #include "launcher/commands/asked_samples.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/commands/predicted_batch.h"
 #include "launcher/commands/rank_world.h"
 #include "trainer/assembly/opened_checkpoint.h"
-#include "trainer/evaluate/prediction_formats.h"
-#include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
 namespace {
@@ -91,72 +89,34 @@ class Prediction {
   // In rounds: a batch for every rank, whose results rank 0 then writes in the order of the
   // batches.
   void predict_all() {
-    Writers writers(*this);
+    std::optional<PredictionFiles> files;
+    if (world_.first()) files.emplace(options_.out, options_.format, opened_.classes);
     Progress progress("predicting", static_cast<std::int64_t>(asked_.size()));
-    const std::size_t ranks = static_cast<std::size_t>(world_.collective().size());
-    const std::size_t round = step() * ranks;
+    const std::size_t round = step() * static_cast<std::size_t>(world_.collective().size());
     const std::size_t own = step() * static_cast<std::size_t>(world_.collective().rank());
     std::future<void> drawing;
     std::future<Loaded> loading = load_from(own);
     for (std::size_t first = 0; first < asked_.size(); first += round) {
       Loaded loaded = loading.get();
       loading = load_from(first + round + own);
-      std::vector<trainer::ImageDetections> found = detect(loaded);
-      for (const std::string& part : gather_texts(to_bytes(found, loaded), world_.collective()))
-        if (world_.first()) writers.take(part);
+      PredictedBatch batch{detect(loaded), loaded.bad, loaded.turned};
+      for (const std::string& bytes : gather_texts(batch_to_bytes(batch), world_.collective()))
+        if (files) take(batch_from_bytes(bytes), *files);
       if (drawing.valid()) drawing.get();
-      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), std::move(found));
+      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), batch.images);
       progress.add(static_cast<std::int64_t>(std::min(round, asked_.size() - first)));
     }
     if (drawing.valid()) drawing.get();
-    writers.commit();
+    if (files) files->commit();
   }
 
-  // Rank 0's files; other ranks have none.
-  class Writers {
-   public:
-    explicit Writers(Prediction& prediction) : prediction_(prediction) {
-      const PredictOptions& options = prediction.options_;
-      if (!prediction.world_.first()) return;
-      file_.emplace(std::filesystem::path(options.out) / "detections.json");
-      other_ = trainer::prediction_writer(options.format, options.out, prediction.opened_.classes);
-    }
-    // One batch of any rank.
-    void take(const std::string& bytes) {
-      const auto part = nlohmann::json::from_cbor(bytes);
-      for (const char* list : {"bad", "turned"}) {
-        auto& all = std::string_view(list) == "bad" ? prediction_.bad_ : prediction_.turned_;
-        for (const auto& one : part.at(list)) all.push_back(one.get<std::string>());
-      }
-      const auto& images = part.at("images").get_binary();
-      for (const trainer::ImageDetections& image : trainer::detections_from_bytes(
-               {reinterpret_cast<const char*>(images.data()), images.size()})) {
-        file_->add(image);
-        if (other_) other_->add(image);
-        prediction_.kept_ += image.kept.size();
-        ++prediction_.pictures_;
-      }
-    }
-    void commit() {
-      if (file_) file_->commit();
-      if (other_) other_->commit();
-    }
-
-   private:
-    Prediction& prediction_;
-    std::optional<trainer::DetectionsFile> file_;
-    std::unique_ptr<trainer::PredictionWriter> other_;
-  };
-
-  // What rank 0 must know of a batch.
-  static std::string to_bytes(const std::vector<trainer::ImageDetections>& found,
-                              const Loaded& loaded) {
-    const std::string images = trainer::detections_to_bytes(found);
-    const nlohmann::json part{{"images", nlohmann::json::binary({images.begin(), images.end()})},
-                              {"bad", loaded.bad},
-                              {"turned", loaded.turned}};
-    const std::vector<std::uint8_t> bytes = nlohmann::json::to_cbor(part);
-    return {bytes.begin(), bytes.end()};
+  // One batch of any rank.
+  void take(const PredictedBatch& batch, PredictionFiles& files) {
+    files.add(batch.images);
+    bad_.insert(bad_.end(), batch.bad.begin(), batch.bad.end());
+    turned_.insert(turned_.end(), batch.turned.begin(), batch.turned.end());
+    for (const trainer::ImageDetections& image : batch.images) kept_ += image.kept.size();
+    pictures_ += batch.images.size();
   }
 
   std::size_t step() const { return static_cast<std::size_t>(options_.batch); }

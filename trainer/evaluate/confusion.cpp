@@ -9,6 +9,8 @@
 namespace muster::trainer {
 namespace {
 
+constexpr double kLeastOverlap = 0.5;
+
 struct Image {
   std::vector<EvalBox> detections, truths, crowds;
 };
@@ -30,20 +32,48 @@ std::map<std::int64_t, Image> by_image(const CocoGroundTruth& truth,
   return images;
 }
 
-std::vector<Pair> pairs_of(const Image& image, double iou) {
+std::vector<Pair> pairs_of(const Image& image) {
   std::vector<Pair> pairs;
   for (std::size_t d = 0; d < image.detections.size(); ++d)
     for (std::size_t t = 0; t < image.truths.size(); ++t)
-      if (const double common = overlap(image.detections[d], image.truths[t]); common >= iou)
+      if (const double common = overlap(image.detections[d], image.truths[t]);
+          common >= kLeastOverlap)
         pairs.push_back({common, d, t});
   std::ranges::stable_sort(pairs, std::greater{}, &Pair::overlap);
   return pairs;
 }
 
-class Counter {
+bool in_crowd(const Image& image, const EvalBox& detection) {
+  return std::ranges::any_of(image.crowds, [&](const EvalBox& crowd) {
+    return overlap(detection, crowd) >= kLeastOverlap;
+  });
+}
+
+// Calls `take` once for each true box and each detection: with both where they are a pair, else
+// with a null for what is missing.
+template <typename Take>
+void each_pair(const Image& image, const Take& take) {
+  std::vector<char> found(image.truths.size(), 0);
+  std::vector<char> used(image.detections.size(), 0);
+  for (const Pair& pair : pairs_of(image)) {
+    if (found[pair.truth] != 0 || used[pair.detection] != 0) continue;
+    found[pair.truth] = 1;
+    used[pair.detection] = 1;
+    take(&image.truths[pair.truth], &image.detections[pair.detection]);
+  }
+  for (std::size_t t = 0; t < found.size(); ++t)
+    if (found[t] == 0) take(&image.truths[t], static_cast<const EvalBox*>(nullptr));
+  for (std::size_t d = 0; d < used.size(); ++d)
+    if (used[d] == 0 && !in_crowd(image, image.detections[d]))
+      take(static_cast<const EvalBox*>(nullptr), &image.detections[d]);
+}
+
+class ConfusionCounter {
  public:
-  Counter(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections, double threshold) {
+  ConfusionCounter(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections,
+                   double threshold) {
     confusion_.threshold = threshold;
+    confusion_.iou = kLeastOverlap;
     for (const auto& [id, name] : truth.categories) {
       place_[id] = confusion_.names.size();
       confusion_.names.push_back(name);
@@ -56,36 +86,18 @@ class Counter {
   }
 
   void add(const Image& image) {
-    std::vector<char> found(image.truths.size(), 0);
-    std::vector<char> used(image.detections.size(), 0);
-    for (const Pair& pair : pairs_of(image, confusion_.iou)) {
-      if (found[pair.truth] != 0 || used[pair.detection] != 0) continue;
-      found[pair.truth] = 1;
-      used[pair.detection] = 1;
-      count(row(image.truths[pair.truth]), row(image.detections[pair.detection]));
-    }
-    for (std::size_t t = 0; t < found.size(); ++t)
-      if (found[t] == 0) count(row(image.truths[t]), background());
-    for (std::size_t d = 0; d < used.size(); ++d)
-      if (used[d] == 0 && !in_crowd(image, image.detections[d]))
-        count(background(), row(image.detections[d]));
+    each_pair(image, [&](const EvalBox* truth, const EvalBox* detection) {
+      ++confusion_.counts[row(truth) * confusion_.size() + row(detection)];
+    });
   }
 
   Confusion take() { return std::move(confusion_); }
 
  private:
-  std::size_t background() const { return confusion_.size() - 1; }
-  std::size_t row(const EvalBox& box) const {
-    const auto found = place_.find(box.category_id);
+  std::size_t row(const EvalBox* box) const {
+    if (box == nullptr) return confusion_.size() - 1;  // the background
+    const auto found = place_.find(box->category_id);
     return found == place_.end() ? no_class_ : found->second;
-  }
-  bool in_crowd(const Image& image, const EvalBox& detection) const {
-    return std::ranges::any_of(image.crowds, [&](const EvalBox& crowd) {
-      return overlap(detection, crowd) >= confusion_.iou;
-    });
-  }
-  void count(std::size_t truth, std::size_t predicted) {
-    ++confusion_.counts[truth * confusion_.size() + predicted];
   }
 
   Confusion confusion_;
@@ -97,9 +109,25 @@ class Counter {
 
 Confusion confusion_matrix(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections,
                            double threshold) {
-  Counter counter(truth, detections, threshold);
+  if (truth.categories.size() + 2 > kMostConfusionNames) return {.threshold = threshold};
+  ConfusionCounter counter(truth, detections, threshold);
   for (const auto& [id, image] : by_image(truth, detections, threshold)) counter.add(image);
   return counter.take();
+}
+
+std::map<std::int64_t, std::int64_t> errors_by_image(const CocoGroundTruth& truth,
+                                                     const std::vector<EvalBox>& detections,
+                                                     double threshold) {
+  std::map<std::int64_t, std::int64_t> errors;
+  for (const auto& [id, image] : by_image(truth, detections, threshold)) {
+    std::int64_t& of_image = errors[id];
+    each_pair(image, [&](const EvalBox* box, const EvalBox* detection) {
+      const bool right =
+          box != nullptr && detection != nullptr && box->category_id == detection->category_id;
+      of_image += right ? 0 : 1;
+    });
+  }
+  return errors;
 }
 
 }  // namespace muster::trainer

@@ -56,34 +56,15 @@ std::vector<PackResult> measure_packs(const std::vector<EvalBox>& boxes,
   return results;
 }
 
-// The confusion matrix of one picture holds its errors: what does not stand on the diagonal.
-std::int64_t errors_of(const Confusion& confusion) {
-  std::int64_t errors = 0;
-  for (std::size_t i = 0; i < confusion.counts.size(); ++i)
-    if (i / confusion.size() != i % confusion.size()) errors += confusion.counts[i];
-  return errors;
-}
-
-// Boxes of an image stand together, and images in the order of their ids.
-std::map<std::int64_t, std::vector<EvalBox>> by_image(const std::vector<EvalBox>& boxes) {
-  std::map<std::int64_t, std::vector<EvalBox>> images;
-  for (const EvalBox& box : boxes) images[box.image_id].push_back(box);
-  return images;
-}
-
 std::vector<std::int64_t> errors_by_sample(const std::vector<EvalBox>& boxes,
                                            const CocoGroundTruth& truth, const EvalImages& images,
                                            double threshold) {
-  auto found = by_image(boxes);
-  auto wanted = by_image(truth.boxes);
+  auto by_image = errors_by_image(truth, boxes, threshold);
   std::vector<std::int64_t> errors;
   for (std::size_t k = 0; k < images.sample.size(); ++k) {
     std::int64_t& of_sample = errors.emplace_back(0);
-    for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image) {
-      const std::int64_t id = images.image_id[static_cast<std::size_t>(image)];
-      const CocoGroundTruth own{{id}, truth.categories, wanted[id]};
-      of_sample += errors_of(confusion_matrix(own, found[id], threshold));
-    }
+    for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image)
+      of_sample += by_image[images.image_id[static_cast<std::size_t>(image)]];
   }
   return errors;
 }

@@ -15,7 +15,6 @@ using Json = nlohmann::json;
 using Numbers = std::map<std::string, double>;
 
 constexpr std::size_t kMostPoints = 120;  // of a curve in the file
-constexpr std::size_t kMostNames = 4096;  // a matrix of so many takes 128 MiB
 
 // Evenly among all of them, the last and the best one with them.
 std::vector<OperatingPoint> thinned(const OperatingCurve& curve) {
@@ -72,7 +71,8 @@ Json confusion_to_json(const Confusion& confusion) {
 Confusion confusion_from_json(const Json& json) {
   Confusion confusion{.threshold = json.at("threshold"), .iou = json.at("iou")};
   confusion.names = json.at("names").get<std::vector<std::string>>();
-  if (confusion.size() > kMostNames) throw JsonError("more names than a matrix is drawn of");
+  if (confusion.size() > kMostConfusionNames)
+    throw JsonError("more names than a matrix is drawn of");
   confusion.counts.resize(confusion.size() * confusion.size());
   for (const Json& cell : json.at("cells")) {
     const std::size_t truth = cell.at(0), predicted = cell.at(1);

@@ -23,7 +23,7 @@ struct OperatingPoint {
 };
 
 struct OperatingCurve {
-  std::string name = {};                         // of the class; "" for all of them together
+  std::string name = {};                    // of the class; "" for all of them together
   std::int64_t truths = 0;                  // crowds are not counted
   std::vector<OperatingPoint> points = {};  // one per score that occurs, the highest first
   // Where F1 is highest, the highest threshold among equals; a threshold of 1 and zeros where no
@@ -43,6 +43,8 @@ struct Confusion {
   bool operator==(const Confusion&) const = default;
 };
 
+inline constexpr std::size_t kMostConfusionNames = 4096;  // whose matrix takes 128 MiB
+
 struct ClassRecord {
   std::map<std::string, double> metrics =
       {};  // COCO's twelve; -1 where there is nothing to measure
@@ -54,7 +56,7 @@ struct ClassRecord {
 struct EvaluationRecord {
   std::int64_t step = -1;                      // -1: of no run's step
   std::map<std::string, double> metrics = {};  // as in metrics.jsonl, without "eval."
-  ClassRecord all = {};                             // of all classes together; its metrics are empty
+  ClassRecord all = {};                        // of all classes together; its metrics are empty
   std::vector<ClassRecord> classes = {};
   std::optional<Confusion> confusion = std::nullopt;
   bool operator==(const EvaluationRecord&) const = default;
