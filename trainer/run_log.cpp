@@ -182,7 +182,7 @@ void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
 void RunLog::write_pr_curves(std::int64_t step, const EvaluationRecord& record) {
   constexpr std::size_t kMostCurvesInTensorBoard = 12;
   if (record.all.curve.truths == 0) return;
-  tensorboard_->write_pr_curve(step, "eval.pr/all", record.all.curve);
+  tensorboard_->write_pr_curve(step, "precision_recall/all", record.all.curve);
   std::vector<const ClassRecord*> classes;
   for (const ClassRecord& one : record.classes) classes.push_back(&one);
   std::ranges::stable_sort(classes, std::greater{},
@@ -190,12 +190,12 @@ void RunLog::write_pr_curves(std::int64_t step, const EvaluationRecord& record) 
   classes.resize(std::min(classes.size(), kMostCurvesInTensorBoard));
   for (const ClassRecord* one : classes)
     if (one->curve.truths > 0)
-      tensorboard_->write_pr_curve(step, "eval.pr/" + one->curve.name, one->curve);
+      tensorboard_->write_pr_curve(step, "precision_recall/" + one->curve.name, one->curve);
 }
 
 void RunLog::pictures(std::int64_t step, const std::vector<PngPicture>& pictures) {
   for (std::size_t i = 0; i < pictures.size(); ++i)
-    tensorboard_->write_picture(step, fmt::format("eval.predictions/{}", i), pictures[i]);
+    tensorboard_->write_picture(step, fmt::format("predictions/{}", i), pictures[i]);
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

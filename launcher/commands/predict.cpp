@@ -21,6 +21,8 @@
 #include "launcher/commands/predicted_batch.h"
 #include "launcher/commands/rank_world.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/evaluate/prediction_formats.h"
+#include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
 namespace {
