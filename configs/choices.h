@@ -85,6 +85,12 @@ inline constexpr auto kNames<Master> = std::to_array<Named<Master>>({{Master::kF
                                                                      {Master::kSplit, "split"},
                                                                      {Master::kNone, "none"}});
 
+// Whose boxes an evaluation measures: the detection head's, those of the language model's answers.
+enum class EvalFrom { kHead, kText, kBoth };
+template <>
+inline constexpr auto kNames<EvalFrom> = std::to_array<Named<EvalFrom>>(
+    {{EvalFrom::kHead, "head"}, {EvalFrom::kText, "text"}, {EvalFrom::kBoth, "both"}});
+
 enum class Rounding { kNearest, kStochastic };
 template <>
 inline constexpr auto kNames<Rounding> = std::to_array<Named<Rounding>>(

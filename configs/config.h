@@ -220,6 +220,9 @@ struct Eval {
   std::int64_t max_samples;                  // 0: all
   std::string best_metric;                   // of metrics.jsonl
   BestMode best_mode;
+  EvalFrom from;
+  std::int64_t max_answer_tokens;  // of an answer of the language model, when `from` wants them
+  bool loss;                       // also every term of the loss
 };
 
 struct Health {
@@ -236,6 +239,7 @@ struct Logging {
   std::int64_t every_steps;
   std::int64_t max_bytes;
   bool tensorboard;
+  std::vector<std::string> command;  // a program fed the lines of metrics.jsonl; empty: none
 };
 
 struct Launch {

@@ -79,6 +79,14 @@ std::vector<Field> eval_fields() {
            kTold),
       eval("best_mode", &Eval::best_mode, one_of<BestMode>(), "",
            "whether more of best_metric is better, or less", kTold),
+      eval("from", &Eval::from, one_of<EvalFrom>(), "",
+           "whose boxes are measured: the detection head's, those of the language model's answers, "
+           "written greedily and read as data.answer says, or both",
+           kFree),
+      eval("max_answer_tokens", &Eval::max_answer_tokens, at_least(1), "tokens",
+           "longest answer of the language model when eval.from wants one", kFree),
+      eval("loss", &Eval::loss, anything(), "",
+           "also every term of the loss, on data.val: one more forward pass of each sample", kFree),
   };
   pair_up(all, "eval.every_epochs", "eval.every_steps");
   return all;
@@ -117,6 +125,8 @@ std::vector<Field> logging_fields() {
               "of one rank's log and its predecessor", kFree),
       logging("tensorboard", &Logging::tensorboard, anything(), "",
               "also write TensorBoard event files", kFree),
+      logging("command", &Logging::command, anything(), "",
+              "program and arguments; rank 0 feeds it the lines of metrics.jsonl; []: none", kFree),
   };
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
 #include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
@@ -81,6 +82,8 @@ RunState CheckpointSchedule::resume(Resume& from) {
     check_base(from.manifest(), from.folder());
     const std::string problem = load(from);  // [C]
     if (!from.confirm(problem)) continue;    // [C]
+    if (const auto evaluation = read_evaluation(from.folder() / kEvaluationFile))
+      note_evaluation(*evaluation);
     if (first_rank_) from.record();
     return state;
   }
@@ -97,14 +100,27 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.data_fingerprint = my_.data.train.fingerprint();
   manifest.muster_version = MUSTER_VERSION;
   manifest.base = base_;
-  store_.begin(manifest, checkpoint_job(my_.config, my_.detector, my_.engine,
-                                        my_.data.train.class_map(), base_));  // [C]
+  CheckpointStore::Job job =
+      checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map(), base_);
+  if (first_rank_ && !evaluation_.empty()) {
+    job.write = [write = std::move(job.write), evaluation = evaluation_](const fs::path& folder) {
+      std::vector<std::string> names = write(folder);
+      write_text(folder / kEvaluationFile, evaluation);
+      names.emplace_back(kEvaluationFile);
+      return names;
+    };
+  }
+  store_.begin(manifest, std::move(job));  // [C]
 }
 
 void CheckpointSchedule::settle() {
   if (!store_.copying()) return;
   const StepTimer::Scope phase(my_.timer, Phase::kCheckpoint);
   store_.settle();
+}
+
+void CheckpointSchedule::note_evaluation(const EvaluationRecord& evaluation) {
+  evaluation_ = evaluation_to_json(evaluation);
 }
 
 void CheckpointSchedule::finish() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "configs/config.h"
 #include "model/detector.h"
@@ -12,6 +13,7 @@
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/resume.h"
+#include "trainer/show/evaluation_record.h"
 #include "trainer/step_timer.h"
 
 namespace muster::trainer {
@@ -49,6 +51,8 @@ class CheckpointSchedule {
   // [C] REQUIRES that every rank has written.
   void commit();
 
+  // What the next checkpoints hold as evaluation.json.
+  void note_evaluation(const EvaluationRecord& evaluation);
   // An evaluation that beat all before: its step's checkpoint is the best one.
   void note_best(std::int64_t step, double metric) { best_ = Best{step, metric}; }
 
@@ -68,6 +72,7 @@ class CheckpointSchedule {
   CheckpointStore store_;
   std::optional<BaseModel> base_;  // of a LoRA run
   std::optional<Best> best_;       // the newest, until its checkpoint is whole
+  std::string evaluation_;         // the newest, as JSON; empty: none
 };
 
 }  // namespace muster::trainer

@@ -12,8 +12,8 @@
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
-#include "trainer/evaluate/evaluate.h"
-#include "trainer/evaluate/predictions.h"
+#include "trainer/evaluate/gallery_files.h"
+#include "trainer/evaluation.h"
 #include "trainer/schedule.h"
 #include "trainer/stop_signal.h"
 
@@ -170,15 +170,17 @@ std::vector<double> Trainer::current_lrs(std::int64_t steps_in_epoch) const {
 bool Trainer::head_frozen() const { return state_.cursor.epoch < config_.detection.freeze_epochs; }
 
 Trainer::Evaluated Trainer::evaluate_now() {
-  if (!data_.val || !config_.detection.enabled) return {};
+  if (!data_.val) return {};
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
-  const EvalOptions options{.max_samples = config_.eval.max_samples,
-                            .samples_per_batch = config_.batch.max_samples};
-  const EvalResult result = evaluate(detector_, data_.tokenizer, *data_.val, data_.encoder, options,
-                                     *collective_);  // [C]
-  if (log_) log_->evaluation(state_.step, result);
-  const double metric = best_metric_of(result, config_.eval);
+  const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
+                                             config_, *collective_);  // [C]
+  if (log_) log_->evaluation(state_.step, evaluation);
+  if (log_ && evaluation.head && log_->wants_pictures())
+    log_->pictures(state_.step, first_pictures());
+  checkpoints_.note_evaluation(evaluation_record(state_.step, evaluation));
+  if (const BoxResult* boxes = evaluation.boxes()) errors_ = boxes->errors;
+  const double metric = best_metric_of(evaluation, config_.eval);
   Evaluated evaluated{.best = is_best(state_.plateau, config_.eval.best_mode, metric)};
   if (evaluated.best) checkpoints_.note_best(state_.step, metric);
   const PlateauAction action =
@@ -189,14 +191,25 @@ Trainer::Evaluated Trainer::evaluate_now() {
   return evaluated;
 }
 
+// The same ones at every evaluation, so that they can be compared over the steps.
+std::vector<PngPicture> Trainer::first_pictures() {
+  constexpr std::size_t kShown = 4;
+  const model::EvalMode evaluating(detector_);
+  const EvalImages images = eval_images(*data_.val, config_.eval.max_samples);
+  return drawn_samples(detector_, data_.tokenizer, *data_.val, data_.encoder,
+                       config_.detection.score_threshold, worst_samples(images.sample, {}, kShown));
+}
+
+// The worst pictures of the last evaluation, as the weights are now.
 void Trainer::write_predictions() {
   if (!log_ || !data_.val || !config_.detection.enabled) return;
-  constexpr std::int64_t kShown = 12;
+  constexpr std::size_t kShown = 12;
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
   const model::EvalMode evaluating(detector_);
+  const EvalImages images = eval_images(*data_.val, config_.eval.max_samples);
   write_gallery(detector_, data_.tokenizer, *data_.val, data_.encoder,
-                config_.detection.score_threshold, kShown,
+                config_.detection.score_threshold, worst_samples(images.sample, errors_, kShown),
                 fs::path(config_.run.dir) / "predictions");
 }
 

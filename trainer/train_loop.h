@@ -34,8 +34,8 @@ class Trainer {
   Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
           EpochChange epoch = EpochChange::kRefuse);
 
-  // [C] Runs to the end that schedule says; with EpochChange::kFinish to the end of the epoch, if it
-  // has to end with values that the config has no more: another Trainer then continues. Throws
+  // [C] Runs to the end that schedule says; with EpochChange::kFinish to the end of the epoch, if
+  // it has to end with values that the config has no more: another Trainer then continues. Throws
   // StopRequested after a stop signal, with the checkpoint committed; NumericError when health
   // gives up.
   void train();
@@ -61,12 +61,13 @@ class Trainer {
                         bool applied);
   std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
-  bool head_frozen() const;  // by detection.freeze_epochs
+  bool head_frozen() const;      // by detection.freeze_epochs
   struct Evaluated {
     bool best = false;  // of the run so far
     bool stop = false;  // the schedule asks to stop early
   };
   Evaluated evaluate_now();  // [C]
+  std::vector<PngPicture> first_pictures();
   void write_predictions();
   bool nothing_left() const;  // and says why
 
@@ -84,7 +85,8 @@ class Trainer {
   RunState state_;
   Health health_;
   data::Loader loader_;
-  std::optional<RunLog> log_;  // first rank
+  std::optional<RunLog> log_;         // first rank
+  std::vector<std::int64_t> errors_;  // of the last evaluation, per sample; empty without one
   bool waits_for_new_values_ = false;
   std::function<void(const StepStats&)> step_observer_;
 };

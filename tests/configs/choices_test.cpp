@@ -33,6 +33,7 @@ const std::map<std::string, Lines> kWords = {
     {"sharding.wire_dtype", {"fp32", "bf16"}},
     {"sharding.reduce", {"ordered", "native"}},
     {"sharding.optimizer_device", {"device", "cpu"}},
+    {"eval.from", {"head", "text", "both"}},
     {"logging.level", {"debug", "info", "warn", "error"}},
     {"launch.cpu_binding", {"none", "core", "socket", "numa"}},
     {"launch.gpu_binding", {"none", "local_rank"}},

@@ -132,6 +132,7 @@ std::vector<std::string> members_of(const trainer::MetricEntry& family) {
     for (std::int64_t i = 0; i < terms.size(); ++i) members.push_back(terms.name(i));
     return members;
   }
+  if (family.member.find('<') == std::string_view::npos) return {std::string(family.member)};
   const std::string meaning(family.meaning);
   for (const Pattern::Match& match : listed.all_in(meaning)) members.push_back(match.text(1));
   return members;

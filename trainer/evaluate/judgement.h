@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-namespace muster::launcher {
+namespace muster::trainer {
 
 struct TrueBox {
   std::array<double, 4> box{};  // x1, y1, x2, y2, as all here
@@ -38,4 +38,4 @@ struct Judgement {
 // without changing what is said of the others. One inside a crowd of its class counts neither way.
 Judgement judge(std::span<const TrueBox> truth, std::span<const PredictedBox> predictions);
 
-}  // namespace muster::launcher
+}  // namespace muster::trainer

@@ -1,10 +1,10 @@
 // Found, false and missed as COCO counts them at an IoU of 0.5.
-#include "launcher/look/judgement.h"
+#include "trainer/evaluate/judgement.h"
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-using namespace muster::launcher;
+using namespace muster::trainer;
 using Catch::Approx;
 
 TEST_CASE("judgement: the better score takes the truth, the other is false", "[unit]") {

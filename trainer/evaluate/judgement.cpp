@@ -1,9 +1,9 @@
-#include "launcher/look/judgement.h"
+#include "trainer/evaluate/judgement.h"
 
 #include <algorithm>
 #include <numeric>
 
-namespace muster::launcher {
+namespace muster::trainer {
 namespace {
 
 constexpr double kLeastOverlap = 0.5;
@@ -96,4 +96,4 @@ Judgement judge(std::span<const TrueBox> truth, std::span<const PredictedBox> pr
   return Judge(truth, predictions).run();
 }
 
-}  // namespace muster::launcher
+}  // namespace muster::trainer
