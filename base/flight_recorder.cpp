@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <new>
@@ -88,6 +89,11 @@ std::string_view phase_name(Phase phase) {
       "optimizer", "gather", "checkpoint", "evaluate", "idle",     "done"};
   const auto index = static_cast<std::size_t>(phase);
   return index < kNames.size() ? kNames[index] : "unknown";
+}
+
+std::filesystem::path black_box_folder(const std::filesystem::path& run_dir) {
+  const char* own = std::getenv("MUSTER_BLACK_BOX");
+  return own != nullptr && *own != '\0' ? std::filesystem::path(own) : run_dir / "black_box";
 }
 
 FlightRecorder::FlightRecorder(const std::filesystem::path& file, int rank, int world_size) {

@@ -166,9 +166,8 @@ void Trainer::write_predictions() {
 Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective)
     : config_(std::move(config)),
       collective_(std::move(collective)),
-      recorder_(
-          fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
-          collective_->rank(), collective_->size()),
+      recorder_(black_box_folder(config_.run.dir) / fmt::format("rank-{}.bin", collective_->rank()),
+                collective_->rank(), collective_->size()),
       timer_(recorder_),
       terms_(config_.loss),
       data_(config_),

@@ -104,6 +104,8 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   append(command.argv, spec.wrapper);
   append(command.argv, {"--run-dir", spec.run_dir.string(), "--attempt", std::to_string(attempt)});
   if (spec.placement.one_gpu) append(command.argv, {"--one-gpu"});
+  if (spec.watch.local_boxes) append(command.argv, {"--local-box"});
+  if (!spec.watch.beat_token.empty()) append(command.argv, {"--beats", spec.watch.beat_token});
   append(command.argv, {"--"});
   append(command.argv, spec.rank_program);
   for (const std::string& setting : rung_overrides(spec.restart))
