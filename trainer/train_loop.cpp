@@ -2,7 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <limits>
+
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -60,7 +63,8 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   const std::uint64_t noise = seed_of(config_.run.seed, number);
   const auto sums = detector_.loss(batch, head_loss_options(config_), noise);
   totals.add(batch, slot, sums);
-  return terms_.weigh(sums, step.denominators);
+  const at::Tensor loss = terms_.weigh(sums, step.denominators);
+  return fault::take_nan() ? loss * std::numeric_limits<float>::quiet_NaN() : loss;
 }
 
 // Counters, cursor and clock; it touches no tensor.

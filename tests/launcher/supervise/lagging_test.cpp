@@ -45,7 +45,7 @@ std::string first_in_triage(const fs::path& run_dir) {
 
 }  // namespace
 
-TEST_CASE("lagging: the folder lags as NFS does", "[fault][lagging]") {
+TEST_CASE("lagging: the folder lags as NFS does", "[fault][.][lagging]") {
   const fake::LaggingFolder folder;
   CHECK(!fs::exists(folder.path() / "late"));
   write_text(folder.truth() / "late", "words");
@@ -56,7 +56,8 @@ TEST_CASE("lagging: the folder lags as NFS does", "[fault][lagging]") {
   CHECK(fs::file_size(folder.path() / "other") == 5);
 }
 
-TEST_CASE("lagging: ranks on two hosts start, finish and are known to status", "[fault][lagging]") {
+TEST_CASE("lagging: ranks on two hosts start, finish and are known to status",
+          "[fault][.][lagging]") {
   LaggingWorld lagging({"--steps", "60", "--checkpoint-every", "20"});
   const LaunchResult result = lagging.world.run("lagging");
   CHECK(result.exit_code == 0);
@@ -69,7 +70,7 @@ TEST_CASE("lagging: ranks on two hosts start, finish and are known to status", "
 }
 
 TEST_CASE("lagging: a stopped rank, a killed rank and an error on another host are named at once",
-          "[fault][lagging]") {
+          "[fault][.][lagging]") {
   {
     LaggingWorld lagging({"--fault", "stop", "--fault-rank", "3", "--steps", "50"});
     const LaunchResult result = lagging.world.run("lagging stop");
@@ -94,7 +95,7 @@ TEST_CASE("lagging: a stopped rank, a killed rank and an error on another host a
 }
 
 TEST_CASE("lagging: restarts go on from the newest checkpoint, and progress is seen",
-          "[fault][lagging]") {
+          "[fault][.][lagging]") {
   LaggingWorld lagging({"--fault", "abort", "--fault-rank", "3", "--fault-attempts", "4",
                         "--checkpoint-every", "1", "--fault-every", "5", "--steps", "30"});
   lagging.world.spec.restart.max_restarts = 2;
@@ -104,7 +105,7 @@ TEST_CASE("lagging: restarts go on from the newest checkpoint, and progress is s
 }
 
 TEST_CASE("lagging: a host is cut off: it is named, and the run goes on without it",
-          "[fault][lagging]") {
+          "[fault][.][lagging]") {
   LaggingWorld lagging({"--steps", "200", "--step-ms", "50", "--checkpoint-every", "5"});
   LaunchSpec& spec = lagging.world.spec;
   spec.watch.limits = {60, 60, 60};  // mpirun's daemons find out first

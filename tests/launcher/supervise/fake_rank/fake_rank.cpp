@@ -107,7 +107,7 @@ int run(const Options& o) {
   const RankInfo& me = session.info();
   if (o.print_world) {
     std::printf("world %d/%d local %d store %s:%d\n", me.rank, me.world_size, me.local_rank,
-                me.store_host.c_str(), me.store_port);
+                me.store.host.c_str(), me.store.port);
     return 0;
   }
   const char* attempt = std::getenv("MUSTER_ATTEMPT");
