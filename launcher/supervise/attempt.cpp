@@ -290,7 +290,10 @@ class Attempt {
     for (const RankEvidence& rank : ranks)
       if (!rank.status.ended())
         silent.push_back(fmt::format("{} on {}", rank.status.rank, rank.status.host));
-    if (!silent.empty())
+    // A starter that was told to end kills wrappers which do not end within its own patience (one
+    // second in Open MPI 4): their silence then says nothing. It reports a wrapper that was killed
+    // without its doing as its own end.
+    if (!silent.empty() && code == 128 + SIGKILL)
       return fmt::format(
           "the wrapper of rank {} was killed before it could say how the rank ended "
           "(signal 9, from a person, the site or the kernel); {} ended with {}",
