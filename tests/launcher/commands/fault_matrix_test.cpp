@@ -61,7 +61,9 @@ Run run_with(const std::string& fault) {
   const auto launched = run_captured({(test::build_dir() / "muster").string(), "launch",
                                       (dir.path() / "run.yaml").string(), "-n", "2"},
                                      180s, {{"MUSTER_FAULT", fault}});
-  Run run{.exit_code = launched.exit_code, .output = launched.output};
+  Run run;
+  run.exit_code = launched.exit_code;
+  run.output = launched.output;
   run.weights = weights_in(run_dir / "checkpoints" / fmt::format("step-{:06d}", kSteps));
   run.losses = losses_in(run_dir / "metrics.jsonl");
   const auto record = nlohmann::json::parse(read_text(run_dir / "launch.json"));

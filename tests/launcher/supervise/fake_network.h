@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "base/process/process_tree.h"
 #include "launcher/supervise/fake_world.h"
 
 namespace muster::launcher::fake {
@@ -48,11 +50,17 @@ class Network {
                         "$host unshare --uts --mount sh -c 'hostname "
                         "\"$0\"; " +
                         enter + " && exec sh -c \"$*\"' \"$host\" \"$@\"\n");
-    script("mpirun", "exec ip netns exec " + p + "h0 mpirun \"$@\"\n");
+    // The mpirun that PATH has now: later this one may stand there first.
+    script("mpirun", "exec ip netns exec " + p + "h0 " +
+                         run_captured({"/bin/sh", "-c", "printf %s \"$(command -v mpirun)\""},
+                                      std::chrono::seconds(20))
+                             .output +
+                         " \"$@\"\n");
   }
   ~Network() { remove(); }
   void cut_off(int host) const { sh(fmt::format("ip -n {}h0 link set v{} down", prefix_, host)); }
   std::string mpirun() const { return (dir_.path() / "mpirun").string(); }
+  fs::path folder() const { return dir_.path(); }  // of mpirun
   std::string agent() const { return (dir_.path() / "agent").string(); }
 
  private:
@@ -72,10 +80,11 @@ class Network {
 };
 
 inline void spread(World& world, const Network& network) {
-  world.spec.starter.program = network.mpirun();
+  world.spec.starter.program = network.mpirun();  // of the same version
   world.spec.placement.hosts = {{"h1", 2}, {"h2", 2}};
   world.spec.restart.micro_batches = 4;
   world.spec.environment = {{"OMPI_MCA_plm_rsh_agent", network.agent()},
+                            {"PRTE_MCA_plm_ssh_agent", network.agent()},
                             {"OMPI_MCA_btl", "tcp,self"}};
 }
 
