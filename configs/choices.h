@@ -139,6 +139,12 @@ inline constexpr auto kNames<log::Level> =
                                       {log::Level::kWarn, "warn"},
                                       {log::Level::kError, "error"}});
 
+// Where black boxes lie while ranks run; kAuto is kLocal when there are several hosts.
+enum class BlackBox { kAuto, kLocal, kRunDir };
+template <>
+inline constexpr auto kNames<BlackBox> = std::to_array<Named<BlackBox>>(
+    {{BlackBox::kAuto, "auto"}, {BlackBox::kLocal, "local"}, {BlackBox::kRunDir, "run_dir"}});
+
 // What a rank is bound to; kCore gives it run.threads_per_rank cores of its own.
 enum class CpuBinding { kNone, kCore, kSocket, kNuma };
 template <>

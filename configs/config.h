@@ -253,6 +253,7 @@ struct Launch {
   std::int64_t ranks_per_node;     // 0: as many as fit
   CpuBinding cpu_binding;
   GpuBinding gpu_binding;
+  BlackBox black_box;
   std::map<std::string, std::string> environment;  // of the ranks
 };
 

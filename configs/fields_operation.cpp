@@ -153,6 +153,10 @@ std::vector<Field> launch_fields() {
              "of a rank; core: run.threads_per_rank cores of its own", kFree),
       launch("gpu_binding", &Launch::gpu_binding, one_of<GpuBinding>(), "",
              "local_rank: a rank sees its own GPU alone (CUDA_VISIBLE_DEVICES)", kFree),
+      launch("black_box", &Launch::black_box, one_of<BlackBox>(), "",
+             "where a rank's black box lies while it runs; local: its machine's own TMPDIR; auto: "
+             "local on several hosts",
+             kFree),
       launch("environment", &Launch::environment, anything(), "NAME: text",
              "variables set for the ranks", kFree),
   };

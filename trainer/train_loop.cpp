@@ -2,7 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <limits>
+
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -63,7 +66,8 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   options.frozen = head_frozen();
   const auto sums = detector_.loss(batch, options, noise);
   totals.add(batch, slot, sums);
-  return terms_.weigh(sums, step.denominators);
+  const at::Tensor loss = terms_.weigh(sums, step.denominators);
+  return fault::take_nan() ? loss * std::numeric_limits<float>::quiet_NaN() : loss;
 }
 
 // Counters, cursor and clock; it touches no tensor.
@@ -219,9 +223,8 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
                  EpochChange epoch)
     : config_(std::move(config)),
       collective_(std::move(collective)),
-      recorder_(
-          fs::path(config_.run.dir) / "black_box" / fmt::format("rank-{}.bin", collective_->rank()),
-          collective_->rank(), collective_->size()),
+      recorder_(black_box_folder(config_.run.dir) / fmt::format("rank-{}.bin", collective_->rank()),
+                collective_->rank(), collective_->size()),
       timer_(recorder_),
       resume_(config_, *collective_, epoch),  // [C]
       terms_(config_.loss, config_.detection.labels),

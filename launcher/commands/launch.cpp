@@ -28,6 +28,7 @@
 #include "launcher/supervise/container.h"
 #include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/slurm_job.h"
+#include "launcher/supervise/starter.h"
 #include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
 #include "trainer/assembly/model_check.h"
@@ -101,17 +102,7 @@ Starter choose_starter(const std::string& wanted) {
   const bool batch =
       std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
   const bool srun = wanted == "srun" || (wanted == "auto" && batch);
-  Starter starter;
-  starter.program = srun ? "srun" : "mpirun";
-  const CapturedRun version =
-      run_captured({starter.program, "--version"}, std::chrono::seconds(20));
-  starter.version = version.output.substr(0, version.output.find('\n'));
-  const auto open_mpi = parse_open_mpi_version(version.output);
-  if (srun)
-    starter.kind = StarterKind::kSrun;
-  else if (open_mpi && open_mpi->major >= 5)
-    starter.kind = StarterKind::kMpirun5;
-  return starter;
+  return ask_starter(srun ? "srun" : "mpirun", srun);
 }
 
 std::vector<Host> choose_hosts(const LaunchOptions& options, const configs::Launch& config) {
@@ -160,6 +151,11 @@ Watch choose_watch(const LaunchOptions& options, const configs::Launch& config) 
                   .checkpoint_s = config.checkpoint_timeout_s};
   watch.colour = in_colour(options);
   return watch;
+}
+
+bool boxes_are_local(configs::BlackBox wanted, const LaunchSpec& spec) {
+  if (wanted != configs::BlackBox::kAuto) return wanted == configs::BlackBox::kLocal;
+  return count_nodes(spec, std::getenv("SLURM_JOB_NUM_NODES")) > 1;
 }
 
 Restart choose_restart(const LaunchOptions& options, const configs::Config& config) {
@@ -216,6 +212,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.starter = choose_starter(options.starter);
   spec.placement = choose_placement(options, config);
   spec.watch = choose_watch(options, config.launch);
+  spec.watch.local_boxes = boxes_are_local(config.launch.black_box, spec);
   spec.restart = choose_restart(options, config);
   if (spec.starter.kind == StarterKind::kSrun) spread_over_nodes(spec);
   if (!options.container.empty())

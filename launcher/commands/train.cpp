@@ -43,8 +43,10 @@ void start_log(const configs::Config& config, const RankInfo& info) {
 trainer::RankPlace place_of(const RankInfo& info) {
   return {.rank = info.rank,
           .world_size = info.world_size,
-          .store_host = info.store_host,
-          .store_port = info.store_port};
+          .store = {.host = info.store.host,
+                    .port = info.store.port,
+                    .token = info.store.token,
+                    .listener = info.store.listener}};
 }
 
 // An epoch that is finished with the values it was begun with is a part of its own: the next

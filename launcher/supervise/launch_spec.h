@@ -40,6 +40,8 @@ struct Watch {
   PhaseLimits limits;
   std::size_t max_output_bytes = 16u << 20;  // of each raw output file
   bool colour = false;                       // of what the ranks say on the terminal
+  bool local_boxes = false;  // black boxes lie on the ranks' own machines while they run
+  std::string beat_token;    // of the attempt that is made; see launcher/rank/beat.h
 };
 
 // One thing to try when ranks run out of memory.

@@ -37,6 +37,7 @@ const std::map<std::string, Lines> kWords = {
     {"logging.level", {"debug", "info", "warn", "error"}},
     {"launch.cpu_binding", {"none", "core", "socket", "numa"}},
     {"launch.gpu_binding", {"none", "local_rank"}},
+    {"launch.black_box", {"auto", "local", "run_dir"}},
 };
 
 // What rules ask of other settings before a word may stand.

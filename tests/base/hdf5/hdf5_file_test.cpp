@@ -16,6 +16,7 @@
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
+#include "support/no_locks.h"
 
 using namespace muster;
 using Catch::Matchers::ContainsSubstring;
@@ -177,17 +178,7 @@ TEST_CASE("HDF5 where locks fail", "[.hdf5-no-locks]") {
 
 TEST_CASE("HDF5: files open where nothing can be locked", "[fault]") {
   const TempDir dir;
-  const fs::path source = dir.path() / "nolock.c";
-  const fs::path library = dir.path() / "nolock.so";
-  write_text(source,
-             "#include <errno.h>\n"
-             "int flock(int fd, int op) { (void)fd; (void)op; errno = ENOLCK; return -1; }\n");
-  const CapturedRun built =
-      run_captured({"cc", "-shared", "-fPIC", "-o", library.string(), source.string()},
-                   std::chrono::seconds(60));
-  INFO(built.output);
-  REQUIRE(built.exit_code == 0);
-  const CapturedRun run = run_hidden("[.hdf5-no-locks]", {{"LD_PRELOAD", library.string()}});
+  const CapturedRun run = run_hidden("[.hdf5-no-locks]", test::where_locks_fail(dir.path()));
   INFO(run.output);
   CHECK(run.exit_code == 0);
   CHECK_THAT(run.output, ContainsSubstring("All tests passed"));
