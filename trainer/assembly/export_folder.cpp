@@ -15,6 +15,7 @@
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
 #include "trainer/assembly/detector.h"
+#include "trainer/assembly/modeling_file.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
@@ -52,6 +53,15 @@ void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype
   for (const char* section : {"text_config", "vision_config"})
     if (config.contains(section)) set(config[section]);
   write_text(to, config.dump(2) + "\n");
+}
+
+// With it AutoModel.from_pretrained(FOLDER, trust_remote_code=True) is the detector; every other
+// class of transformers loads the language model, as without it.
+void write_python(const fs::path& out) {
+  write_text(out / kModelingName, std::string(kModelingText));
+  auto config = parse_ordered_json(read_text(out / "config.json"));
+  config["auto_map"]["AutoModel"] = "modeling_muster.MusterDetector";
+  write_text(out / "config.json", config.dump(2) + "\n");
 }
 
 // Views into the mapped checkpoint: nothing is copied before it is written.
@@ -131,6 +141,7 @@ void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t
   else
     write_weights(checkpoint, folder.part(), shard_bytes);
   copy_small_files(checkpoint, folder.part());
+  if ((merge || !lora) && fs::exists(folder.part() / kHeadFile)) write_python(folder.part());
   folder.commit();
 }
 

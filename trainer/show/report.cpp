@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/base64.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
@@ -159,6 +160,18 @@ std::string best_tile(const Rows& rows, std::string_view name) {
               fmt::format("{:.3f}", best->value));
 }
 
+// Of a LoRA run: what its adapters are, where they stand, and how little of the model trains.
+std::string adapter_tiles(const fs::path& run_dir) {
+  const std::optional<AdapterFacts> facts = read_adapter_facts(run_dir);
+  if (!facts || facts->total <= 0) return "";
+  const auto trained = static_cast<double>(facts->trained);
+  const auto total = static_cast<double>(facts->total);
+  return tile(fmt::format("{} on {}", facts->kind, join(facts->targets, ", ")),
+              fmt::format("rank {}, alpha {}", facts->rank, facts->alpha)) +
+         tile(fmt::format("trained of {} parameters", short_number(total)),
+              fmt::format("{} ({:.2g} %)", short_number(trained), 100 * trained / total));
+}
+
 std::string tiles(const Rows& rows, const fs::path& run_dir) {
   std::string text = best_tile(rows, metric::kAp) + best_tile(rows, metric::kAp50);
   if (const auto loss = last_of(rows, metric::kLoss))
@@ -174,6 +187,7 @@ std::string tiles(const Rows& rows, const fs::path& run_dir) {
     const double throughput = sum_of(rows, metric::kTokens) / seconds;
     text += tile("mean throughput", short_number(throughput) + " tok/s");
   }
+  text += adapter_tiles(run_dir);
   return "<dl class=\"tiles\">\n" + text + "</dl>\n";
 }
 
