@@ -69,12 +69,16 @@ std::int64_t elements_of(const std::vector<sharding::Param>& params) {
 
 // A group's targets stand with its name, but for the language model's, which everybody means.
 AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegistry& registry) {
-  AdapterFacts facts{.rank = lora.rank, .alpha = lora.alpha};
+  AdapterFacts facts;
+  facts.rank = lora.rank;
+  facts.alpha = lora.alpha;
   facts.kind = lora.rslora ? "rsLoRA" : "LoRA";
   if (lora.dora) facts.kind = lora.rslora ? "DoRA with rsLoRA" : "DoRA";
   facts.targets = lora.targets.model;
-  for (const std::string& target : lora.targets.merger) facts.targets.push_back("merger: " + target);
-  for (const std::string& target : lora.targets.visual) facts.targets.push_back("visual: " + target);
+  for (const std::string& target : lora.targets.merger)
+    facts.targets.push_back("merger: " + target);
+  for (const std::string& target : lora.targets.visual)
+    facts.targets.push_back("visual: " + target);
   facts.trained = elements_of(registry.trainable());
   facts.total = facts.trained + elements_of(registry.frozen());
   return facts;

@@ -80,10 +80,25 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
                tensors.front().second.scalar_type(), config.text.rope_theta);
 }
 
-// The image processor's files say what the run did with its images, whatever the model that it
-// started from was published with. Both are read: preprocessor_config.json by transformers 4,
-// processor_config.json, where it holds the image processor, by 5.
+// transformers 5 writes one file of processors and a template as text; 4.49 reads neither. All
+// versions read the files of 4.
+void make_portable(const fs::path& out) {
+  const fs::path whole = out / data::kProcessorFile;
+  if (data::preprocessor_in(out) == whole) {
+    const data::ProcessorParts parts = data::processor_parts(read_text(whole));
+    write_text(out / data::kPreprocessorFile, parts.images);
+    if (!parts.videos.empty()) write_text(out / "video_preprocessor_config.json", parts.videos);
+    fs::remove(whole);
+  }
+  const fs::path text = out / "chat_template.jinja", json = out / "chat_template.json";
+  if (fs::exists(text) && !fs::exists(json))
+    write_text(json, nlohmann::json{{"chat_template", read_text(text)}}.dump(2) + "\n");
+}
+
+// The image processor's file says what the run did with its images, whatever the model that it
+// started from was published with.
 void write_processors(const fs::path& checkpoint, const fs::path& out) {
+  make_portable(out);
   if (!fs::exists(checkpoint / "config.yaml")) return;
   configs::Config config = configs::load(checkpoint / "config.yaml");
   config.model.path = {checkpoint.string()};
@@ -91,9 +106,6 @@ void write_processors(const fs::path& checkpoint, const fs::path& out) {
   const fs::path images = out / data::kPreprocessorFile;
   write_text(images, fs::exists(images) ? data::preprocessor_with(read_text(images), patches)
                                         : data::preprocessor_json(patches));
-  const fs::path whole = out / data::kProcessorFile;
-  if (data::preprocessor_in(out) == whole)
-    write_text(whole, data::preprocessor_with(read_text(whole), patches));
 }
 
 // The weights with the adapters in them.

@@ -14,9 +14,9 @@ constexpr const char* kFile = "adapters.json";
 }  // namespace
 
 void write_adapter_facts(const fs::path& run_dir, const AdapterFacts& facts) {
-  const nlohmann::ordered_json json = {
-      {"kind", facts.kind},       {"rank", facts.rank},       {"alpha", facts.alpha},
-      {"targets", facts.targets}, {"trained", facts.trained}, {"total", facts.total}};
+  const nlohmann::ordered_json json = {{"kind", facts.kind},       {"rank", facts.rank},
+                                       {"alpha", facts.alpha},     {"targets", facts.targets},
+                                       {"trained", facts.trained}, {"total", facts.total}};
   write_text(run_dir / kFile, json.dump(2) + "\n");
 }
 

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/pattern.h"
 #include "base/process/atomic_file.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/overlay.h"
@@ -98,7 +99,8 @@ TEST_CASE("the report is one file that needs nothing else", "[unit]") {
   CHECK_FALSE(Pattern("\\bnan\\b|\\binf\\b").found_in(curves));
 }
 
-TEST_CASE("the report of a LoRA run says rank, targets and how much of the model trains", "[unit]") {
+TEST_CASE("the report of a LoRA run says rank, targets and how much of the model trains",
+          "[unit]") {
   const TempDir dir;
   const MetricsLog log(dir.path() / "metrics.jsonl");
   CHECK(render_report(dir.path()).find("LoRA") == std::string::npos);
