@@ -22,9 +22,12 @@ def main(family, folder):
         text["rope_parameters"].update(mrope_section=[6, 5, 5], mrope_interleaved=True)
     for section in (vision, text):
         section.pop("model_type", None)
-    if family != "qwen3_vl":   # flat, as these were published: transformers 4.49 knows no text_config
-        rope = text.pop("rope_parameters")
-        text.update(rope_theta=rope["rope_theta"], rope_scaling={"type": "mrope", "mrope_section": rope["mrope_section"]})
+    # As they were published, which every version reads: rope_scaling, and flat where 4.49 knows no text_config.
+    rope = text.pop("rope_parameters")
+    text["rope_theta"] = rope.pop("rope_theta")
+    text["rope_scaling"] = rope
+    if family != "qwen3_vl":
+        text["rope_scaling"]["type"] = "mrope"
         config.update(config.pop("text_config"))
         config["model_type"] = family
     os.makedirs(folder)

@@ -388,6 +388,13 @@ class MusterDetector(nn.Module):
     def dtype(self):
         return self.backbone.dtype
 
+    def generate(self, *arguments, **options):
+        """The language model's answer in words: that of `backbone`. Boxes come from detect()."""
+        return self.backbone.generate(*arguments, **options)
+
+    def prepare_inputs_for_generation(self, *arguments, **options):
+        return self.backbone.prepare_inputs_for_generation(*arguments, **options)
+
     @torch.inference_mode()
     def detect(self, images, prompt=None, threshold=None):
         """images: paths, PIL pictures or uint8 arrays [height, width, 3], or one of them. Returns per
