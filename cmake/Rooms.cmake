@@ -131,3 +131,13 @@ function(muster_page room)
   configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
   target_sources(muster_${id} PRIVATE "${made}")
 endfunction()
+
+# muster_text(ROOM SOURCE FILE): the text of FILE becomes a string of SOURCE.h of the room, whose SOURCE.cpp.in says where.
+function(muster_text room source file)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/texts/${id}/${source}.cpp")
+  file(READ "${CMAKE_SOURCE_DIR}/${file}" MUSTER_TEXT)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${file}")
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/${source}.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()

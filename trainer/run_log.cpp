@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -72,6 +73,23 @@ std::int64_t elements_of(const std::vector<sharding::Param>& params) {
   return elements;
 }
 
+// A group's targets stand with its name, but for the language model's, which everybody means.
+AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegistry& registry) {
+  AdapterFacts facts;
+  facts.rank = lora.rank;
+  facts.alpha = lora.alpha;
+  facts.kind = lora.rslora ? "rsLoRA" : "LoRA";
+  if (lora.dora) facts.kind = lora.rslora ? "DoRA with rsLoRA" : "DoRA";
+  facts.targets = lora.targets.model;
+  for (const std::string& target : lora.targets.merger)
+    facts.targets.push_back("merger: " + target);
+  for (const std::string& target : lora.targets.visual)
+    facts.targets.push_back("visual: " + target);
+  facts.trained = elements_of(registry.trainable());
+  facts.total = facts.trained + elements_of(registry.frozen());
+  return facts;
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -93,9 +111,10 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
                           .environment = {{"MUSTER_RUN_DIR", fs::absolute(config.run.dir).string()},
                                           {"MUSTER_FIRST_STEP", std::to_string(start.step + 1)}}});
   if (config.lora.enabled) {
-    const std::int64_t trained = elements_of(registry.trainable());
-    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
-              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+    const AdapterFacts facts = adapter_facts(config.lora, registry);
+    write_adapter_facts(config.run.dir, facts);
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters", facts.rank,
+              facts.trained, facts.total);
   }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
