@@ -109,10 +109,10 @@ function(muster_executable name)
     target_link_libraries(${name} PRIVATE muster::${used_id})
   endforeach()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  # It loads what it calls, nothing more: Open MPI 5 has no libmpi_cxx, which FindMPI names.
+  target_link_options(${name} PRIVATE -Wl,--as-needed)
   if(EXE_TORCH)
     set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)   # libmuster_cuda.so takes our symbols
-  else()
-    target_link_options(${name} PRIVATE -Wl,--as-needed)          # it loads what it calls, nothing more
   endif()
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
@@ -130,4 +130,29 @@ function(muster_page room)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
   configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
   target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_version(ROOM): the room holds what base/version.h declares.
+function(muster_version room)
+  muster_room_target(${room} id)
+  if(MUSTER_CUDA)
+    execute_process(COMMAND "${MUSTER_CUDA_HOME}/bin/nvcc" --version OUTPUT_VARIABLE nvcc ERROR_QUIET)
+    string(REGEX MATCH "release ([0-9.]+)" found "${nvcc}")
+    set(MUSTER_CUDA_VERSION "${CMAKE_MATCH_1}")
+  endif()
+  set(made "${CMAKE_BINARY_DIR}/made/version.cpp")
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/version.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_commit(ROOM): commit.cpp.in of a room is filled in at every build, and compiled when the commit changed.
+function(muster_commit room)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/made/commit.cpp")
+  add_custom_target(muster_commit_file BYPRODUCTS "${made}" COMMENT ""
+    COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${CMAKE_SOURCE_DIR}" "-DTEMPLATE=${CMAKE_SOURCE_DIR}/${room}/commit.cpp.in"
+    "-DOUT=${made}" -P "${CMAKE_SOURCE_DIR}/cmake/Commit.cmake")
+  target_sources(muster_${id} PRIVATE "${made}")
+  set_source_files_properties("${made}" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  add_dependencies(muster_${id} muster_commit_file)
 endfunction()

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
 
@@ -75,7 +76,7 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.state = state;
   manifest.layout_hash = my_.engine.layout_hash();
   manifest.data_fingerprint = my_.data.train.fingerprint();
-  manifest.muster_version = MUSTER_VERSION;
+  manifest.muster_version = kVersion;
   manifest.base = base_;
   store_.begin(manifest, checkpoint_job(my_.config, my_.detector, my_.engine,
                                         my_.data.train.class_map(), base_));

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "trainer/show/base64.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
@@ -256,7 +257,7 @@ std::string page_head(const fs::path& run_dir) {
       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
       "<title>{} - muster</title><style>{}</style></head><body><main>\n"
       "<header><h1>{}</h1><p>muster {}, {}</p></header>\n",
-      name, kReportStyle, name, MUSTER_VERSION,
+      name, kReportStyle, name, kVersion,
       escape_html(fs::absolute(run_dir).lexically_normal().string()));
 }
 
