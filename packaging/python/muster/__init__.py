@@ -1,0 +1,1 @@
+"""muster: fine-tunes a vision-language detector. The command `muster` is the program itself."""
