@@ -23,6 +23,7 @@
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
+#include "launcher/runtime/libtorch.h"
 #include "launcher/runtime/places.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
@@ -186,8 +187,8 @@ void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
-  if (const std::string libtorch = environment_value("MUSTER_LIBTORCH"); !libtorch.empty())
-    spec.environment.try_emplace("MUSTER_LIBTORCH", libtorch);  // all ranks load the same
+  if (const std::string libtorch = environment_value(kFoundVariable); !libtorch.empty())
+    spec.environment.try_emplace(kFoundVariable, libtorch);  // all ranks load the same
   if (!options.debug) return;
   for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
     spec.environment[variable] = "1";

@@ -99,6 +99,8 @@ LibTorchSearch find_libtorch(const fs::path& prefix) {
     search.found = named_libtorch(named);
     return search;
   }
+  if (const std::string found = environment_value(kFoundVariable); !found.empty())
+    consider(search, found);
   for (const fs::path& beside : {prefix, prefix / "lib"}) consider(search, beside);
   for (const fs::path& environment : python_environments(prefix))
     for (const fs::path& packages : site_packages(environment)) consider(search, packages);

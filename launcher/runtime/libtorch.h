@@ -25,9 +25,13 @@ struct LibTorchSearch {
   std::vector<std::string> refused;  // "torch 2.9.1 in DIR", those of another version
 };
 
-// The first that fits: $MUSTER_LIBTORCH alone when it is set, beside the program, of the Python
-// environments, of `python3`, in the cache. Throws PreflightError when $MUSTER_LIBTORCH names
-// something else.
+// What a launcher found, for its ranks on other machines; passed over where it does not exist, as
+// in a container.
+inline constexpr const char* kFoundVariable = "MUSTER_LIBTORCH_FOUND";
+
+// The first that fits: $MUSTER_LIBTORCH alone when it is set, $MUSTER_LIBTORCH_FOUND, beside the
+// program, of the Python environments, in the cache, of `python3`. Throws PreflightError when
+// $MUSTER_LIBTORCH names something else.
 LibTorchSearch find_libtorch(const std::filesystem::path& prefix);
 
 // Where a fetched one lies, whether it is there or not.

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -54,7 +55,7 @@ Environment runtime_environment() {
   const OpenMpi mpi = open_mpi_or_fetched(*prefix);
   std::vector<fs::path> libraries = library_folders(libtorch);
   if (!mpi.lib.empty()) libraries.push_back(mpi.lib);
-  Environment environment{{"MUSTER_LIBTORCH", libtorch.root.string()},
+  Environment environment{{kFoundVariable, libtorch.root.string()},
                           {"LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", libraries)}};
   if (!mpi.bin.empty()) environment["PATH"] = prepended("PATH", {mpi.bin});
   return environment;
