@@ -13,7 +13,7 @@ target_compile_options(muster_flags INTERFACE
   $<$<AND:$<BOOL:${MUSTER_UNITY}>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
-  MUSTER_VERSION="${PROJECT_VERSION}" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
+  MUSTER_VERSION="0.1.0" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
 target_include_directories(muster_flags SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/first")
 target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)

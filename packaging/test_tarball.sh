@@ -49,6 +49,7 @@ variables=(HOME=/home/new PATH=/usr/bin:/bin LANG=C.UTF-8)
 for name in $(compgen -e PIP_) http_proxy https_proxy no_proxy; do
   if [ -n "${!name:-}" ]; then variables+=("$name=${!name}"); fi
 done
+# shellcheck disable=SC2016  # expanded by the inner bash
 unshare --mount --pid --fork --mount-proc="$root/proc" bash -c '
   root=$1
   shift

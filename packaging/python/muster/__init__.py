@@ -1,1 +1,0 @@
-"""muster: fine-tunes a vision-language detector. The command `muster` is the program itself."""
