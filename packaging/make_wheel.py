@@ -122,7 +122,7 @@ def main():
     readme = (HERE.parent / "docs" / "install.md").read_text(encoding="utf-8")
     wheel.add(f"{info}/METADATA", METADATA.format(version=version, readme=readme).encode())
     wheel.add(f"{info}/WHEEL", WHEEL.format(tag=tag).encode())
-    wheel.add(f"{info}/entry_points.txt", b"[console_scripts]\nmuster = muster._program:main\n")
+    wheel.add(f"{info}/entry_points.txt", b"[console_scripts]\nmuster = muster.__main__:main\n")
     wheel.add(f"{info}/licenses/LICENSE", (HERE.parent / "LICENSE").read_bytes())
     wheel.close(f"{info}/RECORD")
     print(file)
