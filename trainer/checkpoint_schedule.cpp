@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
+#include "base/version.h"
 #include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
@@ -98,7 +99,7 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.state = state;
   manifest.layout_hash = my_.engine.layout_hash();
   manifest.data_fingerprint = my_.data.train.fingerprint();
-  manifest.muster_version = MUSTER_VERSION;
+  manifest.muster_version = kVersion;
   manifest.base = base_;
   CheckpointStore::Job job =
       checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map(), base_);

@@ -24,6 +24,8 @@
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
+#include "launcher/runtime/libtorch.h"
+#include "launcher/runtime/places.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "launcher/supervise/run_owner.h"
@@ -170,19 +172,22 @@ Restart choose_restart(const LaunchOptions& options, const configs::Config& conf
 // What each rank runs, and in which environment.
 void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
                       const configs::Config& config) {
-  const fs::path self = executable_path();
-  const fs::path wrapper = self.parent_path() / "muster-rank-wrap";
+  const fs::path folder = executable_path().parent_path();
+  const fs::path wrapper = folder / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
     throw PreflightError(fmt::format(
         "{} is missing: the two programs are installed together (`./run build` makes both)",
         wrapper.string()));
   }
   spec.wrapper = {wrapper.string()};
-  spec.rank_program = {self.string(), "train"};
+  // On each machine `muster` becomes muster-torch with the libraries that are found there.
+  spec.rank_program = {(folder / "muster").string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
   std::ranges::copy(options.epoch.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
+  if (const std::string libtorch = environment_value(kFoundVariable); !libtorch.empty())
+    spec.environment.try_emplace(kFoundVariable, libtorch);  // all ranks load the same
   if (!options.debug) return;
   for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
     spec.environment[variable] = "1";
