@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
   for (auto* add : {launcher::add_submit, launcher::add_report, launcher::add_triage,
-                    launcher::add_doctor, launcher::add_status})
+                    launcher::add_doctor, launcher::add_status, launcher::add_serve})
     add(cli);
   return launcher::run(cli);
 }

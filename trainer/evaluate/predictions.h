@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@
 #include "trainer/show/overlay.h"
 
 namespace muster::trainer {
+
+// Puts data::kPictureMark where the text has <image> (with the line break after it).
+std::string mark_pictures(std::string text);
 
 // A sample that is asked about, with its pictures decoded and of the sizes it says.
 struct Shown {
@@ -74,6 +78,9 @@ class Predictor {
   const data::ClassMap& classes_;
   const data::SampleEncoder& encoder_;
 };
+
+// One entry of detections.json.
+nlohmann::json detections_entry(const ImageDetections& image);
 
 // [{"image", "width", "height", "overlay", "prompt", "detections": [{"box": [x1, y1, x2, y2],
 // "score", "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole
