@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "launcher/serve/detect_api.h"
+#include "launcher/serve/inside.h"
 #include "launcher/serve/page_files.h"
 #include "launcher/serve/run_changes.h"
 #include "launcher/serve/run_files.h"
@@ -32,9 +33,9 @@ HttpAnswer json_answer(const json& value) {
           .headers = {{"Cache-Control", "no-store"}}};
 }
 
-HttpAnswer page_part(std::string_view text, const char* type) {
-  return {.type = type,
-          .body = std::string(text),
+HttpAnswer page_part(const PageFile& file) {
+  return {.type = std::string(file.type),
+          .body = std::string(file.text),
           .headers = {{"Content-Security-Policy", kPagePolicy}, {"Cache-Control", "no-cache"}}};
 }
 
@@ -54,10 +55,6 @@ Route get(std::string pattern,
 Route post(std::string pattern,
            std::function<HttpAnswer(const HttpRequest&, const PathParts&)> answer) {
   return {Method::kPost, std::move(pattern), std::move(answer)};
-}
-
-Route fixed(const char* pattern, std::string_view text, const char* type) {
-  return get(pattern, [=](const HttpRequest&, const PathParts&) { return page_part(text, type); });
 }
 
 HttpAnswer no_such_run() { return error_answer(404, "no such run"); }
@@ -113,11 +110,11 @@ std::string ServeApp::address() const {
 }
 
 std::vector<Route> ServeApp::page_routes() const {
-  return {fixed("/", kServeHtml, "text/html; charset=utf-8"),
-          fixed("/app.css", kServeStyle, "text/css; charset=utf-8"),
-          fixed("/app.js", kServeScript, "text/javascript; charset=utf-8"),
-          fixed("/icon.svg", kServeIcon, "image/svg+xml"),
-          fixed("/openapi.json", kServeOpenApi, "application/json")};
+  std::vector<Route> routes;
+  for (const PageFile& file : page_files())
+    routes.push_back(get(std::string(file.path),
+                         [&file](const HttpRequest&, const PathParts&) { return page_part(file); }));
+  return routes;
 }
 
 HttpAnswer ServeApp::with_run(
@@ -157,6 +154,14 @@ std::vector<Route> ServeApp::run_routes() {
           [this](const HttpRequest& request, const PathParts& parts) {
             return with_run(
                 parts, [&](const path& run) { return tail_of(request, run, parts.at("log")); });
+          }),
+      get("/v1/runs/{run}/config",
+          [this](const HttpRequest&, const PathParts& parts) {
+            return with_run(parts, [](const path& run) {
+              const auto text = read_inside(run, "config.yaml", kMostTail);
+              if (!text) return error_answer(404, "the run has no config.yaml");
+              return HttpAnswer{.type = "text/plain; charset=utf-8", .body = *text};
+            });
           }),
       get("/v1/runs/{run}/triage",
           [this](const HttpRequest&, const PathParts& parts) {

@@ -2,14 +2,18 @@
 // them into the program (cmake/Rooms.cmake, muster_texts()).
 #pragma once
 
+#include <span>
 #include <string_view>
 
 namespace muster::launcher {
 
-extern const std::string_view kServeHtml;
-extern const std::string_view kServeStyle;
-extern const std::string_view kServeScript;
-extern const std::string_view kServeIcon;
-extern const std::string_view kServeOpenApi;
+struct PageFile {
+  std::string_view path;  // that it is served at
+  std::string_view type;
+  std::string_view text;
+};
+
+std::span<const PageFile> page_files();
+std::string_view page_file(std::string_view path);  // its text; "" when there is none
 
 }  // namespace muster::launcher
