@@ -22,15 +22,22 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMostTail = 256 << 10;
+constexpr const char* kPlainText = "text/plain; charset=utf-8";
 
 // The page loads, sends and runs nothing but what this server gives.
 constexpr const char* kPagePolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+// Not to be kept by the browser: the next answer may differ.
+HttpAnswer fresh(std::string type, std::string body) {
+  return {.type = std::move(type),
+          .body = std::move(body),
+          .headers = {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}};
+}
+
 HttpAnswer json_answer(const json& value) {
-  return {.body = value.dump(-1, ' ', false, json::error_handler_t::replace),
-          .headers = {{"Cache-Control", "no-store"}}};
+  return fresh("application/json", value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 HttpAnswer page_part(const PageFile& file) {
@@ -57,16 +64,11 @@ Route post(std::string pattern,
   return {Method::kPost, std::move(pattern), std::move(answer)};
 }
 
-HttpAnswer no_such_run() { return error_answer(404, "no such run"); }
-
 HttpAnswer tail_of(const HttpRequest& request, const std::filesystem::path& run,
                    const std::string& name) {
   const auto most = number_or<std::size_t>(request.query_or("bytes", ""), 16 << 10);
   const auto text = log_tail(run, name, std::min(most, kMostTail));
-  if (!text) return error_answer(404, "the run has no such log");
-  return {.type = "text/plain; charset=utf-8",
-          .body = *text,
-          .headers = {{"Cache-Control", "no-store"}}};
+  return text ? fresh(kPlainText, *text) : error_answer(404, "the run has no such log");
 }
 
 // Names by which this machine may be called when no token is asked for.
@@ -82,7 +84,8 @@ ServeApp::ServeApp(ServeOptions options)
     : options_(std::move(options)), catalog_(options_.places), views_(catalog_) {
   if (options_.detector) queue_ = std::make_unique<DetectQueue>(*options_.detector, options_.queue);
   std::vector<Route> routes = page_routes();
-  for (std::vector<Route> more : {run_routes(), detect_routes(), service_routes()})
+  for (std::vector<Route> more :
+       {run_routes(), file_routes(), detect_routes(), service_routes(), changing_routes()})
     std::ranges::move(more, std::back_inserter(routes));
   router_ = std::make_unique<Router>(std::move(routes));
   server_ = std::make_unique<HttpServer>(
@@ -98,7 +101,7 @@ ServeApp::ServeApp(ServeOptions options)
 
 // Those who wait for the detector are answered first; then the clients can be let go.
 ServeApp::~ServeApp() {
-  queue_.reset();
+  if (queue_) queue_->stop();
   server_->stop();
 }
 
@@ -112,16 +115,25 @@ std::string ServeApp::address() const {
 std::vector<Route> ServeApp::page_routes() const {
   std::vector<Route> routes;
   for (const PageFile& file : page_files())
-    routes.push_back(get(std::string(file.path),
-                         [&file](const HttpRequest&, const PathParts&) { return page_part(file); }));
+    routes.push_back(get(std::string(file.path), [&file](const HttpRequest&, const PathParts&) {
+      return page_part(file);
+    }));
   return routes;
+}
+
+Route ServeApp::of_run(std::string pattern, OfRun answer) const {
+  return get(std::move(pattern), [this, answer = std::move(answer)](const HttpRequest& request,
+                                                                    const PathParts& parts) {
+    return with_run(parts,
+                    [&](const std::filesystem::path& run) { return answer(request, parts, run); });
+  });
 }
 
 HttpAnswer ServeApp::with_run(
     const PathParts& parts,
     const std::function<HttpAnswer(const std::filesystem::path&)>& answer) const {
   const auto folder = catalog_.find(parts.at("run"));
-  if (!folder) return no_such_run();
+  if (!folder) return error_answer(404, "no such run");
   try {
     return answer(*folder);
   } catch (const Error& error) {
@@ -129,65 +141,56 @@ HttpAnswer ServeApp::with_run(
   }
 }
 
+// What is read anew as the run goes on.
 std::vector<Route> ServeApp::run_routes() {
   using std::filesystem::path;
   return {
       get("/v1/runs",
           [this](const HttpRequest&, const PathParts&) { return json_answer(views_.list()); }),
-      get("/v1/runs/{run}",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(
-                parts, [&](const path&) { return json_answer(views_.detail(parts.at("run"))); });
-          }),
-      get("/v1/runs/{run}/metrics",
-          [this](const HttpRequest& request, const PathParts& parts) {
-            return with_run(parts, [&](const path&) {
-              const auto kept = number_or<std::uint64_t>(request.query_or("generation", ""), ~0ULL);
-              const auto after = number_or<double>(request.query_or("after", ""), -1);
-              HttpAnswer answer;
-              answer.body = views_.curves(parts.at("run"), kept, after);
-              answer.headers.emplace_back("Cache-Control", "no-store");
-              return answer;
-            });
-          }),
-      get("/v1/runs/{run}/logs/{log}",
-          [this](const HttpRequest& request, const PathParts& parts) {
-            return with_run(
-                parts, [&](const path& run) { return tail_of(request, run, parts.at("log")); });
-          }),
-      get("/v1/runs/{run}/config",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(parts, [](const path& run) {
-              const auto text = read_inside(run, "config.yaml", kMostTail);
-              if (!text) return error_answer(404, "the run has no config.yaml");
-              return HttpAnswer{.type = "text/plain; charset=utf-8", .body = *text};
-            });
-          }),
-      get("/v1/runs/{run}/triage",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(parts, [&](const path& run) {
-              return HttpAnswer{.body = explanations_.triage(run)};
-            });
-          }),
-      get("/v1/runs/{run}/pictures",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(parts, [](const path& run) { return json_answer(pictures(run)); });
-          }),
-      get("/v1/runs/{run}/pictures/{picture}",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(parts, [&](const path& run) {
-              auto found = picture(run, parts.at("picture"));
-              if (!found) return error_answer(404, "the run has no such picture");
-              return HttpAnswer{.type = found->type, .body = std::move(found->bytes)};
-            });
-          }),
-      get("/v1/runs/{run}/gallery",
-          [this](const HttpRequest&, const PathParts& parts) {
-            return with_run(parts, [this](const path& run) {
-              return HttpAnswer{.type = "text/html; charset=utf-8",
-                                .body = explanations_.gallery(run)};
-            });
-          }),
+      of_run("/v1/runs/{run}",
+             [this](const HttpRequest&, const PathParts& parts, const path&) {
+               return json_answer(views_.detail(parts.at("run")));
+             }),
+      of_run("/v1/runs/{run}/metrics",
+             [this](const HttpRequest& request, const PathParts& parts, const path&) {
+               const auto kept =
+                   number_or<std::uint64_t>(request.query_or("generation", ""), ~0ULL);
+               const auto after = number_or<double>(request.query_or("after", ""), -1);
+               return fresh("application/json", views_.curves(parts.at("run"), kept, after));
+             }),
+      of_run("/v1/runs/{run}/logs/{log}",
+             [](const HttpRequest& request, const PathParts& parts, const path& run) {
+               return tail_of(request, run, parts.at("log"));
+             }),
+  };
+}
+
+// What lies in the run folder, and what is made of it when it is asked for.
+std::vector<Route> ServeApp::file_routes() {
+  using std::filesystem::path;
+  return {
+      of_run("/v1/runs/{run}/config",
+             [](const HttpRequest&, const PathParts&, const path& run) {
+               const auto text = read_inside(run, "config.yaml", kMostTail);
+               return text ? fresh(kPlainText, *text)
+                           : error_answer(404, "the run has no config.yaml");
+             }),
+      of_run("/v1/runs/{run}/triage",
+             [this](const HttpRequest&, const PathParts&, const path& run) {
+               return fresh("application/json", explanations_.triage(run));
+             }),
+      of_run("/v1/runs/{run}/pictures", [](const HttpRequest&, const PathParts&,
+                                           const path& run) { return json_answer(pictures(run)); }),
+      of_run("/v1/runs/{run}/pictures/{picture}",
+             [](const HttpRequest&, const PathParts& parts, const path& run) {
+               auto found = picture(run, parts.at("picture"));
+               return found ? fresh(found->type, std::move(found->bytes))
+                            : error_answer(404, "the run has no such picture");
+             }),
+      of_run("/v1/runs/{run}/gallery",
+             [this](const HttpRequest&, const PathParts&, const path& run) {
+               return fresh("text/html; charset=utf-8", explanations_.gallery(run));
+             }),
   };
 }
 
@@ -203,15 +206,6 @@ std::vector<Route> ServeApp::detect_routes() {
 }
 
 std::vector<Route> ServeApp::service_routes() {
-  const auto changing = [this](auto change) {
-    return [this, change](const HttpRequest&, const PathParts& parts) {
-      if (!options_.writable)
-        return error_answer(403, "this server only reads; `muster serve --writable` may do that");
-      return with_run(parts, [&](const std::filesystem::path& run) {
-        return json_answer({{"done", change(run)}});
-      });
-    };
-  };
   return {
       get("/v1/server",
           [this](const HttpRequest&, const PathParts&) {
@@ -230,9 +224,23 @@ std::vector<Route> ServeApp::service_routes() {
           [this](const HttpRequest&, const PathParts&) {
             std::optional<DetectQueue::Counts> counts;
             if (queue_) counts = queue_->counts();
-            return HttpAnswer{.type = "text/plain; version=0.0.4; charset=utf-8",
-                              .body = telemetry_.as_text(views_.list(), counts)};
+            return fresh("text/plain; version=0.0.4; charset=utf-8",
+                         telemetry_.as_text(views_.list(), counts));
           }),
+  };
+}
+
+std::vector<Route> ServeApp::changing_routes() {
+  const auto changing = [this](auto change) {
+    return [this, change](const HttpRequest&, const PathParts& parts) {
+      if (!options_.writable)
+        return error_answer(403, "this server only reads; `muster serve --writable` may do that");
+      return with_run(parts, [&](const std::filesystem::path& run) {
+        return json_answer({{"done", change(run)}});
+      });
+    };
+  };
+  return {
       post("/v1/runs/{run}/stop", changing(ask_to_stop)),
       post("/v1/runs/{run}/report", changing([](const std::filesystem::path& run) {
              return trainer::write_report(run).string();

@@ -41,10 +41,16 @@ class ServeApp {
   const std::vector<Route>& routes() const { return router_->routes(); }
 
  private:
+  using OfRun = std::function<HttpAnswer(const HttpRequest&, const PathParts&,
+                                         const std::filesystem::path& run)>;
+
   std::vector<Route> page_routes() const;
   std::vector<Route> run_routes();
+  std::vector<Route> file_routes();
   std::vector<Route> detect_routes();
   std::vector<Route> service_routes();
+  std::vector<Route> changing_routes();
+  Route of_run(std::string pattern, OfRun answer) const;
   HttpAnswer with_run(const PathParts& parts,
                       const std::function<HttpAnswer(const std::filesystem::path&)>& answer) const;
 

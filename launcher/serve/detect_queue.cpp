@@ -28,7 +28,9 @@ DetectQueue::DetectQueue(DetectBackend& backend, const QueueLimits& limits)
   worker_ = std::thread([this] { work(); });
 }
 
-DetectQueue::~DetectQueue() {
+DetectQueue::~DetectQueue() { stop(); }
+
+void DetectQueue::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -37,7 +39,7 @@ DetectQueue::~DetectQueue() {
   }
   came_.notify_all();
   answered_.notify_all();
-  worker_.join();
+  if (worker_.joinable()) worker_.join();
 }
 
 bool DetectQueue::take_places(std::size_t count) {

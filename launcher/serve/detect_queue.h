@@ -43,13 +43,15 @@ class DetectQueue {
   };
 
   DetectQueue(DetectBackend& backend, const QueueLimits& limits);
-  ~DetectQueue();  // answers all who wait with 503
+  ~DetectQueue();
   DetectQueue(const DetectQueue&) = delete;
   DetectQueue& operator=(const DetectQueue&) = delete;
 
   // One outcome per question, once all are there. All have status 429 when there is no room for all
   // of them; others may have 422 (no usable picture), 500, 503 or 504 each. Thread-safe.
   std::vector<Outcome> ask(const std::vector<Question>& questions);
+  // Answers all who wait, and all who come, with 503. Others may still be in ask().
+  void stop();
   Counts counts() const;
   const QueueLimits& limits() const { return limits_; }
 
