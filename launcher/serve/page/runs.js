@@ -9,20 +9,20 @@ const COLUMNS = [
 function cells(run) {
   const href = `#/run/${encodeURIComponent(run.id)}`;
   return [
-    el('th', {scope: 'row'}, el('a', {href}, run.id), run.error ? el('small', {}, run.error) : null),
-    el('td', {}, stateBadge(run), failed(run) ? el('a', {class: 'why', href: href + '/triage'}, 'why?') : null),
-    el('td', {}, run.error ? '–' : progressOf(run)),
-    el('td', {class: 'n'}, run.best_ap ? el('span', {title: `at step ${run.best_ap.step}`}, run.best_ap.value.toFixed(3)) : '–'),
-    el('td', {class: 'n wide-only'}, number(run.loss)),
-    el('td', {class: 'n wide-only'}, run.images_per_s ? number(run.images_per_s) : '–'),
-    el('td', {class: 'n'}, run.state === 'running' ? duration(run.eta_s) : '–'),
-    el('td', {class: 'n wide-only'}, ago(run.changed)),
+    el('th', {scope: 'row', role: 'rowheader'}, el('a', {href}, run.id), run.error ? el('small', {}, run.error) : null),
+    el('td', {role: 'cell'}, stateBadge(run), failed(run) ? el('a', {class: 'why', href: href + '/triage'}, 'why?') : null),
+    el('td', {role: 'cell'}, run.error ? '–' : progressOf(run)),
+    el('td', {class: 'n', role: 'cell', 'data-label': 'best AP'}, run.best_ap ? el('span', {title: `at step ${run.best_ap.step}`}, run.best_ap.value.toFixed(3)) : '–'),
+    el('td', {class: 'n wide-only', role: 'cell'}, number(run.loss)),
+    el('td', {class: 'n wide-only', role: 'cell'}, run.images_per_s ? number(run.images_per_s) : '–'),
+    el('td', {class: 'n', role: 'cell', 'data-label': 'to go'}, run.state === 'running' ? duration(run.eta_s) : '–'),
+    el('td', {class: 'n wide-only', role: 'cell'}, ago(run.changed)),
   ];
 }
 
 export function showRuns(view, life) {
   const ticked = new Set();
-  const rows = el('tbody');
+  const rows = el('tbody', {role: 'rowgroup'});   // roles: on a telephone the style sheet makes no table of it
   const compare = el('button', {type: 'button', disabled: true, onclick: () => {
     location.hash = '#/compare/' + [...ticked].map(encodeURIComponent).join(',');
   }}, 'Compare');
@@ -35,7 +35,7 @@ export function showRuns(view, life) {
     compare.disabled = ticked.size < 2;
     compare.textContent = ticked.size < 2 ? 'Compare' : `Compare ${ticked.size} runs`;
   };
-  const tick = (run) => el('td', {class: 'tick'}, el('input', {type: 'checkbox', checked: ticked.has(run.id), 'aria-label': `compare ${run.id}`, onchange: (event) => {
+  const tick = (run) => el('td', {class: 'tick', role: 'cell'}, el('input', {type: 'checkbox', checked: ticked.has(run.id), 'aria-label': `compare ${run.id}`, onchange: (event) => {
     if (event.target.checked) ticked.add(run.id);
     else ticked.delete(run.id);
     count();
@@ -45,7 +45,7 @@ export function showRuns(view, life) {
     const shown = known.filter((run) => run.id.toLowerCase().includes(word));
     const focused = document.activeElement?.closest('tr')?.dataset.run;
     const focusedTag = document.activeElement?.tagName;
-    rows.replaceChildren(...shown.map((run) => el('tr', {'data-run': run.id}, tick(run), ...cells(run))));
+    rows.replaceChildren(...shown.map((run) => el('tr', {'data-run': run.id, role: 'row'}, tick(run), ...cells(run))));
     if (focused !== undefined)   // who goes through the table by keyboard stays where he is
       [...rows.children].find((row) => row.dataset.run === focused)?.querySelector(focusedTag === 'INPUT' ? 'input' : 'a')?.focus();
     empty.hidden = known.length > 0;
@@ -55,10 +55,10 @@ export function showRuns(view, life) {
   view.replaceChildren(
     el('div', {class: 'title'}, el('h1', {}, 'Runs'), el('label', {for: 'filter'}, el('span', {}, 'Name'), filter), compare),
     life.trouble, empty,
-    el('div', {class: 'card wide'}, el('table', {class: 'runs'},
+    el('div', {class: 'card wide'}, el('table', {class: 'runs', role: 'table'},
       el('caption', {class: 'hidden'}, 'Runs, the newest first'),
-      el('thead', {}, el('tr', {}, el('th', {class: 'tick', scope: 'col'}, el('span', {class: 'hidden'}, 'Compare')),
-        ...COLUMNS.map(([name, kind]) => el('th', {class: kind, scope: 'col'}, name)))), rows)));
+      el('thead', {role: 'rowgroup'}, el('tr', {role: 'row'}, el('th', {class: 'tick', scope: 'col', role: 'columnheader'}, el('span', {class: 'hidden'}, 'Compare')),
+        ...COLUMNS.map(([name, kind]) => el('th', {class: kind, scope: 'col', role: 'columnheader'}, name)))), rows)));
 
   repeat(async () => {
     const before = new Map(known.map((run) => [run.id, run.state]));

@@ -1,6 +1,9 @@
 // What failed first, which row of the diary explains it, and what to change.
 import {el, askJson, runPath, problem} from '/dom.js';
 
+// Words between backticks are code.
+const prose = (text) => el('p', {}, ...text.split('`').map((part, i) => (i % 2 ? el('code', {}, part) : part)));
+
 function first(culprit) {
   if (!culprit) return el('p', {}, 'Nothing failed: every rank ended with code 0, or still runs.');
   const facts = [['rank', culprit.rank], ['host', culprit.host], ['phase', culprit.phase], ['step', culprit.step], ['micro-step', culprit.micro_step],
@@ -14,9 +17,9 @@ function first(culprit) {
 
 function row(match) {
   const changes = match.config?.length ? el('div', {}, el('h4', {}, 'In the config'), el('pre', {class: 'log', tabindex: '0'},
-    match.config.map((change) => `${change.key}: ${change.old} -> ${change.new}   (${change.file}:${change.line})`).join('\n'))) : null;
-  return el('article', {class: 'card diary'}, el('h3', {}, `${match.id} `, el('small', {}, match.role)), el('p', {}, match.symptom),
-    el('h4', {}, 'Cause'), el('p', {}, match.cause), el('h4', {}, 'What to do'), el('p', {}, match.fix), changes,
+    match.config.map((change) => `${change.key}: ${change.old} -> ${change.new}${change.file ? `   (${change.file}:${change.line})` : ''}`).join('\n'))) : null;
+  return el('article', {class: 'card diary'}, el('h3', {}, `${match.id} `, el('small', {}, match.role)), prose(match.symptom),
+    el('h4', {}, 'Cause'), prose(match.cause), el('h4', {}, 'What to do'), prose(match.fix), changes,
     el('p', {class: 'note'}, `Try again: ${match.retry}`), el('h4', {}, 'Evidence'), el('pre', {class: 'log', tabindex: '0'}, match.evidence));
 }
 

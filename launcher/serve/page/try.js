@@ -30,7 +30,7 @@ class Trial {
     this.again = el('button', {type: 'button', disabled: true, onclick: () => this.send()}, 'Ask again');
     this.json = el('button', {type: 'button', disabled: true, onclick: () => this.saveJson()}, 'JSON');
     this.csv = el('button', {type: 'button', disabled: true, onclick: () => save(this.stem() + '.csv', 'text/csv', asCsv(this.entry, this.kept()))}, 'CSV');
-    this.image = el('img', {alt: ''});
+    this.image = el('img', {alt: '', onload: () => this.fit()});
     this.boxes = svg('svg', {class: 'boxes', role: 'img'});
     this.stage = el('div', {class: 'stage', hidden: true}, this.image, this.boxes);
     this.rows = el('tbody');
@@ -65,6 +65,12 @@ class Trial {
     this.boxes.replaceChildren();
     this.stage.hidden = false;
     this.send();
+  }
+
+  // As large as the window allows, a small picture enlarged.
+  fit() {
+    const {naturalWidth: width, naturalHeight: height} = this.image;
+    this.stage.style.width = `min(100%, ${Math.max(width, 560)}px, calc(75vh * ${width / height}))`;
   }
 
   async send() {
