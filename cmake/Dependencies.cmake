@@ -49,6 +49,7 @@ muster_pkg(freetype::freetype freetype2)
 muster_pkg(fontconfig::fontconfig fontconfig)
 muster_pkg(webp::webp libwebp)
 muster_pkg(tiff::tiff libtiff-4)
+muster_pkg(httplib::httplib cpp-httplib)
 
 # The LibTorch wheel ships no gloo headers, and ProcessGroupGloo.hpp includes them. Declarations only: nothing of
 # the distribution's gloo is linked, the code is inside libtorch_cpu.so.

@@ -126,6 +126,23 @@ function(muster_executable name)
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
 
+# muster_texts(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
+# stands for @APP_JS@.
+function(muster_texts room)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  foreach(name ${ARGN})
+    set(file "${CMAKE_SOURCE_DIR}/${room}/${name}")
+    get_filename_component(variable "${name}" NAME)
+    string(MAKE_C_IDENTIFIER "${variable}" variable)
+    string(TOUPPER "${variable}" variable)
+    file(READ "${file}" ${variable})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+  endforeach()
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
 # muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
 # with their checksums, which the page's security policy names.
 function(muster_page room)
