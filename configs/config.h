@@ -122,6 +122,7 @@ struct Detection {
   Queries queries;
   std::int64_t num_queries;
   Memory memory;
+  Labels labels;
   std::int64_t hidden_size;
   std::int64_t num_layers;
   std::int64_t num_heads;
@@ -219,6 +220,9 @@ struct Eval {
   std::int64_t max_samples;                  // 0: all
   std::string best_metric;                   // of metrics.jsonl
   BestMode best_mode;
+  EvalFrom from;
+  std::int64_t max_answer_tokens;  // of an answer of the language model, when `from` wants them
+  bool loss;                       // also every term of the loss
 };
 
 struct Health {
@@ -235,6 +239,7 @@ struct Logging {
   std::int64_t every_steps;
   std::int64_t max_bytes;
   bool tensorboard;
+  std::vector<std::string> command;  // a program fed the lines of metrics.jsonl; empty: none
 };
 
 struct Launch {
@@ -248,6 +253,7 @@ struct Launch {
   std::int64_t ranks_per_node;     // 0: as many as fit
   CpuBinding cpu_binding;
   GpuBinding gpu_binding;
+  BlackBox black_box;
   std::map<std::string, std::string> environment;  // of the ranks
 };
 

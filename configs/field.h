@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "configs/choices.h"
 #include "configs/config.h"
 
 namespace muster::configs {
@@ -57,12 +58,26 @@ struct Limits {
   }
 };
 
+// What a change means for a run that continues from a checkpoint (docs/resume.md).
+enum class Resume {
+  kFree,   // takes effect: no number of the training depends on it
+  kTold,   // takes effect, is printed and recorded
+  kEpoch,  // the order of the data depends on it: refused inside an epoch
+  kNever   // shapes or dtypes of what the checkpoint holds depend on it: refused
+};
+template <>
+inline constexpr auto kNames<Resume> = std::to_array<Named<Resume>>({{Resume::kFree, "free"},
+                                                                     {Resume::kTold, "told"},
+                                                                     {Resume::kEpoch, "epoch"},
+                                                                     {Resume::kNever, "never"}});
+
 struct Field {
   std::string name;  // "section.key", dots all the way down
   Kind kind;
   Limits limits;
   std::string unit;  // "" when it has none
   std::string meaning;
+  Resume resume;
   std::function<Value(const Config&)> get;
   // REQUIRES the alternative of `kind`; for a choice, one of limits.choices.
   std::function<void(Config&, const Value&)> set;

@@ -1,5 +1,5 @@
 // The tables in fields_*.cpp are written with these words: a section, a key, a member, its limits,
-// its unit, its meaning.
+// its unit, its meaning, and what a change means at a resume.
 #pragma once
 
 #include <initializer_list>
@@ -57,12 +57,13 @@ class Section {
 
   template <typename Struct, typename T>
   Field operator()(const char* key, T Struct::*member, Limits limits, const char* unit,
-                   const char* meaning) const {
+                   const char* meaning, Resume resume) const {
     return {name_ + "." + key,
             Carrier<T>::kind(),
             std::move(limits),
             unit,
             meaning,
+            resume,
             [locate = locate_, member](const Config& config) {
               return Carrier<T>::to_value(locate(config).*member);
             },

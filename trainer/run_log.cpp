@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -34,6 +36,7 @@ void append_phases(MetricsRow& row, const StepTimer::Seconds& t) {
   append(row, name(kPhaseSeconds, metric::kBackward), t.backward);
   append(row, name(kPhaseSeconds, metric::kCommunication), t.communication);
   append(row, name(kPhaseSeconds, metric::kOptimizer), t.optimizer);
+  append(row, name(kPhaseSeconds, metric::kCheckpoint), t.checkpoint);
 }
 
 void append_engine_memory(MetricsRow& row, const StepStats& stats) {
@@ -70,6 +73,23 @@ std::int64_t elements_of(const std::vector<sharding::Param>& params) {
   return elements;
 }
 
+// A group's targets stand with its name, but for the language model's, which everybody means.
+AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegistry& registry) {
+  AdapterFacts facts;
+  facts.rank = lora.rank;
+  facts.alpha = lora.alpha;
+  facts.kind = lora.rslora ? "rsLoRA" : "LoRA";
+  if (lora.dora) facts.kind = lora.rslora ? "DoRA with rsLoRA" : "DoRA";
+  facts.targets = lora.targets.model;
+  for (const std::string& target : lora.targets.merger)
+    facts.targets.push_back("merger: " + target);
+  for (const std::string& target : lora.targets.visual)
+    facts.targets.push_back("visual: " + target);
+  facts.trained = elements_of(registry.trainable());
+  facts.total = facts.trained + elements_of(registry.frozen());
+  return facts;
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -85,10 +105,16 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
   say_length();
+  if (!config.logging.command.empty())
+    feed_.emplace(
+        LineFeed::Options{.command = config.logging.command,
+                          .environment = {{"MUSTER_RUN_DIR", fs::absolute(config.run.dir).string()},
+                                          {"MUSTER_FIRST_STEP", std::to_string(start.step + 1)}}});
   if (config.lora.enabled) {
-    const std::int64_t trained = elements_of(registry.trainable());
-    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
-              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+    const AdapterFacts facts = adapter_facts(config.lora, registry);
+    write_adapter_facts(config.run.dir, facts);
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters", facts.rank,
+              facts.trained, facts.total);
   }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
@@ -101,14 +127,18 @@ void RunLog::step(const StepStats& stats) {
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
   const MetricsRow row = row_of(stats);
-  metrics_.append(row);
-  if (stats.last || stats.step % config_.logging.every_steps == 0) {
-    if (tensorboard_) tensorboard_->write(stats.step, row);
-    say_progress(stats);
-  }
+  const bool told = stats.last || stats.step % config_.logging.every_steps == 0;
+  write_row(stats.step, row, told);
+  if (told) say_progress(stats);
   say_hours(stats);
   if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
     log::info("detection_head thaws at step {}", stats.step);
+}
+
+void RunLog::write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard) {
+  metrics_.append(row);
+  if (feed_) feed_->add(metrics_line(row));
+  if (tensorboard_ && in_tensorboard) tensorboard_->write(step, measured_only(row));
 }
 
 MetricsRow RunLog::row_of(const StepStats& stats) {
@@ -186,47 +216,32 @@ void RunLog::say_hours(const StepStats& stats) const {
             human_seconds(step_s), human_seconds(step_s * static_cast<double>(length_.steps)));
 }
 
-MetricsRow evaluation_row(std::int64_t step, const EvalResult& result) {
-  MetricsRow row;
-  append(row, metric::kStep, step);
-  for (const auto& [name, value] : result.coco.metrics)
-    append(row, metric::name(metric::kEval, name), value);
-  append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
-  for (const PackResult& pack : result.packs)
-    for (const auto& [name, value] : pack.coco.metrics)
-      append(row, metric::pack_name(pack.name, name), value);
-  return row;
+void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
+  write_row(step, evaluation_row(step, evaluation), true);
+  const EvaluationRecord record = evaluation_record(step, evaluation);
+  write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
+  if (tensorboard_) write_pr_curves(step, record);
+  for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
 }
 
-double best_metric_of(const EvalResult& result, const configs::Eval& config) {
-  const MetricsRow row = evaluation_row(0, result);
-  const auto found = std::ranges::find(row, config.best_metric, &MetricsRow::value_type::first);
-  if (found != row.end())
-    return measured(found->second) ? found->second : std::numeric_limits<double>::quiet_NaN();
-  std::vector<std::string> names;
-  for (const auto& [name, value] : row) {
-    if (name != metric::kStep) names.push_back(name);
-  }
-  const std::string near = nearest_name(config.best_metric, names);
-  throw ConfigError(fmt::format(
-      "eval.best_metric: an evaluation has no {}{}; it has {}", config.best_metric,
-      near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near), join(names, ", ")));
+// Of all classes together, and of those with most true boxes.
+void RunLog::write_pr_curves(std::int64_t step, const EvaluationRecord& record) {
+  constexpr std::size_t kMostCurvesInTensorBoard = 12;
+  if (record.all.curve.truths == 0) return;
+  tensorboard_->write_pr_curve(step, "precision_recall/all", record.all.curve);
+  std::vector<const ClassRecord*> classes;
+  for (const ClassRecord& one : record.classes) classes.push_back(&one);
+  std::ranges::stable_sort(classes, std::greater{},
+                           [](const ClassRecord* one) { return one->curve.truths; });
+  classes.resize(std::min(classes.size(), kMostCurvesInTensorBoard));
+  for (const ClassRecord* one : classes)
+    if (one->curve.truths > 0)
+      tensorboard_->write_pr_curve(step, "precision_recall/" + one->curve.name, one->curve);
 }
 
-void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
-  const MetricsRow row = evaluation_row(step, result);
-  metrics_.append(row);
-  if (tensorboard_) tensorboard_->write(step, measured_only(row));
-  const auto text = [&](std::string_view name) {
-    return measured_text(result.coco.metrics.at(std::string(name)));
-  };
-  log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
-            text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
-            result.detections);
-  for (const PackResult& pack : result.packs)
-    log::info("  {}: AP {}  AP50 {}", pack.name,
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp))),
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp50))));
+void RunLog::pictures(std::int64_t step, const std::vector<PngPicture>& pictures) {
+  for (std::size_t i = 0; i < pictures.size(); ++i)
+    tensorboard_->write_picture(step, fmt::format("predictions/{}", i), pictures[i]);
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

@@ -18,6 +18,9 @@ struct HeadConfig {
   std::int64_t caption_layers = 0, caption_max_tokens = 0;
   std::int64_t denoising_groups = 0;
   double denoising_box_noise = 0;
+  // Token ids of each class's name, in the order of the class map: captions are one of them, and a
+  // class costs the logits of its trie alone. Empty: captions are free text.
+  std::vector<std::vector<std::int64_t>> classes;
 };
 
 struct HeadLossOptions {

@@ -33,9 +33,11 @@ const std::map<std::string, Lines> kWords = {
     {"sharding.wire_dtype", {"fp32", "bf16"}},
     {"sharding.reduce", {"ordered", "native"}},
     {"sharding.optimizer_device", {"device", "cpu"}},
+    {"eval.from", {"head", "text", "both"}},
     {"logging.level", {"debug", "info", "warn", "error"}},
     {"launch.cpu_binding", {"none", "core", "socket", "numa"}},
     {"launch.gpu_binding", {"none", "local_rank"}},
+    {"launch.black_box", {"auto", "local", "run_dir"}},
 };
 
 // What rules ask of other settings before a word may stand.

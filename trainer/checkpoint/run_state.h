@@ -28,6 +28,7 @@ struct RunState {
   data::Cursor cursor;    // the next step's
   HealthState health;
   Plateau plateau;
+  bool ended_early = false;  // schedule.patience ended the run
 };
 
 }  // namespace muster::trainer

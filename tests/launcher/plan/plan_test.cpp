@@ -303,7 +303,7 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
 
 TEST_CASE("plan: the simulated message of a step has the slots that the loop fills", "[unit]") {
   const configs::Config config = base_config();
-  const trainer::LossTerms terms(config.loss);
+  const trainer::LossTerms terms(config.loss, config.detection.labels);
   const auto alone = sharding::make_self();
   for (const int micro_batches : {1, 4}) {
     data::StepBatches step;
