@@ -20,6 +20,7 @@ CheckpointSchedule::CheckpointSchedule(const CheckpointParts& parts)
       store_(my_.config.run.dir, my_.collective,
              {.keep = my_.config.checkpoint.keep,
               .keep_best = my_.config.checkpoint.keep_best,
+              .best_metric = my_.config.eval.best_metric,
               .patience = std::chrono::duration<double>(my_.config.sharding.timeout_s / 2)}) {
   if (my_.config.lora.enabled) base_ = base_of(my_.config);
 }

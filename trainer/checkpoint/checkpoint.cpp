@@ -160,7 +160,7 @@ void CheckpointStore::commit_folder(Manifest manifest, std::optional<double> bes
   rename_folder(folder_, target);
   fsync_path(root_);
   log::info("checkpoint {} committed", target.string());
-  if (best_metric) write_best(root_, step, *best_metric);
+  if (best_metric) write_best(root_, step, *best_metric, options_.best_metric);
   prune();
 }
 

@@ -23,8 +23,9 @@
 namespace muster::trainer {
 
 struct StoreOptions {
-  std::int64_t keep = 0;       // newest checkpoints kept, besides the best
-  std::int64_t keep_best = 1;  // best ones kept
+  std::int64_t keep = 0;         // newest checkpoints kept, besides the best
+  std::int64_t keep_best = 1;    // best ones kept
+  std::string best_metric = {};  // what says so
   // How long rank 0 waits for files of other machines that its own does not show yet.
   std::chrono::duration<double> patience{};
 };
