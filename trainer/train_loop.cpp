@@ -115,7 +115,9 @@ bool is_due(std::optional<std::int64_t> steps, std::optional<std::int64_t> epoch
 void Trainer::train() {
   bool done = nothing_left();
   while (!done) {
+    if (profile_) profile_->before(state_.step + 1);
     const StepStats stats = train_step();  // [C]
+    if (profile_) profile_->after(state_.step);
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
 
@@ -133,6 +135,7 @@ void Trainer::train() {
     }
   }
   checkpoints_.finish();  // [C]
+  if (profile_) profile_->finish();
   if (waits_for_new_values_) return;
   show_ema();  // [C]
   write_predictions();
@@ -156,7 +159,12 @@ bool Trainer::nothing_left() const {
   return trained || state_.ended_early;
 }
 
+void Trainer::set_profile(const ProfiledSteps& steps) {
+  profile_.emplace(steps, config_.run.dir, collective_->rank());
+}
+
 void Trainer::stop_now() {
+  if (profile_) profile_->finish();
   checkpoints_.begin(state_);  // [C]
   checkpoints_.finish();       // [C]
   throw StopRequested(
