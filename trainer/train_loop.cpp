@@ -2,6 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
+#include <span>
+
 #include <limits>
 
 #include "base/error.h"
@@ -9,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
 #include "trainer/assembly/detector.h"
@@ -17,6 +22,7 @@
 #include "trainer/assembly/options.h"
 #include "trainer/evaluate/gallery_files.h"
 #include "trainer/evaluation.h"
+#include "trainer/kept_batch.h"
 #include "trainer/schedule.h"
 #include "trainer/stop_signal.h"
 
@@ -46,6 +52,7 @@ StepStats Trainer::train_step() {
     zero_.step(lrs, verdict);  // [C] fused AdamW, gather
   } else {
     zero_.skip_step();
+    if (!verdict.scale_too_high) keep_suspects(step, verdict);
   }
   zero_.empty_partition_cache(step.last_in_epoch);  // at epoch ends the host's free pages go, too
   return finish_step(step, verdict, agreed, lrs, applied);
@@ -68,6 +75,33 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   totals.add(batch, slot, sums);
   const at::Tensor loss = terms_.weigh(sums, step.denominators);
   return fault::take_nan() ? loss * std::numeric_limits<float>::quiet_NaN() : loss;
+}
+
+// Micro-batches of this rank that may be why the step was skipped, for muster check --replay: those
+// with the worst losses; where every loss is finite and a gradient is not, all of the culprit's.
+void Trainer::keep_suspects(const data::StepBatches& step, const sharding::StepVerdict& verdict) {
+  if (config_.health.kept_batches == 0) return;
+  const auto slots = static_cast<std::size_t>(config_.batch.micro_batches_per_step * terms_.size());
+  const std::span<const double> sums = std::span(verdict.values).first(slots);
+  const bool gradient_alone =
+      !verdict.finite && std::ranges::all_of(sums, [](double sum) { return std::isfinite(sum); });
+  const std::vector<std::int64_t> found = suspects(sums, terms_, step.denominators);
+  for (std::size_t k = 0; k < step.micro_batches.size(); ++k) {
+    const MicroBatch& batch = step.micro_batches[k];
+    const bool suspect = gradient_alone ? verdict.culprit_rank == collective_->rank()
+                                        : std::ranges::find(found, step.indices[k]) != found.end();
+    if (!suspect || batch.num_samples() == 0) continue;
+    KeptBatch kept{.batch = batch,
+                   .step = state_.step + 1,
+                   .number = state_.step * config_.batch.micro_batches_per_step + step.indices[k],
+                   .reason = health_.reason(),
+                   .samples = {}};
+    for (const std::int64_t id : batch.sample_ids)
+      kept.samples.push_back(data_.train.sample(id).name);
+    const fs::path file = keep_batch(config_.run.dir, kept, config_.health.kept_batches);
+    log::warn("a micro-batch of step {} is kept, of {}: muster check CONFIG --replay {}", kept.step,
+              join(kept.samples, ", "), file.string());
+  }
 }
 
 // Counters, cursor and clock; it touches no tensor.

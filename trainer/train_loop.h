@@ -63,6 +63,7 @@ class Trainer {
   StepStats finish_step(const data::StepBatches& step, const sharding::StepVerdict& verdict,
                         const StepTotals::Agreed& agreed, const std::vector<double>& lrs,
                         bool applied);
+  void keep_suspects(const data::StepBatches& step, const sharding::StepVerdict& verdict);
   std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
   bool head_frozen() const;      // by detection.freeze_epochs
