@@ -13,7 +13,7 @@
 namespace muster::launcher {
 namespace {
 
-constexpr const char* kVariable = "MUSTER_MPI";
+constexpr const char* kMpiVariable = "MUSTER_MPI";
 
 // Whether a program started now would find the library. Loading it to see would cost 30 ms.
 bool loader_knows() {
@@ -52,10 +52,10 @@ std::optional<OpenMpi> open_mpi_in(const fs::path& folder) {
 }
 
 std::optional<OpenMpi> find_open_mpi(const fs::path& prefix) {
-  if (const std::string named = environment_value(kVariable); !named.empty()) {
+  if (const std::string named = environment_value(kMpiVariable); !named.empty()) {
     if (const auto mpi = open_mpi_in(named)) return mpi;
     throw PreflightError(
-        fmt::format("{}={}: no bin/mpirun with lib/{} there", kVariable, named, kMpiLibrary));
+        fmt::format("{}={}: no bin/mpirun with lib/{} there", kMpiVariable, named, kMpiLibrary));
   }
   if (const auto mpi = of_path()) return mpi;
   if (loader_knows()) return OpenMpi{};
