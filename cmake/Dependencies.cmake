@@ -1,6 +1,11 @@
 # Libraries of the distribution, each as one imported target.
 find_package(Threads REQUIRED)
+# Without MPI's C++ bindings: Open MPI 5 has none, and what was built against 4.1 runs with both.
+set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI REQUIRED COMPONENTS CXX)
+get_target_property(MPI_LIBRARIES_USED MPI::MPI_CXX INTERFACE_LINK_LIBRARIES)
+list(FILTER MPI_LIBRARIES_USED EXCLUDE REGEX "mpi_cxx")
+set_target_properties(MPI::MPI_CXX PROPERTIES INTERFACE_LINK_LIBRARIES "${MPI_LIBRARIES_USED}")
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 # LibTorch ships headers of another fmt in its include folder; the distribution's, which spdlog is built with, must win.
@@ -44,6 +49,7 @@ muster_pkg(freetype::freetype freetype2)
 muster_pkg(fontconfig::fontconfig fontconfig)
 muster_pkg(webp::webp libwebp)
 muster_pkg(tiff::tiff libtiff-4)
+muster_pkg(httplib::httplib cpp-httplib)
 
 # The LibTorch wheel ships no gloo headers, and ProcessGroupGloo.hpp includes them. Declarations only: nothing of
 # the distribution's gloo is linked, the code is inside libtorch_cpu.so.

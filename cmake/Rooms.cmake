@@ -13,7 +13,7 @@ target_compile_options(muster_flags INTERFACE
   $<$<AND:$<BOOL:${MUSTER_UNITY}>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
-  MUSTER_VERSION="0.1.0" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
+  MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
 target_include_directories(muster_flags SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/first")
 target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
@@ -126,6 +126,23 @@ function(muster_executable name)
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
 
+# muster_texts(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
+# stands for @APP_JS@.
+function(muster_texts room)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  foreach(name ${ARGN})
+    set(file "${CMAKE_SOURCE_DIR}/${room}/${name}")
+    get_filename_component(variable "${name}" NAME)
+    string(MAKE_C_IDENTIFIER "${variable}" variable)
+    string(TOUPPER "${variable}" variable)
+    file(READ "${file}" ${variable})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+  endforeach()
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
 # muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
 # with their checksums, which the page's security policy names.
 function(muster_page room)
@@ -138,6 +155,16 @@ function(muster_page room)
   file(SHA256 "${folder}/page.js" MUSTER_PAGE_SCRIPT_SHA256)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
   configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_text(ROOM SOURCE FILE): the text of FILE becomes a string of SOURCE.h of the room, whose SOURCE.cpp.in says where.
+function(muster_text room source file)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/texts/${id}/${source}.cpp")
+  file(READ "${CMAKE_SOURCE_DIR}/${file}" MUSTER_TEXT)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${file}")
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/${source}.cpp.in" "${made}" @ONLY)
   target_sources(muster_${id} PRIVATE "${made}")
 endfunction()
 

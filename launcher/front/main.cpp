@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   launcher::CommandLine cli{app, 0, argc, argv};
   for (auto* add :
        {launcher::add_submit, launcher::add_report, launcher::add_triage, launcher::add_doctor,
-        launcher::add_status, launcher::add_demo, launcher::add_version})
+        launcher::add_status, launcher::add_serve, launcher::add_demo, launcher::add_version})
     add(cli);
   return launcher::run(cli);
 }
