@@ -26,7 +26,8 @@
 #include "model/files/family.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::launcher {
 namespace {

@@ -30,11 +30,11 @@ int main(int argc, char** argv) {
       "muster: fine-tunes a Qwen-VL-style detector on many GPUs, and explains itself when it fails",
       "muster"};
   app.set_help_flag("-h,--help", launcher::kHelpHelp);
-  app.set_version_flag("--version", MUSTER_VERSION, "show the version");
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
   cli.examine_plan = examine_on_one_machine;
   cli.open_detector = open_on_device;
   launcher::add_commands(cli);
+  launcher::add_version(cli);
   return launcher::run(cli);
 }

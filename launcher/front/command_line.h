@@ -53,9 +53,12 @@ void add_report(CommandLine& cli);
 void add_triage(CommandLine& cli);
 void add_doctor(CommandLine& cli);
 void add_status(CommandLine& cli);
+void add_demo(CommandLine& cli);
+void add_version(CommandLine& cli);  // the option --version
 void add_serve(CommandLine& cli);
 
-// Becomes muster-torch, with the same arguments. Throws PreflightError when it is not there.
+// Becomes muster-torch, with the same arguments; an installed muster first finds, or fetches, the
+// libraries it needs. Throws PreflightError when the program or a library is not there.
 [[noreturn]] void hand_over(char** argv);
 
 // Parses, runs the callback and returns the process's exit code; `muster` hands over what is none
