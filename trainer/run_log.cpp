@@ -100,6 +100,7 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
 void RunLog::step(const StepStats& stats) {
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
+  overfitting_.step(stats.agreed.loss.total);
   const MetricsRow row = row_of(stats);
   const bool last = stats.step == config_.schedule.max_steps;
   const bool told = last || stats.step % config_.logging.every_steps == 0;
@@ -175,6 +176,9 @@ void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
   const EvaluationRecord record = evaluation_record(step, evaluation);
   write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
   if (tensorboard_) write_pr_curves(step, record);
+  if (evaluation.loss)
+    if (const auto warning = overfitting_.evaluation(step, evaluation.loss->loss.total))
+      log::warn("{}", *warning);
   for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
 }
 
