@@ -109,6 +109,7 @@ struct Detector::Impl {
     }
     if (annotated.empty()) return terms;
     const DenoisingQueries denoising = denoise(targets);
+    const at::AutoGradMode with_graph(!options.frozen && at::GradMode::is_enabled());
     const HeadOutput output = run_head(some_pictures(batch, seen, annotated), denoising);
     for (LossTerm& term :
          head.loss(output, targets, denoising, options, backbone.token_embedding()))
@@ -197,7 +198,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
   const at::Tensor states =
       last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
   const std::vector<DecodedCaption> captions =
-      impl_->head.captions().decode(states, impl_->backbone.token_embedding());
+      impl_->head.likeliest_captions(states, impl_->backbone.token_embedding());
   const at::Tensor boxes = last.boxes.cpu().contiguous();
   const at::Tensor scores = last.logits.sigmoid().cpu().contiguous();
 

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "trainer/assembly/options.h"
 #include "trainer/show/metric_names.h"
@@ -101,7 +103,7 @@ Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokeni
                                      .max_answer_tokens = config.eval.max_answer_tokens},
                                     collective);  // [C]
   if (!config.eval.loss) return evaluation;
-  const LossTerms terms(config.loss);
+  const LossTerms terms(config.loss, config.detection.labels);
   evaluation.loss = validation_loss(detector, set, encoder, terms, head_loss_options(config),
                                     options, collective);  // [C]
   for (std::int64_t i = 0; i < terms.size(); ++i) evaluation.loss_names.push_back(terms.name(i));
@@ -115,6 +117,23 @@ MetricsRow evaluation_row(std::int64_t step, const Evaluation& evaluation) {
   if (evaluation.text) append_text(row, *evaluation.text);
   if (evaluation.loss) append_loss(row, evaluation);
   return row;
+}
+
+double best_metric_of(const Evaluation& evaluation, const configs::Eval& config) {
+  constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+  const MetricsRow row = evaluation_row(0, evaluation);
+  const auto found = std::ranges::find(row, config.best_metric, &MetricsRow::value_type::first);
+  if (found != row.end()) return measured(found->second) ? found->second : kNothing;
+  if (evaluation.boxes() == nullptr)
+    return kNothing;  // a run without boxes is never judged by them
+  std::vector<std::string> names;
+  for (const auto& [name, value] : row) {
+    if (name != metric::kStep) names.push_back(name);
+  }
+  const std::string near = nearest_name(config.best_metric, names);
+  throw ConfigError(fmt::format(
+      "eval.best_metric: an evaluation has no {}{}; it has {}", config.best_metric,
+      near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near), join(names, ", ")));
 }
 
 std::vector<std::string> evaluation_lines(const Evaluation& evaluation) {

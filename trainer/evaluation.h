@@ -39,6 +39,9 @@ Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokeni
 
 // An evaluation as its line of metrics.jsonl.
 MetricsRow evaluation_row(std::int64_t step, const Evaluation& evaluation);
+// What eval.best_metric names in it; NaN where there was nothing to measure. Throws ConfigError
+// with the nearest name when an evaluation has no such metric.
+double best_metric_of(const Evaluation& evaluation, const configs::Eval& config);
 // The same in a few sentences, for the log.
 std::vector<std::string> evaluation_lines(const Evaluation& evaluation);
 // The same in full. step -1: of no run's step.

@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
+#include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -32,6 +36,7 @@ void append_phases(MetricsRow& row, const StepTimer::Seconds& t) {
   append(row, name(kPhaseSeconds, metric::kBackward), t.backward);
   append(row, name(kPhaseSeconds, metric::kCommunication), t.communication);
   append(row, name(kPhaseSeconds, metric::kOptimizer), t.optimizer);
+  append(row, name(kPhaseSeconds, metric::kCheckpoint), t.checkpoint);
 }
 
 void append_engine_memory(MetricsRow& row, const StepStats& stats) {
@@ -68,6 +73,23 @@ std::int64_t elements_of(const std::vector<sharding::Param>& params) {
   return elements;
 }
 
+// A group's targets stand with its name, but for the language model's, which everybody means.
+AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegistry& registry) {
+  AdapterFacts facts;
+  facts.rank = lora.rank;
+  facts.alpha = lora.alpha;
+  facts.kind = lora.rslora ? "rsLoRA" : "LoRA";
+  if (lora.dora) facts.kind = lora.rslora ? "DoRA with rsLoRA" : "DoRA";
+  facts.targets = lora.targets.model;
+  for (const std::string& target : lora.targets.merger)
+    facts.targets.push_back("merger: " + target);
+  for (const std::string& target : lora.targets.visual)
+    facts.targets.push_back("visual: " + target);
+  facts.trained = elements_of(registry.trainable());
+  facts.total = facts.trained + elements_of(registry.frozen());
+  return facts;
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -77,19 +99,22 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       registry_(registry),
       metrics_(fs::path(config.run.dir) / "metrics.jsonl"),
       bytes_sent_(start.bytes_sent),
-      started_step_(start.step) {
+      started_step_(start.step),
+      length_(start.length) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  say_length();
   if (!config.logging.command.empty())
     feed_.emplace(
         LineFeed::Options{.command = config.logging.command,
                           .environment = {{"MUSTER_RUN_DIR", fs::absolute(config.run.dir).string()},
                                           {"MUSTER_FIRST_STEP", std::to_string(start.step + 1)}}});
   if (config.lora.enabled) {
-    const std::int64_t trained = elements_of(registry.trainable());
-    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
-              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+    const AdapterFacts facts = adapter_facts(config.lora, registry);
+    write_adapter_facts(config.run.dir, facts);
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters", facts.rank,
+              facts.trained, facts.total);
   }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
@@ -98,14 +123,15 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
 }
 
 void RunLog::step(const StepStats& stats) {
+  if (stats.step > started_step_ + 1) measured_s_ += stats.seconds();
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
   overfitting_.step(stats.agreed.loss.total);
   const MetricsRow row = row_of(stats);
-  const bool last = stats.step == config_.schedule.max_steps;
-  const bool told = last || stats.step % config_.logging.every_steps == 0;
+  const bool told = stats.last || stats.step % config_.logging.every_steps == 0;
   write_row(stats.step, row, told);
   if (told) say_progress(stats);
+  say_hours(stats);
   if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
     log::info("detection_head thaws at step {}", stats.step);
 }
@@ -161,7 +187,7 @@ void RunLog::say_progress(const StepStats& stats) const {
   const std::chrono::duration<double> elapsed = Clock::now() - started_;
   log::info("{}",
             progress_line({.step = stats.step,
-                           .max_steps = config_.schedule.max_steps,
+                           .max_steps = length_.steps,
                            .loss = stats.agreed.loss.total,
                            .lr = shown_lr(registry_, stats.group_lrs),
                            .grad_norm = stats.grad_norm,
@@ -169,6 +195,26 @@ void RunLog::say_progress(const StepStats& stats) const {
                            .memory_bytes = stats.agreed.memory_bytes,
                            .seconds_per_step = elapsed.count() / static_cast<double>(steps_here)}));
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
+}
+
+// length.json is for whoever looks at the run from outside: how many steps it will have.
+void RunLog::say_length() {
+  if (length_.steps == 0) return;
+  log::info("the run: {}", length_.text());
+  for (const std::string& warning : length_.warnings()) log::warn("{}", warning);
+  write_text(fs::path(config_.run.dir) / "length.json",
+             fmt::format("{{\"steps\": {}, \"epochs\": {}, \"steps_per_epoch\": {}, "
+                         "\"images\": {}}}\n",
+                         length_.steps, length_.epochs, length_.steps_per_epoch, length_.images));
+}
+
+// The first step pays for start-up; a few later ones say how long the rest will take.
+void RunLog::say_hours(const StepStats& stats) const {
+  constexpr std::int64_t kMeasured = 5;
+  if (stats.step - started_step_ != kMeasured + 1 || stats.last) return;
+  const double step_s = measured_s_ / static_cast<double>(kMeasured);
+  log::info("at {} a step the run takes {}, evaluations and checkpoints left out",
+            human_seconds(step_s), human_seconds(step_s * static_cast<double>(length_.steps)));
 }
 
 void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {

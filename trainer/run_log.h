@@ -9,6 +9,7 @@
 
 #include "configs/config.h"
 #include "sharding/layout/param_registry.h"
+#include "trainer/assembly/run_length.h"
 #include "trainer/evaluation.h"
 #include "trainer/loss_terms.h"
 #include "trainer/overfitting.h"
@@ -23,6 +24,7 @@ class RunLog {
  public:
   // Where this process takes the run up.
   struct Start {
+    LengthReport length = {};
     std::int64_t step = 0, epoch = 0;
     std::int64_t bytes_sent = 0;  // by rank 0's collective, up to here
   };
@@ -46,6 +48,8 @@ class RunLog {
   MetricsRow row_of(const StepStats& stats);
   void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
+  void say_length();
+  void say_hours(const StepStats& stats) const;
   void write_pr_curves(std::int64_t step, const EvaluationRecord& record);
   void write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard);
 
@@ -58,8 +62,10 @@ class RunLog {
   std::int64_t bytes_sent_;       // up to the newest line
   std::int64_t started_step_;
   OverfitWatch overfitting_;
+  LengthReport length_;
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();
+  double measured_s_ = 0;  // of all steps but the first
 };
 
 // The rate that the progress line shows: the highest of the groups that train a parameter, in the

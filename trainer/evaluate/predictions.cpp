@@ -16,23 +16,6 @@
 namespace muster::trainer {
 namespace {
 
-nlohmann::json to_json(const ImageDetections& image) {
-  nlohmann::json detections = nlohmann::json::array();
-  for (const LabelledDetection& d : image.kept) {
-    detections.push_back({{"box", d.box},
-                          {"score", d.score},
-                          {"caption", d.caption},
-                          {"category_id", d.category_id}});
-  }
-  nlohmann::json entry{{"image", image.image},
-                       {"width", image.width},
-                       {"height", image.height},
-                       {"detections", detections}};
-  if (!image.overlay.empty()) entry["overlay"] = image.overlay;
-  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
-  return entry;
-}
-
 // The last question of a sample that has one of its own, with <image> where a picture stands.
 std::string question_of(const Shown& shown) {
   std::string text;
@@ -68,6 +51,30 @@ RgbImage canvas_of(const data::Image& image, const ImageDetections& found, Label
 }
 
 }  // namespace
+
+std::string mark_pictures(std::string text) {
+  for (const std::string_view tag : {"<image>\n", "<image>"})
+    for (std::size_t at = text.find(tag); at != std::string::npos; at = text.find(tag, at))
+      text.replace(at, tag.size(), data::kPictureMark);
+  return text;
+}
+
+nlohmann::json detections_entry(const ImageDetections& image) {
+  nlohmann::json detections = nlohmann::json::array();
+  for (const LabelledDetection& d : image.kept) {
+    detections.push_back({{"box", d.box},
+                          {"score", d.score},
+                          {"caption", d.caption},
+                          {"category_id", d.category_id}});
+  }
+  nlohmann::json entry{{"image", image.image},
+                       {"width", image.width},
+                       {"height", image.height},
+                       {"detections", detections}};
+  if (!image.overlay.empty()) entry["overlay"] = image.overlay;
+  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
+  return entry;
+}
 
 void ScoreHistogram::add(double score) {
   const double decades =
@@ -170,7 +177,7 @@ Thresholds best_thresholds(const fs::path& checkpoint, const data::ClassMap& cla
 
 std::string detections_to_bytes(const std::vector<ImageDetections>& images) {
   nlohmann::json all = nlohmann::json::array();
-  for (const ImageDetections& image : images) all.push_back(to_json(image));
+  for (const ImageDetections& image : images) all.push_back(detections_entry(image));
   const std::vector<std::uint8_t> bytes = nlohmann::json::to_cbor(all);
   return {bytes.begin(), bytes.end()};
 }
@@ -194,7 +201,8 @@ DetectionsFile::DetectionsFile(const fs::path& path) : file_(path) { file_.write
 
 void DetectionsFile::add(const ImageDetections& image) {
   file_.write(any_ ? ",\n" : "\n");
-  file_.write(to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  file_.write(
+      detections_entry(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   any_ = true;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,9 @@
 #include "trainer/show/tensorboard.h"
 
 namespace muster::trainer {
+
+// Puts data::kPictureMark where the text has <image> (with the line break after it).
+std::string mark_pictures(std::string text);
 
 // A sample that is asked about, with its pictures decoded and of the sizes it says.
 struct Shown {
@@ -95,6 +99,8 @@ class Predictor {
 // As a program of ours reads them again, bit by bit.
 std::string detections_to_bytes(const std::vector<ImageDetections>& images);
 std::vector<ImageDetections> detections_from_bytes(std::string_view bytes);
+// One entry of detections.json.
+nlohmann::json detections_entry(const ImageDetections& image);
 
 // [{"image", "width", "height", "overlay", "prompt", "detections": [{"box": [x1, y1, x2, y2],
 // "score", "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole

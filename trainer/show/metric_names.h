@@ -39,7 +39,9 @@ inline constexpr std::string_view kForward = "forward";
 inline constexpr std::string_view kBackward = "backward";
 inline constexpr std::string_view kCommunication = "communication";
 inline constexpr std::string_view kOptimizer = "optimizer";
-inline constexpr std::array kPhases = {kData, kForward, kBackward, kCommunication, kOptimizer};
+inline constexpr std::string_view kCheckpoint = "checkpoint";
+inline constexpr std::array kPhases = {kData,          kForward,   kBackward,
+                                       kCommunication, kOptimizer, kCheckpoint};
 
 // Members of kEval: COCO's, as pycocotools prints them, and one of ours.
 inline constexpr std::string_view kAp = "AP";
@@ -101,7 +103,7 @@ inline constexpr std::array kMetrics = {
     MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
     MetricEntry{metric::kPhaseSeconds, "<phase>",
                 "rank 0's part of it in `data`, `forward`, `backward`, `communication` and "
-                "`optimizer`"},
+                "`optimizer`, and in `checkpoint` what it waited for one since the step before"},
     MetricEntry{metric::kLossScale, "", "the scale of fp16, or 1 in other dtypes"},
     MetricEntry{metric::kWireBytes, "", "bytes that rank 0 sent since the step before"},
     MetricEntry{metric::kMemoryBytes, "", "the memory in use on the rank that uses most"},

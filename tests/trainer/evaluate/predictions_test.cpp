@@ -82,7 +82,7 @@ struct TinyPredictor {
   data::SampleSet set = data::open_set(configs::pack_files(config.data.val));
   data::SampleEncoder encoder{tokenizer,
                               encode_options(config, model::read_config(find_model(config.model)))};
-  model::Detector detector = build_detector(config, tokenizer);
+  model::Detector detector = build_detector(config, tokenizer, set.class_map());
   TinyPredictor() { detector.set_training(false); }
   Predictor predictor() const { return {detector, tokenizer, set.class_map(), encoder}; }
   Shown shown(std::int64_t i) const { return shown_sample(set, i); }

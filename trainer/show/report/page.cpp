@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "base/version.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/report/report_style.h"
 
@@ -14,7 +15,7 @@ std::string page_head(std::string_view title, std::string_view words) {
       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
       "<title>{} - muster</title><style>{}</style></head><body><main>\n"
       "<header><h1>{}</h1><p>muster {}, {}</p></header>\n",
-      name, kReportStyle, name, MUSTER_VERSION, escape_html(words));
+      name, kReportStyle, name, kVersion, escape_html(words));
 }
 
 std::string page_end() { return "</main></body></html>\n"; }

@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/report/curves.h"
 #include "trainer/show/report/history.h"
@@ -40,6 +41,18 @@ std::string answer(const RunFolder& run) {
          "</section>\n";
 }
 
+// Of a LoRA run: what its adapters are, where they stand, and how little of the model trains.
+std::string adapter_tiles(const fs::path& run_dir) {
+  const std::optional<AdapterFacts> facts = read_adapter_facts(run_dir);
+  if (!facts || facts->total <= 0) return "";
+  const auto trained = static_cast<double>(facts->trained);
+  const auto total = static_cast<double>(facts->total);
+  return tile(fmt::format("{} on {}", facts->kind, join(facts->targets, ", ")),
+              fmt::format("rank {}, alpha {}", facts->rank, facts->alpha)) +
+         tile(fmt::format("trained of {} parameters", short_number(total)),
+              fmt::format("{} ({:.2g} %)", short_number(trained), 100 * trained / total));
+}
+
 std::string tiles(const RunFolder& run) {
   std::string text;
   if (const auto loss = last_of(run.rows, metric::kLoss))
@@ -59,6 +72,7 @@ std::string tiles(const RunFolder& run) {
     const double throughput = sum_of(run.rows, metric::kTokens) / seconds;
     text += tile("mean throughput", short_number(throughput) + " tok/s");
   }
+  text += adapter_tiles(run.path);
   return "<dl class=\"tiles\">\n" + text + "</dl>\n";
 }
 

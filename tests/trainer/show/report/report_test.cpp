@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/pattern.h"
 #include "base/process/atomic_file.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/evaluation_record.h"
 #include "trainer/show/judged_pictures.h"
 #include "trainer/show/metric_names.h"
@@ -149,6 +150,27 @@ TEST_CASE("the report is one file that needs nothing else", "[unit]") {
   CHECK_THAT(html, ContainsSubstring("Where the time went"));
   const std::string curves = html.substr(html.find("<h2>Curves"));  // behind the pictures' base64
   CHECK_FALSE(Pattern("\\bnan\\b|\\binf\\b").found_in(curves));
+}
+
+TEST_CASE("the report of a LoRA run says rank, targets and how much of the model trains",
+          "[unit]") {
+  const TempDir dir;
+  const MetricsLog log(dir.path() / "metrics.jsonl");
+  CHECK(render_report(dir.path()).find("LoRA") == std::string::npos);
+  write_adapter_facts(dir.path(), {.kind = "LoRA",
+                                   .rank = 16,
+                                   .alpha = 32,
+                                   .targets = {"q_proj", "visual: qkv"},
+                                   .trained = 40'400'000,
+                                   .total = 8'080'000'000});
+  const std::string html = render_report(dir.path());
+  CHECK_THAT(html, ContainsSubstring("<dt>LoRA on q_proj, visual: qkv</dt>"));
+  CHECK_THAT(html, ContainsSubstring("<dd>rank 16, alpha 32</dd>"));
+  CHECK_THAT(html, ContainsSubstring("<dd>40.4M (0.5 %)</dd>"));
+  for (const char* damaged : {"", "{", "[]", R"({"rank": "x"})"}) {
+    write_text(dir.path() / "adapters.json", damaged);
+    CHECK(render_report(dir.path()).find("LoRA") == std::string::npos);
+  }
 }
 
 TEST_CASE("a run of one step, or of evaluations only, still renders", "[unit]") {
