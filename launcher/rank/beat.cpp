@@ -15,7 +15,7 @@
 namespace muster::launcher {
 namespace {
 
-constexpr std::string_view kOpen = "muster-beat ";
+constexpr std::string_view kMark = "muster-beat ";
 constexpr std::string_view kBeat = " b ";
 constexpr std::string_view kStatus = " s ";
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
@@ -111,7 +111,7 @@ std::optional<RankBeat> parse_numbers(std::string_view text) {
 }  // namespace
 
 std::string beat_line(std::string_view token, const RankBeat& beat) {
-  std::string line = fmt::format("{}{}{}", kOpen, token, kBeat);
+  std::string line = fmt::format("{}{}{}", kMark, token, kBeat);
   const Numbers all = numbers_of(beat);
   for (std::size_t i = 0; i < all.size(); ++i)
     line += fmt::format("{}{}", i == 0 ? "" : " ", all[i].value);
@@ -123,10 +123,11 @@ std::string status_line(std::string_view token, const RankStatus& status) {
   for (;;) {
     const std::string text =
         rank_status_as_json(shown).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    std::string line = fmt::format("{}{}{}{}\n", kOpen, token, kStatus, text);
+    std::string line = fmt::format("{}{}{}{}\n", kMark, token, kStatus, text);
     if (line.size() <= kLongestBeat || shown.error.empty()) return line;
     const std::size_t over = line.size() - kLongestBeat;
-    shown.error.resize(shown.error.size() - std::min(shown.error.size(), over / 6 + 1));
+    const std::size_t cut = over / 6 + 1;  // a character takes at most six in JSON
+    shown.error.erase(shown.error.size() - std::min(shown.error.size(), cut));
   }
 }
 
@@ -136,8 +137,8 @@ bool is_beat(std::string_view line, std::string_view token) {
 
 std::optional<Told> parse_beat(std::string_view line, std::string_view token, int world_size) {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.size() > kLongestBeat || !line.starts_with(kOpen)) return std::nullopt;
-  line.remove_prefix(kOpen.size());
+  if (line.size() > kLongestBeat || !line.starts_with(kMark)) return std::nullopt;
+  line.remove_prefix(kMark.size());
   if (token.empty() || !line.starts_with(token)) return std::nullopt;
   line.remove_prefix(token.size());
   Told told;

@@ -59,12 +59,6 @@ void discard(const fs::path& folder) {
               error.message());
 }
 
-// Manifests of 0.1 say -1 where nothing was evaluated.
-std::optional<double> best_of(const json& best) {
-  if (best.is_null() || best == -1) return std::nullopt;
-  return best.get<double>();
-}
-
 }  // namespace
 
 CheckpointStore::CheckpointStore(const fs::path& run_dir, sharding::Collective& collective,
