@@ -25,6 +25,13 @@ bool loader_knows() {
   return read_text(cache).find(kMpiLibrary) != std::string::npos;
 }
 
+// A library alone starts no ranks. A process that is a rank already needs no more than it.
+bool something_starts_ranks() {
+  for (const char* rank : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
+    if (!environment_value(rank).empty()) return true;
+  return program_in_path("mpirun") || program_in_path("srun");
+}
+
 // The library of an mpirun lies beside it, or where the loader looks.
 std::optional<OpenMpi> of_path() {
   const auto program = program_in_path("mpirun");
@@ -58,7 +65,7 @@ std::optional<OpenMpi> find_open_mpi(const fs::path& prefix) {
         fmt::format("{}={}: no bin/mpirun with lib/{} there", kMpiVariable, named, kMpiLibrary));
   }
   if (const auto mpi = of_path()) return mpi;
-  if (loader_knows()) return OpenMpi{};
+  if (loader_knows() && something_starts_ranks()) return OpenMpi{};
   for (const fs::path& environment : python_environments(prefix))
     if (const auto mpi = open_mpi_in(environment)) return mpi;
   return open_mpi_in(cached_open_mpi());
