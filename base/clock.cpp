@@ -5,6 +5,8 @@
 #include <array>
 #include <chrono>
 
+#include "base/fault.h"
+
 namespace muster {
 namespace {
 
@@ -15,7 +17,10 @@ double seconds_of() {
 
 }  // namespace
 
-double unix_now() { return seconds_of<std::chrono::system_clock>(); }
+double unix_now() {
+  return seconds_of<std::chrono::system_clock>() +
+         1e-9 * static_cast<double>(fault::clock_ahead_ns());
+}
 double seconds_now() { return seconds_of<std::chrono::steady_clock>(); }
 
 std::string own_host() {

@@ -10,11 +10,13 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <new>
 
 #include "base/error.h"
+#include "base/fault.h"
 
 namespace muster {
 namespace {
@@ -52,7 +54,7 @@ static_assert(sizeof(Slot) == 128 && offsetof(Slot, event) == 8);
 std::int64_t now_ns() {
   timespec t{};
   ::clock_gettime(CLOCK_REALTIME, &t);
-  return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+  return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec + fault::clock_ahead_ns();
 }
 
 [[noreturn]] void fail(const char* what, const std::filesystem::path& file, int error) {
@@ -63,7 +65,7 @@ std::int64_t now_ns() {
 // Makes a new file of `bytes` and reserves its blocks: a disk that fills later must not turn a
 // store into SIGBUS.
 void* map_new_file(const std::filesystem::path& file, std::size_t bytes) {
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0) fail("create", file, errno);
   const int reserved = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
   void* start = reserved == 0 ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -88,6 +90,11 @@ std::string_view phase_name(Phase phase) {
       "optimizer", "gather", "checkpoint", "evaluate", "idle",     "done"};
   const auto index = static_cast<std::size_t>(phase);
   return index < kNames.size() ? kNames[index] : "unknown";
+}
+
+std::filesystem::path black_box_folder(const std::filesystem::path& run_dir) {
+  const char* own = std::getenv("MUSTER_BLACK_BOX");
+  return own != nullptr && *own != '\0' ? std::filesystem::path(own) : run_dir / "black_box";
 }
 
 FlightRecorder::FlightRecorder(const std::filesystem::path& file, int rank, int world_size) {
@@ -150,6 +157,7 @@ void FlightRecorder::record(Phase phase, std::int32_t bucket, std::int64_t colle
   slot.event = context_;
   sequence.store(++written_, std::memory_order_release);
   std::atomic_ref(page_->header.written).store(written_, std::memory_order_release);
+  fault::at(phase, page_->header.rank, context_.step);
 }
 
 namespace {

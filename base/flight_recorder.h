@@ -1,6 +1,6 @@
 // A rank's last moments, kept through SIGKILL (law 12): a fixed-size memory-mapped ring of events
-// in run_dir/black_box/rank-<r>.bin. Written with plain stores, no locks, no system calls; read by
-// the launcher while the rank lives (heartbeat) and after it died (triage). The byte layout is
+// in rank-<r>.bin. Written with plain stores, no locks, no system calls; read by the wrapper beside
+// the rank while it lives (beats) and after it died (triage). The byte layout is
 // specified in docs/black_box.md.
 #pragma once
 
@@ -43,6 +43,10 @@ struct FlightEvent {
   Phase phase = Phase::kStart;
   std::array<std::int64_t, 4> samples{-1, -1, -1, -1};  // the first sample ids of the micro-batch
 };
+
+// The folder of a rank's own black box, for the rank: the one on its own disk that its wrapper
+// names in MUSTER_BLACK_BOX, else run_dir/black_box.
+std::filesystem::path black_box_folder(const std::filesystem::path& run_dir);
 
 // One writer thread per recorder.
 class FlightRecorder {

@@ -179,7 +179,7 @@ std::shared_ptr<Collective> connect(const std::string& backend, int rank, int si
   if (backend == "mpi") return make_node(make_mpi(kTimeout), kTimeout);
   int port = 20000 + static_cast<int>(getpid() % 20000);  // rank 0's
   MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD);
-  return make_gloo("127.0.0.1", port, rank, size, kTimeout);
+  return make_gloo({.host = "127.0.0.1", .port = port, .token = "ranks"}, rank, size, kTimeout);
 }
 
 struct Measured {
@@ -268,7 +268,7 @@ void run_on_gpu(const std::string& dtype, int steps, bool deterministic) {
   const CudaLibrary& cuda = load_cuda_library();
   cuda.use_device(0, deterministic);
   const std::shared_ptr<Collective> alone =
-      cuda.make_nccl("127.0.0.1", 0, 0, 1, std::chrono::seconds(120));
+      cuda.make_nccl({.host = "127.0.0.1", .token = "alone"}, 0, 1, std::chrono::seconds(120));
   print("nccl", dtype, 1, measure({at::kCUDA, kGpuSize}, type_of(dtype), alone, steps), 0);
 }
 

@@ -22,7 +22,7 @@ struct CudaLibrary {
   // PreflightError when there is no such GPU.
   void (*use_device)(int local_rank, bool deterministic);
   // [C] Works on the device in use. Throws CollectiveError when the ranks do not find each other.
-  std::unique_ptr<Collective> (*make_nccl)(const std::string& host, int port, int rank, int size,
+  std::unique_ptr<Collective> (*make_nccl)(const StoreAddress& store, int rank, int size,
                                            std::chrono::duration<double> timeout);
   DeviceMemory (*device_memory)();
 };

@@ -377,6 +377,12 @@ std::string ZeroEngine::layout_hash() const {
 }
 
 std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
+  const std::shared_ptr<ShardSnapshot> snapshot = begin_snapshot();
+  fill_snapshot(*snapshot);
+  return snapshot;
+}
+
+std::shared_ptr<ShardSnapshot> ZeroEngine::begin_snapshot() const {
   if (impl_->host != nullptr) impl_->host->settle();
   auto snapshot = std::make_shared<ShardSnapshot>();
   snapshot->header = {.space = impl_->core.space,
@@ -385,12 +391,15 @@ std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
                       .steps_taken = impl_->steps_taken,
                       .param_steps = impl_->param_steps,
                       .loss_scale = impl_->scaler.state()};
-  snapshot->tensors = impl_->state.export_shard();
+  return snapshot;
+}
+
+void ZeroEngine::fill_snapshot(ShardSnapshot& snapshot) const {
+  snapshot.tensors = impl_->state.export_shard();
   for (at::Tensor* tensor :
-       {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
+       {&snapshot.tensors.master, &snapshot.tensors.exp_avg, &snapshot.tensors.exp_avg_sq}) {
     *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
   }
-  return snapshot;
 }
 
 void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::path& file) {

@@ -111,7 +111,13 @@ ShardTensors OptimizerState::export_shard() const {
                        host_copy(exp_avg_sq_)};
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
     const Run run = own_slice(w);
-    tensors.master.narrow(0, run.shard_begin, run.count).copy_(read_master(run));
+    const at::Tensor home = tensors.master.narrow(0, run.shard_begin, run.count);
+    if (master_.defined())
+      home.copy_(master_.narrow(0, run.shard_begin, run.count));
+    else if (remainder_.defined())
+      home.copy_(read_master(run));
+    else
+      home.copy_(parameters(run));
   }
   return tensors;
 }

@@ -68,7 +68,7 @@ std::vector<GroupGradients> group_gradients(const configs::Config& config,
 void forward_and_backward(const configs::Config& config, const model::Detector& detector,
                           const MicroBatch& batch, GradientReport& report) {
   Progress progress("forward and backward", 2);
-  const LossTerms terms(config.loss);
+  const LossTerms terms(config.loss, config.detection.labels);
   const std::uint64_t noise = seed_of(config.run.seed, /*micro-batch=*/0);
   const auto sums = detector.loss(batch, head_loss_options(config), noise);
   const at::Tensor total = terms.weigh(sums, batch.denominators);

@@ -26,6 +26,7 @@ struct StepStats {
   sharding::TransientBytes engine_peaks = {};  // the most of each transient kind within the step
   StepTimer::Seconds phases = {};
   bool stop = false, last_in_epoch = false;
+  bool last = false;                                // of the run
   data::FillReport fill = {};                       // of the step's micro-batches
   std::optional<data::FillReport> epoch_fill = {};  // of the epoch, at the first step of it
 

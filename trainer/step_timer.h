@@ -13,8 +13,12 @@ namespace muster::trainer {
 class StepTimer {
  public:
   struct Seconds {
-    double data = 0, forward = 0, backward = 0, communication = 0, optimizer = 0, other = 0;
-    double total() const { return data + forward + backward + communication + optimizer + other; }
+    double data = 0, forward = 0, backward = 0, communication = 0, optimizer = 0;
+    double checkpoint = 0;  // what the training waited for one, since the step before
+    double other = 0;
+    double total() const {
+      return data + forward + backward + communication + optimizer + checkpoint + other;
+    }
   };
 
   // Keeps a reference.
@@ -67,6 +71,7 @@ class StepTimer {
       case Phase::kReduce:
       case Phase::kGather: return seconds_.communication;
       case Phase::kOptimizer: return seconds_.optimizer;
+      case Phase::kCheckpoint: return seconds_.checkpoint;
       default: return seconds_.other;
     }
   }

@@ -68,6 +68,8 @@ class Hdf5File {
  private:
   Hdf5File(std::filesystem::path path, std::int64_t id) : path_(std::move(path)), id_(id) {}
   std::int64_t checked(std::int64_t code, const std::string& what) const;
+  // The library writes as many values as the file says, whatever room there is for them.
+  void require_one_value(std::int64_t attribute, const std::string& name) const;
 
   std::filesystem::path path_;
   std::int64_t id_ = -1;

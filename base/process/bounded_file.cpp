@@ -23,7 +23,7 @@ BoundedFile::BoundedFile(const std::filesystem::path& file, std::size_t max_byte
 
 void BoundedFile::open() {
   fd_.reset();
-  fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  fd_ = Fd(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   const off_t end = fd_ ? ::lseek(fd_.get(), 0, SEEK_END) : 0;
   size_ = static_cast<std::size_t>(std::max<off_t>(end, 0));
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/fault.h"
 
 namespace muster {
 namespace {
@@ -51,7 +52,8 @@ std::size_t write_until_done(int fd, std::string_view bytes) noexcept {
 }
 
 void write_all(int fd, std::string_view bytes, const std::filesystem::path& file) {
-  if (write_until_done(fd, bytes) < bytes.size()) fail("write", file);
+  errno = fault::take_file_error();
+  if (errno != 0 || write_until_done(fd, bytes) < bytes.size()) fail("write", file);
 }
 
 void fsync_path(const std::filesystem::path& path) {

@@ -15,8 +15,9 @@ class Fd {
  public:
   Fd() = default;
   explicit Fd(int fd) : fd_(fd) {}
-  // Close-on-exec. Throws IoError "cannot open FILE: reason".
-  static Fd open(const std::filesystem::path& file, int flags, mode_t mode = 0644);
+  // Close-on-exec; who may read and write a new file is the umask's choice. Throws IoError "cannot
+  // open FILE: reason".
+  static Fd open(const std::filesystem::path& file, int flags, mode_t mode = 0666);
   ~Fd() { reset(); }
   Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Fd& operator=(Fd&& other) noexcept;

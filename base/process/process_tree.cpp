@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -71,22 +72,27 @@ std::map<pid_t, Stat> descendants_of(pid_t root) {
 struct Started {
   pid_t pid = -1;
   Fd output;
+  Fd error;  // none when stdout and stderr are one
 };
 
+enum class Streams : std::uint8_t { kTogether, kApart };
+
 // The command leads a session of its own, so Ctrl-C in the terminal reaches the launcher alone.
-Started start(const std::vector<std::string>& argv, const Environment& extra) {
+Started start(const std::vector<std::string>& argv, const Environment& extra, Streams streams) {
   Pipe pipe = make_pipe();
+  Pipe error;
+  if (streams == Streams::kApart) error = make_pipe();
   const Fd nothing = Fd::open("/dev/null", O_RDONLY);
   Spawn what;
   what.argv = argv;
   what.environment = extra;
   what.input = nothing.get();
   what.output = pipe.write_end.get();
-  what.error = pipe.write_end.get();
+  what.error = (error.write_end ? error : pipe).write_end.get();
   what.group = Spawn::Group::kOwnSession;
   what.signal_when_parent_goes = SIGTERM;
   const Spawned child = muster::spawn(what);
-  return {child.pid, std::move(pipe.read_end)};
+  return {child.pid, std::move(pipe.read_end), std::move(error.read_end)};
 }
 
 }  // namespace
@@ -107,10 +113,11 @@ void ProcessTree::spawn(const std::vector<std::string>& argv, const Environment&
   for (const auto& [pid, stat] : descendants_of(::getpid())) before_.insert(pid);
   exit_code_.reset();
   killed_ = false;
-  Started started = start(argv, extra);
+  Started started = start(argv, extra, Streams::kApart);
   command_ = started.pid;
   output_ = std::move(started.output);
-  ::fcntl(output_.get(), F_SETFL, O_NONBLOCK);
+  error_ = std::move(started.error);
+  for (const int fd : {output_.get(), error_.get()}) ::fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
 std::optional<int> ProcessTree::poll() {
@@ -172,7 +179,7 @@ char process_state(pid_t pid) {
 CapturedRun run_captured(const std::vector<std::string>& argv, std::chrono::seconds limit,
                          const Environment& extra) {
   CapturedRun run;
-  const auto [child, output] = start(argv, extra);
+  const auto [child, output, error] = start(argv, extra, Streams::kTogether);
   const auto until = std::chrono::steady_clock::now() + limit;
   std::array<char, 4096> buffer{};
   for (;;) {

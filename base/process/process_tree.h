@@ -25,7 +25,8 @@ class ProcessTree {
   // REQUIRES: no command runs. `extra` is set on top of this process's environment. Throws
   // PreflightError when the program cannot be started.
   void spawn(const std::vector<std::string>& argv, const Environment& extra);
-  int output_fd() const { return output_.get(); }  // stdout and stderr together, non-blocking
+  int output_fd() const { return output_.get(); }  // its stdout, non-blocking
+  int error_fd() const { return error_.get(); }    // its stderr, non-blocking
   std::optional<int> poll();  // exit code (128 + signal) once the command has ended
   bool killed() const {
     return killed_;
@@ -44,6 +45,7 @@ class ProcessTree {
   std::optional<int> exit_code_;
   bool killed_ = false;
   Fd output_;
+  Fd error_;
   std::set<pid_t> before_;
 };
 

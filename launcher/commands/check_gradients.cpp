@@ -117,7 +117,8 @@ ExitCode check_gradients(const configs::Config& config, bool json) {
   trainer::open_device(config.run, /*local_rank=*/0);
   const trainer::RunData data(config);
   const MicroBatch batch = trainer::first_micro_batch(data);
-  model::Detector detector = trainer::build_detector(config, data.tokenizer);
+  model::Detector detector =
+      trainer::build_detector(config, data.tokenizer, data.train.class_map());
   const trainer::GradientReport report = trainer::report_gradients(config, detector, batch);
   if (json) {
     print_json(report);

@@ -16,6 +16,7 @@
 #include "configs/config.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
+#include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/node_preflight.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
@@ -23,22 +24,26 @@
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
+#include "launcher/runtime/libtorch.h"
+#include "launcher/runtime/places.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "launcher/supervise/run_owner.h"
 #include "launcher/supervise/slurm_job.h"
+#include "launcher/supervise/starter.h"
 #include "launcher/supervise/submit.h"
 #include "launcher/supervise/supervisor.h"
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/run_data.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/checkpoint/step_folders.h"
 
 namespace muster::launcher {
 namespace {
 
 struct LaunchOptions {
   ConfigArguments config;
+  EpochChangeFlags epoch;
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
@@ -99,17 +104,7 @@ Starter choose_starter(const std::string& wanted) {
   const bool batch =
       std::getenv("SLURM_JOB_ID") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr;
   const bool srun = wanted == "srun" || (wanted == "auto" && batch);
-  Starter starter;
-  starter.program = srun ? "srun" : "mpirun";
-  const CapturedRun version =
-      run_captured({starter.program, "--version"}, std::chrono::seconds(20));
-  starter.version = version.output.substr(0, version.output.find('\n'));
-  const auto open_mpi = parse_open_mpi_version(version.output);
-  if (srun)
-    starter.kind = StarterKind::kSrun;
-  else if (open_mpi && open_mpi->major >= 5)
-    starter.kind = StarterKind::kMpirun5;
-  return starter;
+  return ask_starter(srun ? "srun" : "mpirun", srun);
 }
 
 std::vector<Host> choose_hosts(const LaunchOptions& options, const configs::Launch& config) {
@@ -160,6 +155,11 @@ Watch choose_watch(const LaunchOptions& options, const configs::Launch& config) 
   return watch;
 }
 
+bool boxes_are_local(configs::BlackBox wanted, const LaunchSpec& spec) {
+  if (wanted != configs::BlackBox::kAuto) return wanted == configs::BlackBox::kLocal;
+  return count_nodes(spec, std::getenv("SLURM_JOB_NUM_NODES")) > 1;
+}
+
 Restart choose_restart(const LaunchOptions& options, const configs::Config& config) {
   Restart restart;
   restart.max_restarts = config.launch.max_restarts;
@@ -172,18 +172,22 @@ Restart choose_restart(const LaunchOptions& options, const configs::Config& conf
 // What each rank runs, and in which environment.
 void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
                       const configs::Config& config) {
-  const fs::path self = executable_path();
-  const fs::path wrapper = self.parent_path() / "muster-rank-wrap";
+  const fs::path folder = executable_path().parent_path();
+  const fs::path wrapper = folder / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
     throw PreflightError(fmt::format(
         "{} is missing: the two programs are installed together (`./run build` makes both)",
         wrapper.string()));
   }
   spec.wrapper = {wrapper.string()};
-  spec.rank_program = {self.string(), "train"};
+  // On each machine `muster` becomes muster-torch with the libraries that are found there.
+  spec.rank_program = {(folder / "muster").string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
+  std::ranges::copy(options.epoch.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
+  if (const std::string libtorch = environment_value(kFoundVariable); !libtorch.empty())
+    spec.environment.try_emplace(kFoundVariable, libtorch);  // all ranks load the same
   if (!options.debug) return;
   for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
     spec.environment[variable] = "1";
@@ -213,6 +217,7 @@ LaunchSpec make_spec(const LaunchOptions& options, const configs::Config& config
   spec.starter = choose_starter(options.starter);
   spec.placement = choose_placement(options, config);
   spec.watch = choose_watch(options, config.launch);
+  spec.watch.local_boxes = boxes_are_local(config.launch.black_box, spec);
   spec.restart = choose_restart(options, config);
   if (spec.starter.kind == StarterKind::kSrun) spread_over_nodes(spec);
   if (!options.container.empty())
@@ -230,7 +235,7 @@ LaunchOptions debug_options(LaunchOptions options) {
   fs::remove_all(debug_dir);
   make_run_folder(debug_dir);
   if (step >= 0) {
-    const std::string name = trainer::CheckpointStore::folder_name(step);
+    const std::string name = trainer::step_folder_name(step);
     fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
   }
   for (const std::string& set :
@@ -295,6 +300,7 @@ void add_launch(CommandLine& cli) {
   command.add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
       ->required()
       ->check(CLI::PositiveNumber);
+  options->epoch.add_to(command);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
   command.add_flag("--take-over", options->take_over,

@@ -80,8 +80,7 @@ configs::Config scratch_config(const MemcheckOptions& options, const fs::path& r
   configs::Config config = options.config.load();
   config.run.dir = run_dir.string();
   config.data.val.clear();
-  config.checkpoint = {0, 1, false};
-  config.eval.every_steps = 0;
+  config.checkpoint.resume = false;
   return config;
 }
 

@@ -36,7 +36,7 @@ bool is_out_of_memory(const std::exception& error) {
 std::string out_of_memory_line(const std::exception& error, const std::filesystem::path& run_dir,
                                int rank) {
   std::string line = "out of memory";
-  if (const auto box = read_flight_log(flight_file(run_dir, rank), 1);
+  if (const auto box = read_flight_log(own_flight_file(run_dir, rank), 1);
       box && !box->events.empty()) {
     const FlightEvent& last = box->events.back();
     line += fmt::format(" in phase {}", phase_name(last.phase));

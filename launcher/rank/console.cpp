@@ -5,10 +5,11 @@
 #include <array>
 #include <optional>
 
+#include "launcher/rank/lines.h"
+
 namespace muster::launcher {
 namespace {
 
-constexpr std::size_t kLongestLine = 8192;
 constexpr std::size_t kTagWithin = 64;  // a log line's tag stands behind its time
 
 struct Tag {
@@ -30,30 +31,6 @@ std::optional<Tag> find_tag(std::string_view line) {
   if (at == digits || tag.end == std::string_view::npos) return std::nullopt;
   ++tag.end;
   return tag;
-}
-
-// Calls `take` for every whole line (without its end) of `partial` + `bytes`; the rest stays in
-// `partial`.
-template <typename Take>
-void for_lines(std::string& partial, std::string_view bytes, Take take) {
-  partial += bytes;
-  std::size_t start = 0;
-  std::size_t end = partial.find('\n');
-  while (end != std::string::npos) {
-    take(std::string_view(partial).substr(start, end - start));
-    start = end + 1;
-    end = partial.find('\n', start);
-  }
-  partial.erase(0, start);
-  if (partial.size() <= kLongestLine) return;
-  take(std::string_view(partial).substr(0, kLongestLine));
-  partial.clear();
-}
-
-template <typename Take>
-void last_line(std::string& partial, Take take) {
-  if (!partial.empty()) take(std::string_view(partial));
-  partial.clear();
 }
 
 // The level letter of a line of muster's own log, "2026-11-25 10:00:00.123 W [rank ..."; else 0.

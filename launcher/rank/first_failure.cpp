@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <map>
 #include <tuple>
 
 #include "base/error.h"
@@ -81,6 +82,21 @@ std::vector<RankEvidence> read_rank_evidence(const std::filesystem::path& run_di
     all.push_back(std::move(one));
   }
   return all;
+}
+
+std::vector<RankEvidence> merge_evidence(std::vector<RankEvidence> told,
+                                         std::vector<RankEvidence> kept) {
+  std::map<int, RankEvidence> all;
+  for (RankEvidence& rank : told) all[rank.status.rank] = std::move(rank);
+  for (RankEvidence& rank : kept) {
+    const auto [known, is_new] = all.try_emplace(rank.status.rank, rank);
+    if (is_new || !rank.status.ended()) continue;
+    if (!rank.last) rank.last = known->second.last;
+    known->second = std::move(rank);
+  }
+  std::vector<RankEvidence> merged;
+  for (auto& [number, rank] : all) merged.push_back(std::move(rank));
+  return merged;
 }
 
 int exit_code_for(const RankStatus& status) {

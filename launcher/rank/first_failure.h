@@ -53,4 +53,9 @@ int exit_code_for(const RankStatus& status);
 std::vector<RankEvidence> read_rank_evidence(const std::filesystem::path& run_dir, int ranks,
                                              int attempt);
 
+// What was told by beats, and what wrappers left in the run folder: a rank's end is believed
+// whoever says it, and the file says it in full. By rank.
+std::vector<RankEvidence> merge_evidence(std::vector<RankEvidence> told,
+                                         std::vector<RankEvidence> kept);
+
 }  // namespace muster::launcher

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/process/process_tree.h"
+#include "launcher/rank/beat_board.h"
 #include "launcher/rank/rank_status.h"
 
 namespace muster::launcher {
@@ -52,6 +53,13 @@ void HeartbeatMonitor::update(Seen& seen, const RankBeat& beat, double now_s) {
       seen.started || beat.last.step > beat.first_step || beat.last.phase > Phase::kOptimizer;
 }
 
+// What the wrapper measured beside the rank is exact; without it, or when it is late, what is known
+// here has to do.
+double HeartbeatMonitor::silence(const Seen& seen, const RankBeat& beat, double now_s) {
+  const bool told = beat.silent_s >= 0 && now_s - beat.told_s <= kLateBeat_s;
+  return told ? beat.silent_s : now_s - seen.at_s;
+}
+
 std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, double now_s) {
   if (const double gap = now_s - observed_s_; gap > kOwnPause_s) {
     for (Seen& seen : seen_) seen.at_s += gap;
@@ -61,32 +69,44 @@ std::optional<Hang> HeartbeatMonitor::observe(std::span<const RankBeat> beats, d
   for (RankBeat beat : beats) {
     Seen& seen = seen_[static_cast<std::size_t>(beat.rank)];
     update(seen, beat, now_s);
-    beat.heard_s = seen.at_s;
+    beat.heard_s = now_s - silence(seen, beat, now_s);
     if (!beat.ended && (!slowest || compare_progress(beat, *slowest) < 0))
       slowest = std::move(beat);
   }
   if (!slowest) return std::nullopt;
   const Seen& seen = seen_[static_cast<std::size_t>(slowest->rank)];
   const double limit = silence_limit(*slowest, seen.started, limits_);
-  if (now_s - seen.at_s <= limit) return std::nullopt;
-  return Hang{*slowest, now_s - seen.at_s, limit};
+  const double silent_s = silence(seen, *slowest, now_s);
+  if (silent_s <= limit) return std::nullopt;
+  const bool wrapper_silent = slowest->told_s > 0 && now_s - slowest->told_s > kLateBeat_s;
+  return Hang{*slowest, silent_s, limit, wrapper_silent};
+}
+
+RankBeat read_beat(const std::filesystem::path& box, int rank, const std::string& host) {
+  RankBeat beat;
+  beat.rank = rank;
+  const auto log = read_flight_log(box, 1);
+  if (!log) return beat;
+  beat.present = true;
+  beat.written = log->written;
+  if (!log->events.empty()) beat.last = log->events.back();
+  beat.first_step = log->first_step;
+  beat.pid = log->pid;
+  beat.host = log->host;
+  if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
+  return beat;
 }
 
 std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size) {
   static const std::string host = own_host();
   std::vector<RankBeat> beats;
-  for (int rank = 0; rank < world_size; ++rank) {
-    RankBeat& beat = beats.emplace_back();
-    beat.rank = rank;
-    const auto log = read_flight_log(flight_file(run_dir, rank), 1);
-    if (!log) continue;
-    beat.present = true;
-    beat.written = log->written;
-    if (!log->events.empty()) beat.last = log->events.back();
-    beat.first_step = log->first_step;
-    beat.pid = log->pid;
-    beat.host = log->host;
-    if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
+  for (int rank = 0; rank < world_size; ++rank)
+    beats.push_back(read_beat(flight_file(run_dir, rank), rank, host));
+  const auto known = read_known_beats(run_dir);
+  if (!known) return beats;
+  for (const RankBeat& told : known->beats) {
+    const auto rank = static_cast<std::size_t>(told.rank);
+    if (rank < beats.size() && !beats[rank].present) beats[rank] = told;
   }
   return beats;
 }

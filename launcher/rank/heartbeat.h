@@ -1,5 +1,6 @@
-// Is the world still moving? Read from the ranks' black boxes, judged by the rank with the least
-// progress: peers that wait for it in a collective are silent too, but they are not the cause.
+// Is the world still moving? Judged by what the ranks' wrappers say (beat_board.h), by the rank
+// with the least progress: peers that wait for it in a collective are silent too, but they are not
+// the cause.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +30,12 @@ struct RankBeat {
   std::int64_t first_step = -1;
   std::int64_t pid = 0;
   std::string host;
-  // The state of a process that runs on this machine: 'T' is stopped, 'D' waits for a disk. 0 is
-  // unknown.
+  // The state of its process: 'T' is stopped, 'D' waits for a disk. 0 is unknown.
   char state = 0;
+  // How long the rank had recorded nothing when its wrapper said this, measured beside the rank; -1
+  // when nobody said. No clock of another machine is compared with ours (law 15).
+  double silent_s = -1;
+  double told_s = 0;   // when that arrived, on the monitor's clock; 0: never
   double heard_s = 0;  // when it last changed, on the monitor's own clock; set by observe()
 };
 
@@ -39,7 +43,12 @@ struct Hang {
   RankBeat culprit;
   double silent_s = 0;
   double limit_s = 0;
+  bool wrapper_silent = false;  // nothing comes from its wrapper either: a host or a link is lost
 };
+
+// A beat is due every second. What is later than this is not held against the rank, but against its
+// host and the way to it.
+inline constexpr double kLateBeat_s = 5;
 
 double silence_limit(const RankBeat& beat, bool started, const PhaseLimits& limits);
 
@@ -60,15 +69,20 @@ class HeartbeatMonitor {
     double at_s = 0;
     bool started = false;
   };
-  void update(Seen& seen, const RankBeat& beat, double now_s);
+  static void update(Seen& seen, const RankBeat& beat, double now_s);
+  static double silence(const Seen& seen, const RankBeat& beat, double now_s);
 
   PhaseLimits limits_;
   std::vector<Seen> seen_;  // per rank
   double observed_s_;
 };
 
-// Of the black boxes that lie in the run folder: those of earlier attempts are moved away before an
-// attempt begins, and no time of another machine's clock is compared with one of ours (law 15).
+// Of a black box as it is now. `host`: the name of this machine; a process of another one has no
+// state.
+RankBeat read_beat(const std::filesystem::path& box, int rank, const std::string& host);
+
+// What somebody who was not told can know: of the black boxes that lie in the run folder, and where
+// there is none, of what the launcher wrote down of the beats (beat_board.h).
 std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size);
 
 }  // namespace muster::launcher

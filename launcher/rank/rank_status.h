@@ -1,10 +1,11 @@
 // What is known about each rank process from outside: run_dir/black_box/rank-<r>.status, written
-// whole by the wrapper, and rank-<r>.error, written by the rank itself. docs/black_box.md has the
-// formats.
+// whole by the wrapper, and rank-<r>.error, written by the rank itself beside its black box.
+// docs/black_box.md has the formats.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,12 @@ struct RankStatus {
 std::filesystem::path flight_file(const std::filesystem::path& run_dir, int rank);
 std::filesystem::path status_file(const std::filesystem::path& run_dir, int rank);
 std::filesystem::path error_file(const std::filesystem::path& run_dir, int rank);
+// Where the rank itself keeps its black box, which may be a disk of its own (black_box_folder()).
+std::filesystem::path own_flight_file(const std::filesystem::path& run_dir, int rank);
+
+nlohmann::json rank_status_as_json(const RankStatus& status);
+// Nothing when it is damaged: without a rank or a start, or with numbers that no rank has.
+std::optional<RankStatus> parse_rank_status(const nlohmann::json& value);
 
 // Throws IoError.
 void write_rank_status(const std::filesystem::path& run_dir, const RankStatus& status);
@@ -42,7 +49,8 @@ std::optional<RankStatus> read_rank_status(const std::filesystem::path& run_dir,
 // failed.
 void report_rank_error(const std::filesystem::path& run_dir, int rank, const std::string& what,
                        bool consequence = false) noexcept;
-// Fills error, error_unix and consequence from the rank's error file, when there is one.
-void merge_rank_error(const std::filesystem::path& run_dir, RankStatus& status);
+// Fills error, error_unix and consequence from the rank's error file in that folder, when there is
+// one.
+void merge_rank_error(const std::filesystem::path& black_box, RankStatus& status);
 
 }  // namespace muster::launcher

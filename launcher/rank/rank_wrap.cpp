@@ -22,7 +22,9 @@
 #include "base/process/signal_hub.h"
 #include "base/process/spawn.h"
 #include "base/text.h"
+#include "launcher/rank/beat_sender.h"
 #include "launcher/rank/console.h"
+#include "launcher/rank/local_box.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 
@@ -50,16 +52,22 @@ class Wrapper {
     std::filesystem::remove(error_file(spec.run_dir, world.rank), ignored);
     std::filesystem::create_directories(spec.run_dir / "black_box", ignored);
     describe();
+    if (spec.local_box) open_local_box();
+    beats_.emplace(spec.beat_token, world.rank, box_file());
   }
 
   int run() {
     start_rank();
-    save_status();  // from now on a checkpoint request is safe to send
+    beats_->tell(status_);  // from now on a checkpoint request is safe to send
+    save_status();
     while (!ended_) wait_for_something();
     pump(out_, false);
     pump(err_, true);
     show(tagger_.finish());
+    describe_end();
+    beats_->tell(status_);
     save_status();
+    hand_over_box();
     return status_.exit_code;
   }
 
@@ -72,6 +80,35 @@ class Wrapper {
     status_.start_unix = unix_now();
   }
 
+  // A disk that has no room for it is no reason not to train.
+  void open_local_box() {
+    try {
+      local_.emplace(spec_.run_dir, world_.rank);
+    } catch (const IoError& error) {
+      complain(error);
+    }
+  }
+
+  void hand_over_box() const {
+    if (!local_) return;
+    try {
+      local_->hand_over();
+    } catch (const IoError& error) {
+      complain(error);
+    }
+  }
+
+  void complain(const IoError& error) const {
+    fmt::print(stderr, "[rank {}] muster-rank-wrap: {}\n", world_.rank, error.what());
+  }
+
+  std::filesystem::path box_folder() const {
+    return local_ ? local_->folder() : spec_.run_dir / "black_box";
+  }
+  std::filesystem::path box_file() const {
+    return box_folder() / flight_file(spec_.run_dir, world_.rank).filename();
+  }
+
   // A group of its own: mpirun's KILL to the wrapper's group must not outrun the wrapper's report.
   void start_rank() {
     Pipe out = make_pipe();
@@ -81,6 +118,7 @@ class Wrapper {
     if (spec_.one_gpu)
       what.environment["CUDA_VISIBLE_DEVICES"] =
           one_visible_gpu(std::getenv("CUDA_VISIBLE_DEVICES"), world_.local_rank);
+    if (local_) what.environment["MUSTER_BLACK_BOX"] = local_->folder().string();
     what.output = out.write_end.get();
     what.error = err.write_end.get();
     what.group = Spawn::Group::kItsOwn;
@@ -100,7 +138,8 @@ class Wrapper {
         {{signals_.fd(), POLLIN, 0}, {out_.get(), POLLIN, 0}, {err_.get(), POLLIN, 0}}};
     if (out_closed_) fds[1].fd = -1;  // poll() ignores it
     if (err_closed_) fds[2].fd = -1;
-    if (::poll(fds.data(), fds.size(), -1) < 0) return;
+    if (::poll(fds.data(), fds.size(), beats_->wait_ms()) < 0) return;
+    beats_->beat();
     if (fds[1].revents != 0) out_closed_ = pump(out_, false);
     if (fds[2].revents != 0) err_closed_ = pump(err_, true);
     while (const auto signal = signals_.next()) handle(*signal);
@@ -147,18 +186,19 @@ class Wrapper {
   // mpirun may be gone: then nobody looks, and the file has it all.
   static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
 
+  void describe_end() {
+    merge_rank_error(box_folder(), status_);
+    const auto box = read_flight_log(box_file(), 1);
+    if (box && box->pid == child_ && !box->events.empty())
+      status_.last_step = box->events.back().step;
+  }
+
   // A full disk must not turn a rank's failure into the wrapper's.
-  void save_status() {
-    if (ended_) {
-      merge_rank_error(spec_.run_dir, status_);
-      const auto box = read_flight_log(flight_file(spec_.run_dir, world_.rank), 1);
-      if (box && box->pid == child_ && !box->events.empty())
-        status_.last_step = box->events.back().step;
-    }
+  void save_status() const {
     try {
       write_rank_status(spec_.run_dir, status_);
     } catch (const IoError& error) {
-      fmt::print(stderr, "muster-rank-wrap: rank {}: {}\n", world_.rank, error.what());
+      complain(error);
     }
   }
 
@@ -167,6 +207,8 @@ class Wrapper {
   SignalHub signals_;
   BoundedFile log_;
   RankTagger tagger_;
+  std::optional<LocalBox> local_;
+  std::optional<BeatSender> beats_;
   Fd out_;
   Fd err_;
   pid_t parent_ = 0;

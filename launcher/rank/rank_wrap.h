@@ -16,7 +16,9 @@ struct WrapSpec {
   std::vector<std::string> program;  // and its arguments
   // logs/rank-<r>.out, which holds the rank's raw stdout and stderr, and its predecessor take this.
   std::size_t max_output_bytes = 16u << 20;
-  bool one_gpu = false;  // the rank sees the GPU of its local rank alone
+  bool one_gpu = false;    // the rank sees the GPU of its local rank alone
+  std::string beat_token;  // of the beats on stdout; "": none are sent
+  bool local_box = false;  // the black box lies on this machine's own disk while the rank runs
 };
 
 // CUDA_VISIBLE_DEVICES for a rank that is to see one GPU: of the list it was given ("" or absent:
@@ -28,7 +30,7 @@ std::string one_visible_gpu(const char* visible, int local_rank);
 //  - USR2, INT, HUP and a scheduler's TERM reach the rank as USR2: checkpoint at the step boundary.
 //  - mpirun's own TERM (the world is ending) and the death of the parent kill the rank at once.
 //  - the rank dies with the wrapper. Its stderr is also shown on the wrapper's, each line with the
-//  rank (console.h).
+//  rank (console.h). The wrapper's stdout carries beats and nothing else.
 int run_wrapped(const WrapSpec& spec);
 
 }  // namespace muster::launcher

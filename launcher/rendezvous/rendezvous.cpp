@@ -6,12 +6,15 @@
 #include <mpi.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <string_view>
 
@@ -36,7 +39,7 @@ bool starts_with_any(std::string_view name, std::initializer_list<std::string_vi
 std::string reachable_address() {
   const char* wanted = std::getenv("NCCL_SOCKET_IFNAME");
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return own_host();
+  if (::getifaddrs(&list) != 0) return "127.0.0.1";
   std::string found;
   for (const ifaddrs* it = list; it != nullptr && found.empty(); it = it->ifa_next) {
     if (it->ifa_addr == nullptr || it->ifa_addr->sa_family != AF_INET) continue;
@@ -51,22 +54,37 @@ std::string reachable_address() {
     found = text.data();
   }
   ::freeifaddrs(list);
-  return found.empty() ? own_host() : found;
+  return found.empty() ? "127.0.0.1" : found;
 }
 
-// A port nobody listens on at this moment.
-int free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+// 128 bits that nobody can guess.
+std::string random_token() {
+  std::array<unsigned char, 16> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    throw PreflightError("rendezvous: the kernel gives no random bytes");
+  std::string token;
+  for (const unsigned char byte : bytes) token += fmt::format("{:02x}", byte);
+  return token;
+}
+
+// Listens at once, so that nobody else can have the port when peers come to say the token.
+void open_store(RankInfo::Store& store, const std::string& host) {
+  constexpr int kBacklog = 4096;
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_ANY);
   socklen_t size = sizeof address;
-  const bool bound = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!bound)
-    throw PreflightError("rendezvous: no free TCP port on this machine for the ranks' store");
-  return ntohs(address.sin_port);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool listens = fd >= 0 && ::inet_pton(AF_INET, host.c_str(), &address.sin_addr) == 1 &&
+                       ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                       ::listen(fd, kBacklog) == 0 &&
+                       ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  if (!listens)
+    throw PreflightError(fmt::format("rendezvous: the ranks' store cannot listen on {}: {} (R-011)",
+                                     host, std::strerror(errno)));
+  store.host = host;
+  store.port = ntohs(address.sin_port);
+  store.token = random_token();
+  store.listener = fd;
 }
 
 int local_rank(int* local_size) {
@@ -88,20 +106,24 @@ void start_mpi() {
   }
 }
 
-// [C] Rank 0 decides where c10d's TCPStore is served; everybody learns it.
+// [C] Rank 0 decides where the store is served; everybody learns it, and the token.
 void agree_on_store(RankInfo& info, bool one_node) {
   struct Place {
     std::array<char, kHostBytes> host;
+    std::array<char, 64> token;
     int port;
   } place{};
   if (info.rank == 0) {
     const std::string host = one_node ? "127.0.0.1" : reachable_address();
+    open_store(info.store, host);
     host.copy(place.host.data(), place.host.size() - 1);
-    place.port = free_port();
+    info.store.token.copy(place.token.data(), place.token.size() - 1);
+    place.port = info.store.port;
   }
   MPI_Bcast(&place, sizeof place, MPI_BYTE, 0, MPI_COMM_WORLD);
-  info.store_host = place.host.data();
-  info.store_port = place.port;
+  info.store.host = place.host.data();
+  info.store.port = place.port;
+  info.store.token = place.token.data();
 }
 
 }  // namespace
@@ -110,8 +132,7 @@ MpiSession::MpiSession() {
   info_.host = own_host();
   const WorldEnvironment started = world_from_environment();
   if (!started.launched()) {
-    info_.store_host = "127.0.0.1";
-    info_.store_port = free_port();
+    open_store(info_.store, "127.0.0.1");
     return;
   }
   start_mpi();

@@ -8,8 +8,13 @@ namespace muster::launcher {
 struct RankInfo {
   int rank = 0, world_size = 1, local_rank = 0;
   std::string host;
-  std::string store_host;  // where rank 0 serves c10d's TCPStore, when the backend needs one
-  int store_port = 0;
+  // Where rank 0 serves the store in which ranks find each other, when the backend needs one.
+  struct Store {
+    std::string host;
+    int port = 0;
+    std::string token;  // what the store asks for; known to the ranks of this world alone
+    int listener = -1;  // rank 0's socket, which listens on that address and on no other
+  } store;
 };
 
 // MPI_Init_thread(MULTIPLE) when started by mpirun or srun (recognised from the environment), a

@@ -2,29 +2,24 @@
 
 #include <fmt/core.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
-#include <string_view>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/pattern.h"
-#include "base/process/bounded_file.h"
-#include "base/process/fd.h"
 #include "base/process/process_tree.h"
 #include "base/text.h"
-#include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/host_clocks.h"
+#include "launcher/supervise/starter_output.h"
 
 namespace muster::launcher {
 namespace {
@@ -32,7 +27,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kTick_ms = 100;
-constexpr double kLook_s = 0.25;     // between looks at the black boxes and statuses
+constexpr double kLook_s = 0.25;     // between judgements of what the wrappers said
+constexpr double kSave_s = 2;        // between copies of it for `muster status`
 constexpr double kResendStop_s = 2;  // a rank may not have had its handler yet
 // mpirun gets this long to end the world by itself after a failure, or after TERM.
 constexpr double kPatience_s = 15;
@@ -57,8 +53,7 @@ class Attempt {
         hub_(hub),
         request_(request),
         owner_(owner),
-        output_(spec.run_dir / "logs" / "mpirun.out", spec.watch.max_output_bytes),
-        console_(spec.starter.kind == StarterKind::kSrun ? "srun" : "mpirun", spec.watch.colour),
+        output_(spec),
         start_unix_(unix_now()),
         start_s_(seconds_now()),
         monitor_(spec.ranks, spec.watch.limits, start_s_) {}
@@ -67,24 +62,25 @@ class Attempt {
     const Command command = build_command(spec_, attempt_);
     tree_.spawn(command.argv, command.environment);
     while (!tree_.poll()) wait_once();
-    pump();
+    output_.pump(tree_);
     result_.starter_code = *tree_.poll();
     result_.orphans = tree_.sweep(kSweepGrace);
-    pump();
-    show(console_.finish());
+    output_.pump(tree_);
+    output_.finish();
     if (result_.orphans > 0)
       log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter.program);
     judge();
+    output_.board().save(spec_.run_dir, attempt_);
     result_.seconds = seconds_now() - start_s_;
     return result_;
   }
 
  private:
   void wait_once() {
-    std::array<pollfd, 2> fds{{{hub_.fd(), POLLIN, 0}, {tree_.output_fd(), POLLIN, 0}}};
-    if (output_closed_) fds[1].fd = -1;
+    const auto [out, err] = output_.open_fds(tree_);
+    std::array<pollfd, 3> fds{{{hub_.fd(), POLLIN, 0}, {out, POLLIN, 0}, {err, POLLIN, 0}}};
     ::poll(fds.data(), fds.size(), kTick_ms);
-    if (fds[1].revents != 0) pump();
+    output_.pump(tree_);
     hear();
     give_up_if_superseded();
     const double now = seconds_now();
@@ -102,7 +98,7 @@ class Attempt {
   void hear() {
     const NewRequest asked = take_signals(hub_, request_);
     if (asked == NewRequest::kNone) return;
-    console_.mute_starter();
+    output_.mute_starter();
     const std::int64_t newest = newest_checkpoint(spec_.run_dir);
     if (asked == NewRequest::kStop)
       log::info("{}", describe_stop(request_, newest));
@@ -119,52 +115,36 @@ class Attempt {
     request_.kill = true;
   }
 
-  // Shows mpirun's own words and the ranks' stderr, and keeps them within bounds.
-  void pump() {
-    std::array<char, 16384> buffer{};
-    while (!output_closed_) {
-      const ssize_t n = ::read(tree_.output_fd(), buffer.data(), buffer.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return;
-      if (n == 0) output_closed_ = true;
-      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
-      output_.write(bytes);
-      remember(bytes);
-      show(console_.feed(bytes));
-    }
+  // What the wrappers said. Times in it are on this machine's clock, as far as that can be known.
+  std::vector<RankEvidence> evidence() { return on_our_clock(output_.board().evidence()); }
+
+  // Once the world has ended, with what was left in the run folder as far as it can be seen.
+  std::vector<RankEvidence> all_evidence() {
+    return on_our_clock(merge_evidence(output_.board().evidence(),
+                                       read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_)));
   }
 
-  // The end of what the starter said, for judging its own end: its file may be on a full disk.
-  void remember(std::string_view bytes) {
-    constexpr std::size_t kKept = 8192;
-    last_words_.append(bytes);
-    if (last_words_.size() > 2 * kKept) last_words_.erase(0, last_words_.size() - kKept);
-  }
-
-  // Nobody may watch (the terminal is closed): the file has it.
-  static void show(std::string_view lines) { write_until_done(STDERR_FILENO, lines); }
-
-  // Times in it are on this machine's clock, as far as that can be known.
-  std::vector<RankEvidence> evidence() {
-    auto ranks = read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_);
+  std::vector<RankEvidence> on_our_clock(std::vector<RankEvidence> ranks) {
     for (const RankEvidence& rank : ranks) clocks_.see(rank.status, unix_now());
     for (RankEvidence& rank : ranks) clocks_.correct(rank.status);
     return ranks;
   }
 
   void look(double now) {
+    if (now - saved_s_ >= kSave_s) {
+      saved_s_ = now;
+      output_.board().save(spec_.run_dir, attempt_);
+    }
     const auto ranks = evidence();
-    all_started_ = static_cast<int>(ranks.size()) == spec_.ranks;
+    all_started_ = output_.board().reported() == spec_.ranks;
     if (ending_since_s_ > 0 || failed_since_s_ > 0) return;
     if (const auto failure = first_failure(ranks); failure && is_clear(*failure, now)) {
       notice(now, failure->what);
       failed_since_s_ = now;
       return;
     }
-    auto beats = read_beats(spec_.run_dir, spec_.ranks);
-    for (const RankEvidence& rank : ranks)
-      beats[static_cast<std::size_t>(rank.status.rank)].ended = rank.status.ended();
-    if (auto hang = monitor_.observe(beats, now)) declare_hang(std::move(*hang), now);
+    if (auto hang = monitor_.observe(output_.board().beats(), now))
+      declare_hang(std::move(*hang), now);
   }
 
   // A rank that blames a peer is not believed at once: the peer's own status may be on its way.
@@ -192,7 +172,14 @@ class Attempt {
                             "furthest behind, {} (R-005)",
                             b.rank, hang.silent_s, hang.limit_s, where));
     result_.what = fmt::format("rank {} hung {}", b.rank, where);
-    log_last_events(b.rank);
+    if (hang.wrapper_silent) {
+      result_.what +=
+          ", and its wrapper is silent, too: its host or the way to it may be lost "
+          "(R-007)";
+      log::error(
+          "no beat comes from rank {}{} either: the host or the way to it may be lost (R-007)",
+          b.rank, b.host.empty() ? "" : " on " + b.host);
+    }
     hang_ = std::move(hang);
     end_world(now);
   }
@@ -230,7 +217,7 @@ class Attempt {
   }
 
   void judge() {
-    const auto ranks = evidence();
+    const auto ranks = all_evidence();
     result_.clock_offsets = clocks_.offsets();
     for (const auto& [host, seconds] : result_.clock_offsets)
       log::warn(
@@ -241,6 +228,7 @@ class Attempt {
     if (request_.kill) {
       finish(Ending::kKilled, 128 + SIGINT, "killed on request");
     } else if (hang_) {
+      log_last_events(hang_->culprit.rank);
       finish(Ending::kHang, static_cast<int>(ExitCode::kHang), result_.what);
       result_.failure = FirstFailure{culprit(ranks), result_.noticed_unix, result_.what};
       result_.hang = hang_;
@@ -293,7 +281,7 @@ class Attempt {
     static const Pattern kLost(
         R"(lost (communication|contact|connection)|daemon.*(fail|died|lost|exited)|No route to host|)"
         R"(unreachable|node failure|Node failure)");
-    if (kLost.found_in(last_words_))
+    if (kLost.found_in(output_.last_words()))
       return fmt::format(
           "{} ended with {} but no rank failed by itself: a node or a link may be "
           "lost (R-007)",
@@ -302,7 +290,10 @@ class Attempt {
     for (const RankEvidence& rank : ranks)
       if (!rank.status.ended())
         silent.push_back(fmt::format("{} on {}", rank.status.rank, rank.status.host));
-    if (!silent.empty())
+    // A starter that was told to end kills wrappers which do not end within its own patience (one
+    // second in Open MPI 4): their silence then says nothing. It reports a wrapper that was killed
+    // without its doing as its own end.
+    if (!silent.empty() && code == 128 + SIGKILL)
       return fmt::format(
           "the wrapper of rank {} was killed before it could say how the rank ended "
           "(signal 9, from a person, the site or the kernel); {} ended with {}",
@@ -362,10 +353,7 @@ class Attempt {
   StopRequest& request_;
   const RunOwner* owner_;
   ProcessTree tree_;
-  BoundedFile output_;
-  ConsoleView console_;
-  std::string last_words_;
-  bool output_closed_ = false;
+  StarterOutput output_;
   bool all_started_ = false;
   const double start_unix_;
   const double start_s_;
@@ -374,6 +362,7 @@ class Attempt {
   std::optional<Hang> hang_;
   // Seconds on the steady clock; 0 is "not yet".
   double looked_s_ = 0;
+  double saved_s_ = 0;
   double stop_sent_s_ = 0;
   double failed_since_s_ = 0;
   double ending_since_s_ = 0;

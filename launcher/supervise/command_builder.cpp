@@ -77,10 +77,12 @@ Words srun_words(const LaunchSpec& spec) {
 }
 
 // A lost machine says nothing: without keep-alives Open MPI's daemons wait five minutes for it.
-void find_lost_hosts_soon(std::map<std::string, std::string>& environment) {
-  environment["OMPI_MCA_oob_tcp_keepalive_time"] = "5";
-  environment["OMPI_MCA_oob_tcp_keepalive_intvl"] = "2";
-  environment["OMPI_MCA_oob_tcp_keepalive_probes"] = "3";
+// Those of version 5 are PRRTE's, whose settings have a prefix of their own.
+void find_lost_hosts_soon(std::map<std::string, std::string>& environment, StarterKind kind) {
+  const std::string prefix = kind == StarterKind::kMpirun5 ? "PRTE_MCA_" : "OMPI_MCA_";
+  environment[prefix + "oob_tcp_keepalive_time"] = "5";
+  environment[prefix + "oob_tcp_keepalive_intvl"] = "2";
+  environment[prefix + "oob_tcp_keepalive_probes"] = "3";
 }
 
 // Returns the starter with all its options; `environment` is what processes on other nodes are to
@@ -89,7 +91,7 @@ Command start_words(const LaunchSpec& spec, std::map<std::string, std::string> e
   if (spec.starter.kind == StarterKind::kSrun) return {srun_words(spec), std::move(environment)};
   Command command{mpirun_words(spec), std::move(environment)};
   for (const auto& [name, value] : command.environment) append(command.argv, {"-x", name});
-  if (spec.placement.hosts.size() > 1) find_lost_hosts_soon(command.environment);
+  if (spec.placement.hosts.size() > 1) find_lost_hosts_soon(command.environment, spec.starter.kind);
   if (spec.as_root) {
     command.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1";
     command.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
@@ -104,10 +106,13 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   append(command.argv, spec.wrapper);
   append(command.argv, {"--run-dir", spec.run_dir.string(), "--attempt", std::to_string(attempt)});
   if (spec.placement.one_gpu) append(command.argv, {"--one-gpu"});
+  if (spec.watch.local_boxes) append(command.argv, {"--local-box"});
+  if (!spec.watch.beat_token.empty()) append(command.argv, {"--beats", spec.watch.beat_token});
   append(command.argv, {"--"});
   append(command.argv, spec.rank_program);
   for (const std::string& setting : rung_overrides(spec.restart))
     append(command.argv, {"--set", setting});
+  if (reorders_data(spec.restart)) append(command.argv, {"--restart-epoch"});
   return command;
 }
 

@@ -40,11 +40,14 @@ struct Watch {
   PhaseLimits limits;
   std::size_t max_output_bytes = 16u << 20;  // of each raw output file
   bool colour = false;                       // of what the ranks say on the terminal
+  bool local_boxes = false;  // black boxes lie on the ranks' own machines while they run
+  std::string beat_token;    // of the attempt that is made; see launcher/rank/beat.h
 };
 
 // One thing to try when ranks run out of memory.
 struct Rung {
-  std::string what;  // for the log
+  std::string what;            // for the log
+  bool reorders_data = false;  // an epoch that was begun above it must begin anew
   // As --set takes them; all that this rung stands for, with those above it.
   std::vector<std::string> overrides;
   // True when training with it, and with those above it, gives the bits of the run without.
@@ -80,5 +83,6 @@ struct LaunchSpec {
 
 // The overrides of the rung that is taken; none at the top of the ladder.
 std::vector<std::string> rung_overrides(const Restart& restart);
+bool reorders_data(const Restart& restart);  // likewise
 
 }  // namespace muster::launcher

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/utf8.h"
 #include "configs/config.h"
+#include "launcher/rank/beat_board.h"
 #include "launcher/rank/heartbeat.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/run_folder.h"
@@ -60,10 +61,14 @@ std::vector<json> newest_steps(const fs::path& run_dir) {
 std::int64_t max_steps_of(const fs::path& run_dir) {
   if (!fs::exists(run_dir / "config.yaml")) return 0;
   try {
-    return configs::load(run_dir / "config.yaml").schedule.max_steps;
+    const auto steps = configs::load(run_dir / "config.yaml").schedule.max_steps;
+    if (steps) return *steps;
   } catch (const ConfigError&) {
     return 0;  // of another version: the rest of the status is still worth having
   }
+  // Said in epochs: what the trainer found them to be.
+  return whole_number(read_side_file(run_dir / "length.json"), "steps", 0, 0,
+                      std::numeric_limits<std::int64_t>::max());
 }
 
 void add_progress(RunStatus& status) {
@@ -97,14 +102,21 @@ RankNow now_of(const RankBeat& beat) {
   now.phase = std::string(phase_name(beat.last.phase));
   now.step = beat.last.step;
   now.collective = beat.last.collective;
-  now.silent_s = std::max(0.0, unix_now() - static_cast<double>(beat.last.time_ns) * 1e-9);
+  now.silent_s = beat.silent_s >= 0
+                     ? beat.silent_s
+                     : std::max(0.0, unix_now() - static_cast<double>(beat.last.time_ns) * 1e-9);
   return now;
 }
 
 void add_ranks(RunStatus& status) {
   for (const RankBeat& beat : read_beats(status.run_dir, status.ranks))
     status.ranks_now.push_back(now_of(beat));
-  const auto ranks = read_rank_evidence(status.run_dir, status.ranks, status.attempt);
+  std::vector<RankEvidence> told;
+  const auto known = read_known_beats(status.run_dir);
+  if (known && known->attempt == status.attempt) told = known->evidence;
+  std::erase_if(told, [&](const RankEvidence& r) { return r.status.rank >= status.ranks; });
+  const auto ranks = merge_evidence(
+      std::move(told), read_rank_evidence(status.run_dir, status.ranks, status.attempt));
   std::set<int> whole;
   for (const RankEvidence& rank : ranks) {
     whole.insert(rank.status.rank);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "launcher/rank/beat.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/side_file.h"
 #include "launcher/supervise/command_builder.h"
@@ -104,6 +105,7 @@ class Supervisor {
   // Makes one attempt and returns true when another is to follow.
   bool start_again(int attempt) {
     const std::int64_t before = newest_checkpoint(spec_.run_dir);
+    spec_.watch.beat_token = make_beat_token();
     save_record(attempt);
     log::info("attempt {}: {} ranks{}", attempt, spec_.ranks,
               before >= 0 ? fmt::format(", from step {}", before) : "");
@@ -129,7 +131,9 @@ class Supervisor {
     const Decision next = policy_.decide({.exit_code = ended.exit_code,
                                           .progressed = progressed,
                                           .stop_requested = request_.stop,
-                                          .remedy = !remedy.empty()});
+                                          .remedy = !remedy.empty(),
+                                          .hopeless = ended.what.find("(R-028)") !=
+                                                      std::string::npos});
     result_.exit_code = next.exit_code;
     if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
     const bool as_asked = ended.ending == Ending::kStopped || ended.ending == Ending::kKilled;

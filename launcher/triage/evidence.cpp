@@ -16,6 +16,8 @@
 #include "base/json.h"
 #include "base/pattern.h"
 #include "base/text.h"
+#include "launcher/rank/beat_board.h"
+#include "launcher/rank/rank_status.h"
 #include "launcher/rank/side_file.h"
 #include "launcher/triage/kernel_log.h"
 
@@ -99,6 +101,14 @@ Record box_record(const std::string& name, const FlightLog& log) {
   return record;
 }
 
+FlightLog log_of(const RankBeat& beat) {
+  FlightLog log;
+  log.rank = beat.rank;
+  log.host = beat.host;
+  log.events = {beat.last};
+  return log;
+}
+
 // The culprit of a hang is the rank with the least progress, not the one that complains: exactly
 // one rank lags.
 void mark_lagging(std::vector<Record>& boxes) {
@@ -170,7 +180,8 @@ void correct_clocks(std::vector<Record>& records, const std::map<std::string, do
 
 class Gatherer {
  public:
-  explicit Gatherer(const fs::path& run_dir) : run_dir_(run_dir) {}
+  explicit Gatherer(const fs::path& run_dir)
+      : run_dir_(run_dir), known_(read_known_beats(run_dir)) {}
 
   Evidence gather() {
     add_logs();
@@ -207,7 +218,17 @@ class Gatherer {
       evidence_.records.push_back(std::move(line));
   }
 
+  // A rank whose files never came into the run folder (its host is lost, its wrapper was killed) is
+  // known by its last beat.
   void add_statuses() {
+    if (known_) {
+      for (const RankEvidence& rank : known_->evidence)
+        if (!fs::exists(status_file(run_dir_, rank.status.rank)))
+          evidence_.records.push_back(
+              status_record("black_box/beats",
+                            rank_status_as_json(rank.status)
+                                .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    }
     for (const fs::path& file : files_in(run_dir_ / "black_box", "rank-", ".status")) {
       try {
         evidence_.records.push_back(status_record(name_of(file), read_text(file)));
@@ -238,11 +259,17 @@ class Gatherer {
       else
         damaged_.push_back(name_of(file) + ": not a black box of this version");
     }
+    if (known_) {
+      for (const RankBeat& beat : known_->beats)
+        if (!fs::exists(flight_file(run_dir_, beat.rank)))
+          boxes.push_back(box_record("black_box/beats", log_of(beat)));
+    }
     mark_lagging(boxes);
     for (Record& box : boxes) evidence_.records.push_back(std::move(box));
   }
 
   fs::path run_dir_;
+  std::optional<KnownBeats> known_;
   Evidence evidence_;
   std::vector<std::string> damaged_;  // which file, and what it is not
 };

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "base/error.h"
+#include "sharding/collectives/token_store.h"
 
 namespace muster::sharding {
 namespace {
@@ -112,17 +113,12 @@ class C10dCollective final : public Collective {
 std::unique_ptr<Collective> connect_c10d(const C10dAddress& at, C10dOptions options,
                                          const MakeBackend& make) {
   try {
-    c10d::TCPStoreOptions store;
-    store.port = static_cast<std::uint16_t>(at.port);
-    store.isServer = at.rank == 0;
-    store.numWorkers = at.size;
-    store.timeout = at.limit();
-    return std::make_unique<C10dCollective>(
-        make(c10::make_intrusive<c10d::TCPStore>(at.host, store)), options);
+    return std::make_unique<C10dCollective>(make(make_token_store(at.store, at.rank, at.limit())),
+                                            options);
   } catch (const c10::Error& e) {
     throw CollectiveError(
         fmt::format("{}: rank {} of {} found no way to the others through {}:{}: {}", options.name,
-                    at.rank, at.size, at.host, at.port, e.what_without_backtrace()));
+                    at.rank, at.size, at.store.host, at.store.port, e.what_without_backtrace()));
   }
 }
 

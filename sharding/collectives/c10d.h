@@ -32,10 +32,9 @@ struct C10dOptions {
   bool gather_by_broadcast = false;
 };
 
-// Where ranks find each other: a TCPStore that rank 0 serves.
 struct C10dAddress {
-  std::string host;
-  int port = 0, rank = 0, size = 1;
+  StoreAddress store;
+  int rank = 0, size = 1;
   std::chrono::duration<double> timeout{};
 
   std::chrono::milliseconds limit() const {

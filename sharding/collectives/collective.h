@@ -83,8 +83,15 @@ std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
                                       std::chrono::duration<double> timeout);
 
-// Gloo's ranks find each other through a c10d TCPStore at host:port, which rank 0 serves.
-std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
+// Where rank 0 serves the store in which the ranks of gloo and nccl find each other.
+struct StoreAddress {
+  std::string host;
+  int port = 0;
+  std::string token;  // what the store asks for before it answers
+  int listener = -1;  // rank 0's socket that listens there already, which the store takes over
+};
+
+std::unique_ptr<Collective> make_gloo(const StoreAddress& store, int rank, int size,
                                       std::chrono::duration<double> timeout);
 
 // Compares kind, size, root or type, and number of every collective across ranks before it runs,

@@ -21,10 +21,9 @@ std::shared_ptr<::gloo::transport::Device> listen_device(const std::string& host
 
 }  // namespace
 
-std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int rank, int size,
+std::unique_ptr<Collective> make_gloo(const StoreAddress& store, int rank, int size,
                                       std::chrono::duration<double> timeout) {
-  const C10dAddress address{
-      .host = host, .port = port, .rank = rank, .size = size, .timeout = timeout};
+  const C10dAddress address{.store = store, .rank = rank, .size = size, .timeout = timeout};
   return connect_c10d(
       address,
       {.name = "gloo",
@@ -32,10 +31,10 @@ std::unique_ptr<Collective> make_gloo(const std::string& host, int port, int ran
        .finish = [](c10d::Work& work) { work.wait(); },
        .reduce_scatter_cost = 2,  // LibTorch's is a clone, an all-reduce and a slice of it
        .gather_by_broadcast = true},
-      [&](const c10::intrusive_ptr<c10d::Store>& store) {
+      [&](const c10::intrusive_ptr<c10d::Store>& door) {
         const auto options = ProcessGroupGloo::Options::create(address.limit());
-        options->devices.push_back(listen_device(host));
-        return c10::make_intrusive<ProcessGroupGloo>(store, rank, size, options);
+        options->devices.push_back(listen_device(store.host));
+        return c10::make_intrusive<ProcessGroupGloo>(door, rank, size, options);
       });
 }
 

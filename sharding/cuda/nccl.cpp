@@ -104,12 +104,12 @@ class NcclCollective final : public Collective {
 
 }  // namespace
 
-std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size,
+std::unique_ptr<Collective> make_nccl(const StoreAddress& address, int rank, int size,
                                       std::chrono::duration<double> timeout) {
   const c10::Device device(c10::kCUDA, c10::cuda::current_device());
   c10::intrusive_ptr<c10d::Backend> group;
   auto inner = connect_c10d(
-      {.host = host, .port = port, .rank = rank, .size = size, .timeout = timeout},
+      {.store = address, .rank = rank, .size = size, .timeout = timeout},
       {.name = "nccl",
        .device = device,
        // wait() only orders the current stream behind NCCL's; the interface says that the call is

@@ -12,7 +12,7 @@
 namespace muster::sharding::cuda {
 
 std::unique_ptr<Kernels> make_cuda_kernels();
-std::unique_ptr<Collective> make_nccl(const std::string& host, int port, int rank, int size,
+std::unique_ptr<Collective> make_nccl(const StoreAddress& address, int rank, int size,
                                       std::chrono::duration<double> timeout);
 void use_device(int local_rank, bool deterministic);
 DeviceMemory device_memory();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <unordered_map>
 
@@ -30,12 +31,26 @@ std::string slot_lines(const FlatSpace& space) {
   return text;
 }
 
+// No file holds more elements.
+constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
+
+std::int64_t parse_extent(const std::string& text) {
+  std::int64_t extent = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), extent);
+  if (error != std::errc() || end != text.data() + text.size() || extent < 0)
+    throw IoError(fmt::format("\"{}\" is no extent of a shape", text));
+  return extent;
+}
+
 Slot parse_slot(const std::string& line) {
   Slot slot{.name = line.substr(0, line.find('\t')), .shape = {}, .numel = 1};
   for (const std::string& extent : split(line.substr(line.find('\t') + 1), ',')) {
-    if (!extent.empty()) slot.shape.push_back(std::stoll(extent));
+    if (!extent.empty()) slot.shape.push_back(parse_extent(extent));
   }
-  for (const std::int64_t extent : slot.shape) slot.numel *= extent;
+  for (const std::int64_t extent : slot.shape) {
+    if (__builtin_mul_overflow(slot.numel, extent, &slot.numel) || slot.numel > kMostElements)
+      throw IoError(fmt::format("{} has too many elements", slot.name));
+  }
   return slot;
 }
 
@@ -62,21 +77,32 @@ void write_dataset(Hdf5File& file, const char* name, std::span<const T> values) 
   file.write(name, values, Hdf5File::Storage::kChecksummed);
 }
 
+std::int64_t integer_in(const Hdf5File& file, const fs::path& path, const char* name,
+                        std::int64_t low, std::int64_t high) {
+  const std::int64_t value = file.read_integer(name);
+  if (value < low || value > high)
+    throw CheckpointError(
+        fmt::format("{}: {} is {}, allowed {} to {}", path.string(), name, value, low, high));
+  return value;
+}
+
 ShardFile read_header(const Hdf5File& file, const fs::path& path) {
+  constexpr std::int64_t kMostRanks = 1 << 20;
   if (const std::int64_t version = file.read_integer("version"); version != kVersion) {
     throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(),
                                       version, kVersion));
   }
   ShardFile header;
   header.space = parse_space(text_of(file, "slots"));
-  header.layout =
-      ShardLayout(header.space.elements(), static_cast<int>(file.read_integer("world_size")),
-                  file.read_integer("window_elements"));
-  header.rank = static_cast<int>(file.read_integer("rank"));
-  header.steps_taken = file.read_integer("steps_taken");
+  const auto world = static_cast<int>(integer_in(file, path, "world_size", 1, kMostRanks));
+  header.layout = ShardLayout(header.space.elements(), world,
+                              integer_in(file, path, "window_elements", 1, kMostElements));
+  header.rank = static_cast<int>(integer_in(file, path, "rank", 0, world - 1));
+  header.steps_taken = integer_in(file, path, "steps_taken", 0, kMostElements);
   header.param_steps = file.read<std::int64_t>("param_steps");
   header.loss_scale = {
-      .scale = std::ldexp(1.0, static_cast<int>(file.read_integer("loss_scale_exponent"))),
+      .scale =
+          std::ldexp(1.0, static_cast<int>(integer_in(file, path, "loss_scale_exponent", -30, 30))),
       .good_steps = file.read_integer("loss_scale_good_steps"),
       .overflows_left = file.read_integer("loss_scale_overflows_left")};
   for (const char* name : kDatasets) {
@@ -251,6 +277,24 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
     if (absent) loaded.absent.push_back(names[p].front());
   }
   return loaded;
+}
+
+std::vector<std::string> parameters_in(const fs::path& file) {
+  std::vector<std::string> names;
+  for (const Slot& slot : open_shard(file).header.space.slots()) names.push_back(slot.name);
+  return names;
+}
+
+at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
+                        at::ScalarType dtype) {
+  const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
+  if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
+  // Little-endian: the second half of each value is the upper one.
+  return master.view(at::kBFloat16)
+      .view({slot.numel, 2})
+      .select(1, 1)
+      .contiguous()
+      .view(slot.shape);
 }
 
 }  // namespace muster::sharding

@@ -45,6 +45,16 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
                         const ShardLayout& layout, int rank,
                         const std::vector<std::vector<std::string>>& names, ShardTensors& tensors);
 
+// The names of the parameters whose state the file, one of a set, holds a part of. Throws
+// CheckpointError.
+std::vector<std::string> parameters_in(const std::filesystem::path& file);
+
+// All of a parameter's master in one rank's shard, in the parameter's dtype and shape: the bits of
+// the parameter itself after every step, since bf16 parameters are the upper halves of their
+// masters, and others their masters rounded to nearest. REQUIRES that the rank is its sole owner.
+at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
+                        at::ScalarType dtype);
+
 // One rank's state at a step, on the host: what a checkpoint writes while training goes on.
 struct ShardSnapshot {
   ShardFile header;

@@ -117,6 +117,10 @@ run_folders() {
   seed run_folder error < <(printf '\x06{"rank": 0, "time_unix": 2.0, "what": "x", "consequence": false}')
 }
 
+forms() {
+  seed form picture < <(printf 'boundary="b"\n--b\r\nContent-Disposition: form-data; name="image"; filename="a \\"b\\".jpg"\r\nContent-Type: image/jpeg\r\n\r\nbytes\r\n--b\r\ncontent-disposition: form-data; name=prompt\r\n\r\nred\r\n--b--\r\n')
+}
+
 rm -rf "$kOut"
 pictures
 yaml_files
@@ -126,3 +130,4 @@ answers
 packs
 json_files
 run_folders
+forms

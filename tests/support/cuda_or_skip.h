@@ -26,7 +26,7 @@ inline const sharding::CudaLibrary& cuda_or_skip() {
 
 // A world of one over NCCL; the store picks its port.
 inline std::unique_ptr<sharding::Collective> nccl_alone(const sharding::CudaLibrary& cuda) {
-  return cuda.make_nccl("127.0.0.1", 0, 0, 1, std::chrono::seconds(60));
+  return cuda.make_nccl({.host = "127.0.0.1", .token = "alone"}, 0, 1, std::chrono::seconds(60));
 }
 
 }  // namespace muster::test

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/process/fd.h"
 #include "sharding/cuda_library.h"
 
 namespace muster::trainer {
@@ -15,9 +16,12 @@ std::unique_ptr<sharding::Collective> connect(const configs::Config& config,
   using enum configs::Backend;
   const configs::Backend backend = config.sharding.backend;
   const std::chrono::duration<double> timeout(config.sharding.timeout_s);
+  // No store is served: nothing listens then.
+  const bool uses_store = backend == kNccl || (backend == kGloo && place.world_size > 1);
+  const Fd unused(uses_store ? -1 : place.store.listener);
   if (backend == kNccl) {
-    return sharding::load_cuda_library().make_nccl(place.store_host, place.store_port, place.rank,
-                                                   place.world_size, timeout);
+    return sharding::load_cuda_library().make_nccl(place.store, place.rank, place.world_size,
+                                                   timeout);
   }
   if (place.world_size == 1) return sharding::make_self();
   if (config.run.device == configs::Device::kCuda) {
@@ -27,8 +31,7 @@ std::unique_ptr<sharding::Collective> connect(const configs::Config& config,
   }
   if (backend == kMpi) return sharding::make_node(sharding::make_mpi(timeout), timeout);
   if (backend == kGloo) {
-    return sharding::make_gloo(place.store_host, place.store_port, place.rank, place.world_size,
-                               timeout);
+    return sharding::make_gloo(place.store, place.rank, place.world_size, timeout);
   }
   throw ConfigError(fmt::format("sharding.backend {} cannot join {} ranks; use mpi, gloo or nccl",
                                 configs::name_of(backend), place.world_size));

@@ -9,11 +9,10 @@
 
 namespace muster::trainer {
 
-// A rank's place in its world, and where rank 0 serves c10d's TCPStore when the backend needs one.
+// A rank's place in its world, and where ranks find each other when the backend needs that.
 struct RankPlace {
   int rank = 0, world_size = 1;
-  std::string store_host;
-  int store_port = 0;
+  sharding::StoreAddress store;
 };
 
 // [C] The collective that sharding.backend names; `self` for a world of one. ConfigError when it

@@ -17,8 +17,8 @@
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/modeling_file.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {
 namespace {

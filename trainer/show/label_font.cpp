@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/source_files.h"
 #include "base/utf8.h"
 #include "trainer/show/overlay.h"
 
@@ -32,6 +33,8 @@ std::vector<FontFile> usual_fonts() {
       FcNameParse(reinterpret_cast<const FcChar8*>("DejaVu Sans,sans:scalable=true")),
       &FcPatternDestroy);
   if (config == nullptr || wanted == nullptr) return fonts;
+  if (const auto shipped = shipped_path("fonts"))
+    FcConfigAppFontAddDir(config.get(), reinterpret_cast<const FcChar8*>(shipped->c_str()));
   FcConfigSubstitute(config.get(), wanted.get(), FcMatchPattern);
   FcDefaultSubstitute(wanted.get());
   FcResult result = FcResultNoMatch;

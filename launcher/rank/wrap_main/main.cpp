@@ -18,6 +18,10 @@ int main(int argc, char** argv) {
   app.add_option("--max-output-bytes", spec.max_output_bytes,
                  "of logs/rank-<r>.out and its predecessor");
   app.add_flag("--one-gpu", spec.one_gpu, "the rank sees the GPU of its local rank alone");
+  app.add_option("--beats", spec.beat_token,
+                 "token of the beats on stdout; without it there are none");
+  app.add_flag("--local-box", spec.local_box,
+               "the black box lies on this machine's own disk while the rank runs");
   app.add_option("program", spec.program, "after --")->required();
   CLI11_PARSE(app, argc, argv);
   try {

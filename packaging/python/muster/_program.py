@@ -4,6 +4,11 @@ import shutil
 import sysconfig
 
 
+def find_packaged_program():
+    """The program that the wheel brings along, with its libraries and files in the tree around it."""
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "program", "bin", "muster")
+
+
 def find_program():
     """$MUSTER, else the one of this package, of this environment, of PATH: the path of `muster`."""
     named = os.environ.get("MUSTER")
@@ -11,8 +16,7 @@ def find_program():
         if os.access(named, os.X_OK) and os.path.isfile(named):
             return named
         raise FileNotFoundError(f"$MUSTER is {named}, which is no program that can be run")
-    here = os.path.dirname(os.path.abspath(__file__))
-    for candidate in (os.path.join(here, "bin", "muster"),
+    for candidate in (find_packaged_program(),
                       os.path.join(sysconfig.get_path("scripts"), "muster"),
                       shutil.which("muster")):
         if candidate and os.path.isfile(candidate) and os.access(candidate, os.X_OK):

@@ -16,6 +16,7 @@
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
+#include "support/no_locks.h"
 
 using namespace muster;
 using Catch::Matchers::ContainsSubstring;
@@ -128,6 +129,40 @@ TEST_CASE("HDF5: a full disk is an error with the system's reason, and no crash 
   CHECK_THAT(run.output, ContainsSubstring("All tests passed"));
 }
 
+namespace {
+
+// Written with the library itself: an attribute of `count` integers, or texts of five letters.
+void write_attribute(const fs::path& path, const char* name, hid_t type, hsize_t count) {
+  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(1, &count, nullptr);
+  const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  const std::vector<std::int64_t> values(count + 1, 7);
+  if (count > 0) H5Awrite(attribute, type, values.data());
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Fclose(file);
+}
+
+}  // namespace
+
+TEST_CASE("HDF5: an attribute of no value, or of several, is refused", "[fault]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  const hid_t text = H5Tcopy(H5T_C_S1);
+  H5Tset_size(text, 5);
+  for (const hsize_t count : {0, 2, 4000}) {
+    CAPTURE(count);
+    write_attribute(path, "number", H5T_NATIVE_INT64, count);
+    CHECK_THROWS_WITH(Hdf5File::open(path).read_integer("number"),
+                      ContainsSubstring("values, not one"));
+    write_attribute(path, "text", text, count);
+    CHECK_THROWS_WITH(Hdf5File::open(path).read_text("text"), ContainsSubstring("values, not one"));
+  }
+  write_attribute(path, "number", H5T_NATIVE_INT64, 1);
+  CHECK(Hdf5File::open(path).read_integer("number") == 7);
+  H5Tclose(text);
+}
+
 // Runs where every lock fails, see below.
 TEST_CASE("HDF5 where locks fail", "[.hdf5-no-locks]") {
   const TempDir dir;
@@ -143,17 +178,7 @@ TEST_CASE("HDF5 where locks fail", "[.hdf5-no-locks]") {
 
 TEST_CASE("HDF5: files open where nothing can be locked", "[fault]") {
   const TempDir dir;
-  const fs::path source = dir.path() / "nolock.c";
-  const fs::path library = dir.path() / "nolock.so";
-  write_text(source,
-             "#include <errno.h>\n"
-             "int flock(int fd, int op) { (void)fd; (void)op; errno = ENOLCK; return -1; }\n");
-  const CapturedRun built =
-      run_captured({"cc", "-shared", "-fPIC", "-o", library.string(), source.string()},
-                   std::chrono::seconds(60));
-  INFO(built.output);
-  REQUIRE(built.exit_code == 0);
-  const CapturedRun run = run_hidden("[.hdf5-no-locks]", {{"LD_PRELOAD", library.string()}});
+  const CapturedRun run = run_hidden("[.hdf5-no-locks]", test::where_locks_fail(dir.path()));
   INFO(run.output);
   CHECK(run.exit_code == 0);
   CHECK_THAT(run.output, ContainsSubstring("All tests passed"));

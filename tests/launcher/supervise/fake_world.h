@@ -15,6 +15,7 @@
 
 #include "base/files.h"
 #include "launcher/rank/run_folder.h"
+#include "launcher/supervise/starter.h"
 #include "launcher/supervise/supervisor.h"
 #include "support/test_paths.h"
 
@@ -44,6 +45,7 @@ struct World {
     spec.wrapper = {(muster::test::build_dir() / "muster-rank-wrap").string()};
     spec.rank_program = {program, "rank", "--run-dir", dir.path().string()};
     spec.rank_program.insert(spec.rank_program.end(), arguments.begin(), arguments.end());
+    spec.starter = ask_starter("mpirun", false);  // of the Open MPI that is first in PATH
     spec.watch.limits = {5, 1, 2};
     spec.restart.backoff_s = 0;
   }

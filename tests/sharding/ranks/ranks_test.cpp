@@ -33,7 +33,8 @@ std::unique_ptr<Collective> gloo() {
   static int next = 0;
   int port = 20000 + static_cast<int>(getpid() % 9000) * 4 + next++ % 4;
   MPI_Bcast(&port, 1, MPI_INT, 0, MPI_COMM_WORLD);
-  return make_gloo("127.0.0.1", port, world_rank(), world_size(), kTimeout);
+  return make_gloo({.host = "127.0.0.1", .port = port, .token = "ranks"}, world_rank(),
+                   world_size(), kTimeout);
 }
 
 std::unique_ptr<Collective> node() { return make_node(make_mpi(kTimeout), kTimeout); }

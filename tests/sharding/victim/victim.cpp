@@ -40,8 +40,8 @@ class Suicidal final : public Forwarding {
 
 std::shared_ptr<Collective> connect(const std::vector<std::string>& arguments) {
   if (arguments[1] == "gloo") {
-    return make_gloo("127.0.0.1", std::stoi(arguments[6]), std::stoi(arguments[4]),
-                     std::stoi(arguments[5]), kGlooPatience);
+    return make_gloo({.host = "127.0.0.1", .port = std::stoi(arguments[6]), .token = "victims"},
+                     std::stoi(arguments[4]), std::stoi(arguments[5]), kGlooPatience);
   }
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);

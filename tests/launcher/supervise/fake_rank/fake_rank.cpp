@@ -32,6 +32,7 @@ struct Options {
   int steps = 10, step_ms = 20, checkpoint_every = 0;
   std::string fault = "none";
   int fault_rank = 1, fault_step = 3;
+  int fault_every = 0;          // not at fault_step, but so many steps after the attempt's first
   int fault_attempts = 1000;    // attempts 0 .. this - 1 fail
   bool peers_complain = false;  // as a collective does that loses a peer
   bool ignore_stop = false, print_world = false;
@@ -64,17 +65,17 @@ void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms
 }
 
 void write_checkpoint(const fs::path& run_dir, int step) {
-  const fs::path folder = run_dir / "checkpoints" / ("step-" + std::to_string(step));
-  fs::create_directories(folder);
-  write_text(folder / "manifest.json", "{}");
+  AtomicFolder folder(run_dir / "checkpoints" / ("step-" + std::to_string(step)));
+  write_text(folder.part() / "manifest.json", "{}");
+  folder.commit();
 }
 
-// One step; true when all ranks agreed to stop after it.
+// One step, in which a rank fails when it is `faulty`; true when all ranks agreed to stop after it.
 bool step(const Options& o, MpiSession& session, FlightRecorder& box, int number, bool faulty) {
   box.set_step(number);
   box.record(Phase::kForward);
   pause_ms(o.step_ms);
-  if (faulty && number == o.fault_step) {
+  if (faulty) {
     if (session.info().rank == o.fault_rank) fail(o, session);
     if (o.peers_complain) {
       pause_ms(100);
@@ -94,12 +95,19 @@ bool step(const Options& o, MpiSession& session, FlightRecorder& box, int number
   return all != 0;
 }
 
+// Rank 0 looks: what others see of the folder may be older.
+int agreed_first_step(const Options& o, const RankInfo& me) {
+  int first = static_cast<int>(newest_checkpoint(o.run_dir)) + 1;
+  if (me.world_size > 1) MPI_Bcast(&first, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  return first;
+}
+
 int run(const Options& o) {
   MpiSession session;
   const RankInfo& me = session.info();
   if (o.print_world) {
     std::printf("world %d/%d local %d store %s:%d\n", me.rank, me.world_size, me.local_rank,
-                me.store_host.c_str(), me.store_port);
+                me.store.host.c_str(), me.store.port);
     return 0;
   }
   const char* attempt = std::getenv("MUSTER_ATTEMPT");
@@ -108,11 +116,13 @@ int run(const Options& o) {
   const bool faulty =
       o.fault != "none" && attempt != nullptr && std::atoi(attempt) < o.fault_attempts;
   if (faulty && o.fault == "never-starts" && me.rank == o.fault_rank) fail(o, session);
-  FlightRecorder box(flight_file(o.run_dir, me.rank), me.rank, me.world_size);
+  FlightRecorder box(own_flight_file(o.run_dir, me.rank), me.rank, me.world_size);
   box.record(Phase::kStart);
-  for (int number = static_cast<int>(newest_checkpoint(o.run_dir)) + 1; number < o.steps;
-       ++number) {
-    if (step(o, session, box, number, faulty)) {
+  const int first = agreed_first_step(o, me);
+  for (int number = first; number < o.steps; ++number) {
+    const bool fails_now =
+        o.fault_every > 0 ? number - first == o.fault_every : number == o.fault_step;
+    if (step(o, session, box, number, faulty && fails_now)) {
       box.record(Phase::kDone);
       return static_cast<int>(ExitCode::kStoppedOnRequest);
     }
@@ -136,6 +146,7 @@ int main(int argc, char** argv) {
   rank->add_option("--fault", o.fault)->take_last();
   rank->add_option("--fault-rank", o.fault_rank);
   rank->add_option("--fault-step", o.fault_step);
+  rank->add_option("--fault-every", o.fault_every);
   rank->add_option("--fault-attempts", o.fault_attempts);
   rank->add_flag("--peers-complain", o.peers_complain);
   rank->add_flag("--ignore-stop", o.ignore_stop);
