@@ -259,7 +259,7 @@ class Pictures:
     def patches(self, image):
         """[patches, channels * frames * side * side] fp32, and the grid (1, rows, columns)."""
         height, width = self.size(image.height, image.width)
-        # Rows first, as Pillow did until it chose: which pass comes first changes rounded values.
+        # Widths first, as Pillow 11: later ones choose, and the order changes rounded values.
         wide = image.resize((width, image.height), Image.BICUBIC)
         resized = wide.resize((width, height), Image.BICUBIC)
         values = ((numpy.asarray(resized) / 255.0 - self.mean) / self.std).astype(numpy.float32)
