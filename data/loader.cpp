@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace muster::data {
 namespace {
@@ -184,6 +185,7 @@ struct Loader::Impl {
   }
 
   Result run(const Job& job) const {
+    const trace::Span span("loader", "micro-batch");
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
@@ -198,6 +200,7 @@ struct Loader::Impl {
   }
 
   void work() {
+    trace::name_thread("loader");
     for (std::unique_lock lock(mutex);;) {
       room.wait(lock, [&] { return stopping || (handed_out < consumed + prefetch && wanted()); });
       if (stopping) return;

@@ -115,7 +115,9 @@ bool is_due(std::optional<std::int64_t> steps, std::optional<std::int64_t> epoch
 void Trainer::train() {
   bool done = nothing_left();
   while (!done) {
+    if (profile_) profile_->before(state_.step + 1);
     const StepStats stats = train_step();  // [C]
+    if (profile_) profile_->after(state_.step);
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
 
@@ -133,8 +135,11 @@ void Trainer::train() {
     }
   }
   checkpoints_.finish();  // [C]
+  if (profile_) profile_->finish();
   if (waits_for_new_values_) return;
+  show_ema();  // [C]
   write_predictions();
+  hide_ema();  // [C]
   timer_.enter(Phase::kDone);
 }
 
@@ -154,7 +159,12 @@ bool Trainer::nothing_left() const {
   return trained || state_.ended_early;
 }
 
+void Trainer::set_profile(const ProfiledSteps& steps) {
+  profile_.emplace(steps, config_.run.dir, collective_->rank());
+}
+
 void Trainer::stop_now() {
+  if (profile_) profile_->finish();
   checkpoints_.begin(state_);  // [C]
   checkpoints_.finish();       // [C]
   throw StopRequested(
@@ -177,11 +187,13 @@ Trainer::Evaluated Trainer::evaluate_now() {
   if (!data_.val) return {};
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
+  show_ema();  // [C]
   const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
                                              config_, *collective_);  // [C]
   if (log_) log_->evaluation(state_.step, evaluation);
   if (log_ && evaluation.head && log_->wants_pictures())
     log_->pictures(state_.step, first_pictures());
+  hide_ema();  // [C]
   checkpoints_.note_evaluation(evaluation_record(state_.step, evaluation));
   if (const BoxResult* boxes = evaluation.boxes()) errors_ = boxes->errors;
   const double metric = best_metric_of(evaluation, config_.eval);
@@ -193,6 +205,14 @@ Trainer::Evaluated Trainer::evaluate_now() {
   if (evaluated.stop && log_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   return evaluated;
+}
+
+// What is evaluated and shown is what people will use.
+void Trainer::show_ema() {
+  if (config_.ema.decay > 0) zero_.show_ema();  // [C]
+}
+void Trainer::hide_ema() {
+  if (config_.ema.decay > 0) zero_.hide_ema();  // [C]
 }
 
 // The same ones at every evaluation, so that they can be compared over the steps.

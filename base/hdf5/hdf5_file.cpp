@@ -180,6 +180,11 @@ bool Hdf5File::has_attribute(const std::string& name) const {
   return H5Aexists(id_, name.c_str()) > 0;
 }
 
+bool Hdf5File::contains(const std::string& name) const {
+  silence();
+  return H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0;
+}
+
 void Hdf5File::require_one_value(std::int64_t attribute, const std::string& name) const {
   const Handle space(H5Aget_space(attribute), H5Sclose);
   const auto values = static_cast<std::int64_t>(H5Sget_simple_extent_npoints(space));

@@ -44,6 +44,7 @@ class Hdf5File {
   void write_integer(const std::string& name, std::int64_t value);
   void write_text(const std::string& name, std::string_view text);  // REQUIRES text not empty
   bool has_attribute(const std::string& name) const;
+  bool contains(const std::string& name) const;  // a dataset of that name
   std::int64_t read_integer(const std::string& name) const;
   std::string read_text(const std::string& name) const;
 
