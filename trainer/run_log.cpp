@@ -126,6 +126,7 @@ void RunLog::step(const StepStats& stats) {
   if (stats.step > started_step_ + 1) measured_s_ += stats.seconds();
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
+  overfitting_.step(stats.agreed.loss.total);
   const MetricsRow row = row_of(stats);
   const bool told = stats.last || stats.step % config_.logging.every_steps == 0;
   write_row(stats.step, row, told);
@@ -221,6 +222,9 @@ void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
   const EvaluationRecord record = evaluation_record(step, evaluation);
   write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
   if (tensorboard_) write_pr_curves(step, record);
+  if (evaluation.loss)
+    if (const auto warning = overfitting_.evaluation(step, evaluation.loss->loss.total))
+      log::warn("{}", *warning);
   for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
 }
 

@@ -12,6 +12,7 @@
 #include "trainer/assembly/run_length.h"
 #include "trainer/evaluation.h"
 #include "trainer/loss_terms.h"
+#include "trainer/overfitting.h"
 #include "trainer/show/line_feed.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/tensorboard.h"
@@ -60,6 +61,7 @@ class RunLog {
   std::optional<LineFeed> feed_;  // of logging.command
   std::int64_t bytes_sent_;       // up to the newest line
   std::int64_t started_step_;
+  OverfitWatch overfitting_;
   LengthReport length_;
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();

@@ -30,7 +30,9 @@ class Hdf5File {
   // verifies.
   enum class Storage { kContiguous, kChecksummed };
 
-  static Hdf5File create(const std::filesystem::path& path, Metadata metadata);
+  // `user_block` bytes at the file's begin are left to the caller: 0, or a power of two from 512.
+  static Hdf5File create(const std::filesystem::path& path, Metadata metadata,
+                         std::int64_t user_block = 0);
   static Hdf5File open(const std::filesystem::path& path);  // for reading
   ~Hdf5File();
   Hdf5File(Hdf5File&& other) noexcept;
@@ -75,7 +77,5 @@ class Hdf5File {
   std::filesystem::path path_;
   std::int64_t id_ = -1;
 };
-
-bool is_hdf5(const std::filesystem::path& path);
 
 }  // namespace muster

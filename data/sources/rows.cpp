@@ -41,6 +41,7 @@ class RowsReader {
   RowsReader(const fs::path& file, const ReadOptions& options)
       : path_(file),
         file_(file.string()),
+        threads_(options.threads),
         finder_(row_roots(file, options.images),
                 options.images.empty() ? folder_of_file(file) : options.images) {
     drafts_.format = "jsonl";
@@ -77,7 +78,8 @@ class RowsReader {
   void read_lines(std::string_view text) {
     const std::vector<std::string_view> lines = lines_of(text);
     std::vector<Outcome> outcomes(lines.size());
-    parallel_for("reading rows", static_cast<std::int64_t>(lines.size()), 0, [&](std::int64_t i) {
+    const auto count = static_cast<std::int64_t>(lines.size());
+    parallel_for("reading rows", count, threads_, [&](std::int64_t i) {
       const auto at = static_cast<std::size_t>(i);
       if (trimmed(lines[at]).empty()) {
         outcomes[at].blank = true;
@@ -158,6 +160,7 @@ class RowsReader {
 
   fs::path path_;
   std::string file_;
+  int threads_;
   PictureFinder finder_;
   Drafts drafts_;
   std::map<std::string, std::int64_t> unused_;

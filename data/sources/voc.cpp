@@ -167,7 +167,7 @@ class VocReader {
     for (std::size_t i = 0; i < all.size(); ++i) file_of_stem_.emplace(all_stems[i], all[i]);
     const std::vector<std::string> stems = options_.split.empty() ? all_stems : listed_stems();
     std::vector<Annotation> read(stems.size());
-    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
+    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), options_.threads,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
                    read[at] = read_annotation(file_of_stem_.at(stems[at]));
@@ -279,7 +279,7 @@ class VocReader {
     for (std::size_t i = 0; i < files.size(); ++i)
       if (!known.contains(stems[i])) rest.push_back(files[i]);
     std::vector<Annotation> others(rest.size());
-    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), 0,
+    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), options_.threads,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
                    others[at] = read_annotation(rest[at]);

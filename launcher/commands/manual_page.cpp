@@ -14,7 +14,7 @@ namespace muster::launcher {
 namespace {
 
 // Text as troff takes it: a backslash, a dash and a leading dot or quote mean something there.
-std::string escaped(const std::string& text) {
+std::string troff(const std::string& text) {
   std::string result;
   for (const char c : text) {
     if (c == '\\')
@@ -30,7 +30,7 @@ std::string escaped(const std::string& text) {
 
 std::string heading(const std::string& page, const std::string& about) {
   return fmt::format(".TH \"{}\" 1 \"\" \"muster {}\" \"muster\"\n.SH NAME\n{} \\- {}\n", page,
-                     kVersion, escaped(page), escaped(about));
+                     kVersion, troff(page), troff(about));
 }
 
 // What follows an option: its choices, or what kind of value it takes.
@@ -55,9 +55,9 @@ std::string option_entry(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) names.push_back("--" + name);
   const std::string value = option.nonpositional() ? value_name(option) : "";
-  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", escaped(join(names, ", ")),
-                     value.empty() ? "" : " \\fI" + escaped(value) + "\\fR",
-                     escaped(described(option)));
+  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", troff(join(names, ", ")),
+                     value.empty() ? "" : " \\fI" + troff(value) + "\\fR",
+                     troff(described(option)));
 }
 
 std::string synopsis(const CLI::App& command) {
@@ -92,19 +92,19 @@ std::string manual_of_program(const CLI::App& app) {
   page += ".SH SYNOPSIS\nmuster COMMAND [OPTIONS]\n.SH COMMANDS\n";
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_group().empty()) continue;
-    page += fmt::format(".TP\n\\fBmuster\\-{}\\fR(1)\n{}\n", escaped(command->get_name()),
-                        escaped(command->get_description()));
+    page += fmt::format(".TP\n\\fBmuster\\-{}\\fR(1)\n{}\n", troff(command->get_name()),
+                        troff(command->get_description()));
   }
   return page + kEnvironment;
 }
 
 std::string manual_of_command(const CLI::App& command) {
   std::string page = heading("muster-" + command.get_name(), command.get_description());
-  page += fmt::format(".SH SYNOPSIS\n{}\n.SH OPTIONS\n", escaped(synopsis(command)));
+  page += fmt::format(".SH SYNOPSIS\n{}\n.SH OPTIONS\n", troff(synopsis(command)));
   for (const CLI::Option* option : command.get_options())
     if (!option->get_group().empty()) page += option_entry(*option);
   page += ".SH EXAMPLES\n.nf\n";
-  for (const std::string& example : examples_of(command)) page += escaped(example) + "\n";
+  for (const std::string& example : examples_of(command)) page += troff(example) + "\n";
   return page + ".fi\n.SH SEE ALSO\n\\fBmuster\\fR(1)\n";
 }
 

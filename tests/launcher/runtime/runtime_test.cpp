@@ -177,6 +177,10 @@ TEST_CASE("runtime: MPI by variable, by mpirun, of the environment", "[unit]") {
   const auto of_path = find_open_mpi(prefix);
   CHECK(of_path->bin.empty());  // PATH has it
   CHECK(of_path->lib == machine.path("site/lib"));
+  machine.set("PATH", "");  // the loader may know a library, but nothing would start ranks
+  machine.set("OMPI_COMM_WORLD_RANK", "");
+  machine.set("PMIX_RANK", "");
+  CHECK(find_open_mpi(prefix)->bin == machine.path("env/bin"));
   machine.set("MUSTER_MPI", machine.path("named").string());
   CHECK(find_open_mpi(prefix)->bin == machine.path("named/bin"));
   machine.set("MUSTER_MPI", machine.path("no").string());

@@ -90,8 +90,9 @@ std::string operating_charts(const EvaluationRecord& record) {
   const auto precision = [](const OperatingPoint& p) { return p.precision; };
   const auto threshold = [](const OperatingPoint& p) { return p.threshold; };
   const auto f1 = [](const OperatingPoint& p) { return p.f1(); };
-  Chart pr{.title = "Precision over recall, IoU 0.5", .x_name = "recall"};
-  Chart over_threshold{.title = "F1 over the threshold, IoU 0.5", .x_name = "score"};
+  Chart pr{.title = "Precision over recall, IoU 0.5", .x_name = "recall", .last_values = false};
+  Chart over_threshold{
+      .title = "F1 over the threshold, IoU 0.5", .x_name = "score", .last_values = false};
   for (const ClassRecord* one : drawn_classes(record)) {
     pr.series.push_back(curve_series(*one, recall, precision));
     over_threshold.series.push_back(curve_series(*one, threshold, f1));
