@@ -254,6 +254,7 @@ StepBatches Loader::next_step() {
   const std::int64_t first = step.cursor.step_in_epoch * impl_->group;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot)
     step.denominators += (*plan)[first + slot].denominators;
+  for (std::int64_t slot = 0; slot < impl_->group; ++slot) step.cost += (*plan)[first + slot].cost;
   for (std::int64_t turn = 0; turn < impl_->turns(); ++turn) {
     step.indices.push_back(turn * impl_->world_size + impl_->rank);
     step.micro_batches.push_back(impl_->next(lock));

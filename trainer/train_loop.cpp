@@ -129,6 +129,7 @@ StepStats Trainer::finish_step(const data::StepBatches& step, const sharding::St
           .stop = verdict.stop,
           .last_in_epoch = step.last_in_epoch,
           .last = length_.over(state_.step, state_.cursor),
+          .forward_flops = step.cost,
           .fill = step.fill,
           .epoch_fill = step.epoch_fill};
 }
@@ -299,6 +300,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   const LengthReport length = report_length(config_.schedule, data_.sampler, data_.train);
   log_.emplace(config_, terms_, zero_.registry(),
                RunLog::Start{.length = length,
+                             .ranks = collective_->size(),
                              .step = state_.step,
                              .epoch = state_.cursor.epoch,
                              .bytes_sent = collective_->stats().bytes_sent});

@@ -16,7 +16,7 @@ namespace muster::sharding {
 // They lie on the host, fp32, in window order; gaps between parameters are zero.
 struct ShardTensors {
   at::Tensor master, exp_avg, exp_avg_sq;  // [shard elements]
-  at::Tensor ema;                          // likewise; undefined where no running mean is kept
+  at::Tensor ema = {};                     // likewise; undefined where no running mean is kept
 };
 
 struct ShardFile {
