@@ -56,12 +56,8 @@ Box turned_in(const XmlElement& turned) {
   const double width = number_in(turned, "w");
   const double height = number_in(turned, "h");
   const double degrees = number_in(turned, "angle") * kDegrees;
-  const Box at_origin = box_of_turned(0, 0, width, height, degrees);
-  const double half_width = (at_origin[2] - at_origin[0]) / 2;
-  const double half_height = (at_origin[3] - at_origin[1]) / 2;
-  const double cx = number_in(turned, "cx");
-  const double cy = number_in(turned, "cy");
-  return {cx - half_width, cy - half_height, cx + half_width, cy + half_height};
+  return box_of_turned_about_centre(number_in(turned, "cx"), number_in(turned, "cy"), width, height,
+                                    degrees);
 }
 
 Box box_in(const XmlElement& object) {

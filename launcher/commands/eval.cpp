@@ -69,7 +69,8 @@ void print_json(const trainer::BoxResult* boxes, const trainer::EvaluationRecord
 // The metrics of several packs together, then of each by itself.
 void print_text(const trainer::BoxResult* boxes, const trainer::EvaluationRecord& record) {
   if (boxes != nullptr)
-    fmt::print("{}\n{}", trainer::metrics_text(boxes->coco), trainer::class_table(record));
+    fmt::print("{}\n{}", trainer::metrics_text(boxes->coco, /*by_class=*/false),
+               trainer::class_table(record));
   if (boxes == nullptr) return;
   for (const trainer::PackResult& pack : boxes->packs)
     fmt::print("\n{}\n{}", pack.name, trainer::metrics_text(pack.coco));

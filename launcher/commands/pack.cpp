@@ -177,13 +177,13 @@ void add_pack(CommandLine& cli) {
                    "muster pack dataset --check-only --json"});
   const auto command = std::make_shared<PackCommand>();
   app.add_option("SOURCE", command->source,
-                 "a folder or file of VOC, YOLO, COCO, JSONL or Label Studio (docs/data.md)")
+                 "a folder or file of VOC, YOLO, COCO, JSONL, CVAT or Label Studio (docs/data.md)")
       ->required();
   app.add_option("-o,--out", command->out, "the pack to write");
   app.add_option("--split", command->read.split,
                  "train, val, test, ...: a list, folder or file of that name");
   app.add_option("--format", command->read.format,
-                 "voc, coco, yolo, jsonl or label-studio; recognised when absent");
+                 "voc, coco, yolo, jsonl, cvat or label-studio; recognised when absent");
   app.add_option("--threads", command->pack.threads,
                  "threads that read and validate; one per core when absent")
       ->check(CLI::PositiveNumber);

@@ -299,6 +299,8 @@ at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int6
                         at::ScalarType dtype) {
   if (tensors.ema.defined())
     return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
+  if (tensors.ema.defined())
+    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
   const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
   if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
   // Little-endian: the second half of each value is the upper one.

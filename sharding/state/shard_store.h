@@ -52,10 +52,10 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
 // CheckpointError.
 std::vector<std::string> parameters_in(const std::filesystem::path& file);
 
-// All of a parameter's master in one rank's shard, in the parameter's dtype and shape: the bits of
-// the parameter itself after every step, since bf16 parameters are the upper halves of their
-// masters, and others their masters rounded to nearest. Where a running mean is kept, its bits, as
-// show_ema() gives them to the parameter. REQUIRES that the rank is its sole owner.
+// All of a parameter in one rank's shard, in its dtype and shape, with the bits that a checkpoint's
+// weights have. Where a mean is kept it is that, rounded to nearest; else the parameter itself
+// after every step: bf16 parameters are the upper halves of their masters, others their masters
+// rounded to nearest. REQUIRES that the rank is its sole owner.
 at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
                         at::ScalarType dtype);
 

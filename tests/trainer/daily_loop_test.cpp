@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "configs/groups.h"
 #include "model/files/safetensors_reader.h"
 #include "trainer/anomaly.h"
 #include "trainer/assembly/detector.h"

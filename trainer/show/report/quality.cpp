@@ -156,7 +156,7 @@ std::string confusion_figure(const Confusion& confusion) {
   if (confusion.size() < 2) return "";
   const bool small = confusion.size() <= kMostMatrixClasses;
   return fmt::format(
-      "<figure class=\"card wide\"><figcaption>{} <small>score at least {:.3g}, IoU at least "
+      "<figure class=\"card wide span\"><figcaption>{} <small>score at least {:.3g}, IoU at least "
       "{:.2g}; background: of nothing, or not found</small></figcaption>{}</figure>\n",
       small ? "Confusion matrix" : "Largest confusions", confusion.threshold, confusion.iou,
       small ? matrix(confusion) : largest_confusions(confusion));

@@ -43,7 +43,7 @@ svg text{font-size:10.5px;fill:var(--soft);font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--rule)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{color:var(--soft);font-weight:500;font-size:13px}
 tr:last-child td{border:0}
-.wide{overflow-x:auto}.wide table{white-space:nowrap}.below{margin-top:16px}
+.wide{overflow-x:auto}.wide table{white-space:nowrap}.below{margin-top:16px}.span{grid-column:1/-1}.span table{width:auto}
 th{font-weight:500}tr.all td{font-weight:600}
 .answer{display:grid;grid-template-columns:minmax(200px,1fr) minmax(0,3fr);gap:12px;margin-bottom:12px}
 .answer .tiles{grid-template-columns:1fr}.answer .tile dd{font-size:30px}
