@@ -126,7 +126,8 @@ void end_operation(const at::RecordFunction& operation, at::ObserverContext* con
   if (operation.scope() == at::RecordScope::BACKWARD_FUNCTION) return;  // its operations tell
   const at::DisableRecordFunctionGuard no_recursion;
   const std::vector<c10::IValue> outputs = operation.outputs();
-  const Contents after = contents_of({outputs.data(), outputs.size()});
+  const Contents after =
+      contents_of(c10::ArrayRef<const c10::IValue>(outputs.data(), outputs.size()));
   const std::lock_guard lock(watching);
   if (watch != nullptr) watch->ended(operation, *static_cast<const Before*>(context), after);
 }
