@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ./run bench python [--json]: the detector that `muster export` wrote, run by transformers without muster (modeling_muster.py),
 # beside `muster predict` on 50 pictures: boxes to 1e-3 of the picture, scores to 1e-4, captions equal. Tiny models of every
-# family, a LoRA run merged, and learned queries without the language model, each trained here for a minute, in several versions
+# family, a LoRA run merged, learned queries without the language model and closed labels, each trained here for a minute, in several versions
 # of transformers. The thin Python module (packaging/python) asks muster.
 # Environment: MUSTER_BENCH_TRANSFORMERS ("4.49.0 4.57.1 5.24.0"), MUSTER_BENCH_STEPS (150).
 set -euo pipefail
@@ -15,10 +15,12 @@ export MUSTER=$PWD/build/muster OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for split in train val; do
-  build/muster synth "$work/$split" --images $([ $split = train ] && echo 64 || echo 4) --size 84 --seed 1 >&2
-  build/muster pack "$work/$split/annotations.json" -o "$work/$split.h5" >&2
-done
+data() {
+  build/muster synth "$work/$1" --images "$2" --size 84 --seed 1 >&2
+  build/muster pack "$work/$1/annotations.json" -o "$work/$1.h5" >&2
+}
+data train 64
+data val 4
 
 # train CASE MODEL [KEY=VALUE]...: a run of CASE, exported to CASE.hf
 train() {
@@ -26,7 +28,7 @@ train() {
   shift 2
   for key in run.dir="$work/$case" model.path="$model" tokens.tokenizer="$work/train" data.train="$work/train.h5" \
     data.val="$work/val.h5" schedule.max_steps="$steps" schedule.warmup_steps=5 checkpoint.every_steps="$steps" \
-    eval.every_steps=0 data.augment.flip=0 "$@"; do
+    eval.every_steps=0 "$@"; do
     set+=(--set "$key")
   done
   echo "training $case" >&2
@@ -43,16 +45,18 @@ for family in qwen2_vl qwen2_5_vl qwen3_vl; do
 done
 train learned "$work/qwen2_5_vl.model" detection.queries=learned detection.memory=vision data.system_prompt=Short.
 build/muster export "$work/learned" -o "$work/learned.hf" >&2
+train closed "$work/qwen2_5_vl.model" detection.labels=closed
+build/muster export "$work/closed" -o "$work/closed.hf" >&2
 train lora "$work/qwen3_vl.hf" model.random_init=false lora.enabled=true
 build/muster export "$work/lora" -o "$work/lora.hf" --merge >&2
-cases+=(learned lora)
+cases+=(learned closed lora)
 
 failed=0
 for version in $versions; do
-  python=$(peer_venv "transformers-$version" torch==2.11.0 "transformers==$version" numpy pillow safetensors)
+  python=$(peer_venv "transformers-$version" torch==2.11.0 torchvision==0.26.0 "transformers==$version" numpy pillow safetensors)
   for case in "${cases[@]}"; do
     # Qwen3-VL came with transformers 4.57.
-    if [[ $version < 4.57 ]] && grep -q '"qwen3_vl"' "$work/$case.hf/config.json"; then continue; fi
+    if [[ $version == 4.49* ]] && grep -q '"qwen3_vl"' "$work/$case.hf/config.json"; then continue; fi
     echo "transformers $version, $case" >&2
     "$python" bench/python_check.py "$work/$case.hf" "$case" 2>"$work/check.log" >>"$work/report.jsonl" ||
       { failed=1; tail -5 "$work/check.log" >&2; }

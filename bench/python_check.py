@@ -1,7 +1,9 @@
-"""python_check.py HF_DIR CASE: the detector that export wrote, run by transformers, beside `muster predict`.
+"""python_check.py HF_DIR CASE: the detector that export wrote, run by transformers, beside `muster predict`; and transformers' own
+processor of the folder beside what the detector does with a picture and a prompt.
 
 Fifty pictures of many sizes, colours and shapes, drawn here; every query of every one (threshold 0). $MUSTER names the program.
-Prints one JSON object and exits 1 where boxes differ by more than 1e-3 of the picture, scores by more than 1e-4, or captions at all.
+Prints one JSON object and exits 1 where boxes differ by more than 1e-3 of the picture, scores by more than 1e-4, or captions at all,
+ids, or pixels by more than a rounded step of a byte (transformers 5 resizes with torchvision).
 """
 import json
 import os
@@ -11,7 +13,7 @@ import tempfile
 
 import transformers
 from PIL import Image, ImageDraw
-from transformers import AutoModel
+from transformers import AutoModel, AutoProcessor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../packaging/python"))
 import muster  # noqa: E402
@@ -57,6 +59,21 @@ def compare(ours, theirs):
     return result
 
 
+def beside_processor(folder, detector, path):
+    """Whether AutoProcessor gives the detector's ids, and the largest difference of pixel values, in steps of a byte."""
+    processor = AutoProcessor.from_pretrained(folder)
+    image, prompt = Image.open(path).convert("RGB"), "Detect all shapes."
+    text = ("<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>" + prompt +
+            "<|im_end|>\n<|im_start|>assistant\n")
+    theirs = processor(text=[text], images=[image], return_tensors="pt")
+    pixels, grid = detector.pictures.patches(image)
+    if theirs["image_grid_thw"].tolist() != [list(grid)]:
+        return False, float("inf")
+    ids = detector.words.question("", prompt, grid[1] * grid[2] // detector.pictures.merge**2)
+    apart = (pixels - theirs["pixel_values"].float()).abs().max().item()
+    return ids == theirs["input_ids"][0].tolist(), apart * 255 * float(min(detector.pictures.std))
+
+
 def main(folder, case):
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as work:
@@ -66,6 +83,7 @@ def main(folder, case):
         ours = muster.Detector(folder).predict(pictures, threshold=0)
         detector = AutoModel.from_pretrained(folder, trust_remote_code=True)
         theirs = detector.detect(pictures, threshold=0)
+        ids_equal, pixel_steps = beside_processor(folder, detector, pictures[0])
     worst = {}
     for mine, other in zip(ours, theirs):
         for key, value in compare(mine, other).items():
@@ -75,9 +93,9 @@ def main(folder, case):
               "detections": len(detections), "different_captions": len({d["caption"] for d in detections}),
               "best_score": max(d["score"] for d in detections), "box_max": worst["box"], "score_max": worst["score"],
               "score_max_relative": worst["score_relative"], "captions_unequal": worst["captions"],
-              "categories_unequal": worst["categories"]}
+              "categories_unequal": worst["categories"], "ids_equal": ids_equal, "pixel_steps": pixel_steps}
     result["equal"] = (result["box_max"] <= BOX_TOLERANCE and result["score_max"] <= SCORE_TOLERANCE
-                       and not worst["captions"] and not worst["categories"])
+                       and not worst["captions"] and not worst["categories"] and ids_equal and pixel_steps < 1.1)
     print(json.dumps(result))
     sys.exit(not result["equal"])
 

@@ -1,4 +1,7 @@
-"""tiny_family.py FAMILY FOLDER: the demo's model as qwen2_vl, qwen2_5_vl or qwen3_vl: FOLDER/config.json."""
+"""tiny_family.py FAMILY FOLDER: the demo's model as qwen2_vl, qwen2_5_vl or qwen3_vl: FOLDER/config.json.
+
+Beside Qwen2.5-VL's lie a processor_config.json and a template as transformers 5 saves them, with other limits than the run's.
+"""
 import json
 import os
 import sys
@@ -33,6 +36,23 @@ def main(family, folder):
     os.makedirs(folder)
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(config, file, indent=1)
+
+
+    if family == "qwen2_5_vl":
+        write_processor(folder)
+
+
+def write_processor(folder):
+    images = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "merge_size": 2, "temporal_patch_size": 2,
+              "do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True, "resample": 3,
+              "rescale_factor": 1 / 255, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+              "image_std": [0.26862954, 0.26130258, 0.27577711], "size": {"shortest_edge": 3136, "longest_edge": 12845056}}
+    videos = images | {"video_processor_type": "Qwen2VLVideoProcessor", "max_frames": 768, "min_frames": 4}
+    del videos["image_processor_type"]
+    with open(os.path.join(folder, "processor_config.json"), "w") as file:
+        json.dump({"image_processor": images, "video_processor": videos, "processor_class": "Qwen2_5_VLProcessor"}, file, indent=1)
+    with open(os.path.join(folder, "chat_template.jinja"), "w") as file:
+        file.write("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}")
 
 
 main(*sys.argv[1:])
