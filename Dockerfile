@@ -8,10 +8,10 @@ RUN apt-get update -q \
  && apt-get install -y -q --no-install-recommends ca-certificates openmpi-bin openssh-client libgomp1 python3 python3-pip \
  && rm -rf /var/lib/apt/lists/*
 
-# NVIDIA's packages, 2.7 GB, come along when asked for: docker build --build-arg GPU=1
+# All of NVIDIA's packages, 2.7 GB, come along when asked for: docker build --build-arg GPU=1. LibTorch loads two anyway.
 ARG GPU=
-RUN if [ -z "$GPU" ]; then nodeps=--no-deps; fi; \
-    python3 -m pip install --break-system-packages --no-cache-dir $nodeps torch==2.11.0
+RUN if [ -z "$GPU" ]; then wanted="--no-deps nvidia-cuda-cupti==13.0.85 nvidia-cuda-runtime==13.0.96"; fi; \
+    python3 -m pip install --break-system-packages --no-cache-dir $wanted torch==2.11.0
 
 ADD dist/muster-*-linux-x86_64.tar.gz /opt/
 RUN ln -s /opt/muster-* /opt/muster && ln -s /opt/muster/bin/muster /opt/muster/bin/muster-torch /opt/muster/bin/muster-rank-wrap /usr/local/bin/ \

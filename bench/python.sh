@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ./run bench python [--json]: the detector that `muster export` wrote, run by transformers without muster (modeling_muster.py),
 # beside `muster predict` on 50 pictures: boxes to 1e-3 of the picture, scores to 1e-4, captions equal. Tiny models of every
-# family, a LoRA run merged, and learned queries without the language model, each trained here for a minute, in several versions
+# family, a LoRA run merged, learned queries without the language model and closed labels, each trained here for a minute, in several versions
 # of transformers. The thin Python module (packaging/python) asks muster.
 # Environment: MUSTER_BENCH_TRANSFORMERS ("4.49.0 4.57.1 5.24.0"), MUSTER_BENCH_STEPS (150).
 set -euo pipefail
@@ -45,9 +45,11 @@ for family in qwen2_vl qwen2_5_vl qwen3_vl; do
 done
 train learned "$work/qwen2_5_vl.model" detection.queries=learned detection.memory=vision data.system_prompt=Short.
 build/muster export "$work/learned" -o "$work/learned.hf" >&2
+train closed "$work/qwen2_5_vl.model" detection.labels=closed
+build/muster export "$work/closed" -o "$work/closed.hf" >&2
 train lora "$work/qwen3_vl.hf" model.random_init=false lora.enabled=true
 build/muster export "$work/lora" -o "$work/lora.hf" --merge >&2
-cases+=(learned lora)
+cases+=(learned closed lora)
 
 failed=0
 for version in $versions; do

@@ -126,9 +126,9 @@ function(muster_executable name)
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
 
-# muster_texts(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
+# muster_embed(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
 # stands for @APP_JS@.
-function(muster_texts room)
+function(muster_embed room)
   muster_room_target(${room} id)
   set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
   foreach(name ${ARGN})

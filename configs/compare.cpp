@@ -39,6 +39,12 @@ std::optional<Value> value_in(const YAML::Node& root, const Field& field) {
   return node ? parse_value(field, *node, complaints) : std::nullopt;
 }
 
+// As people write it: a word without the quotes that YAML may need.
+std::string shown(const Value& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  return text == nullptr || text->empty() ? to_text(value) : *text;
+}
+
 }  // namespace
 
 Comparison compare(std::string_view before, const Config& now) {
@@ -51,9 +57,8 @@ Comparison compare(std::string_view before, const Config& now) {
       continue;
     }
     const Value today = field.get(now);
-    // As text: 1 and 1.0 are one value, and what people read is what is compared.
-    if (std::string from = to_text(*then), to = to_text(today); from != to)
-      result.changes.push_back({&field, *then, today, std::move(from), std::move(to)});
+    if (to_text(*then) != to_text(today))
+      result.changes.push_back({&field, *then, today, shown(*then), shown(today)});
   }
   return result;
 }

@@ -12,7 +12,7 @@ namespace muster::configs {
 struct Change {
   const Field* field;
   Value before, now;
-  std::string from, to;  // as one line of YAML
+  std::string from, to;  // as people write them
 };
 
 struct Comparison {

@@ -23,11 +23,14 @@ struct GroupEntry {
 
 // Prefixes are tried in this order: the merger lies inside the vision tower, so it comes first.
 inline constexpr std::array<GroupEntry, 5> kGroups{{
-    {GroupId::kMerger, "merger", "visual.merger.", "", "the vision-language merger", &Groups::merger},
-    {GroupId::kVisual, "visual", "visual.", "visual.blocks.", "the vision tower without the merger", &Groups::visual},
-    {GroupId::kDetectionHead, "detection_head", "detection_head.", "detection_head.layers.", "the detection head",
-     &Groups::detection_head},
-    {GroupId::kModel, "model", "model.", "model.layers.", "the language model and its embeddings", &Groups::model},
+    {GroupId::kMerger, "merger", "visual.merger.", "", "the vision-language merger",
+     &Groups::merger},
+    {GroupId::kVisual, "visual", "visual.", "visual.blocks.", "the vision tower without the merger",
+     &Groups::visual},
+    {GroupId::kDetectionHead, "detection_head", "detection_head.", "detection_head.layers.",
+     "the detection head", &Groups::detection_head},
+    {GroupId::kModel, "model", "model.", "model.layers.", "the language model and its embeddings",
+     &Groups::model},
     {GroupId::kLmHead, "lm_head", "lm_head.", "", "the output projection (empty when tied)",
      &Groups::lm_head},
 }};

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace muster::data {
 namespace {
@@ -184,6 +185,7 @@ struct Loader::Impl {
   }
 
   Result run(const Job& job) const {
+    const trace::Span span("loader", "micro-batch");
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
@@ -198,6 +200,7 @@ struct Loader::Impl {
   }
 
   void work() {
+    trace::name_thread("loader");
     for (std::unique_lock lock(mutex);;) {
       room.wait(lock, [&] { return stopping || (handed_out < consumed + prefetch && wanted()); });
       if (stopping) return;
@@ -251,6 +254,7 @@ StepBatches Loader::next_step() {
   const std::int64_t first = step.cursor.step_in_epoch * impl_->group;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot)
     step.denominators += (*plan)[first + slot].denominators;
+  for (std::int64_t slot = 0; slot < impl_->group; ++slot) step.cost += (*plan)[first + slot].cost;
   for (std::int64_t turn = 0; turn < impl_->turns(); ++turn) {
     step.indices.push_back(turn * impl_->world_size + impl_->rank);
     step.micro_batches.push_back(impl_->next(lock));

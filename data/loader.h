@@ -21,7 +21,8 @@ struct StepBatches {
   std::vector<std::int64_t> indices;      // per micro-batch: its slot 0..G-1 in the step
   bool last_in_epoch = false;
   std::int64_t steps_in_epoch = 0;
-  FillReport fill;  // of this step
+  std::int64_t cost = 0;  // of the whole step, over all ranks, as the sampler counts it
+  FillReport fill;        // of this step
   // Of the whole epoch, when this step is the first of it that this loader gives.
   std::optional<FillReport> epoch_fill;
 };

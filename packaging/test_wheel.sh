@@ -12,11 +12,11 @@ shift
 home=$(mktemp -d /tmp/muster-nobody.XXXXXX)
 trap 'rm -rf "$home"' EXIT
 cp "$wheel" "$home/"
-# PATH has the programs of a bare system and no compiler, no mpirun.
+# PATH has the programs of a bare system and no compiler, no mpirun. The system's Python: one in root's home is not for others.
 mkdir "$home/bin"
-for program in python3 bash sh env ls cat head tail grep sed awk mkdir rm cp mv ln chmod date uname tr sort wc sleep nproc id \
-  readlink dirname basename; do
-  if found=$(command -v "$program"); then ln -s "$(readlink -f "$found")" "$home/bin/$program"; fi
+for program in python3 bash sh env ls cat head tail tee find grep sed awk mkdir rm cp mv ln chmod date uname tr sort wc sleep nproc \
+  id readlink dirname basename; do
+  if found=$(PATH=/usr/bin:/bin command -v "$program"); then ln -s "$(readlink -f "$found")" "$home/bin/$program"; fi
 done
 for compiler in gcc g++ cc c++ clang cmake ninja make mpirun mpicc; do
   if PATH="$home/bin" command -v "$compiler" >/dev/null; then echo "test_wheel: $compiler is in PATH" >&2; exit 70; fi

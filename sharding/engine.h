@@ -57,6 +57,12 @@ class ZeroEngine {
   // Call it instead of step: it forgets the accumulated gradients.
   void skip_step();
 
+  // [C] The parameters become the running mean, for evaluation and for the weights of a checkpoint,
+  // and themselves again. REQUIRES options.ema, and no backward and no step between the two. A rank
+  // calls hide_ema() when it reads parameters no more; all wait for that.
+  void show_ema();
+  void hide_ema();
+
   // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the
   // bytes released. With `trim_host` the C library gives free pages back, too: tens of
   // milliseconds, meant for epoch ends.

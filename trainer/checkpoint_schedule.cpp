@@ -19,6 +19,8 @@ CheckpointSchedule::CheckpointSchedule(const CheckpointParts& parts)
       // Half of what the other ranks wait for rank 0, in a collective.
       store_(my_.config.run.dir, my_.collective,
              {.keep = my_.config.checkpoint.keep,
+              .keep_best = my_.config.checkpoint.keep_best,
+              .best_metric = my_.config.eval.best_metric,
               .patience = std::chrono::duration<double>(my_.config.sharding.timeout_s / 2)}) {
   if (my_.config.lora.enabled) base_ = base_of(my_.config);
 }
@@ -111,7 +113,12 @@ void CheckpointSchedule::begin(const RunState& state) {
       return names;
     };
   }
+  const bool mean = my_.config.ema.decay > 0;
+  if (mean) my_.engine.show_ema();         // [C] its weights are the ones people use
   store_.begin(manifest, std::move(job));  // [C]
+  if (!mean) return;
+  store_.settle();
+  my_.engine.hide_ema();  // [C]
 }
 
 void CheckpointSchedule::settle() {

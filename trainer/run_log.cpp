@@ -90,6 +90,14 @@ AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegis
   return facts;
 }
 
+// Operations of a training step over those of its forward pass (docs/flops.md): backward makes a
+// gradient of every activation, and one of every weight that learns.
+double step_flops(const sharding::ParamRegistry& registry) {
+  const auto learns = static_cast<double>(elements_of(registry.trainable()));
+  const auto frozen = static_cast<double>(elements_of(registry.frozen()));
+  return 2 + (learns + frozen > 0 ? learns / (learns + frozen) : 1);
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -100,7 +108,8 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       metrics_(fs::path(config.run.dir) / "metrics.jsonl"),
       bytes_sent_(start.bytes_sent),
       started_step_(start.step),
-      length_(start.length) {
+      length_(start.length),
+      rank_flops_(step_flops(registry) / start.ranks) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
@@ -126,6 +135,7 @@ void RunLog::step(const StepStats& stats) {
   if (stats.step > started_step_ + 1) measured_s_ += stats.seconds();
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
+  overfitting_.step(stats.agreed.loss.total);
   const MetricsRow row = row_of(stats);
   const bool told = stats.last || stats.step % config_.logging.every_steps == 0;
   write_row(stats.step, row, told);
@@ -160,6 +170,8 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kFill, stats.fill.fill);
   append(row, metric::kBalance, stats.fill.balance);
   append(row, metric::kTokensPerSecond, tokens_per_second(stats));
+  append(row, metric::kTflops,
+         rank_flops_ * static_cast<double>(stats.forward_flops) / stats.seconds() / 1e12);
   append(row, metric::kSeconds, stats.seconds());
   append_phases(row, stats.phases);
   append(row, metric::kLossScale, stats.loss_scale);
@@ -221,6 +233,9 @@ void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
   const EvaluationRecord record = evaluation_record(step, evaluation);
   write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
   if (tensorboard_) write_pr_curves(step, record);
+  if (evaluation.loss)
+    if (const auto warning = overfitting_.evaluation(step, evaluation.loss->loss.total))
+      log::warn("{}", *warning);
   for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
 }
 

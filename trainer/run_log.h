@@ -12,6 +12,7 @@
 #include "trainer/assembly/run_length.h"
 #include "trainer/evaluation.h"
 #include "trainer/loss_terms.h"
+#include "trainer/overfitting.h"
 #include "trainer/show/line_feed.h"
 #include "trainer/show/metrics.h"
 #include "trainer/show/tensorboard.h"
@@ -24,6 +25,7 @@ class RunLog {
   // Where this process takes the run up.
   struct Start {
     LengthReport length = {};
+    int ranks = 1;
     std::int64_t step = 0, epoch = 0;
     std::int64_t bytes_sent = 0;  // by rank 0's collective, up to here
   };
@@ -60,7 +62,9 @@ class RunLog {
   std::optional<LineFeed> feed_;  // of logging.command
   std::int64_t bytes_sent_;       // up to the newest line
   std::int64_t started_step_;
+  OverfitWatch overfitting_;
   LengthReport length_;
+  double rank_flops_;  // of a training step on each rank, over those of its forward pass on all
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();
   double measured_s_ = 0;  // of all steps but the first

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/flight_recorder.h"
+#include "base/trace.h"
 #include "sharding/tensor_meter.h"
 
 namespace muster::trainer {
@@ -28,6 +29,7 @@ class StepTimer {
   void enter(Phase phase) {
     const auto now = Clock::now();
     bucket(phase_) += std::chrono::duration<double>(now - since_).count();
+    trace::add("phase", phase_name(phase_), since_, now);
     since_ = now;
     phase_ = phase;
     recorder_.record(phase);

@@ -2,6 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
+#include <span>
+
 #include <limits>
 
 #include "base/error.h"
@@ -9,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
 #include "trainer/assembly/detector.h"
@@ -17,6 +22,7 @@
 #include "trainer/assembly/options.h"
 #include "trainer/evaluate/gallery_files.h"
 #include "trainer/evaluation.h"
+#include "trainer/kept_batch.h"
 #include "trainer/schedule.h"
 #include "trainer/stop_signal.h"
 
@@ -46,6 +52,7 @@ StepStats Trainer::train_step() {
     zero_.step(lrs, verdict);  // [C] fused AdamW, gather
   } else {
     zero_.skip_step();
+    if (!verdict.scale_too_high) keep_suspects(step, verdict);
   }
   zero_.empty_partition_cache(step.last_in_epoch);  // at epoch ends the host's free pages go, too
   return finish_step(step, verdict, agreed, lrs, applied);
@@ -68,6 +75,33 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   totals.add(batch, slot, sums);
   const at::Tensor loss = terms_.weigh(sums, step.denominators);
   return fault::take_nan() ? loss * std::numeric_limits<float>::quiet_NaN() : loss;
+}
+
+// Micro-batches of this rank that may be why the step was skipped, for muster check --replay: those
+// with the worst losses; where every loss is finite and a gradient is not, all of the culprit's.
+void Trainer::keep_suspects(const data::StepBatches& step, const sharding::StepVerdict& verdict) {
+  if (config_.health.kept_batches == 0) return;
+  const auto slots = static_cast<std::size_t>(config_.batch.micro_batches_per_step * terms_.size());
+  const std::span<const double> sums = std::span(verdict.values).first(slots);
+  const bool gradient_alone =
+      !verdict.finite && std::ranges::all_of(sums, [](double sum) { return std::isfinite(sum); });
+  const std::vector<std::int64_t> found = suspects(sums, terms_, step.denominators);
+  for (std::size_t k = 0; k < step.micro_batches.size(); ++k) {
+    const MicroBatch& batch = step.micro_batches[k];
+    const bool suspect = gradient_alone ? verdict.culprit_rank == collective_->rank()
+                                        : std::ranges::find(found, step.indices[k]) != found.end();
+    if (!suspect || batch.num_samples() == 0) continue;
+    KeptBatch kept{.batch = batch,
+                   .step = state_.step + 1,
+                   .number = state_.step * config_.batch.micro_batches_per_step + step.indices[k],
+                   .reason = health_.reason(),
+                   .samples = {}};
+    for (const std::int64_t id : batch.sample_ids)
+      kept.samples.push_back(data_.train.sample(id).name);
+    const fs::path file = keep_batch(config_.run.dir, kept, config_.health.kept_batches);
+    log::warn("a micro-batch of step {} is kept, of {}: muster check CONFIG --replay {}", kept.step,
+              join(kept.samples, ", "), file.string());
+  }
 }
 
 // Counters, cursor and clock; it touches no tensor.
@@ -95,6 +129,7 @@ StepStats Trainer::finish_step(const data::StepBatches& step, const sharding::St
           .stop = verdict.stop,
           .last_in_epoch = step.last_in_epoch,
           .last = length_.over(state_.step, state_.cursor),
+          .forward_flops = step.cost,
           .fill = step.fill,
           .epoch_fill = step.epoch_fill};
 }
@@ -115,7 +150,9 @@ bool is_due(std::optional<std::int64_t> steps, std::optional<std::int64_t> epoch
 void Trainer::train() {
   bool done = nothing_left();
   while (!done) {
+    if (profile_) profile_->before(state_.step + 1);
     const StepStats stats = train_step();  // [C]
+    if (profile_) profile_->after(state_.step);
     if (log_) log_->step(stats);
     if (step_observer_) step_observer_(stats);
 
@@ -133,8 +170,11 @@ void Trainer::train() {
     }
   }
   checkpoints_.finish();  // [C]
+  if (profile_) profile_->finish();
   if (waits_for_new_values_) return;
+  show_ema();  // [C]
   write_predictions();
+  hide_ema();  // [C]
   timer_.enter(Phase::kDone);
 }
 
@@ -154,7 +194,12 @@ bool Trainer::nothing_left() const {
   return trained || state_.ended_early;
 }
 
+void Trainer::set_profile(const ProfiledSteps& steps) {
+  profile_.emplace(steps, config_.run.dir, collective_->rank());
+}
+
 void Trainer::stop_now() {
+  if (profile_) profile_->finish();
   checkpoints_.begin(state_);  // [C]
   checkpoints_.finish();       // [C]
   throw StopRequested(
@@ -177,11 +222,13 @@ Trainer::Evaluated Trainer::evaluate_now() {
   if (!data_.val) return {};
   const StepTimer::Scope phase(timer_, Phase::kEvaluate);
   zero_.await_all();
+  show_ema();  // [C]
   const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
                                              config_, *collective_);  // [C]
   if (log_) log_->evaluation(state_.step, evaluation);
   if (log_ && evaluation.head && log_->wants_pictures())
     log_->pictures(state_.step, first_pictures());
+  hide_ema();  // [C]
   checkpoints_.note_evaluation(evaluation_record(state_.step, evaluation));
   if (const BoxResult* boxes = evaluation.boxes()) errors_ = boxes->errors;
   const double metric = best_metric_of(evaluation, config_.eval);
@@ -193,6 +240,14 @@ Trainer::Evaluated Trainer::evaluate_now() {
   if (evaluated.stop && log_)
     log::info("early stop: {} evaluations without progress", config_.schedule.patience);
   return evaluated;
+}
+
+// What is evaluated and shown is what people will use.
+void Trainer::show_ema() {
+  if (config_.ema.decay > 0) zero_.show_ema();  // [C]
+}
+void Trainer::hide_ema() {
+  if (config_.ema.decay > 0) zero_.hide_ema();  // [C]
 }
 
 // The same ones at every evaluation, so that they can be compared over the steps.
@@ -245,6 +300,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   const LengthReport length = report_length(config_.schedule, data_.sampler, data_.train);
   log_.emplace(config_, terms_, zero_.registry(),
                RunLog::Start{.length = length,
+                             .ranks = collective_->size(),
                              .step = state_.step,
                              .epoch = state_.cursor.epoch,
                              .bytes_sent = collective_->stats().bytes_sent});

@@ -18,6 +18,7 @@
 #include "trainer/checkpoint_schedule.h"
 #include "trainer/health.h"
 #include "trainer/loss_terms.h"
+#include "trainer/profile.h"
 #include "trainer/run_log.h"
 #include "trainer/step_stats.h"
 #include "trainer/step_timer.h"
@@ -43,6 +44,9 @@ class Trainer {
   // [C] One optimizer step.
   StepStats train_step();
 
+  // What train() looks into; before it runs.
+  void set_profile(const ProfiledSteps& steps);
+
   std::int64_t step() const { return state_.step; }
   // The epoch was finished with the checkpoint's values, and the run is not at its end.
   bool waits_for_new_values() const { return waits_for_new_values_; }
@@ -59,6 +63,7 @@ class Trainer {
   StepStats finish_step(const data::StepBatches& step, const sharding::StepVerdict& verdict,
                         const StepTotals::Agreed& agreed, const std::vector<double>& lrs,
                         bool applied);
+  void keep_suspects(const data::StepBatches& step, const sharding::StepVerdict& verdict);
   std::vector<double> current_lrs(std::int64_t steps_in_epoch) const;
   [[noreturn]] void stop_now();  // [C]
   bool head_frozen() const;      // by detection.freeze_epochs
@@ -67,6 +72,8 @@ class Trainer {
     bool stop = false;  // the schedule asks to stop early
   };
   Evaluated evaluate_now();  // [C]
+  void show_ema();           // [C] the parameters become their running mean, where one is kept
+  void hide_ema();           // [C]
   std::vector<PngPicture> first_pictures();
   void write_predictions();
   bool nothing_left() const;  // and says why
@@ -89,6 +96,7 @@ class Trainer {
   std::vector<std::int64_t> errors_;  // of the last evaluation, per sample; empty without one
   bool waits_for_new_values_ = false;
   std::function<void(const StepStats&)> step_observer_;
+  std::optional<Profile> profile_;
 };
 
 }  // namespace muster::trainer

@@ -117,10 +117,13 @@ struct Part {
 
 }  // namespace
 
-Hdf5File Hdf5File::create(const std::filesystem::path& path, Metadata metadata) {
+Hdf5File Hdf5File::create(const std::filesystem::path& path, Metadata metadata,
+                          std::int64_t user_block) {
   silence();
   const Handle access(file_access(metadata), H5Pclose);
-  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access));
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_userblock(creation, static_cast<hsize_t>(user_block));
+  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access));
   file.checked(file.id_, "cannot be created");
   return file;
 }
@@ -175,6 +178,11 @@ void Hdf5File::write_text(const std::string& name, std::string_view text) {
 bool Hdf5File::has_attribute(const std::string& name) const {
   silence();
   return H5Aexists(id_, name.c_str()) > 0;
+}
+
+bool Hdf5File::contains(const std::string& name) const {
+  silence();
+  return H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0;
 }
 
 void Hdf5File::require_one_value(std::int64_t attribute, const std::string& name) const {
@@ -288,11 +296,6 @@ void Hdf5File::read_part(const std::string& name, std::int64_t begin, std::span<
   checked(part.selected, what);
   checked(H5Dread(dataset, native_type<T>(), part.memory, part.file, H5P_DEFAULT, values.data()),
           what);
-}
-
-bool is_hdf5(const std::filesystem::path& path) {
-  silence();
-  return H5Fis_hdf5(path.c_str()) > 0;
 }
 
 #define MUSTER_HDF5_ELEMENT(T)                                                                     \

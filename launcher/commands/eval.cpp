@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
@@ -68,7 +69,8 @@ void print_json(const trainer::BoxResult* boxes, const trainer::EvaluationRecord
 // The metrics of several packs together, then of each by itself.
 void print_text(const trainer::BoxResult* boxes, const trainer::EvaluationRecord& record) {
   if (boxes != nullptr)
-    fmt::print("{}\n{}", trainer::metrics_text(boxes->coco), trainer::class_table(record));
+    fmt::print("{}\n{}", trainer::metrics_text(boxes->coco, /*by_class=*/false),
+               trainer::class_table(record));
   if (boxes == nullptr) return;
   for (const trainer::PackResult& pack : boxes->packs)
     fmt::print("\n{}\n{}", pack.name, trainer::metrics_text(pack.coco));
@@ -107,12 +109,28 @@ trainer::Evaluation evaluate_files(const EvalOptions& options) {
   return {.head = std::move(result)};
 }
 
+// Those that were asked for, else the ones that the run was evaluated on.
+std::vector<std::filesystem::path> packs_of(const EvalOptions& options,
+                                            const configs::Config& config) {
+  if (!options.data.empty()) return {options.data.begin(), options.data.end()};
+  const std::vector<std::filesystem::path> packs = configs::pack_files(config.data.val);
+  if (packs.empty()) throw UsageError("eval: the run has no data.val: give --data PACK");
+  for (const std::filesystem::path& pack : packs) {
+    if (!std::filesystem::exists(pack)) {
+      throw UsageError(fmt::format("eval: {}, the run's data.val, is not here: give --data PACK",
+                                   pack.string()));
+    }
+  }
+  log::info("evaluates on the run's data.val: {}", configs::pack_names(config.data.val));
+  return packs;
+}
+
 trainer::Evaluation evaluate_checkpoint(const EvalOptions& options, RankWorld& world) {
-  if (options.checkpoint.empty() || options.data.empty())
-    throw UsageError("eval: CHECKPOINT needs --data PACK");
+  if (options.checkpoint.empty())
+    throw UsageError("eval: give CHECKPOINT, or --detections D.json --ground-truth G.json");
   trainer::OpenedCheckpoint opened(
       options.checkpoint, configs::from_name<configs::Device>(options.device), world.local_rank());
-  const data::SampleSet set = data::open_set({options.data.begin(), options.data.end()});
+  const data::SampleSet set = data::open_set(packs_of(options, opened.config));
   configs::Eval& eval = opened.config.eval;
   eval.max_samples = options.max_samples;
   eval.from = configs::from_name<configs::EvalFrom>(options.from).value_or(eval.from);
@@ -155,7 +173,7 @@ void add_what_is_measured(CLI::App& command, EvalOptions& options) {
 void add_eval(CommandLine& cli) {
   CLI::App& command =
       add_command(cli, "eval", "COCO metrics of a checkpoint on a pack, or of a detections file",
-                  {"muster eval runs/demo --data val.h5 --json",
+                  {"muster eval runs/demo", "muster eval runs/demo --data val.h5 --json",
                    "muster eval runs/demo --data val.h5 -o results.json",
                    "mpirun -n 4 muster eval runs/demo --data val.h5 --from both --loss",
                    "muster eval --detections detections.json --ground-truth annotations.json"});
@@ -163,7 +181,8 @@ void add_eval(CommandLine& cli) {
   command.add_option("CHECKPOINT", options->checkpoint, kTrainedCheckpointHelp);
   command
       .add_option("--data", options->data,
-                  "pack to evaluate on; several, each with its --data, together and by themselves")
+                  "pack to evaluate on, the run's data.val when not given; several, each with its "
+                  "--data, together and by themselves")
       ->allow_extra_args(false);
   command.add_option("--detections", options->detections,
                      "COCO results, or the detections.json of predict");

@@ -18,6 +18,7 @@
 #include "launcher/commands/conclusion.h"
 #include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/node_preflight.h"
+#include "launcher/commands/profile_flag.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
 #include "launcher/plan/remedies.h"
@@ -44,6 +45,7 @@ namespace {
 struct LaunchOptions {
   ConfigArguments config;
   EpochChangeFlags epoch;
+  ProfileFlag profile;
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
@@ -184,6 +186,7 @@ void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
   spec.rank_program = {(folder / "muster").string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
   std::ranges::copy(options.epoch.words(), std::back_inserter(spec.rank_program));
+  std::ranges::copy(options.profile.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
   if (const std::string libtorch = environment_value(kFoundVariable); !libtorch.empty())
@@ -301,6 +304,7 @@ void add_launch(CommandLine& cli) {
       ->required()
       ->check(CLI::PositiveNumber);
   options->epoch.add_to(command);
+  options->profile.add_to(command);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
   command.add_flag("--take-over", options->take_over,

@@ -49,9 +49,9 @@ void print_curves(const trainer::MemoryReport& report) {
 void print_engine(const sharding::EngineBytes& b) {
   fmt::print(
       "engine between steps, as promised: parameters {}  gradient shard {}  master {}  moments {}  "
-      "staging {}\n",
+      "running mean {}  staging {}\n",
       human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master),
-      human_bytes(b.moments), human_bytes(b.staging));
+      human_bytes(b.moments), human_bytes(b.ema), human_bytes(b.staging));
   if (b.host.total() == 0) return;
   fmt::print("in the host's memory: parameters {}  gradient {}  master {}  moments {}\n",
              human_bytes(b.host.parameters), human_bytes(b.host.gradient),

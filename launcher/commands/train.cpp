@@ -13,6 +13,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/out_of_memory.h"
+#include "launcher/commands/profile_flag.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
@@ -28,6 +29,7 @@ namespace {
 struct TrainOptions {
   ConfigArguments config;
   EpochChangeFlags epoch;
+  ProfileFlag profile;
 };
 
 void start_log(const configs::Config& config, const RankInfo& info) {
@@ -53,10 +55,11 @@ trainer::RankPlace place_of(const RankInfo& info) {
 // Trainer resumes from its last checkpoint, with today's.
 void train_in_parts(const configs::Config& config,
                     const std::shared_ptr<sharding::Collective>& collective,
-                    trainer::EpochChange epoch) {
+                    const TrainOptions& options) {
   bool goes_on = true;
   while (goes_on) {
-    trainer::Trainer trainer(config, collective, epoch);
+    trainer::Trainer trainer(config, collective, options.epoch.change());
+    if (options.profile.asked()) trainer.set_profile(options.profile.steps());
     trainer.train();
     goes_on = trainer.waits_for_new_values();
     if (goes_on && collective->rank() == 0)
@@ -64,7 +67,7 @@ void train_in_parts(const configs::Config& config,
   }
 }
 
-void run_rank(const configs::Config& config, const RankInfo& info, trainer::EpochChange epoch) {
+void run_rank(const configs::Config& config, const RankInfo& info, const TrainOptions& options) {
   fs::create_directories(config.run.dir);
   start_log(config, info);
   check_world(info.world_size, config.batch.micro_batches_per_step);
@@ -75,7 +78,7 @@ void run_rank(const configs::Config& config, const RankInfo& info, trainer::Epoc
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
   }
-  train_in_parts(config, trainer::make_collective(config, place_of(info)), epoch);
+  train_in_parts(config, trainer::make_collective(config, place_of(info)), options);
 }
 
 // An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by
@@ -115,7 +118,7 @@ int train(const TrainOptions& options) {
   configs::Config config;
   try {
     config = options.config.load();
-    run_rank(config, session.info(), options.epoch.change());
+    run_rank(config, session.info(), options);
     return 0;
   } catch (const Error& error) {
     return fail(session, config.run.dir, error.exit_code(), error.what(), !all_ranks_agree(error),
@@ -141,6 +144,7 @@ void add_train(CommandLine& cli) {
   const auto options = std::make_shared<TrainOptions>();
   options->config.add_to(command);
   options->epoch.add_to(command);
+  options->profile.add_to(command);
   command.callback([&cli, options] { cli.exit_code = train(*options); });
 }
 

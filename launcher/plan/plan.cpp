@@ -115,6 +115,7 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
+  input.ema = options.ema.on();
   input.optimizer_on_host = config.run.device == configs::Device::kCuda &&
                             options.optimizer_device == sharding::OptimizerDevice::kHost;
   return input;

@@ -35,6 +35,7 @@ std::vector<PlanRow> rows_of(const RunPlan& plan) {
           {"gradient shard (fp32)", b.gradient_shard, kCyan},
           {"master shard", b.master, kCyan},
           {"moments shard", b.moments, kCyan},
+          {"running mean (EMA) shard", b.ema, kCyan},
           {"local accumulation (fp32)", b.accumulation, kCyan},
           {"staging and receiving", t.staging + t.receive, kGreen},
           {"largest gradient", t.gradient, kGreen},
@@ -53,11 +54,9 @@ std::string host_text(const RunPlan& plan) {
   const sharding::HostBytes& h = plan.memory.bytes.host;
   std::string text = "in the host's memory, of each rank:\n";
   const std::pair<const char*, std::int64_t> rows[] = {
-      {"own parameters", h.parameters},
-      {"gradient shard (fp32)", h.gradient},
-      {"master shard", h.master},
-      {"moments shard", h.moments},
-      {"checkpoint's snapshot", plan.host_snapshot}};
+      {"own parameters", h.parameters},    {"gradient shard (fp32)", h.gradient},
+      {"master shard", h.master},          {"moments shard", h.moments},
+      {"running mean (EMA) shard", h.ema}, {"checkpoint's snapshot", plan.host_snapshot}};
   for (const auto& [what, bytes] : rows) {
     if (bytes > 0) text += fmt::format("  {:<26}{:>12}\n", what, human_bytes(bytes));
   }

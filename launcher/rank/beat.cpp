@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -15,11 +16,11 @@
 namespace muster::launcher {
 namespace {
 
-constexpr std::string_view kOpen = "muster-beat ";
-constexpr std::string_view kBeat = " b ";
-constexpr std::string_view kStatus = " s ";
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kInt = std::numeric_limits<std::int32_t>::max();
+constexpr std::string_view kBeatOpens = "muster-beat ";
+constexpr std::string_view kIsBeat = " b ";
+constexpr std::string_view kIsStatus = " s ";
+constexpr std::int64_t kAnyNumber = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kAnyInt = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kMostEvents = std::int64_t{1} << 60;
 constexpr std::int64_t kLongestSilence_ms = std::int64_t{1} << 40;
 
@@ -27,69 +28,70 @@ constexpr std::int64_t kLongestSilence_ms = std::int64_t{1} << 40;
 struct Number {
   std::int64_t value = 0;
   std::int64_t least = -1;
-  std::int64_t most = kMost;
+  std::int64_t most = kAnyNumber;
 };
 
 // In this order on the line.
 enum Part : std::uint8_t {
-  kRank,
-  kPresent,
-  kWritten,
-  kSilent_ms,
-  kPid,
-  kFirstStep,
-  kStep,
-  kCollective,
-  kMicroStep,
-  kBucket,
-  kPhase,
-  kState,
-  kBytes,
-  kTime,
-  kSamples,
-  kParts = kSamples + 4
+  kNrRank,
+  kNrPresent,
+  kNrWritten,
+  kNrSilent_ms,
+  kNrPid,
+  kNrFirstStep,
+  kNrStep,
+  kNrCollective,
+  kNrMicroStep,
+  kNrBucket,
+  kNrPhase,
+  kNrState,
+  kNrBytes,
+  kNrTime,
+  kNrSamples,
+  kNumParts = kNrSamples + 4
 };
-using Numbers = std::array<Number, kParts>;
+using Numbers = std::array<Number, kNumParts>;
 
 Numbers numbers_of(const RankBeat& beat) {
   Numbers all{};
   const FlightEvent& last = beat.last;
-  all[kRank] = {beat.rank, 0, kInt};
-  all[kPresent] = {beat.present ? 1 : 0, 0, 1};
-  all[kWritten] = {static_cast<std::int64_t>(beat.written), 0, kMostEvents};
-  all[kSilent_ms] = {std::llround(1e3 * beat.silent_s), 0, kLongestSilence_ms};
-  all[kPid] = {beat.pid, 0, kInt};
-  all[kFirstStep].value = beat.first_step;
-  all[kStep].value = last.step;
-  all[kCollective].value = last.collective;
-  all[kMicroStep] = {last.micro_step, -1, kInt};
-  all[kBucket] = {last.bucket, -1, kInt};
-  all[kPhase] = {static_cast<std::int64_t>(last.phase), 0, static_cast<std::int64_t>(Phase::kDone)};
-  all[kState] = {beat.state, 0, 'z'};
-  all[kBytes].value = last.bytes_in_use;
-  all[kTime] = {last.time_ns, 0, kMost};
-  for (std::size_t i = 0; i < last.samples.size(); ++i) all[kSamples + i].value = last.samples[i];
+  all[kNrRank] = {beat.rank, 0, kAnyInt};
+  all[kNrPresent] = {beat.present ? 1 : 0, 0, 1};
+  all[kNrWritten] = {static_cast<std::int64_t>(beat.written), 0, kMostEvents};
+  all[kNrSilent_ms] = {std::llround(1e3 * beat.silent_s), 0, kLongestSilence_ms};
+  all[kNrPid] = {beat.pid, 0, kAnyInt};
+  all[kNrFirstStep].value = beat.first_step;
+  all[kNrStep].value = last.step;
+  all[kNrCollective].value = last.collective;
+  all[kNrMicroStep] = {last.micro_step, -1, kAnyInt};
+  all[kNrBucket] = {last.bucket, -1, kAnyInt};
+  all[kNrPhase] = {static_cast<std::int64_t>(last.phase), 0,
+                   static_cast<std::int64_t>(Phase::kDone)};
+  all[kNrState] = {beat.state, 0, 'z'};
+  all[kNrBytes].value = last.bytes_in_use;
+  all[kNrTime] = {last.time_ns, 0, kAnyNumber};
+  for (std::size_t i = 0; i < last.samples.size(); ++i) all[kNrSamples + i].value = last.samples[i];
   return all;
 }
 
 RankBeat beat_of(const Numbers& all) {
   RankBeat beat;
   FlightEvent& last = beat.last;
-  beat.rank = static_cast<int>(all[kRank].value);
-  beat.present = all[kPresent].value == 1;
-  beat.written = static_cast<std::uint64_t>(all[kWritten].value);
-  beat.silent_s = 1e-3 * static_cast<double>(all[kSilent_ms].value);
-  beat.pid = all[kPid].value;
-  beat.first_step = all[kFirstStep].value;
-  last.step = all[kStep].value;
-  last.collective = all[kCollective].value;
-  last.micro_step = static_cast<std::int32_t>(all[kMicroStep].value);
-  last.bucket = static_cast<std::int32_t>(all[kBucket].value);
-  last.phase = static_cast<Phase>(all[kPhase].value);
-  beat.state = static_cast<char>(all[kState].value);
-  last.bytes_in_use = all[kBytes].value;
-  last.time_ns = all[kTime].value;
-  for (std::size_t i = 0; i < last.samples.size(); ++i) last.samples[i] = all[kSamples + i].value;
+  beat.rank = static_cast<int>(all[kNrRank].value);
+  beat.present = all[kNrPresent].value == 1;
+  beat.written = static_cast<std::uint64_t>(all[kNrWritten].value);
+  beat.silent_s = 1e-3 * static_cast<double>(all[kNrSilent_ms].value);
+  beat.pid = all[kNrPid].value;
+  beat.first_step = all[kNrFirstStep].value;
+  last.step = all[kNrStep].value;
+  last.collective = all[kNrCollective].value;
+  last.micro_step = static_cast<std::int32_t>(all[kNrMicroStep].value);
+  last.bucket = static_cast<std::int32_t>(all[kNrBucket].value);
+  last.phase = static_cast<Phase>(all[kNrPhase].value);
+  beat.state = static_cast<char>(all[kNrState].value);
+  last.bytes_in_use = all[kNrBytes].value;
+  last.time_ns = all[kNrTime].value;
+  for (std::size_t i = 0; i < last.samples.size(); ++i) last.samples[i] = all[kNrSamples + i].value;
   return beat;
 }
 
@@ -111,7 +113,7 @@ std::optional<RankBeat> parse_numbers(std::string_view text) {
 }  // namespace
 
 std::string beat_line(std::string_view token, const RankBeat& beat) {
-  std::string line = fmt::format("{}{}{}", kOpen, token, kBeat);
+  std::string line = fmt::format("{}{}{}", kBeatOpens, token, kIsBeat);
   const Numbers all = numbers_of(beat);
   for (std::size_t i = 0; i < all.size(); ++i)
     line += fmt::format("{}{}", i == 0 ? "" : " ", all[i].value);
@@ -123,10 +125,10 @@ std::string status_line(std::string_view token, const RankStatus& status) {
   for (;;) {
     const std::string text =
         rank_status_as_json(shown).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    std::string line = fmt::format("{}{}{}{}\n", kOpen, token, kStatus, text);
+    std::string line = fmt::format("{}{}{}{}\n", kBeatOpens, token, kIsStatus, text);
     if (line.size() <= kLongestBeat || shown.error.empty()) return line;
     const std::size_t over = line.size() - kLongestBeat;
-    shown.error.resize(shown.error.size() - std::min(shown.error.size(), over / 6 + 1));
+    shown.error.erase(shown.error.size() - std::min(shown.error.size(), over / 6 + 1));
   }
 }
 
@@ -136,15 +138,15 @@ bool is_beat(std::string_view line, std::string_view token) {
 
 std::optional<Told> parse_beat(std::string_view line, std::string_view token, int world_size) {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.size() > kLongestBeat || !line.starts_with(kOpen)) return std::nullopt;
-  line.remove_prefix(kOpen.size());
+  if (line.size() > kLongestBeat || !line.starts_with(kBeatOpens)) return std::nullopt;
+  line.remove_prefix(kBeatOpens.size());
   if (token.empty() || !line.starts_with(token)) return std::nullopt;
   line.remove_prefix(token.size());
   Told told;
-  if (line.starts_with(kBeat))
-    told.beat = parse_numbers(line.substr(kBeat.size()));
-  else if (line.starts_with(kStatus))
-    told.status = parse_rank_status(parse_side_file(line.substr(kStatus.size())));
+  if (line.starts_with(kIsBeat))
+    told.beat = parse_numbers(line.substr(kIsBeat.size()));
+  else if (line.starts_with(kIsStatus))
+    told.status = parse_rank_status(parse_side_file(line.substr(kIsStatus.size())));
   const bool ours = (told.beat && told.beat->rank < world_size) ||
                     (told.status && told.status->world_size == world_size);
   return ours ? std::optional(std::move(told)) : std::nullopt;

@@ -18,9 +18,9 @@
 namespace muster::launcher {
 namespace {
 
-constexpr int kMostRanks = 1 << 16;
-constexpr std::uintmax_t kMaxBytes = std::uintmax_t{2 * kLongestBeat} * kMostRanks;
-constexpr const char* kToken = "kept";  // of the lines in the file
+constexpr int kMostBeatRanks = 1 << 16;
+constexpr std::uintmax_t kLargestBeatsFile = std::uintmax_t{2 * kLongestBeat} * kMostBeatRanks;
+constexpr const char* kKeptToken = "kept";  // of the lines in the file
 
 fs::path beats_file(const fs::path& run_dir) { return run_dir / "black_box" / "beats"; }
 
@@ -35,7 +35,7 @@ std::optional<Head> parse_head(const std::string& line) {
   const int found = std::sscanf(line.c_str(), "muster-beats %d %d %lf", &head.attempt,
                                 &head.world_size, &head.written_unix);
   const bool whole = found == 3 && head.attempt >= 0 && head.world_size > 0 &&
-                     head.world_size <= kMostRanks && head.written_unix >= 0;
+                     head.world_size <= kMostBeatRanks && head.written_unix >= 0;
   return whole ? std::optional(head) : std::nullopt;
 }
 
@@ -103,8 +103,8 @@ void BeatBoard::save(const fs::path& run_dir, int attempt) const {
     for (std::size_t rank = 0; rank < beats_.size(); ++rank) {
       RankBeat beat = beats_[rank];
       if (beat.silent_s >= 0) beat.silent_s += std::max(0.0, now_s - beat.told_s);
-      if (statuses_[rank]) out << status_line(kToken, *statuses_[rank]);
-      if (beat.present) out << beat_line(kToken, beat);
+      if (statuses_[rank]) out << status_line(kKeptToken, *statuses_[rank]);
+      if (beat.present) out << beat_line(kKeptToken, beat);
     }
     if (!out.flush()) return;
   }
@@ -115,14 +115,14 @@ void BeatBoard::save(const fs::path& run_dir, int attempt) const {
 std::optional<KnownBeats> read_known_beats(const fs::path& run_dir) {
   const fs::path file = beats_file(run_dir);
   std::error_code absent;
-  if (!fs::is_regular_file(file, absent) || fs::file_size(file, absent) > kMaxBytes)
+  if (!fs::is_regular_file(file, absent) || fs::file_size(file, absent) > kLargestBeatsFile)
     return std::nullopt;
   std::ifstream in(file);
   std::string line;
   if (!std::getline(in, line)) return std::nullopt;
   const auto head = parse_head(line);
   if (!head) return std::nullopt;
-  BeatBoard board(kToken, head->world_size);
+  BeatBoard board(kKeptToken, head->world_size);
   while (std::getline(in, line)) board.feed(line + "\n", 0);
   KnownBeats known{head->attempt, {}, board.evidence()};
   const double age = std::max(0.0, unix_now() - head->written_unix);

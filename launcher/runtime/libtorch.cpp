@@ -112,6 +112,18 @@ LibTorchSearch find_libtorch(const fs::path& prefix) {
 
 fs::path cached_libtorch() { return cache_folder() / fmt::format("libtorch-{}", kLibTorchVersion); }
 
+bool lacks_cuda(const LibTorch& libtorch) {
+  std::error_code ignored;
+  if (!fs::exists(libtorch.root / "lib" / "libtorch_cuda.so", ignored)) return false;
+  for (const char* name : {"libcupti.so.13", "libcudart.so.13"}) {
+    const fs::path beside = libtorch.root.parent_path() / "nvidia/cu13/lib" / name;
+    if (!fs::exists(beside, ignored) && !loader_finds(name)) return true;
+  }
+  return false;
+}
+
+fs::path cached_cuda() { return cache_folder() / "cuda-13.0-for-libtorch"; }
+
 std::string libtorch_advice(const LibTorchSearch& search) {
   const std::string refused =
       search.refused.empty() ? "" : fmt::format(" ({} not fit)", join(search.refused, ", "));

@@ -40,6 +40,13 @@ std::filesystem::path cached_libtorch();
 // What to do when there is none, in one line.
 std::string libtorch_advice(const LibTorchSearch& search);
 
+// LibTorch's wheel is built for CUDA, and even its part for the CPU loads two of CUDA's libraries.
+// True when they are neither beside it, where pip puts them, nor known to the loader.
+bool lacks_cuda(const LibTorch& libtorch);
+
+// Where the two lie once they are fetched, whether they are there or not.
+std::filesystem::path cached_cuda();
+
 // The folders whose libraries it needs: its own, and NVIDIA's packages beside it.
 std::vector<std::filesystem::path> library_folders(const LibTorch& libtorch);
 

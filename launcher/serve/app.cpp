@@ -9,12 +9,13 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/version.h"
 #include "launcher/serve/detect_api.h"
 #include "launcher/serve/inside.h"
 #include "launcher/serve/page_files.h"
 #include "launcher/serve/run_changes.h"
 #include "launcher/serve/run_files.h"
-#include "trainer/show/report.h"
+#include "trainer/show/report/report.h"
 
 namespace muster::launcher {
 namespace {
@@ -209,7 +210,7 @@ std::vector<Route> ServeApp::service_routes() {
   return {
       get("/v1/server",
           [this](const HttpRequest&, const PathParts&) {
-            json facts{{"version", MUSTER_VERSION},
+            json facts{{"version", kVersion},
                        {"writable", options_.writable},
                        {"most_body_bytes", options_.http.most_body_bytes},
                        {"detector", nullptr}};

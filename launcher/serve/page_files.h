@@ -1,5 +1,5 @@
 // The page's parts and the description of the API. They lie beside this file in page/; CMake copies
-// them into the program (cmake/Rooms.cmake, muster_texts()).
+// them into the program (cmake/Rooms.cmake, muster_embed()).
 #pragma once
 
 #include <span>

@@ -70,7 +70,7 @@ class Attempt {
     if (result_.orphans > 0)
       log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter.program);
     judge();
-    output_.board().save(spec_.run_dir, attempt_);
+    save_beats();
     result_.seconds = seconds_now() - start_s_;
     return result_;
   }
@@ -124,6 +124,10 @@ class Attempt {
                                        read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_)));
   }
 
+  void save_beats() const {
+    if (owner_ == nullptr || !owner_->superseded()) output_.board().save(spec_.run_dir, attempt_);
+  }
+
   std::vector<RankEvidence> on_our_clock(std::vector<RankEvidence> ranks) {
     for (const RankEvidence& rank : ranks) clocks_.see(rank.status, unix_now());
     for (RankEvidence& rank : ranks) clocks_.correct(rank.status);
@@ -133,7 +137,7 @@ class Attempt {
   void look(double now) {
     if (now - saved_s_ >= kSave_s) {
       saved_s_ = now;
-      output_.board().save(spec_.run_dir, attempt_);
+      save_beats();
     }
     const auto ranks = evidence();
     all_started_ = output_.board().reported() == spec_.ranks;

@@ -46,12 +46,12 @@ struct Watch {
 
 // One thing to try when ranks run out of memory.
 struct Rung {
-  std::string what;            // for the log
-  bool reorders_data = false;  // an epoch that was begun above it must begin anew
+  std::string what;  // for the log
   // As --set takes them; all that this rung stands for, with those above it.
   std::vector<std::string> overrides;
   // True when training with it, and with those above it, gives the bits of the run without.
   bool keeps_bits = false;
+  bool reorders_data = false;  // an epoch that was begun above it must begin anew
 };
 
 // When the world is started again, and how it may differ then.

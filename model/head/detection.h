@@ -20,7 +20,7 @@ struct HeadConfig {
   double denoising_box_noise = 0;
   // Token ids of each class's name, in the order of the class map: captions are one of them, and a
   // class costs the logits of its trie alone. Empty: captions are free text.
-  std::vector<std::vector<std::int64_t>> classes;
+  std::vector<std::vector<std::int64_t>> classes = {};
 };
 
 struct HeadLossOptions {

@@ -110,9 +110,42 @@ class CaptionDecoder(nn.Module):
         self.layers = nn.ModuleList(CaptionLayer(hidden, config["num_heads"], config["mlp_size"])
                                     for _ in range(config["caption_layers"]))
         self.norm = nn.LayerNorm(hidden)
+        self.classes = [tuple(name) for name in config.get("classes", [])]   # of a closed set
 
     def forward(self, queries, embedding, end_token):
-        """queries [n, hidden]: greedy ids and the log probability of each caption."""
+        """queries [n, hidden]: ids and the log probability of each one's caption."""
+        decode = self.likeliest_class if self.classes else self.greedy
+        return decode(queries, embedding, end_token)
+
+    def likeliest_class(self, queries, embedding, end_token):
+        """A class is told by what may follow wherever its name and another's part."""
+        log_p = torch.zeros(len(queries), len(self.classes), device=queries.device)
+        for prefix in sorted({name[:i] for name in self.classes for i in range(len(name) + 1)}):
+            after = {i: (*name, end_token)[len(prefix)] for i, name in enumerate(self.classes)
+                     if name[:len(prefix)] == prefix}
+            choices = sorted(set(after.values()))
+            if len(choices) == 1:
+                continue
+            states = self.state_after(queries, prefix, embedding)
+            chosen = F.linear(states, embedding[choices]).float().log_softmax(-1)
+            for i, token in after.items():
+                log_p[:, i] += chosen[:, choices.index(token)]
+        best, index = log_p.max(-1)
+        return [list(self.classes[i]) for i in index.tolist()], best.tolist()
+
+    def state_after(self, queries, prefix, embedding):
+        """[n, text hidden]: what is said after the ids of `prefix`."""
+        caches, inputs = [None] * len(self.layers), queries
+        for step in range(len(prefix) + 1):
+            x = (inputs + self.position[step]).unsqueeze(1)
+            for i, layer in enumerate(self.layers):
+                x, caches[i] = layer(x, caches[i])
+            if step < len(prefix):
+                inputs = queries + self.input(embedding[prefix[step]])
+        return self.output(self.norm(x.squeeze(1)))
+
+    def greedy(self, queries, embedding, end_token):
+        """Token by token, the likeliest each time."""
         captions, log_probs = [[] for _ in queries], [0.0] * len(queries)
         active = list(range(len(queries)))   # captions that still grow
         rows, inputs, caches = queries, queries, [None] * len(self.layers)

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
+constexpr const char* kEma = "ema";  // in files of runs that keep a running mean
 
 std::span<float> floats(const at::Tensor& t) { return std::span(t.data_ptr<float>(), t.numel()); }
 std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
@@ -105,7 +106,9 @@ ShardFile read_header(const Hdf5File& file, const fs::path& path) {
           std::ldexp(1.0, static_cast<int>(integer_in(file, path, "loss_scale_exponent", -30, 30))),
       .good_steps = file.read_integer("loss_scale_good_steps"),
       .overflows_left = file.read_integer("loss_scale_overflows_left")};
-  for (const char* name : kDatasets) {
+  std::vector<const char*> datasets(kDatasets.begin(), kDatasets.end());
+  if (file.contains(kEma)) datasets.push_back(kEma);
+  for (const char* name : datasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
       throw CheckpointError(fmt::format("{}: dataset {} has {} elements, its layout {}",
@@ -210,6 +213,9 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
     shard.file.read_part(kDatasets[d], source, spans[d].subspan(target, end - begin));
   }
+  if (!tensors.ema.defined()) return;
+  shard.file.read_part(shard.file.contains(kEma) ? kEma : "master", source,
+                       floats(tensors.ema).subspan(target, end - begin));
 }
 
 void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
@@ -232,7 +238,8 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   AtomicFile whole(path);
   const std::string slots = slot_lines(header.space);
   constexpr std::int64_t kMetadata = 1 << 16;
-  const std::int64_t numbers = 12 * header.layout.shard_elements() +
+  const std::int64_t element_bytes = tensors.ema.defined() ? 16 : 12;
+  const std::int64_t numbers = element_bytes * header.layout.shard_elements() +
                                8 * static_cast<std::int64_t>(header.param_steps.size());
   whole.reserve(numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
   Hdf5File file = Hdf5File::create(whole.part(), Hdf5File::Metadata::kChecksummed);
@@ -250,6 +257,7 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d)
     write_dataset<float>(file, kDatasets[d], spans[d]);
+  if (tensors.ema.defined()) write_dataset<float>(file, kEma, floats(tensors.ema));
   file.close();
   whole.commit();
 }
@@ -270,6 +278,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   LoadedShard loaded{.steps_taken = saved.steps_taken,
                      .param_steps = {},
                      .absent = {},
+                     .has_ema = shards[0].file.contains(kEma),
                      .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
@@ -281,12 +290,17 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
 
 std::vector<std::string> parameters_in(const fs::path& file) {
   std::vector<std::string> names;
-  for (const Slot& slot : open_shard(file).header.space.slots()) names.push_back(slot.name);
+  const auto shard = open_shard(file);
+  for (const Slot& slot : shard.header.space.slots()) names.push_back(slot.name);
   return names;
 }
 
 at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
                         at::ScalarType dtype) {
+  if (tensors.ema.defined())
+    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
+  if (tensors.ema.defined())
+    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
   const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
   if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
   // Little-endian: the second half of each value is the upper one.

@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kFiles[] = {
     "launch.json",           "metrics.jsonl",           "config.yaml",
     "black_box/rank-0.bin",  "black_box/rank-0.status", "logs/rank-0.log",
-    "black_box/rank-0.error"};
+    "black_box/rank-0.error", "black_box/beats"};
 
 }  // namespace
 

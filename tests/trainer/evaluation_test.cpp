@@ -25,7 +25,7 @@ struct Bench {
 
   // As one rank, with a detector of its own.
   Evaluation run(sharding::Collective& collective) const {
-    model::Detector detector = build_detector(config, tokenizer);
+    model::Detector detector = build_detector(config, tokenizer, set.class_map());
     return evaluate_all(detector, tokenizer, set, encoder(), config, collective);
   }
 
@@ -85,11 +85,12 @@ TEST_CASE("evaluation: the loss on data.val is training's, over all samples", "[
   REQUIRE(evaluation.loss);
 
   // One micro-batch of everything, as a training step would count it.
-  const model::Detector detector = build_detector(bench.config, bench.tokenizer);
+  const model::Detector detector =
+      build_detector(bench.config, bench.tokenizer, bench.set.class_map());
   std::vector<std::int64_t> all(static_cast<std::size_t>(bench.set.size()));
   std::iota(all.begin(), all.end(), 0);
   const MicroBatch batch = bench.encoder().encode(bench.set, all, true);
-  const LossTerms terms(bench.config.loss);
+  const LossTerms terms(bench.config.loss, bench.config.detection.labels);
   const at::Tensor sums =
       terms.sums(detector.loss(batch, head_loss_options(bench.config), /*noise_seed=*/1));
   const LossTerms::Report expected = terms.report(

@@ -163,11 +163,17 @@ TEST_CASE("weights lie in one file per rank, with the bits of the parameters, an
           "[ranks]") {
   const std::string dtype = GENERATE("model.dtype=fp32", "model.dtype=bf16", "model.dtype=fp16");
   const std::string master = GENERATE("optimizer.master=fp32", "optimizer.master=split");
+  const std::string decay = GENERATE("ema.decay=0", "ema.decay=0.5");
   if (dtype != "model.dtype=bf16" && master != "optimizer.master=fp32") return;
-  CAPTURE(dtype, master);
+  CAPTURE(dtype, master, decay);
   const TempDir dir;
-  const configs::Config config = tiny_config(dir.path(), {dtype, master, "schedule.max_steps=2"});
-  const std::string trained = run_threads(config, 4).front().parameters;
+  const configs::Config config =
+      tiny_config(dir.path(), {dtype, master, decay, "schedule.max_steps=2"});
+  const auto train = [&](trainer::Trainer& trainer) {
+    trainer.train();
+    if (config.ema.decay > 0) trainer.engine().show_ema();  // the weights that people use
+  };
+  const std::string trained = run_threads(config, 4, train).front().parameters;
   const fs::path folder = dir.path() / "checkpoints/step-000002";
   for (const char* part : {"1", "2", "3", "4"})
     CHECK(fs::exists(folder / (std::string("model-0000") + part + "-of-00004.safetensors")));

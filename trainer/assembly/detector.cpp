@@ -8,6 +8,7 @@
 #include "model/adapters/peft_folder.h"
 #include "model/files/config.h"
 #include "model/head/files.h"
+#include "trainer/assembly/finite_weights.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/lora_run.h"
@@ -76,6 +77,8 @@ model::Detector build_detector(const configs::Config& config, const data::Tokeni
       model::Detector::create(backbone(), head_of(config.detection, tokenizer, classes),
                               caption_end_token(tokenizer), seed);
   if (!config.model.adapter.empty()) start_from_adapter(config, detector);
+  if (!config.model.random_init)
+    require_finite(detector.parameters(), fmt::format("model.path: {}", path.string()));
   return detector;
 }
 

@@ -48,9 +48,8 @@ std::vector<std::string> nearest_to(const std::string& pattern,
   std::ranges::copy_if(pattern, std::back_inserter(plain),
                        [](char c) { return c != '\\' && c != '^'; });
   std::vector<std::string> near = names;
-  std::ranges::stable_sort(near, std::ranges::greater(), [&](const std::string& name) {
-    return common_prefix(plain, name);
-  });
+  std::ranges::stable_sort(near, std::ranges::greater(),
+                           [&](const std::string& name) { return common_prefix(plain, name); });
   near.resize(std::min(near.size(), kShown));
   return near;
 }
@@ -83,9 +82,10 @@ void Learning::check_layers() const {
     const configs::Group& group = config_.groups.*entry.member;
     const std::int64_t layers = stack_of(entry).layers;
     if (group.first_layers_frozen > layers) {
-      throw ConfigError(fmt::format("groups.{}.first_layers_frozen is {}, and the group has {} "
-                                    "layers",
-                                    entry.name, group.first_layers_frozen, layers));
+      throw ConfigError(
+          fmt::format("groups.{}.first_layers_frozen is {}, and the group has {} "
+                      "layers",
+                      entry.name, group.first_layers_frozen, layers));
     }
     if (group.layer_decay != 1 && layers == 0) {
       throw ConfigError(
@@ -100,9 +100,10 @@ void Learning::check_patterns(const std::vector<std::string>& names) const {
     const auto matches = [&](const std::string& name) { return freeze_[p].found_in(name); };
     if (std::ranges::any_of(names, matches)) continue;
     const std::string& pattern = config_.groups.freeze[p];
-    throw ConfigError(fmt::format("{}: {} matches no parameter; the nearest are {}. muster params "
-                                  "prints all of a checkpoint",
-                                  kFreezeKey, pattern, join(nearest_to(pattern, names), ", ")));
+    throw ConfigError(
+        fmt::format("{}: {} matches no parameter; the nearest are {}. muster params "
+                    "prints all of a checkpoint",
+                    kFreezeKey, pattern, join(nearest_to(pattern, names), ", ")));
   }
 }
 
@@ -110,8 +111,7 @@ void Learning::check_some_learn(const std::vector<std::string>& names) const {
   const auto learns = [&](const std::string& name) {
     const configs::GroupEntry* group = configs::group_of(name);
     if (group == nullptr) return true;  // the registry refuses it
-    const bool idle =
-        group->id == configs::GroupId::kDetectionHead && !config_.detection.enabled;
+    const bool idle = group->id == configs::GroupId::kDetectionHead && !config_.detection.enabled;
     return !idle && (config_.groups.*group->member).lr > 0 && !frozen(name);
   };
   if (std::ranges::any_of(names, learns)) return;
@@ -139,8 +139,8 @@ bool Learning::frozen(std::string_view parameter) const {
   if (config_.lora.enabled && !head && !model::is_adapter(parameter)) return true;
   const std::int64_t first = (config_.groups.*group->member).first_layers_frozen;
   if (layer_of(*group, parameter) < first && first > 0) return true;
-  return std::ranges::any_of(
-      freeze_, [&](const Pattern& pattern) { return pattern.found_in(parameter); });
+  return std::ranges::any_of(freeze_,
+                             [&](const Pattern& pattern) { return pattern.found_in(parameter); });
 }
 
 double Learning::lr_factor(std::string_view parameter) const {

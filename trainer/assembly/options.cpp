@@ -234,6 +234,7 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.loss_scale = {.initial = o.loss_scale_initial,
                         .growth_interval = o.loss_scale_growth_interval,
                         .hysteresis = o.loss_scale_hysteresis};
+  options.ema = {.decay = config.ema.decay, .tau = config.ema.tau};
   options.reduce = config.sharding.reduce == configs::Reduce::kNative
                        ? sharding::ReduceKind::kNative
                        : sharding::ReduceKind::kOrdered;

@@ -59,12 +59,6 @@ void discard(const fs::path& folder) {
               error.message());
 }
 
-// Manifests of 0.1 say -1 where nothing was evaluated.
-std::optional<double> best_of(const json& best) {
-  if (best.is_null() || best == -1) return std::nullopt;
-  return best.get<double>();
-}
-
 }  // namespace
 
 CheckpointStore::CheckpointStore(const fs::path& run_dir, sharding::Collective& collective,
@@ -166,15 +160,19 @@ void CheckpointStore::commit_folder(Manifest manifest, std::optional<double> bes
   rename_folder(folder_, target);
   fsync_path(root_);
   log::info("checkpoint {} committed", target.string());
-  if (best_metric) write_best(root_, step, *best_metric);
+  if (best_metric) write_best(root_, step, *best_metric, options_.best_metric);
   prune();
 }
 
 void CheckpointStore::prune() const {
-  const std::optional<std::string> best = best_folder_name(root_);
+  const std::vector<std::string> best = best_folder_names(root_);
   std::int64_t kept = 0;
   for (const StepFolder& folder : step_folders(root_)) {
-    if (++kept > options_.keep && folder.path.filename() != best) discard(folder.path);
+    const std::string name = folder.path.filename().string();
+    const auto rank = std::ranges::find(best, name) - best.begin();
+    const bool is_best =
+        rank < std::min(options_.keep_best, static_cast<std::int64_t>(best.size()));
+    if (++kept > options_.keep && !is_best) discard(folder.path);
   }
 }
 

@@ -23,7 +23,9 @@
 namespace muster::trainer {
 
 struct StoreOptions {
-  std::int64_t keep = 0;  // newest checkpoints kept, besides the best
+  std::int64_t keep = 0;         // newest checkpoints kept, besides the best
+  std::int64_t keep_best = 1;    // best ones kept
+  std::string best_metric = {};  // what says so
   // How long rank 0 waits for files of other machines that its own does not show yet.
   std::chrono::duration<double> patience{};
 };
@@ -55,7 +57,7 @@ class CheckpointStore {
   bool written();
   // [C] REQUIRES that every rank has written. Rank 0 starts to commit in the background: it renames
   // the folder into place, with `best_metric` marks it as the best one, and deletes old ones beyond
-  // `keep` (never the best). Other ranks forget it.
+  // `keep` (never the `keep_best` best). Other ranks forget it.
   void commit(std::optional<double> best_metric = {});
   // Blocks until this rank's files are on disk.
   void wait_written();

@@ -179,7 +179,8 @@ bool Resume::confirm(const std::string& my_problem) {
   }
   std::map<std::string, std::string> said;  // the first rank's words, by kind
   for (const std::string& text : sharding::gather_texts(collective_, to_text(mine))) {  // [C]
-    for (const auto& [kind, words] : parse_json(text).items()) {
+    const json theirs = parse_json(text);
+    for (const auto& [kind, words] : theirs.items()) {
       if (said[kind].empty()) said[kind] = words;
     }
   }

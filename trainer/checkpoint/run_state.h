@@ -19,8 +19,8 @@ struct HealthState {
 // Evaluations without progress, counted by observe() in schedule.h.
 struct Plateau {
   std::optional<double> best;  // of eval.best_metric
-  std::int64_t stale = 0;  // evaluations since the best one
-  double factor = 1;       // what kind `plateau` multiplies the rate with
+  std::int64_t stale = 0;      // evaluations since the best one
+  double factor = 1;           // what kind `plateau` multiplies the rate with
 };
 
 struct RunState {

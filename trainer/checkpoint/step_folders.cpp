@@ -19,6 +19,12 @@ namespace {
 constexpr const char* kBest = "best.json";
 constexpr std::string_view kPrefix = "step-";
 
+std::string why_best(const fs::path& root) {
+  const nlohmann::json best = parse_json_or_null(read_text(root / kBest));
+  const auto name = member_or<std::string>(best, "name", "metric");
+  return fmt::format("{} {:.4g}", name, member_or<double>(best, "metric", 0));
+}
+
 }  // namespace
 
 std::string step_folder_name(std::int64_t step) { return fmt::format("{}{:06d}", kPrefix, step); }
@@ -58,18 +64,41 @@ std::optional<std::string> best_folder_name(const fs::path& root) {
   return std::nullopt;
 }
 
-void write_best(const fs::path& root, std::int64_t step, double metric) {
-  const nlohmann::json best{{"checkpoint", step_folder_name(step)}, {"metric", metric}};
+std::vector<std::string> best_folder_names(const fs::path& root) {
+  const auto best = best_folder_name(root);
+  if (!best) return {};
+  std::vector<std::string> names{*best};
+  const nlohmann::json file = parse_json_or_null(read_text(root / kBest));
+  const auto before = member_or<std::vector<std::string>>(file, "before", {});
+  std::ranges::copy_if(before, std::back_inserter(names),
+                       [](const std::string& name) { return step_of_name(name).has_value(); });
+  return names;
+}
+
+void write_best(const fs::path& root, std::int64_t step, double metric,
+                const std::string& metric_name) {
+  const std::string name = step_folder_name(step);
+  std::vector<std::string> before = best_folder_names(root);
+  std::erase_if(
+      before, [&](const std::string& other) { return other == name || !fs::exists(root / other); });
+  const nlohmann::json best{
+      {"checkpoint", name}, {"metric", metric}, {"name", metric_name}, {"before", before}};
   write_text(root / kBest, best.dump(1) + "\n");
 }
 
 fs::path resolve_checkpoint(const fs::path& named) {
   if (fs::exists(named / kManifestFile) || fs::exists(named / "config.json")) return named;
   const fs::path root = fs::exists(named / "checkpoints") ? named / "checkpoints" : named;
-  if (const auto best = best_folder_name(root); best && fs::exists(root / *best / kManifestFile))
+  if (const auto best = best_folder_name(root); best && fs::exists(root / *best / kManifestFile)) {
+    log::info("takes {}: the run's best, {}", (root / *best).string(), why_best(root));
     return root / *best;
+  }
   const std::vector<StepFolder> folders = step_folders(root);
-  if (!folders.empty()) return folders.front().path;
+  if (!folders.empty()) {
+    log::info("takes {}: the run's newest, and no evaluation found a best",
+              folders.front().path.string());
+    return folders.front().path;
+  }
   throw CheckpointError(fmt::format(
       "{}: neither a checkpoint (manifest.json), a run folder (checkpoints/step-*), nor a "
       "Hugging Face folder (config.json)",

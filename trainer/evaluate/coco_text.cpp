@@ -34,10 +34,11 @@ std::vector<ClassCount> count_classes(const CocoGroundTruth& truth,
 
 }  // namespace
 
-std::string metrics_text(const CocoMetrics& coco) {
+std::string metrics_text(const CocoMetrics& coco, bool by_class) {
   std::string text;
   for (const std::string_view name : metric::kCoco)
     text += fmt::format("{:<6} {}\n", name, measured_text(coco.metrics.at(std::string(name))));
+  if (!by_class) return text;
   for (const auto& [name, ap] : coco.ap_per_category)
     text += fmt::format("AP of {:<20} {}\n", name, measured_text(ap));
   return text;

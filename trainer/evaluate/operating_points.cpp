@@ -28,6 +28,10 @@ struct Tally {
   }
 };
 
+Cell without_truths(const Cell& cell) {
+  return {cell.detections, {}, std::vector<std::vector<double>>(cell.detections.size())};
+}
+
 double share(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -65,7 +69,7 @@ OperatingCurves operating_curves(const CocoGroundTruth& truth,
   }
   // What is called by no class's name is wrong whatever it shows.
   for (const auto& [id, of_no_class] : cells)
-    for (const Cell& cell : of_no_class) all.add(Cell{cell.detections, {}, {}});
+    for (const Cell& cell : of_no_class) all.add(without_truths(cell));
   curves.all = curve_of("", std::move(all));
   return curves;
 }

@@ -20,6 +20,7 @@ inline constexpr std::string_view kImages = "images";
 inline constexpr std::string_view kFill = "fill";
 inline constexpr std::string_view kBalance = "balance";
 inline constexpr std::string_view kTokensPerSecond = "tokens_per_s";
+inline constexpr std::string_view kTflops = "tflops";
 inline constexpr std::string_view kSeconds = "seconds";
 inline constexpr std::string_view kLossScale = "loss_scale";
 inline constexpr std::string_view kWireBytes = "wire_bytes";
@@ -100,6 +101,9 @@ inline constexpr std::array kMetrics = {
                 "the mean cost of the step's micro-batches, divided by the largest: ranks wait for "
                 "none at 1"},
     MetricEntry{metric::kTokensPerSecond, "", "tokens of all ranks per second of this step"},
+    MetricEntry{metric::kTflops, "",
+                "1e12 floating-point operations per second and rank that the network needs for "
+                "this step; over the device's peak it is the MFU ([flops.md](flops.md))"},
     MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
     MetricEntry{metric::kPhaseSeconds, "<phase>",
                 "rank 0's part of it in `data`, `forward`, `backward`, `communication` and "

@@ -14,8 +14,8 @@ namespace {
 
 using Points = std::vector<std::pair<double, double>>;
 
-constexpr double kWidth = 420, kHeight = 230, kLeft = 50, kRight = 12, kTop = 10;
-constexpr double kBottom = 24, kMarksBottom = 42;  // without and with a line of marks
+constexpr double kWidth = 420, kHeight = 230, kLeft = 50, kRight = 20, kTop = 10;
+constexpr double kBottom = 26, kMarksBottom = 44;  // without and with a line of marks
 constexpr std::size_t kColors = 8, kMaxPoints = 400, kMaxHovers = 120, kFewPoints = 24;
 
 struct Range {
@@ -170,7 +170,7 @@ class Plot {
     }
     for (const double t : ticks(x_, 5))
       text += fmt::format(R"(<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", px(t),
-                          kHeight - bottom() + 16, short_number(t));
+                          kHeight - bottom() + 18, short_number(t));
     return text;
   }
 
@@ -289,10 +289,11 @@ std::string legend(const Chart& chart) {
     const Points& points = chart.series[i].points;
     const auto last = std::find_if(points.rbegin(), points.rend(),
                                    [](const auto& p) { return std::isfinite(p.second); });
-    text += fmt::format(
-        R"(<li><i class="c{}{}"></i>{}{}</li>)", colour(i), chart.series[i].dashed ? " dashed" : "",
-        escape_html(chart.series[i].name),
-        last == points.rend() ? "" : fmt::format(" <b>{}</b>", short_number(last->second)));
+    text += fmt::format(R"(<li><i class="c{}{}"></i>{}{}</li>)", colour(i),
+                        chart.series[i].dashed ? " dashed" : "", escape_html(chart.series[i].name),
+                        last == points.rend() || !chart.last_values
+                            ? ""
+                            : fmt::format(" <b>{}</b>", short_number(last->second)));
   }
   return "<ul class=\"legend\">" + text + "</ul>";
 }

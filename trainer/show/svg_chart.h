@@ -31,6 +31,7 @@ struct Chart {
   bool stacked = false;    // areas on top of each other; all series share their x
   bool allow_log = false;  // logarithmic y when values span more than two decades
   std::string x_name = "step";
+  bool last_values = true;       // in the legend: of curves whose end is no result, false
   std::vector<Mark> marks = {};  // x ascending; those that would touch the one before are left out
 };
 

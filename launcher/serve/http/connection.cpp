@@ -48,8 +48,12 @@ bool Connection::wait_for_request(const std::function<bool()>& stopping) {
   return true;
 }
 
-// One byte more than is allowed, so that whoever counts sees that there are too many.
-void Connection::head_is_read() { may_read_ = limits_.body_bytes + 1; }
+// More than a body may have: chunks have heads of their own, and whoever counts the body's bytes
+// shall see that there are too many.
+void Connection::head_is_read() {
+  constexpr std::size_t kForChunks = 64 << 10;
+  may_read_ = 2 * limits_.body_bytes + kForChunks;
+}
 
 void Connection::answer_begins() { deadline_ = Clock::now() + limits_.request; }
 

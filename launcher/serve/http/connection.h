@@ -1,6 +1,6 @@
 // One client's socket, as cpp-httplib reads and writes it, with what the library does not bound: a
 // request has a deadline from its first byte to its last, its line and headers a size, and its body
-// no more bytes than a body may have.
+// about as many bytes as a body may have.
 #pragma once
 
 #include <httplib.h>

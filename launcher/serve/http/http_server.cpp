@@ -19,6 +19,7 @@ namespace {
 // What the thread's current request is, beside what the library keeps of it.
 struct Current {
   std::string path;
+  bool understood = false;  // its line and headers
   bool has_body = false;
   bool close = false;  // the rest of its body is not read, so nothing can follow
   Connection* connection = nullptr;
@@ -139,7 +140,8 @@ class HttpServer::Impl final : public httplib::Server {
           give(error_answer(500, "internal error"), response);
         });
     set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
-      if (response.status >= 400 && current.has_body) current.close = true;
+      const bool refused = response.status >= 400 && current.has_body;
+      if (refused || !current.understood) current.close = true;
       if (current.close) response.set_header("Connection", "close");
       if (current.connection != nullptr) current.connection->answer_begins();
       told_(current.path, response.status);
@@ -198,6 +200,7 @@ class HttpServer::Impl final : public httplib::Server {
   // path, and a body's type is put where the library does not look.
   void set_up(httplib::Request& request, Connection& connection) {
     connection.head_is_read();
+    current.understood = true;
     current.path = request.path;
     current.has_body = request.has_header("Content-Length") ||
                        request.has_header("Transfer-Encoding") || request.method == "POST";

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "launcher/serve/detect_queue.h"
 #include "launcher/serve/detector/checkpoint_backend.h"

@@ -2,7 +2,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
+#include "base/files.h"
 #include "launcher/plan/plan.h"
+#include "model/files/config.h"
 #include "support/test_paths.h"
 
 using namespace muster;

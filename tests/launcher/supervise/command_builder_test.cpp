@@ -111,12 +111,18 @@ TEST_CASE(
   CHECK(!build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
   spec.placement.hosts = {{"a", 2}, {"b", 2}};
   CHECK(build_command(spec, 0).environment.contains("OMPI_MCA_oob_tcp_keepalive_time"));
+  spec.starter.kind = StarterKind::kMpirun5;
+  CHECK(build_command(spec, 0).environment.contains("PRTE_MCA_oob_tcp_keepalive_time"));
+  spec.starter.kind = StarterKind::kMpirun4;
   spec.placement.one_gpu = true;
+  spec.watch.local_boxes = true;
+  spec.watch.beat_token = "abc";
   spec.restart.ladder = {{"less", {"a.b=1"}}, {"least", {"a.b=1", "c.d=2"}}};
   spec.restart.rung = 2;
   CHECK_THAT(join(build_command(spec, 0).argv, " "),
              ContainsSubstring(
-                 " --attempt 0 --one-gpu -- /bin/muster train c.yaml --set a.b=1 --set c.d=2"));
+                 " --attempt 0 --one-gpu --local-box --beats abc -- /bin/muster train c.yaml "
+                 "--set a.b=1 --set c.d=2"));
   CHECK(join(probe_command(spec, {"true"}).argv, " ") ==
         "mpirun -n 4 --host a:2,b:2 --bind-to none -x NCCL_DEBUG true");
 }

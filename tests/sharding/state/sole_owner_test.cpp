@@ -37,7 +37,7 @@ TEST_CASE("a sole owner holds every element of the parameter, at the place it sa
 
 TEST_CASE("a parameter read from its master has the parameter's bits", "[unit]") {
   const at::Tensor master = at::randn({64 + 6});
-  const ShardTensors tensors{master, {}, {}};
+  ShardTensors tensors{.master = master, .exp_avg = {}, .exp_avg_sq = {}, .ema = {}};
   const Slot slot{.name = "p", .shape = {2, 3}, .numel = 6};
   const at::Tensor part = master.narrow(0, 64, 6).view({2, 3});
   CHECK(at::equal(parameter_in(tensors, slot, 64, at::kFloat), part));
@@ -47,4 +47,8 @@ TEST_CASE("a parameter read from its master has the parameter's bits", "[unit]")
   const at::Tensor halves = parameter_in(tensors, slot, 64, at::kBFloat16);
   CHECK(halves.scalar_type() == at::kBFloat16);
   CHECK(at::equal(halves.to(at::kFloat), cut));
+  // Where a mean is kept, weights are the mean.
+  tensors.ema = master + 1;
+  const at::Tensor mean = (part + 1).to(at::kBFloat16);
+  CHECK(at::equal(parameter_in(tensors, slot, 64, at::kBFloat16), mean));
 }

@@ -41,7 +41,7 @@ CheckpointStore::Job real_job() {
                 header.layout = sharding::ShardLayout(header.space.elements(), 1, 128);
                 header.param_steps = {1};
                 const at::Tensor values = at::ones({128});
-                sharding::write_shard(header, {values, values, values}, folder / "optimizer-0.h5");
+                sharding::write_shard(header, {values, values, values, {}}, folder / "optimizer-0.h5");
                 return std::vector<std::string>{"class_map.json", "model.safetensors",
                                                 "optimizer-0.h5"};
               }};

@@ -19,7 +19,7 @@ using Catch::Matchers::MessageMatches;
 namespace {
 
 // The step that a run continues from, agreed by all ranks; -1: from the beginning.
-std::int64_t step_taken(const fs::path& run, int ranks = 2) {
+std::int64_t resumed_step(const fs::path& run, int ranks = 2) {
   const std::vector<std::string> sets{"run.dir=" + run.string()};
   const configs::Config config = configs::load(source_dir() / "configs/demo.yaml", sets);
   std::vector<std::int64_t> steps(static_cast<std::size_t>(ranks), -1);
@@ -43,9 +43,9 @@ std::string aside(const fs::path& run, std::int64_t step) {
 
 TEST_CASE("the newest checkpoint is taken, by number", "[unit]") {
   const TempDir run;
-  CHECK(step_taken(run.path()) == -1);
+  CHECK(resumed_step(run.path()) == -1);
   for (const std::int64_t step : {999999, 1000000}) save(run.path(), step);
-  CHECK(step_taken(run.path()) == 1000000);
+  CHECK(resumed_step(run.path()) == 1000000);
 }
 
 TEST_CASE("an unfinished checkpoint does not exist for a restart", "[unit][fault]") {
@@ -53,7 +53,7 @@ TEST_CASE("an unfinished checkpoint does not exist for a restart", "[unit][fault
   save(run.path(), 100);
   const std::string unfinished = step_dir(run.path(), 200).string() + ".1a-2b.tmp";
   fs::copy(step_dir(run.path(), 100), unfinished);  // as SIGKILL leaves it
-  CHECK(step_taken(run.path()) == 100);
+  CHECK(resumed_step(run.path()) == 100);
   CHECK_FALSE(fs::exists(unfinished));
 }
 
@@ -73,10 +73,10 @@ TEST_CASE("a damaged checkpoint is set aside and the previous one is used", "[un
              fs::copy_options::overwrite_existing);
   }
   SECTION("no manifest") { fs::remove(newest / "manifest.json"); }
-  CHECK(step_taken(run.path()) == 100);
+  CHECK(resumed_step(run.path()) == 100);
   CHECK(fs::exists(aside(run.path(), 200)));
   CHECK_FALSE(read_text(fs::path(aside(run.path(), 200)) / "damage.txt").empty());
-  CHECK(step_taken(run.path(), 3) == 100);
+  CHECK(resumed_step(run.path(), 3) == 100);
 }
 
 TEST_CASE("cut at every 4 KiB or flipped anywhere, a checkpoint gives way to the one before",
@@ -104,7 +104,7 @@ TEST_CASE("cut at every 4 KiB or flipped anywhere, a checkpoint gives way to the
                                      const std::function<void(std::string&)>& edit) {
     const std::string whole = read_text(newest / file);
     change(newest / file, edit);
-    CHECK(step_taken(run.path()) == 100);
+    CHECK(resumed_step(run.path()) == 100);
     fs::rename(aside(run.path(), 200), newest);  // whole again for the next
     fs::remove(newest / "damage.txt");
     write_text(newest / file, whole);
@@ -120,7 +120,7 @@ TEST_CASE("cut at every 4 KiB or flipped anywhere, a checkpoint gives way to the
       });
     }
   }
-  CHECK(step_taken(run.path()) == 200);
+  CHECK(resumed_step(run.path()) == 200);
 }
 
 TEST_CASE("when every checkpoint is damaged the run stops and lists them", "[fault]") {
@@ -130,7 +130,7 @@ TEST_CASE("when every checkpoint is damaged the run stops and lists them", "[fau
   fs::remove(step_dir(run.path(), 200) / "part-1");
   for (int again = 0; again < 2; ++again) {  // a second start does not begin from nothing either
     CHECK_THROWS_MATCHES(
-        step_taken(run.path()), CheckpointError,
+        resumed_step(run.path()), CheckpointError,
         MessageMatches(
             ContainsSubstring("(R-028)") && ContainsSubstring("--fresh") &&
             ContainsSubstring("step-000100.damaged: part-0 does not match its checksum") &&

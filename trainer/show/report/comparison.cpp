@@ -150,6 +150,7 @@ std::string gain_cell(const ClassGains& gains, std::size_t i) {
   if (!value) return "<td class=\"n\">n/a</td>";
   if (i == 0 || !gains.ap.front()) return fmt::format("<td class=\"n\">{:.3f}</td>", *value);
   const double gain = *value - *gains.ap.front();
+  if (gain == 0) return fmt::format("<td class=\"n\">{:.3f} <small>=</small></td>", *value);
   return fmt::format("<td class=\"n\">{:.3f} <small class=\"{}\">{:+.3f}</small></td>", *value,
                      gain < 0 ? "worse" : "better", gain);
 }

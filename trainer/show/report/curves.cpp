@@ -12,6 +12,7 @@ namespace muster::trainer {
 namespace {
 
 constexpr std::size_t kMostMarks = 5;
+constexpr const char* kLossTitle = "Loss";
 
 // Some members of the evaluation's metrics, each where it was measured.
 std::vector<Series> evaluated(const MetricsRows& rows, std::string_view family,
@@ -96,7 +97,7 @@ std::vector<Chart> evaluation_charts(const MetricsRows& rows) {
 std::vector<Chart> training_charts(const MetricsRows& rows) {
   constexpr double kMiB = 1024.0 * 1024.0;
   return {
-      {.title = "Loss",
+      {.title = kLossTitle,
        .series = with_validation(rows, metric::kLoss, metric::kEvalLoss),
        .allow_log = true},
       {.title = "Loss terms, unweighted",
@@ -120,6 +121,17 @@ std::vector<Chart> training_charts(const MetricsRows& rows) {
        .unit = "MiB",
        .series = {series_of(rows, metric::kMemoryBytes, "in use", 1 / kMiB)}},
   };
+}
+
+// Where the loss on data.val was lowest, when it has risen since (diary row T-007).
+std::vector<Mark> loss_marks(const MetricsRows& rows, std::vector<Mark> marks) {
+  constexpr double kRise = 1.05;
+  const auto lowest = best_of(rows, metric::kEvalLoss, /*lowest=*/true);
+  const auto last = last_of(rows, metric::kEvalLoss);
+  if (!lowest || !last || *last < kRise * lowest->value) return marks;
+  std::erase_if(marks, [&](const Mark& mark) { return mark.x <= lowest->step; });
+  marks.insert(marks.begin(), {lowest->step, "lowest val"});
+  return marks;
 }
 
 // A pair of charts per term where both sides are known.
@@ -175,7 +187,7 @@ std::string curves_section(const RunFolder& run) {
   std::string text;
   for (const auto& charts : {training_charts(run.rows), evaluation_charts(run.rows)}) {
     for (Chart chart : charts) {
-      chart.marks = marks;
+      chart.marks = chart.title == kLossTitle ? loss_marks(run.rows, marks) : marks;
       text += render_chart(chart);
     }
   }

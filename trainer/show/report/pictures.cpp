@@ -31,12 +31,15 @@ std::string box_shape(const JudgedBox& box, const JudgedPicture& picture) {
   const Style style = style_of(box.verdict);
   const auto [x1, y1, x2, y2] = box.box;
   const std::string score = box.score < 0 ? "" : fmt::format(" {:.2f}", box.score);
+  // The label stands above the box where there is room, and ends inside the picture.
   const bool above = y1 > 0.08 * static_cast<double>(picture.height);
+  const bool at_right = x1 > 0.6 * static_cast<double>(picture.width);
   return fmt::format(
       "<g class=\"{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">"
-      "<title>{}{} {}</title></rect><text x=\"{:.1f}\" y=\"{:.1f}\" dy=\"{}\">{}{}</text></g>",
+      "<title>{}{} {}</title></rect><text x=\"{:.1f}\" y=\"{:.1f}\" dy=\"{}\"{}>{}{}</text></g>",
       style.css, x1, y1, std::max(0.0, x2 - x1), std::max(0.0, y2 - y1), escape_html(box.label),
-      score, style.word, x1, y1, above ? "-.3em" : "1em", escape_html(box.label), score);
+      score, style.word, at_right ? x2 : x1, y1, above ? "-.3em" : "1em",
+      at_right ? " text-anchor=\"end\"" : "", escape_html(box.label), score);
 }
 
 // The picture lies in the page once; both sides show it.

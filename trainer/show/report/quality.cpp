@@ -90,8 +90,9 @@ std::string operating_charts(const EvaluationRecord& record) {
   const auto precision = [](const OperatingPoint& p) { return p.precision; };
   const auto threshold = [](const OperatingPoint& p) { return p.threshold; };
   const auto f1 = [](const OperatingPoint& p) { return p.f1(); };
-  Chart pr{.title = "Precision over recall, IoU 0.5", .x_name = "recall"};
-  Chart over_threshold{.title = "F1 over the threshold, IoU 0.5", .x_name = "score"};
+  Chart pr{.title = "Precision over recall, IoU 0.5", .x_name = "recall", .last_values = false};
+  Chart over_threshold{
+      .title = "F1 over the threshold, IoU 0.5", .x_name = "score", .last_values = false};
   for (const ClassRecord* one : drawn_classes(record)) {
     pr.series.push_back(curve_series(*one, recall, precision));
     over_threshold.series.push_back(curve_series(*one, threshold, f1));
@@ -155,7 +156,7 @@ std::string confusion_figure(const Confusion& confusion) {
   if (confusion.size() < 2) return "";
   const bool small = confusion.size() <= kMostMatrixClasses;
   return fmt::format(
-      "<figure class=\"card wide\"><figcaption>{} <small>score at least {:.3g}, IoU at least "
+      "<figure class=\"card wide span\"><figcaption>{} <small>score at least {:.3g}, IoU at least "
       "{:.2g}; background: of nothing, or not found</small></figcaption>{}</figure>\n",
       small ? "Confusion matrix" : "Largest confusions", confusion.threshold, confusion.iou,
       small ? matrix(confusion) : largest_confusions(confusion));

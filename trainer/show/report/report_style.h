@@ -11,7 +11,7 @@ constexpr const char* kReportStyle = R"css(
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 main{max-width:1240px;margin:0 auto;padding:40px 24px 64px}
-small{font-size:13px}
+small{font-size:13px}h2 small{font-weight:400;color:var(--soft)}
 h1{font-size:28px;line-height:1.2;margin:0;letter-spacing:-.02em}
 h2{font-size:17px;margin:40px 0 14px;letter-spacing:-.01em}
 header p{color:var(--soft);margin:6px 0 26px}
@@ -25,7 +25,7 @@ figcaption{font-weight:600}figcaption small{color:var(--soft);font-weight:400}
 .legend{display:flex;flex-wrap:wrap;gap:2px 14px;list-style:none;margin:4px 0 6px;padding:0;font-size:13px;color:var(--soft)}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:6px;background:var(--c)}
 .legend b{color:var(--ink);font-weight:600;font-variant-numeric:tabular-nums}
-svg{display:block;width:100%;height:auto}
+svg{display:block;width:100%;height:auto}.card>svg{max-height:330px}
 svg text{font-size:10.5px;fill:var(--soft);font-variant-numeric:tabular-nums}
 @media(max-width:640px){svg text{font-size:14.5px}}
 .grid{stroke:var(--rule)}
@@ -43,7 +43,7 @@ svg text{font-size:10.5px;fill:var(--soft);font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--rule)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{color:var(--soft);font-weight:500;font-size:13px}
 tr:last-child td{border:0}
-.wide{overflow-x:auto}.wide table{white-space:nowrap}.below{margin-top:16px}
+.wide{overflow-x:auto}.wide table{white-space:nowrap}.below{margin-top:16px}.span{grid-column:1/-1}.span table{width:auto}
 th{font-weight:500}tr.all td{font-weight:600}
 .answer{display:grid;grid-template-columns:minmax(200px,1fr) minmax(0,3fr);gap:12px;margin-bottom:12px}
 .answer .tiles{grid-template-columns:1fr}.answer .tile dd{font-size:30px}
@@ -58,7 +58,8 @@ th{font-weight:500}tr.all td{font-weight:600}
 .shot{border-radius:5px}.shot rect{fill:transparent;stroke:var(--k);stroke-width:2.5;vector-effect:non-scaling-stroke}
 .shot text{font-size:calc(var(--u)*4px);fill:#fff;stroke:var(--k);stroke-width:.28em;paint-order:stroke;font-weight:600}
 .tp,.legend i.tp{--k:#17864f;--c:#17864f}.fp,.legend i.fp{--k:#c2304a;--c:#c2304a}.fn,.legend i.fn{--k:#b86a00;--c:#b86a00}.none{--k:#5c6370}
-.fn rect{stroke-dasharray:6 4}.history table{white-space:normal}.history ul{margin:0;padding-left:18px}details summary{cursor:pointer;color:var(--soft)}
+.fn rect{stroke-dasharray:6 4}.history table{white-space:normal}.history ul{margin:0;padding-left:18px}
+details summary{cursor:pointer;color:var(--soft)}
 @media(max-width:640px){main{padding:18px 14px 48px}.answer{grid-template-columns:1fr}
 .answer .tiles{grid-template-columns:1fr 1fr 1fr;gap:8px}.answer .tile{padding:10px}.answer .tile dd{font-size:21px}
 .tiles{grid-template-columns:1fr 1fr;gap:8px}.card{padding:12px 12px 8px}header p{margin:4px 0 14px;overflow-wrap:anywhere}h2{margin:28px 0 10px}
