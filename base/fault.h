@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "base/flight_recorder.h"
+#include "base/phase.h"
 
 namespace muster::fault {
 

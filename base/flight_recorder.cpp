@@ -84,14 +84,6 @@ struct FlightRecorder::Page {
   std::array<Slot, kEvents> slots;
 };
 
-std::string_view phase_name(Phase phase) {
-  constexpr std::array<std::string_view, 13> kNames{
-      "start",     "load",   "data",       "forward",  "backward", "reduce", "consensus",
-      "optimizer", "gather", "checkpoint", "evaluate", "idle",     "done"};
-  const auto index = static_cast<std::size_t>(phase);
-  return index < kNames.size() ? kNames[index] : "unknown";
-}
-
 std::filesystem::path black_box_folder(const std::filesystem::path& run_dir) {
   const char* own = std::getenv("MUSTER_BLACK_BOX");
   return own != nullptr && *own != '\0' ? std::filesystem::path(own) : run_dir / "black_box";

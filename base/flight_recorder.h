@@ -14,24 +14,9 @@
 #include <string_view>
 #include <vector>
 
-namespace muster {
+#include "base/phase.h"
 
-enum class Phase : std::uint8_t {
-  kStart,
-  kLoad,
-  kData,
-  kForward,
-  kBackward,
-  kReduce,
-  kConsensus,
-  kOptimizer,
-  kGather,
-  kCheckpoint,
-  kEvaluate,
-  kIdle,
-  kDone
-};
-std::string_view phase_name(Phase phase);
+namespace muster {
 
 struct FlightEvent {
   std::int64_t time_ns = 0;  // CLOCK_REALTIME

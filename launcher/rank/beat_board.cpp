@@ -134,4 +134,18 @@ std::optional<KnownBeats> read_known_beats(const fs::path& run_dir) {
   return known;
 }
 
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size) {
+  static const std::string host = own_host();
+  std::vector<RankBeat> beats;
+  for (int rank = 0; rank < world_size; ++rank)
+    beats.push_back(read_beat(flight_file(run_dir, rank), rank, host));
+  const auto known = read_known_beats(run_dir);
+  if (!known) return beats;
+  for (const RankBeat& told : known->beats) {
+    const auto rank = static_cast<std::size_t>(told.rank);
+    if (rank < beats.size() && !beats[rank].present) beats[rank] = told;
+  }
+  return beats;
+}
+
 }  // namespace muster::launcher

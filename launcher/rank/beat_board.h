@@ -51,4 +51,8 @@ struct KnownBeats {
 // Of the launcher's last word in the run folder. Nothing when there is none, or it is damaged.
 std::optional<KnownBeats> read_known_beats(const std::filesystem::path& run_dir);
 
+// What somebody who was not told can know: of the black boxes that lie in the run folder, and where
+// there is none, of what the launcher wrote down of the beats.
+std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size);
+
 }  // namespace muster::launcher

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/process/process_tree.h"
-#include "launcher/rank/beat_board.h"
 #include "launcher/rank/rank_status.h"
 
 namespace muster::launcher {
@@ -95,20 +94,6 @@ RankBeat read_beat(const std::filesystem::path& box, int rank, const std::string
   beat.host = log->host;
   if (log->host == host) beat.state = process_state(static_cast<pid_t>(log->pid));
   return beat;
-}
-
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size) {
-  static const std::string host = own_host();
-  std::vector<RankBeat> beats;
-  for (int rank = 0; rank < world_size; ++rank)
-    beats.push_back(read_beat(flight_file(run_dir, rank), rank, host));
-  const auto known = read_known_beats(run_dir);
-  if (!known) return beats;
-  for (const RankBeat& told : known->beats) {
-    const auto rank = static_cast<std::size_t>(told.rank);
-    if (rank < beats.size() && !beats[rank].present) beats[rank] = told;
-  }
-  return beats;
 }
 
 }  // namespace muster::launcher

@@ -81,8 +81,4 @@ class HeartbeatMonitor {
 // state.
 RankBeat read_beat(const std::filesystem::path& box, int rank, const std::string& host);
 
-// What somebody who was not told can know: of the black boxes that lie in the run folder, and where
-// there is none, of what the launcher wrote down of the beats (beat_board.h).
-std::vector<RankBeat> read_beats(const std::filesystem::path& run_dir, int world_size);
-
 }  // namespace muster::launcher

@@ -7,7 +7,7 @@
 #include <map>
 #include <vector>
 
-#include "trainer/evaluate/coco_eval.h"
+#include "trainer/evaluate/coco_boxes.h"
 
 namespace muster::trainer {
 

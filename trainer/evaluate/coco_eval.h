@@ -8,15 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace muster::trainer {
+#include "trainer/evaluate/coco_boxes.h"
 
-struct EvalBox {
-  std::int64_t image_id = 0, category_id = 0;
-  std::array<double, 4> xywh{};
-  double score = 0;    // detections
-  double area = 0;     // ground truth
-  bool crowd = false;  // ground truth
-};
+namespace muster::trainer {
 
 // AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to
 // measure.
@@ -32,15 +26,6 @@ struct CocoMetrics {
   CocoNumbers metrics;
   std::map<std::string, double> ap_per_category;  // by category name
   std::vector<ClassMetrics> classes = {};         // by category id
-};
-
-struct CocoGroundTruth {
-  std::vector<std::int64_t> image_ids;
-  std::map<std::int64_t, std::string> categories;
-  std::vector<EvalBox> boxes;
-  // From a file: images whose ids are texts, and images by file_name, with and without its folder.
-  std::map<std::string, std::int64_t> image_by_text = {};
-  std::map<std::string, std::int64_t> image_by_file = {};
 };
 
 CocoMetrics evaluate_coco(const CocoGroundTruth& truth, const std::vector<EvalBox>& detections);
