@@ -11,6 +11,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,30 @@ std::string to_hex(XXH128_hash_t hash) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
+// Read, not mapped: what a disk or a file server cannot deliver is an error here, and would be a
+// signal there.
+template <typename Consume>
+void read_portions(const fs::path& path, Consume consume) {
+  constexpr std::size_t kPortion = 4 << 20;
+  struct Closing {
+    int fd;
+    ~Closing() { ::close(fd); }
+  };
+  const Closing file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail("open", path);
+  struct stat info {};
+  if (::fstat(file.fd, &info) != 0) fail("stat", path);
+  const auto size = static_cast<std::size_t>(std::max<off_t>(info.st_size, 4096));
+  std::string portion(std::min(kPortion, size), '\0');  // those of /proc say 0
+  for (;;) {
+    const ssize_t read = ::read(file.fd, portion.data(), portion.size());
+    if (read < 0 && errno == EINTR) continue;
+    if (read < 0) fail("read", path);
+    if (read == 0) return;
+    consume(std::string_view(portion.data(), static_cast<std::size_t>(read)));
+  }
+}
+
 }  // namespace
 
 std::string lower_extension(const fs::path& path) {
@@ -37,8 +62,9 @@ std::string lower_extension(const fs::path& path) {
 }
 
 std::string read_text(const fs::path& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+  std::string text;
+  read_portions(path, [&](std::string_view portion) { text += portion; });
+  return text;
 }
 
 bool is_lfs_pointer(std::string_view bytes) {
@@ -49,7 +75,15 @@ std::string xxh128(std::span<const std::byte> bytes) {
   return to_hex(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-std::string xxh128_file(const fs::path& path) { return xxh128(MappedFile(path).bytes()); }
+std::string xxh128_file(const fs::path& path) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  read_portions(path, [&](std::string_view portion) {
+    XXH3_128bits_update(state.get(), portion.data(), portion.size());
+  });
+  return to_hex(XXH3_128bits_digest(state.get()));
+}
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -1,5 +1,6 @@
 #include "base/machine.h"
 
+#include <fmt/core.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -62,6 +63,19 @@ int gpus() {
 }
 
 }  // namespace
+
+std::vector<std::string> cpu_features() {
+  std::ifstream in("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(in, line) && !line.starts_with("flags")) {
+  }
+  line += ' ';
+  std::vector<std::string> found;
+  for (const char* name :
+       {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"})
+    if (line.find(fmt::format(" {} ", name)) != std::string::npos) found.emplace_back(name);
+  return found;
+}
 
 Machine this_machine() { return {cores(), available_memory(), gpus()}; }
 

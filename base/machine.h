@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace muster {
 
@@ -12,5 +14,8 @@ struct Machine {
   int gpus = 0;
 };
 Machine this_machine();
+
+// Those instructions of the processor that decide how fast products are: "avx2", "avx512f", ...
+std::vector<std::string> cpu_features();
 
 }  // namespace muster

@@ -19,8 +19,10 @@
 #include "data/encoder.h"
 #include "data/images/codec.h"
 #include "data/images/patchify.h"
+#include "data/ingest/pack_source.h"
 #include "data/measured_sizes.h"
 #include "data/sampler.h"
+#include "data/sources/sources.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/training_samples.h"
 
@@ -65,14 +67,16 @@ json images(const fs::path& folder) {
   std::vector<std::string> files;
   for (const fs::path& file : jpegs_in(folder, 64)) files.push_back(read_text(file));
   const data::PatchOptions patches = qwen_patches();
+  std::vector<float> rows;  // of the largest picture so far, as a batch has memory
   double checksum = 0;
   const double seconds = best_of(5, [&] {
     for (const std::string& file : files) {
       const data::Image image =
           data::decode_image(std::as_bytes(std::span(file)), "a picture of the benchmark");
       const data::Grid grid = data::patch_grid(image.height, image.width, patches);
-      std::vector<float> rows(static_cast<std::size_t>(grid.patches() * patches.patch_dim()));
-      data::patchify(image, patches, rows);
+      const auto values = static_cast<std::size_t>(grid.patches() * patches.patch_dim());
+      rows.resize(std::max(rows.size(), values));
+      data::patchify(image, patches, std::span(rows).first(values));
       checksum += rows.front();
     }
   });
@@ -181,6 +185,20 @@ json pictures(const fs::path& folder, std::int64_t count) {
   return {{"pictures", count}};
 }
 
+// What `muster pack --check-only --threads 1` does, without the start of the program, as the peer's
+// scan is measured.
+json scan(const fs::path& folder) {
+  data::ReadOptions read;
+  read.threads = 1;
+  data::PackOptions pack;
+  pack.threads = 1;
+  pack.check_only = true;
+  std::int64_t good = 0;
+  const double seconds = best_of(
+      2, [&] { good = data::pack_source(data::read_source(folder, read), "", pack).packed; });
+  return {{"seconds", seconds}, {"good", good}};
+}
+
 // A pack of many samples that share one picture.
 json many(const fs::path& path, const fs::path& picture_file, std::int64_t count) {
   const std::string bytes = read_text(picture_file);
@@ -236,6 +254,8 @@ int run(int argc, char** argv) {
       "measure", [&] { return measure(first, second); }, 2, false);
   add(
       "pictures", [&] { return pictures(first, count); }, 1, true);
+  add(
+      "scan", [&] { return scan(first); }, 1, false);
   add(
       "many", [&] { return many(first, second, count); }, 2, true);
   CLI11_PARSE(app, argc, argv);

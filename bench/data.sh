@@ -38,7 +38,7 @@ build/bench_data tokenizer "$tokenizer" "$work/text.txt" >"$work/tokenizer.json"
 build/bench_data plan "$samples" >"$work/plan.json"
 echo "ours: a YOLO set of $pictures pictures of 320 x 240, scanned and packed" >&2
 build/bench_data pictures "$work/yolo" "$pictures" >/dev/null
-timed scan build/muster-torch pack "$work/yolo" --check-only --threads 1 -o "$work/yolo.h5"
+build/bench_data scan "$work/yolo" >"$work/scan.json"
 timed pack build/muster-torch pack "$work/yolo" --threads 1 -o "$work/yolo.h5"
 build/bench_data measure "$work/yolo.h5" "$tokenizer" >"$work/measure.json"
 echo "ours: a pack of $samples samples, checked cold and warm" >&2

@@ -21,12 +21,20 @@ find_package(EXPAT REQUIRED)
 find_package(Catch2 3 REQUIRED)
 find_package(PkgConfig REQUIRED)
 
-# HDF5's C API only; the distribution's CMake config would drag MPI variants in.
+# HDF5's C API only; the distribution's CMake config would drag MPI variants in. The archive where there is one: the
+# shared library loads curl, OpenSSL, Kerberos and LDAP, for files in the cloud.
 find_path(HDF5_INCLUDE hdf5.h PATH_SUFFIXES hdf5/serial REQUIRED)
-find_library(HDF5_C NAMES hdf5_serial hdf5 REQUIRED)
 add_library(muster::hdf5 INTERFACE IMPORTED)
 target_include_directories(muster::hdf5 SYSTEM INTERFACE "${HDF5_INCLUDE}")
-target_link_libraries(muster::hdf5 INTERFACE "${HDF5_C}")
+find_library(HDF5_ARCHIVE NAMES libhdf5_serial.a)
+find_library(SZIP_ARCHIVE NAMES libsz.a)
+find_library(AEC_ARCHIVE NAMES libaec.a)
+if(HDF5_ARCHIVE AND SZIP_ARCHIVE AND AEC_ARCHIVE)
+  target_link_libraries(muster::hdf5 INTERFACE "${HDF5_ARCHIVE}" "${SZIP_ARCHIVE}" "${AEC_ARCHIVE}" z m ${CMAKE_DL_LIBS})
+else()
+  find_library(HDF5_C NAMES hdf5_serial hdf5 REQUIRED)
+  target_link_libraries(muster::hdf5 INTERFACE "${HDF5_C}")
+endif()
 
 function(muster_pkg target module)
   string(MAKE_C_IDENTIFIER "PKG_${module}" prefix)
@@ -41,6 +49,7 @@ muster_pkg(freetype::freetype freetype2)
 muster_pkg(fontconfig::fontconfig fontconfig)
 muster_pkg(webp::webp libwebp)
 muster_pkg(tiff::tiff libtiff-4)
+muster_pkg(httplib::httplib cpp-httplib)
 
 # The LibTorch wheel ships no gloo headers, and ProcessGroupGloo.hpp includes them. Declarations only: nothing of
 # the distribution's gloo is linked, the code is inside libtorch_cpu.so.

@@ -13,7 +13,7 @@ target_compile_options(muster_flags INTERFACE
   $<$<AND:$<BOOL:${MUSTER_UNITY}>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
 target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
-  MUSTER_VERSION="${PROJECT_VERSION}" MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
+  MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
 target_include_directories(muster_flags SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/first")
 target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
@@ -38,9 +38,18 @@ target_precompile_headers(muster_plain_pch PRIVATE
 
 # A target pays for its headers once per compiled file, so a clean build compiles a room's files some at
 # a time: half the processor time (measured on tests/sharding: 14.1 s alone, 6.7 s as one).
-# -DMUSTER_UNITY=OFF compiles each alone.
+# -DMUSTER_UNITY=OFF compiles each alone; ./run build --edit ROOM only those of the room that somebody works on, where
+# one changed file should not compile five others.
 function(muster_unity target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MUSTER_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+  set(together ${MUSTER_UNITY})
+  foreach(room ${MUSTER_EDIT})
+    muster_room_target(${room} id)
+    string(REGEX REPLACE "^tests_" "test_" test "${id}")   # tests/launcher is the program test_launcher
+    if(target STREQUAL "muster_${id}" OR target STREQUAL "${test}")
+      set(together OFF)
+    endif()
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${together} UNITY_BUILD_BATCH_SIZE 6)
   get_target_property(sources ${target} SOURCES)
   foreach(source ${sources})
     # base/vectorize.h sets how all code after it is compiled: its files stay alone.
@@ -109,12 +118,29 @@ function(muster_executable name)
     target_link_libraries(${name} PRIVATE muster::${used_id})
   endforeach()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  # It loads what it calls, nothing more: Open MPI 5 has no libmpi_cxx, which FindMPI names.
+  target_link_options(${name} PRIVATE -Wl,--as-needed)
   if(EXE_TORCH)
     set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)   # libmuster_cuda.so takes our symbols
-  else()
-    target_link_options(${name} PRIVATE -Wl,--as-needed)          # it loads what it calls, nothing more
   endif()
   muster_finish(${name} "${EXE_TORCH}")
+endfunction()
+
+# muster_embed(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
+# stands for @APP_JS@.
+function(muster_embed room)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  foreach(name ${ARGN})
+    set(file "${CMAKE_SOURCE_DIR}/${room}/${name}")
+    get_filename_component(variable "${name}" NAME)
+    string(MAKE_C_IDENTIFIER "${variable}" variable)
+    string(TOUPPER "${variable}" variable)
+    file(READ "${file}" ${variable})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+  endforeach()
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/page_files.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
 endfunction()
 
 # muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
@@ -130,4 +156,39 @@ function(muster_page room)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
   configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
   target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_text(ROOM SOURCE FILE): the text of FILE becomes a string of SOURCE.h of the room, whose SOURCE.cpp.in says where.
+function(muster_text room source file)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/texts/${id}/${source}.cpp")
+  file(READ "${CMAKE_SOURCE_DIR}/${file}" MUSTER_TEXT)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${file}")
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/${source}.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_version(ROOM): the room holds what base/version.h declares.
+function(muster_version room)
+  muster_room_target(${room} id)
+  if(MUSTER_CUDA)
+    execute_process(COMMAND "${MUSTER_CUDA_HOME}/bin/nvcc" --version OUTPUT_VARIABLE nvcc ERROR_QUIET)
+    string(REGEX MATCH "release ([0-9.]+)" found "${nvcc}")
+    set(MUSTER_CUDA_VERSION "${CMAKE_MATCH_1}")
+  endif()
+  set(made "${CMAKE_BINARY_DIR}/made/version.cpp")
+  configure_file("${CMAKE_SOURCE_DIR}/${room}/version.cpp.in" "${made}" @ONLY)
+  target_sources(muster_${id} PRIVATE "${made}")
+endfunction()
+
+# muster_commit(ROOM): commit.cpp.in of a room is filled in at every build, and compiled when the commit changed.
+function(muster_commit room)
+  muster_room_target(${room} id)
+  set(made "${CMAKE_BINARY_DIR}/made/commit.cpp")
+  add_custom_target(muster_commit_file BYPRODUCTS "${made}" COMMENT ""
+    COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${CMAKE_SOURCE_DIR}" "-DTEMPLATE=${CMAKE_SOURCE_DIR}/${room}/commit.cpp.in"
+    "-DOUT=${made}" -P "${CMAKE_SOURCE_DIR}/cmake/Commit.cmake")
+  target_sources(muster_${id} PRIVATE "${made}")
+  set_source_files_properties("${made}" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  add_dependencies(muster_${id} muster_commit_file)
 endfunction()

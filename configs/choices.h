@@ -72,6 +72,12 @@ template <>
 inline constexpr auto kNames<Memory> = std::to_array<Named<Memory>>(
     {{Memory::kVision, "vision"}, {Memory::kVisionLanguage, "vision+language"}});
 
+// What a detection is called: a class of the training packs, or free text.
+enum class Labels { kOpen, kClosed };
+template <>
+inline constexpr auto kNames<Labels> = std::to_array<Named<Labels>>({{Labels::kOpen, "open"},
+                                                                     {Labels::kClosed, "closed"}});
+
 // Where the fp32 value behind a 16-bit weight lives: beside it, as its low half beside it, nowhere.
 enum class Master { kFp32, kSplit, kNone };
 template <>
@@ -79,19 +85,33 @@ inline constexpr auto kNames<Master> = std::to_array<Named<Master>>({{Master::kF
                                                                      {Master::kSplit, "split"},
                                                                      {Master::kNone, "none"}});
 
+// Whose boxes an evaluation measures: the detection head's, those of the language model's answers.
+enum class EvalFrom { kHead, kText, kBoth };
+template <>
+inline constexpr auto kNames<EvalFrom> = std::to_array<Named<EvalFrom>>(
+    {{EvalFrom::kHead, "head"}, {EvalFrom::kText, "text"}, {EvalFrom::kBoth, "both"}});
+
 enum class Rounding { kNearest, kStochastic };
 template <>
 inline constexpr auto kNames<Rounding> = std::to_array<Named<Rounding>>(
     {{Rounding::kNearest, "nearest"}, {Rounding::kStochastic, "stochastic"}});
 
-enum class ScheduleKind { kConstant, kLinear, kCosine, kOneCycle, kPlateau };
+enum class ScheduleKind { kConstant, kLinear, kCosine, kOneCycle, kStep, kWsd, kPlateau };
 template <>
 inline constexpr auto kNames<ScheduleKind> =
     std::to_array<Named<ScheduleKind>>({{ScheduleKind::kConstant, "constant"},
                                         {ScheduleKind::kLinear, "linear"},
                                         {ScheduleKind::kCosine, "cosine"},
                                         {ScheduleKind::kOneCycle, "one_cycle"},
+                                        {ScheduleKind::kStep, "step"},
+                                        {ScheduleKind::kWsd, "wsd"},
                                         {ScheduleKind::kPlateau, "plateau"}});
+
+// Whether the best value of a metric is the largest or the smallest.
+enum class BestMode { kMax, kMin };
+template <>
+inline constexpr auto kNames<BestMode> = std::to_array<Named<BestMode>>({{BestMode::kMax, "max"},
+                                                                         {BestMode::kMin, "min"}});
 
 enum class Backend { kMpi, kGloo, kNccl, kSelf };
 template <>

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -77,7 +78,7 @@ struct Augment {
   double saturation;
   double hue;
   double mosaic;
-  double close_after;  // of schedule.max_steps: from there on samples are trained as stored
+  double close_after;  // of the run: from there on samples are trained as stored
 };
 
 struct Data {
@@ -121,6 +122,7 @@ struct Detection {
   Queries queries;
   std::int64_t num_queries;
   Memory memory;
+  Labels labels;
   std::int64_t hidden_size;
   std::int64_t num_layers;
   std::int64_t num_heads;
@@ -129,13 +131,16 @@ struct Detection {
   std::int64_t caption_max_tokens;
   std::int64_t denoising_groups;  // 0: none
   double denoising_box_noise;     // in halves of the box's size
-  std::int64_t freeze_epochs;     // epochs before the head starts to train
-  double score_threshold;         // predict keeps no detection below it
+  // Epochs before the head starts to train; until then no gradient of it reaches the backbone.
+  std::int64_t freeze_epochs;
+  double score_threshold;  // predict keeps no detection below it
 };
 
 struct Group {
   double lr;  // 0: frozen, no gradient, no state, no traffic
   double weight_decay;
+  double layer_decay;  // a layer's rate over that of the layer after it; 1: all learn at lr
+  std::int64_t first_layers_frozen;  // with all that comes before them; 0: none
 };
 struct Groups {
   Group merger;
@@ -143,6 +148,7 @@ struct Groups {
   Group detection_head;
   Group model;
   Group lm_head;
+  std::vector<std::string> freeze;  // regular expressions of parameters that stay as they are
 };
 
 struct Optimizer {
@@ -159,11 +165,23 @@ struct Optimizer {
   std::int64_t loss_scale_hysteresis;
 };
 
+// The running mean of the weights, which is evaluated and exported.
+struct Ema {
+  double decay;      // 0: off
+  std::int64_t tau;  // steps over which the decay rises to `decay`; 0: at once
+};
+
+// Where two keys are one choice, one of them is null.
 struct Schedule {
   ScheduleKind kind;
-  std::int64_t max_steps;
-  std::int64_t warmup_steps;
-  double min_lr_ratio;  // at the end, of the peak
+  std::optional<std::int64_t> epochs;  // the run's length, or ...
+  std::optional<std::int64_t> max_steps;
+  std::optional<double> warmup_ratio;  // of the run, or ...
+  std::optional<std::int64_t> warmup_steps;
+  double min_lr_ratio;          // at the end, of the peak
+  std::vector<double> step_at;  // parts of the run after which kind step lowers the rate ...
+  double step_factor;           // ... by this
+  double decay_ratio;           // of the run: its end, in which kind wsd lowers the rate
   // Evaluations without progress before plateau lowers the rate, or before another kind stops; 0:
   // never.
   std::int64_t patience;
@@ -189,22 +207,31 @@ struct Sharding {
 };
 
 struct Checkpoint {
-  std::int64_t every_steps;
-  std::int64_t keep;
-  bool resume;  // continue from the newest whole checkpoint in run.dir
+  std::optional<std::int64_t> every_epochs;  // or ...
+  std::optional<std::int64_t> every_steps;
+  std::int64_t keep;       // newest ones
+  std::int64_t keep_best;  // besides them
+  bool resume;             // continue from the newest whole checkpoint in run.dir
 };
 
 struct Eval {
-  std::int64_t every_steps;  // 0: only at the end
-  std::int64_t max_samples;  // 0: all
+  std::optional<std::int64_t> every_epochs;  // or ...
+  std::optional<std::int64_t> every_steps;   // 0: only at the end
+  std::int64_t max_samples;                  // 0: all
+  std::string best_metric;                   // of metrics.jsonl
+  BestMode best_mode;
+  EvalFrom from;
+  std::int64_t max_answer_tokens;  // of an answer of the language model, when `from` wants them
+  bool loss;                       // also every term of the loss
 };
 
 struct Health {
   std::int64_t max_skips_in_row;
   double loss_spike_factor;  // over the mean of the last loss_spike_window losses; 0: off
   std::int64_t loss_spike_window;
-  double lr_backoff;     // factor on the learning rate after a skipped step
-  double max_grad_norm;  // a step above it is skipped; 0: off
+  double lr_backoff;          // factor on the learning rate after a skipped step
+  double max_grad_norm;       // a step above it is skipped; 0: off
+  std::int64_t kept_batches;  // files of skipped steps' micro-batches; 0: none
 };
 
 struct Logging {
@@ -212,6 +239,7 @@ struct Logging {
   std::int64_t every_steps;
   std::int64_t max_bytes;
   bool tensorboard;
+  std::vector<std::string> command;  // a program fed the lines of metrics.jsonl; empty: none
 };
 
 struct Launch {
@@ -239,6 +267,7 @@ struct Config {
   Detection detection;
   Groups groups;
   Optimizer optimizer;
+  Ema ema;
   Schedule schedule;
   Batch batch;
   Sharding sharding;

@@ -35,7 +35,11 @@ std::string allowed(const Field& field) {
     case Kind::kBool: return "true | false";
     case Kind::kInt: return "an integer" + range;
     case Kind::kNumber: return "a number" + range;
-    case Kind::kNumbers: return fmt::format("a list of {} numbers{}", limits.length, range);
+    case Kind::kOptionalInt: return "null or an integer" + range;
+    case Kind::kOptionalNumber: return "null or a number" + range;
+    case Kind::kNumbers:
+      return limits.length > 0 ? fmt::format("a list of {} numbers{}", limits.length, range)
+                               : fmt::format("a list of numbers{}", range);
     case Kind::kIntMap: return "a map of names to integers" + range + ", not empty";
     case Kind::kStringMap: return "a map of names to strings, may be {}";
     case Kind::kPacks:

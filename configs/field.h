@@ -6,10 +6,12 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "configs/choices.h"
 #include "configs/config.h"
 
 namespace muster::configs {
@@ -19,11 +21,13 @@ using Numbers = std::vector<double>;
 using IntMap = std::map<std::string, std::int64_t>;
 using StringMap = std::map<std::string, std::string>;
 using Packs = std::vector<PackShare>;
+using OptionalInt = std::optional<std::int64_t>;
+using OptionalNumber = std::optional<double>;
 // A value as YAML has it. A choice is a string here, and an enum in Config.
 using Value = std::variant<std::string, Strings, bool, std::int64_t, double, Numbers, IntMap,
-                           StringMap, Packs>;
+                           StringMap, Packs, OptionalInt, OptionalNumber>;
 
-// The first nine are in the order of Value's alternatives.
+// All but the last are in the order of Value's alternatives.
 enum class Kind {
   kString,
   kStrings,
@@ -34,6 +38,8 @@ enum class Kind {
   kIntMap,
   kStringMap,
   kPacks,
+  kOptionalInt,
+  kOptionalNumber,
   kChoice
 };
 
@@ -52,15 +58,32 @@ struct Limits {
   }
 };
 
+// What a change means for a run that continues from a checkpoint (docs/resume.md).
+enum class Resume {
+  kFree,   // takes effect: no number of the training depends on it
+  kTold,   // takes effect, is printed and recorded
+  kEpoch,  // the order of the data depends on it: refused inside an epoch
+  kNever   // shapes or dtypes of what the checkpoint holds depend on it: refused
+};
+template <>
+inline constexpr auto kNames<Resume> = std::to_array<Named<Resume>>({{Resume::kFree, "free"},
+                                                                     {Resume::kTold, "told"},
+                                                                     {Resume::kEpoch, "epoch"},
+                                                                     {Resume::kNever, "never"}});
+
 struct Field {
   std::string name;  // "section.key", dots all the way down
   Kind kind;
   Limits limits;
   std::string unit;  // "" when it has none
   std::string meaning;
+  Resume resume;
   std::function<Value(const Config&)> get;
   // REQUIRES the alternative of `kind`; for a choice, one of limits.choices.
   std::function<void(Config&, const Value&)> set;
+  // The key that is the other way to say the same, "" when there is none: exactly one of the two is
+  // not null. A later file or --set that gives one makes an earlier value of the other null.
+  std::string other_way = {};
 };
 
 // What the field takes, in words: "an integer >= 1", "fp32 | bf16 | fp16", "3 numbers > 0".

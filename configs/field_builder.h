@@ -1,9 +1,10 @@
 // The tables in fields_*.cpp are written with these words: a section, a key, a member, its limits,
-// its unit, its meaning.
+// its unit, its meaning, and what a change means at a resume.
 #pragma once
 
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -56,12 +57,13 @@ class Section {
 
   template <typename Struct, typename T>
   Field operator()(const char* key, T Struct::*member, Limits limits, const char* unit,
-                   const char* meaning) const {
+                   const char* meaning, Resume resume) const {
     return {name_ + "." + key,
             Carrier<T>::kind(),
             std::move(limits),
             unit,
             meaning,
+            resume,
             [locate = locate_, member](const Config& config) {
               return Carrier<T>::to_value(locate(config).*member);
             },
@@ -74,6 +76,14 @@ class Section {
   std::string name_;
   Locate locate_;
 };
+
+// Marks two neighbours of a list as two ways to say the same.
+inline void pair_up(std::vector<Field>& fields, std::string_view one, std::string_view other) {
+  for (Field& field : fields) {
+    if (field.name == one) field.other_way = other;
+    if (field.name == other) field.other_way = one;
+  }
+}
 
 template <typename Struct>
 auto section(const char* name, Struct Config::*member) {

@@ -4,20 +4,25 @@
 namespace muster::configs {
 namespace {
 
+using enum Resume;
+
 std::vector<Field> run_fields() {
   const auto run = section("run", &Config::run);
   return {
-      run("dir", &Run::dir, not_empty(), "folder", "everything the run writes"),
-      run("seed", &Run::seed, at_least(0), "", "of weights, sample order and denoising noise"),
+      run("dir", &Run::dir, not_empty(), "folder", "everything the run writes", kFree),
+      run("seed", &Run::seed, at_least(0), "", "of weights, sample order and denoising noise",
+          kEpoch),
       run("threads_per_rank", &Run::threads_per_rank, between(1, 1024), "threads",
           "compute threads of one rank; part of what fixes the bits, so never derived from the "
-          "machine"),
+          "machine",
+          kTold),
       run("device", &Run::device, one_of<Device>(), "",
-          "where tensors live; cuda: one GPU per rank"),
+          "where tensors live; cuda: one GPU per rank", kTold),
       run("deterministic", &Run::deterministic, anything(), "",
           "cuda: the same bits run after run; false lets attention's backward add with atomics, "
           "which is faster. On cpu "
-          "they always are"),
+          "they always are",
+          kTold),
   };
 }
 
@@ -26,20 +31,25 @@ std::vector<Field> model_fields() {
   return {
       model("path", &Model::path, not_empty(), "paths",
             "Hugging Face folders tried in order; with random_init a config.json or a folder that "
-            "holds one"),
+            "holds one",
+            kTold),
       model("random_init", &Model::random_init, anything(), "",
-            "draw the weights from run.seed instead of reading them from files"),
+            "draw the weights from run.seed instead of reading them from files", kTold),
       model("dtype", &Model::dtype, one_of<Dtype>(), "",
-            "of weights and activations; master weights, moments, boxes and losses stay fp32"),
+            "of weights and activations; master weights, moments, boxes and losses stay fp32",
+            kNever),
       model("checkpoint_vision", &Model::checkpoint_vision, anything(), "",
-            "recompute the vision tower's activations in backward: less memory, more time"),
+            "recompute the vision tower's activations in backward: less memory, more time", kFree),
       model("checkpoint_language", &Model::checkpoint_language, anything(), "",
-            "recompute the language model's activations in backward: less memory, more time"),
+            "recompute the language model's activations in backward: less memory, more time",
+            kFree),
       model("logits_chunk_tokens", &Model::logits_chunk_tokens, at_least(1), "labels",
-            "per chunk of the cross-entropy; bounds the logits held at once to this many rows"),
+            "per chunk of the cross-entropy; bounds the logits held at once to this many rows",
+            kTold),
       model("adapter", &Model::adapter, anything(), "folder",
             "adapter_config.json and adapter_model.safetensors, as PEFT and muster export write "
-            "them, that a LoRA run starts from; \"\": fresh adapters"),
+            "them, that a LoRA run starts from; \"\": fresh adapters",
+            kTold),
   };
 }
 
@@ -49,29 +59,34 @@ std::vector<Field> lora_fields() {
   dropout.high_open = true;
   std::vector<Field> all = {
       lora("enabled", &Lora::enabled, anything(), "",
-           "train low-rank adapters and the detection head; the weights of model.path are frozen"),
-      lora("rank", &Lora::rank, at_least(1), "", "of every adapter"),
+           "train low-rank adapters and the detection head; the weights of model.path are frozen",
+           kNever),
+      lora("rank", &Lora::rank, at_least(1), "", "of every adapter", kNever),
       lora("alpha", &Lora::alpha, above(0), "",
-           "an adapter's output is scaled by alpha / rank, with rslora by alpha / sqrt(rank)"),
+           "an adapter's output is scaled by alpha / rank, with rslora by alpha / sqrt(rank)",
+           kNever),
       lora("dropout", &Lora::dropout, dropout, "of 1",
            "share of an adapter's inputs that training drops, drawn from run.seed, step, "
-           "micro-batch and layer"),
-      lora("rslora", &Lora::rslora, anything(), "", "rank-stabilised scale"),
+           "micro-batch and layer",
+           kTold),
+      lora("rslora", &Lora::rslora, anything(), "", "rank-stabilised scale", kNever),
       lora("dora", &Lora::dora, anything(), "",
-           "a trained magnitude per output of each adapted layer (DoRA); about half as fast"),
+           "a trained magnitude per output of each adapted layer (DoRA); about half as fast",
+           kNever),
       lora("lora_plus_ratio", &Lora::lora_plus_ratio, above(0), "",
-           "learning rate of the B matrices over their group's (LoRA+); 1: the same"),
+           "learning rate of the B matrices over their group's (LoRA+); 1: the same", kTold),
   };
   const auto targets = Section(
       "lora.targets", [](auto& config) -> auto& { return config.lora.targets; });
   for (Field& field : std::vector<Field>{
            targets("merger", &LoraTargets::merger, anything(), "names",
                    "layers of the merger, as in PEFT's target_modules: ends of names (mlp.0), a "
-                   "regular expression of the whole name, or all-linear"),
+                   "regular expression of the whole name, or all-linear",
+                   kNever),
            targets("visual", &LoraTargets::visual, anything(), "names",
-                   "the same of the vision tower without the merger (qkv, proj, ...)"),
+                   "the same of the vision tower without the merger (qkv, proj, ...)", kNever),
            targets("model", &LoraTargets::model, anything(), "names",
-                   "the same of the language model (q_proj, k_proj, ...)")})
+                   "the same of the language model (q_proj, k_proj, ...)", kNever)})
     all.push_back(std::move(field));
   return all;
 }
@@ -81,10 +96,11 @@ std::vector<Field> token_fields() {
   Limits ids = at_least(0);
   ids.may_be_empty = false;
   return {
-      tokens("tokenizer", &Tokens::tokenizer, not_empty(), "folder", "holds tokenizer.json"),
+      tokens("tokenizer", &Tokens::tokenizer, not_empty(), "folder", "holds tokenizer.json", kTold),
       tokens("expected", &Tokens::expected, ids, "token: id",
              "special tokens and the ids the weights were trained with; every rank asserts them at "
-             "start"),
+             "start",
+             kTold),
   };
 }
 
@@ -100,39 +116,44 @@ std::vector<Field> data_fields() {
   return {
       data("train", &Data::train, packs, "file",
            "what is trained on, made by muster pack; an epoch sees a pack's samples `weight` times "
-           "(0.5: another half in each epoch), a path alone once"),
+           "(0.5: another half in each epoch), a path alone once",
+           kEpoch),
       data("val", &Data::val, any_packs, "file",
            "what is evaluated on, each pack by itself and all together; weights are 1; \"\": no "
-           "evaluation"),
+           "evaluation",
+           kTold),
       data("limit", &Data::limit, at_least(0), "samples",
-           "only the first so many of each pack, in training and evaluation; 0: all"),
+           "only the first so many of each pack, in training and evaluation; 0: all", kEpoch),
       data("repeat_factor", &Data::repeat_factor, between(0, 1), "of samples",
            "LVIS's threshold t: samples of a category that fewer than this part of the samples "
            "have, "
-           "f, are seen sqrt(t / f) times as often; 0: off"),
+           "f, are seen sqrt(t / f) times as often; 0: off",
+           kEpoch),
       data("system_prompt", &Data::system_prompt, anything(), "",
-           "first turn of every chat; \"\": no system turn"),
-      data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image"),
+           "first turn of every chat; \"\": no system turn", kEpoch),
+      data("prompt", &Data::prompt, not_empty(), "", "the user's question after the image", kEpoch),
       data("answer", &Data::answer, one_of<Answer>(), "",
            "what the language model learns to write: boxes (in pixels of the resized image as "
            "Qwen2.5-VL, or in 0..1000 as "
-           "Qwen3-VL) and labels, labels alone, or nothing"),
+           "Qwen3-VL) and labels, labels alone, or nothing",
+           kEpoch),
       data("min_pixels", &Data::min_pixels, at_least(1), "pixels",
-           "smaller images are enlarged to this area"),
+           "smaller images are enlarged to this area", kEpoch),
       data("max_pixels", &Data::max_pixels, at_least(1), "pixels",
-           "larger images are shrunk to this area"),
+           "larger images are shrunk to this area", kEpoch),
       data("image_mean", &Data::image_mean, mean, "of 1",
-           "per channel, red green blue; as in pre-training"),
+           "per channel, red green blue; as in pre-training", kTold),
       data("image_std", &Data::image_std, std, "of 1",
-           "per channel, red green blue; as in pre-training"),
+           "per channel, red green blue; as in pre-training", kTold),
       data("max_vision_tokens", &Data::max_vision_tokens, at_least(1), "tokens",
-           "budget of one sample"),
+           "budget of one sample", kEpoch),
       data("over_budget", &Data::over_budget, one_of<OverBudget>(), "",
-           "what happens to a sample above max_vision_tokens; counted and listed either way"),
+           "what happens to a sample above max_vision_tokens; counted and listed either way",
+           kEpoch),
       data("loader_threads", &Data::loader_threads, between(1, 256), "threads",
-           "decode and resize, per rank"),
+           "decode and resize, per rank", kFree),
       data("prefetch_micro_batches", &Data::prefetch_micro_batches, between(1, 1024),
-           "micro-batches", "how far the loader runs ahead, per rank"),
+           "micro-batches", "how far the loader runs ahead, per rank", kFree),
   };
 }
 
@@ -145,27 +166,36 @@ std::vector<Field> augment_fields() {
   size.low_open = true;
   const Limits part = between(0, 1);
   return {
-      augment("flip", &Augment::flip, part, "probability", "mirror the picture, left and right"),
+      augment("flip", &Augment::flip, part, "probability", "mirror the picture, left and right",
+              kEpoch),
       augment("flip_words", &Augment::flip_words, anything(), "",
               "then exchange the words left and right in its texts and labels; false: samples that "
-              "say them are not mirrored"),
+              "say them are not mirrored",
+              kEpoch),
       augment("scale", &Augment::scale, range, "factor",
               "smallest and largest, drawn evenly, on the size at which the picture is trained; "
-              "above 1 a window of 1/factor of its sides is enlarged; [1, 1]: off"),
-      augment("crop", &Augment::crop, part, "probability", "train on a window of the picture"),
+              "above 1 a window of 1/factor of its sides is enlarged; [1, 1]: off",
+              kEpoch),
+      augment("crop", &Augment::crop, part, "probability", "train on a window of the picture",
+              kEpoch),
       augment("crop_min_size", &Augment::crop_min_size, size, "of a side",
-              "smallest window, each side drawn by itself"),
+              "smallest window, each side drawn by itself", kEpoch),
       augment("min_visible", &Augment::min_visible, part, "of a box",
-              "a box of which crop, scale or mosaic leaves less is dropped; others are clipped"),
+              "a box of which crop, scale or mosaic leaves less is dropped; others are clipped",
+              kEpoch),
       augment("brightness", &Augment::brightness, part, "factor",
-              "drawn from 1 - x to 1 + x, as are contrast and saturation; 0: off"),
-      augment("contrast", &Augment::contrast, part, "factor", "away from the picture's mean grey"),
-      augment("saturation", &Augment::saturation, part, "factor", "away from a pixel's own grey"),
-      augment("hue", &Augment::hue, between(0, 0.5), "of a turn", "drawn from -x to x; 0: off"),
+              "drawn from 1 - x to 1 + x, as are contrast and saturation; 0: off", kTold),
+      augment("contrast", &Augment::contrast, part, "factor", "away from the picture's mean grey",
+              kTold),
+      augment("saturation", &Augment::saturation, part, "factor", "away from a pixel's own grey",
+              kTold),
+      augment("hue", &Augment::hue, between(0, 0.5), "of a turn", "drawn from -x to x; 0: off",
+              kTold),
       augment("mosaic", &Augment::mosaic, part, "probability",
-              "put four pictures into one; scale and crop are not drawn for it"),
-      augment("close_after", &Augment::close_after, part, "of the steps",
-              "after this part of schedule.max_steps every sample is trained as stored; 1: never"),
+              "put four pictures into one; scale and crop are not drawn for it", kEpoch),
+      augment("close_after", &Augment::close_after, part, "of the run",
+              "after this part of its steps or epochs every sample is trained as stored; 1: never",
+              kTold),
   };
 }
 
@@ -173,25 +203,29 @@ std::vector<Field> loss_fields() {
   const auto loss = section("loss", &Config::loss);
   const Limits weight = at_least(0);
   return {
-      loss("lm", &Loss::lm, weight, "weight", "cross-entropy of the answer; 0 leaves it out"),
-      loss("box_l1", &Loss::box_l1, weight, "weight", "L1 of matched boxes (cx, cy, w, h in 0..1)"),
-      loss("giou", &Loss::giou, weight, "weight", "1 - GIoU of matched boxes"),
-      loss("objectness", &Loss::objectness, weight, "weight",
-           "focal loss: is this query an object"),
+      loss("lm", &Loss::lm, weight, "weight", "cross-entropy of the answer; 0 leaves it out",
+           kTold),
+      loss("box_l1", &Loss::box_l1, weight, "weight", "L1 of matched boxes (cx, cy, w, h in 0..1)",
+           kTold),
+      loss("giou", &Loss::giou, weight, "weight", "1 - GIoU of matched boxes", kTold),
+      loss("objectness", &Loss::objectness, weight, "weight", "focal loss: is this query an object",
+           kTold),
       loss("caption", &Loss::caption, weight, "weight",
-           "cross-entropy of matched queries' captions"),
-      loss("aux", &Loss::aux, weight, "factor", "on the terms of every decoder layer but the last"),
-      loss("denoising", &Loss::denoising, weight, "factor", "on the denoising queries' terms"),
+           "cross-entropy of matched queries' captions", kTold),
+      loss("aux", &Loss::aux, weight, "factor", "on the terms of every decoder layer but the last",
+           kTold),
+      loss("denoising", &Loss::denoising, weight, "factor", "on the denoising queries' terms",
+           kTold),
       loss("focal_alpha", &Loss::focal_alpha, between(0, 1), "",
-           "weight of objects against background"),
+           "weight of objects against background", kTold),
       loss("focal_gamma", &Loss::focal_gamma, weight, "",
-           "how much easy queries count less; 0: not at all"),
-      loss("match_l1", &Loss::match_l1, weight, "cost", "of the matcher, on box L1"),
-      loss("match_giou", &Loss::match_giou, weight, "cost", "of the matcher, on -GIoU"),
+           "how much easy queries count less; 0: not at all", kTold),
+      loss("match_l1", &Loss::match_l1, weight, "cost", "of the matcher, on box L1", kTold),
+      loss("match_giou", &Loss::match_giou, weight, "cost", "of the matcher, on -GIoU", kTold),
       loss("match_objectness", &Loss::match_objectness, weight, "cost",
-           "of the matcher, on objectness"),
+           "of the matcher, on objectness", kTold),
       loss("match_caption", &Loss::match_caption, weight, "cost",
-           "of the matcher, on the caption's likelihood"),
+           "of the matcher, on the caption's likelihood", kTold),
   };
 }
 
@@ -199,32 +233,42 @@ std::vector<Field> detection_fields() {
   const auto head = section("detection", &Config::detection);
   return {
       head("enabled", &Detection::enabled, anything(), "",
-           "false: the language model alone is trained"),
+           "false: the language model alone is trained", kTold),
       head("queries", &Detection::queries, one_of<Queries>(), "",
-           "where queries start: the best-scored vision tokens, or learned vectors"),
+           "where queries start: the best-scored vision tokens, or learned vectors", kNever),
       head("num_queries", &Detection::num_queries, at_least(1), "queries",
            "per image; with proposals the best-scored vision tokens, all of them where there are "
-           "fewer"),
+           "fewer",
+           kNever),
       head("memory", &Detection::memory, one_of<Memory>(), "",
            "what queries attend to: the merger's output, and the last LM states at the image's "
-           "tokens"),
+           "tokens",
+           kNever),
+      head(
+          "labels", &Detection::labels, one_of<Labels>(), "",
+          "closed: captions are class names, told by the logits that tell the classes apart; open: "
+          "free text, told by the whole vocabulary",
+          kNever),
       head("hidden_size", &Detection::hidden_size, at_least(1), "",
-           "of a query; a multiple of 4 and of num_heads"),
-      head("num_layers", &Detection::num_layers, at_least(1), "layers", "of the decoder"),
-      head("num_heads", &Detection::num_heads, at_least(1), "heads", "of the decoder's attention"),
-      head("mlp_size", &Detection::mlp_size, at_least(1), "", "inner width of the decoder's MLP"),
+           "of a query; a multiple of 4 and of num_heads", kNever),
+      head("num_layers", &Detection::num_layers, at_least(1), "layers", "of the decoder", kNever),
+      head("num_heads", &Detection::num_heads, at_least(1), "heads", "of the decoder's attention",
+           kNever),
+      head("mlp_size", &Detection::mlp_size, at_least(1), "", "inner width of the decoder's MLP",
+           kNever),
       head("caption_layers", &Detection::caption_layers, at_least(0), "layers",
-           "of the caption decoder"),
+           "of the caption decoder", kNever),
       head("caption_max_tokens", &Detection::caption_max_tokens, at_least(1), "tokens",
-           "of one caption"),
+           "of one caption", kNever),
       head("denoising_groups", &Detection::denoising_groups, at_least(0), "groups",
-           "noised copies of the true boxes as extra queries in training; 0: none"),
+           "noised copies of the true boxes as extra queries in training; 0: none", kTold),
       head("denoising_box_noise", &Detection::denoising_box_noise, between(0, 2), "of half a box",
-           "largest shift of a noised box's sides"),
+           "largest shift of a noised box's sides", kTold),
       head("freeze_epochs", &Detection::freeze_epochs, at_least(0), "epochs",
-           "before the head starts to train"),
+           "before the head starts to train; until then no gradient of it reaches the backbone",
+           kTold),
       head("score_threshold", &Detection::score_threshold, between(0, 1), "",
-           "below it predict keeps no detection"),
+           "below it predict keeps no detection", kFree),
   };
 }
 

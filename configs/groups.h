@@ -16,18 +16,22 @@ struct GroupEntry {
   GroupId id;
   std::string_view name;    // in the config's `groups` section, in metrics and in tables
   std::string_view prefix;  // how the published names of its parameters start
+  std::string_view layers;  // how the names of its numbered layers start; "" when it has none
   std::string_view covers;  // what it is, for the manual
   Group Groups::*member;
 };
 
 // Prefixes are tried in this order: the merger lies inside the vision tower, so it comes first.
 inline constexpr std::array<GroupEntry, 5> kGroups{{
-    {GroupId::kMerger, "merger", "visual.merger.", "the vision-language merger", &Groups::merger},
-    {GroupId::kVisual, "visual", "visual.", "the vision tower without the merger", &Groups::visual},
-    {GroupId::kDetectionHead, "detection_head", "detection_head.", "the detection head",
-     &Groups::detection_head},
-    {GroupId::kModel, "model", "model.", "the language model and its embeddings", &Groups::model},
-    {GroupId::kLmHead, "lm_head", "lm_head.", "the output projection (empty when tied)",
+    {GroupId::kMerger, "merger", "visual.merger.", "", "the vision-language merger",
+     &Groups::merger},
+    {GroupId::kVisual, "visual", "visual.", "visual.blocks.", "the vision tower without the merger",
+     &Groups::visual},
+    {GroupId::kDetectionHead, "detection_head", "detection_head.", "detection_head.layers.",
+     "the detection head", &Groups::detection_head},
+    {GroupId::kModel, "model", "model.", "model.layers.", "the language model and its embeddings",
+     &Groups::model},
+    {GroupId::kLmHead, "lm_head", "lm_head.", "", "the output projection (empty when tied)",
      &Groups::lm_head},
 }};
 

@@ -118,6 +118,7 @@ class Loader {
     const std::string name = section.empty() ? key : section + "." + key;
     if (find_field(name) != nullptr && !is_path(key)) {
       entries_[name] = {origin, value};
+      replace_other_way(name);
     } else if (is_path(key) || !is_section(name)) {
       complain(origin, line, name, "unknown key" + hint(section, key));
     } else {
@@ -127,6 +128,17 @@ class Loader {
       else if (!value.IsNull())
         complain(origin, line, name, section_expected(name, value));
     }
+  }
+
+  // What an earlier source said of the other of two keys that are one choice is null from here on.
+  void replace_other_way(const std::string& name) {
+    const Entry& said = entries_.at(name);
+    if (said.node.IsNull()) return;
+    const auto other = entries_.find(find_field(name)->other_way);
+    if (other == entries_.end()) return;
+    const Origin& before = other->second.origin;
+    const bool earlier = said.origin.command_line || before.file != said.origin.file;
+    if (earlier) other->second = {said.origin, YAML::Node()};
   }
 
   static std::string section_expected(const std::string& name, const YAML::Node& value) {

@@ -89,6 +89,45 @@ bool some_rate(C c) {
       kGroups, [&](const GroupEntry& group) { return (c.groups.*group.member).lr > 0; });
 }
 
+// One of two keys that say the same is given, the other null.
+template <auto kSection, auto kOne, auto kOther>
+Rule one_of_two(const std::string& one, const std::string& other) {
+  return {{one, other}, "must be null, or " + other + " must be: one of the two is said", [](C c) {
+            return (c.*kSection.*kOne).has_value() != (c.*kSection.*kOther).has_value();
+          }};
+}
+
+std::vector<Rule> length_rules() {
+  return {
+      one_of_two<&Config::schedule, &Schedule::epochs, &Schedule::max_steps>("schedule.epochs",
+                                                                             "schedule.max_steps"),
+      one_of_two<&Config::schedule, &Schedule::warmup_ratio, &Schedule::warmup_steps>(
+          "schedule.warmup_ratio", "schedule.warmup_steps"),
+      one_of_two<&Config::checkpoint, &Checkpoint::every_epochs, &Checkpoint::every_steps>(
+          "checkpoint.every_epochs", "checkpoint.every_steps"),
+      one_of_two<&Config::eval, &Eval::every_epochs, &Eval::every_steps>("eval.every_epochs",
+                                                                         "eval.every_steps"),
+      {{"schedule.step_at", "schedule.kind"},
+       "must rise, and not be [] for kind step",
+       [](C c) {
+         const std::vector<double>& at = c.schedule.step_at;
+         return std::ranges::is_sorted(at, std::ranges::less_equal()) &&
+                (c.schedule.kind != ScheduleKind::kStep || !at.empty());
+       }},
+      {{"eval.best_metric"},
+       "must be the name of an evaluation's metric, which starts with eval.",
+       [](C c) { return c.eval.best_metric.starts_with("eval."); }},
+      {{"detection.freeze_epochs", "loss.lm", "detection.enabled"},
+       "must be 0 when loss.lm is 0: nothing would train before the head does",
+       [](C c) { return c.detection.freeze_epochs == 0 || !c.detection.enabled || c.loss.lm > 0; }},
+  };
+}
+
+// Not only at the end.
+bool evaluates_on_the_way(C c) {
+  return (c.eval.every_epochs || c.eval.every_steps.value_or(0) >= 1) && !c.data.val.empty();
+}
+
 std::vector<Rule> training_rules() {
   return {
       {{"loss.lm", "data.answer"},
@@ -103,17 +142,16 @@ std::vector<Rule> training_rules() {
         "groups.lm_head.lr"},
        "must be above 0, or that of another group: everything would be frozen",
        some_rate},
-      {{"schedule.kind", "schedule.patience", "eval.every_steps", "data.val"},
-       "plateau needs schedule.patience >= 1, eval.every_steps >= 1 and data.val",
+      {{"schedule.kind", "schedule.patience", "eval.every_steps", "eval.every_epochs", "data.val"},
+       "plateau needs schedule.patience >= 1, eval.every_steps >= 1 or eval.every_epochs, and "
+       "data.val",
        [](C c) {
          return c.schedule.kind != ScheduleKind::kPlateau ||
-                (c.schedule.patience >= 1 && c.eval.every_steps >= 1 && !c.data.val.empty());
+                (c.schedule.patience >= 1 && evaluates_on_the_way(c));
        }},
-      {{"schedule.patience", "eval.every_steps", "data.val"},
-       "needs eval.every_steps >= 1 and data.val, or be 0",
-       [](C c) {
-         return c.schedule.patience == 0 || (c.eval.every_steps >= 1 && !c.data.val.empty());
-       }},
+      {{"schedule.patience", "eval.every_steps", "eval.every_epochs", "data.val"},
+       "needs eval.every_steps >= 1 or eval.every_epochs, and data.val, or be 0",
+       [](C c) { return c.schedule.patience == 0 || evaluates_on_the_way(c); }},
       {{"health.loss_spike_factor"},
        "must be 0 (off) or above 1",
        [](C c) { return c.health.loss_spike_factor == 0 || c.health.loss_spike_factor > 1; }},
@@ -159,7 +197,8 @@ std::vector<Rule> machine_rules() {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> list = model_rules();
-    for (const auto& part : {data_rules(), lora_rules(), training_rules(), machine_rules()})
+    for (const auto& part :
+         {data_rules(), lora_rules(), length_rules(), training_rules(), machine_rules()})
       list.insert(list.end(), part.begin(), part.end());
     return list;
   }();
@@ -170,7 +209,16 @@ const std::vector<Rule>& advice() {
   static const std::vector<Rule> all = {
       {{"schedule.warmup_steps", "schedule.max_steps"},
        "should be below schedule.max_steps: the learning rate never reaches its peak",
-       [](C c) { return c.schedule.warmup_steps < c.schedule.max_steps; }},
+       [](C c) {
+         return !c.schedule.warmup_steps || !c.schedule.max_steps ||
+                *c.schedule.warmup_steps < *c.schedule.max_steps;
+       }},
+      {{"schedule.decay_ratio", "schedule.warmup_ratio", "schedule.kind"},
+       "should leave room beside schedule.warmup_ratio: the learning rate never reaches its peak",
+       [](C c) {
+         return c.schedule.kind != ScheduleKind::kWsd ||
+                c.schedule.decay_ratio + c.schedule.warmup_ratio.value_or(0) <= 1;
+       }},
       {{"sharding.timeout_s", "launch.step_timeout_s"},
        "should be above launch.step_timeout_s: waiting ranks give up before the launcher has found "
        "the one that hangs",

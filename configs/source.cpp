@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/source_files.h"
 #include "base/text.h"
 #include "base/yaml/yaml.h"
 #include "configs/value.h"
@@ -27,6 +28,16 @@ std::string nearest_sibling(const fs::path& file) {
                       : fmt::format(" (did you mean '{}'?)", (file.parent_path() / name).string());
 }
 
+// What a file extends lies beside it, or is shipped: `extends: base.yaml` works in any folder.
+fs::path beside_or_shipped(const fs::path& file, const std::string& name) {
+  const fs::path beside = (file.parent_path() / name).lexically_normal();
+  std::error_code ignored;
+  if (fs::path(name).is_absolute() || fs::exists(beside, ignored)) return beside;
+  for (const fs::path& known : {fs::path(name), "configs" / fs::path(name)})
+    if (const auto shipped = shipped_path(known)) return *shipped;
+  return beside;
+}
+
 class ChainReader {
  public:
   explicit ChainReader(std::vector<std::string>& problems) : problems_(problems) {}
@@ -41,8 +52,7 @@ class ChainReader {
     if (!root) return;
     open_.push_back(identity);
     for (const auto& [name, line] : extended(file, *root)) {
-      read((file.parent_path() / name).lexically_normal(),
-           fmt::format("{}:{}: extends: ", file.string(), line));
+      read(beside_or_shipped(file, name), fmt::format("{}:{}: extends: ", file.string(), line));
     }
     open_.pop_back();
     done_.push_back(identity);
@@ -134,7 +144,7 @@ class ChainReader {
 
 Chain read_chain(const std::filesystem::path& file, std::vector<std::string>& problems) {
   ChainReader reader(problems);
-  reader.read(file, file.string() + ": ");
+  reader.read(given_or_shipped(file), file.string() + ": ");
   return reader.take();
 }
 

@@ -19,7 +19,8 @@ struct Chain {
   bool whole = true;  // false: some file could not be read, so keys may only seem to be missing
 };
 
-// Reads `file` and what it extends. Problems ("file:line: what") are appended, never thrown.
+// Reads `file` and what it extends; a relative path that is not there may name what muster ships.
+// Problems ("file:line: what") are appended, never thrown.
 Chain read_chain(const std::filesystem::path& file, std::vector<std::string>& problems);
 
 }  // namespace muster::configs

@@ -63,6 +63,8 @@ class Parser {
         return lift(map<StringMap>(
             node, [this](const auto& value, const auto& at) { return text(value, at); }));
       case Kind::kPacks: return lift(packs(node));
+      case Kind::kOptionalInt: return unless_null(node, [&] { return integer(node, ""); });
+      case Kind::kOptionalNumber: return unless_null(node, [&] { return number(node, ""); });
     }
     return std::nullopt;
   }
@@ -72,6 +74,16 @@ class Parser {
   static std::optional<Value> lift(std::optional<T> value) {
     if (!value) return std::nullopt;
     return std::optional<Value>(std::in_place, std::in_place_type<T>, std::move(*value));
+  }
+
+  // A null is a value here.
+  template <typename Read>
+  static std::optional<Value> unless_null(const YAML::Node& node, Read read) {
+    using Read_t = decltype(read());
+    if (node.IsNull()) return Value(Read_t());
+    const auto value = read();
+    if (!value) return std::nullopt;
+    return Value(Read_t(value));
   }
 
   std::nullopt_t refuse(const YAML::Node& node, const std::string& what,
@@ -141,8 +153,9 @@ class Parser {
 
   std::optional<Numbers> numbers(const YAML::Node& node) {
     const std::size_t length = field_.limits.length;
-    if (!node.IsSequence() || node.size() != length) {
-      return refuse(node, fmt::format("expected a list of {} numbers", length));
+    if (!node.IsSequence() || (length > 0 && node.size() != length)) {
+      return refuse(node, length > 0 ? fmt::format("expected a list of {} numbers", length)
+                                     : "expected a list of numbers");
     }
     Numbers values;
     bool whole = true;
@@ -239,6 +252,10 @@ struct TextOf {
   std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
   // The shortest form that reads back exactly.
   std::string operator()(double value) const { return fmt::format("{}", value); }
+  template <typename Number>
+  std::string operator()(const std::optional<Number>& value) const {
+    return value ? fmt::format("{}", *value) : "null";
+  }
 
   // One pack seen once is its path; config.yaml of most runs.
   std::string operator()(const Packs& shares) const {

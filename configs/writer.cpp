@@ -41,7 +41,8 @@ std::string plain_text() {
         if (depth == 0) text += fmt::format("{}{}\n", text.empty() ? "" : "\n", path);
       },
       [&](std::size_t, const std::string&, const Field& field) {
-        text += fmt::format("  {:<36} {}\n      {}\n", field.name, with_unit(field), field.meaning);
+        text += fmt::format("  {:<36} {}; resume: {}\n      {}\n", field.name, with_unit(field),
+                            name_of(field.resume), field.meaning);
       });
   text += "\ntogether\n";
   for (const Rule& rule : rules())
@@ -65,6 +66,8 @@ Made from the table in `configs/fields_*.cpp` by `MUSTER_UPDATE_DOCS=1 build/tes
   whole (`1e6`); no quotes, no leading zeros, no `1.0`. A string may be any scalar, so `OMP_NUM_THREADS: 1` needs no
   quotes; an empty one is written `""`. A single string will do for a list of strings.
 - Paths are relative to the folder the command is run in.
+- `resume` says what a changed value means for a run that continues from a checkpoint ([resume.md](resume.md)): `free`
+  takes effect; `told` takes effect and is printed and recorded; `epoch` is refused inside an epoch; `never` is refused.
 )";
 
 // Pipes separate columns in a Markdown table.
@@ -79,12 +82,12 @@ std::string markdown_text() {
   walk_table(
       [&](std::size_t depth, const std::string&, const std::string& path) {
         if (depth > 0) return;
-        text +=
-            fmt::format("\n## {}\n| key | allowed | unit | meaning |\n|---|---|---|---|\n", path);
+        text += fmt::format(
+            "\n## {}\n| key | allowed | unit | meaning | resume |\n|---|---|---|---|---|\n", path);
       },
       [&](std::size_t, const std::string&, const Field& field) {
-        text += fmt::format("| `{}` | {} | {} | {} |\n", field.name, cell(allowed(field)),
-                            cell(field.unit), cell(field.meaning));
+        text += fmt::format("| `{}` | {} | {} | {} | {} |\n", field.name, cell(allowed(field)),
+                            cell(field.unit), cell(field.meaning), name_of(field.resume));
       });
   text += "\n## Together\nBroken, these stop the run:\n\n| key | rule |\n|---|---|\n";
   for (const Rule& rule : rules())

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace muster::data {
 namespace {
@@ -31,12 +32,11 @@ struct Job {
 // million samples that takes a while, above all when they are augmented and measured anew.
 class EpochPlans {
  public:
-  // The first epoch, and the step of the run that it starts with. Those that start with `end_step`
-  // or later are planned when they are asked for alone.
-  EpochPlans(const Sampler& sampler, std::int64_t epoch, std::int64_t first_step,
-             std::int64_t end_step)
-      : sampler_(sampler), end_step_(end_step) {
-    add(epoch, first_step, std::launch::deferred);
+  // The first epoch, and the step of the run that it starts with, are where the loader starts.
+  // Those beyond the run's end are planned when they are asked for alone.
+  EpochPlans(const Sampler& sampler, const LoaderOptions& options)
+      : sampler_(sampler), end_step_(options.end_step), end_epoch_(options.end_epoch) {
+    add(options.start.epoch, options.epoch_first_step, std::launch::deferred);
   }
 
   // REQUIRES: `epoch` is the first, or the one after one that was asked for. Waits, and throws what
@@ -48,7 +48,8 @@ class EpochPlans {
       const std::int64_t steps =
           static_cast<std::int64_t>(plan->size()) / sampler_.options().micro_batches_per_step;
       const std::int64_t next = entry.first_step + steps;
-      add(epoch + 1, next, next < end_step_ ? std::launch::async : std::launch::deferred);
+      const bool in_run = next < end_step_ && epoch + 1 < end_epoch_;
+      add(epoch + 1, next, in_run ? std::launch::async : std::launch::deferred);
     }
     return plan;
   }
@@ -76,6 +77,7 @@ class EpochPlans {
 
   const Sampler& sampler_;
   std::int64_t end_step_;
+  std::int64_t end_epoch_;
   std::map<std::int64_t, Entry> entries_;
 };
 
@@ -100,7 +102,8 @@ struct Loader::Impl {
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
   std::map<std::int64_t, Result> results;  // by job number
-  std::int64_t end_step;                   // nothing is made ahead of it
+  std::int64_t end_step;                   // nothing is made ahead of it ...
+  std::int64_t end_epoch;                  // ... or of this one's first
   EpochPlans plans;
   bool first_of_epoch = true;  // the next step is the first of its epoch that is given here
   double waited_s = 0;
@@ -116,7 +119,8 @@ struct Loader::Impl {
         prefetch(std::max<std::int64_t>(1, options.prefetch_micro_batches)),
         cursor(options.start),
         end_step(options.end_step),
-        plans(s, options.start.epoch, options.epoch_first_step, options.end_step) {
+        end_epoch(options.end_epoch),
+        plans(s, options) {
     if (world_size < 1 || group % world_size != 0)
       throw ConfigError(
           fmt::format("batch.micro_batches_per_step = {} is not a multiple of the {} ranks", group,
@@ -142,12 +146,17 @@ struct Loader::Impl {
   }
 
   // The run has the step that jobs are handed out from.
-  bool wanted() const { return plans.first_step(ahead.epoch) + ahead.step_in_epoch < end_step; }
+  bool wanted() const {
+    return ahead.epoch < end_epoch &&
+           plans.first_step(ahead.epoch) + ahead.step_in_epoch < end_step;
+  }
 
   // A step beyond the run's end is made when it is asked for.
-  void want(std::int64_t step) {
-    if (step < end_step) return;
-    end_step = step + 1;
+  void want(const Cursor& at) {
+    const std::int64_t step = plans.first_step(at.epoch) + at.step_in_epoch;
+    if (step < end_step && at.epoch < end_epoch) return;
+    end_step = std::max(end_step, step + 1);
+    end_epoch = std::max(end_epoch, at.epoch + 1);
     room.notify_all();
   }
 
@@ -176,6 +185,7 @@ struct Loader::Impl {
   }
 
   Result run(const Job& job) const {
+    const trace::Span span("loader", "micro-batch");
     Result result;
     const MicroBatchPlan& plan_entry = (*job.plan)[job.index];
     try {
@@ -190,6 +200,7 @@ struct Loader::Impl {
   }
 
   void work() {
+    trace::name_thread("loader");
     for (std::unique_lock lock(mutex);;) {
       room.wait(lock, [&] { return stopping || (handed_out < consumed + prefetch && wanted()); });
       if (stopping) return;
@@ -236,17 +247,19 @@ StepBatches Loader::next_step() {
   std::unique_lock lock(impl_->mutex);
   StepBatches step;
   step.cursor = impl_->cursor;
-  impl_->want(impl_->plans.first_step(step.cursor.epoch) + step.cursor.step_in_epoch);
+  impl_->want(step.cursor);
   const EpochPlan plan = impl_->plans.get(step.cursor.epoch);
   step.fill = impl_->sampler.report_step(*plan, step.cursor.step_in_epoch);
   if (std::exchange(impl_->first_of_epoch, false)) step.epoch_fill = impl_->sampler.report(*plan);
   const std::int64_t first = step.cursor.step_in_epoch * impl_->group;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot)
     step.denominators += (*plan)[first + slot].denominators;
+  for (std::int64_t slot = 0; slot < impl_->group; ++slot) step.cost += (*plan)[first + slot].cost;
   for (std::int64_t turn = 0; turn < impl_->turns(); ++turn) {
     step.indices.push_back(turn * impl_->world_size + impl_->rank);
     step.micro_batches.push_back(impl_->next(lock));
   }
+  step.steps_in_epoch = impl_->steps(step.cursor.epoch);
   step.last_in_epoch = first + impl_->group == static_cast<std::int64_t>(plan->size());
   ++impl_->cursor.step_in_epoch;
   impl_->roll_over(impl_->cursor);

@@ -20,7 +20,9 @@ struct StepBatches {
   std::vector<MicroBatch> micro_batches;  // this rank's, in order; an empty one has no samples
   std::vector<std::int64_t> indices;      // per micro-batch: its slot 0..G-1 in the step
   bool last_in_epoch = false;
-  FillReport fill;  // of this step
+  std::int64_t steps_in_epoch = 0;
+  std::int64_t cost = 0;  // of the whole step, over all ranks, as the sampler counts it
+  FillReport fill;        // of this step
   // Of the whole epoch, when this step is the first of it that this loader gives.
   std::optional<FillReport> epoch_fill;
 };
@@ -35,6 +37,7 @@ struct LoaderOptions {
   std::int64_t epoch_first_step = 0;        // number of step 0 of start's epoch in the whole run
   // Of the run: it and later ones are not made ahead, but when next_step() asks for them.
   std::int64_t end_step = std::numeric_limits<std::int64_t>::max();
+  std::int64_t end_epoch = std::numeric_limits<std::int64_t>::max();  // the same in epochs
 };
 
 class Loader {

@@ -63,7 +63,8 @@ std::vector<MicroBatchPlan> Sampler::epoch(std::int64_t epoch, std::int64_t firs
   std::vector<std::int64_t> order = order_.of(epoch);
   std::erase_if(order,
                 [this](std::int64_t i) { return sizes_[static_cast<std::size_t>(i)].dropped; });
-  if (!augmented_ || first_step >= options_.close_step) return deal(order, sizes_, epoch);
+  const bool closed_before = first_step >= options_.close_step || epoch >= options_.close_epoch;
+  if (!augmented_ || closed_before) return deal(order, sizes_, epoch);
   std::vector<MicroBatchPlan> list = deal(order, augmented_(epoch), epoch);
   for (MicroBatchPlan& plan : list) plan.as_stored = false;
   const auto steps = static_cast<std::int64_t>(list.size()) / options_.micro_batches_per_step;

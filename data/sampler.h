@@ -24,6 +24,8 @@ struct SamplerOptions {
   std::vector<double> repeat = {};     // per sample; empty: 1
   // The run's step from which on samples are trained as stored.
   std::int64_t close_step = std::numeric_limits<std::int64_t>::max();
+  // The same in epochs: the first that is trained as stored.
+  std::int64_t close_epoch = std::numeric_limits<std::int64_t>::max();
 
   FillLimits limits() const { return {max_tokens, max_vision_tokens, max_samples}; }
 };

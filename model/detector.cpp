@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "model/head/boxes.h"
@@ -86,6 +87,35 @@ struct Detector::Impl {
   TokenLayout layout(const at::Tensor& grid_thw) const {
     return token_layout(grid_thw, backbone.config().vision.spatial_merge_size);
   }
+
+  std::vector<LossTerm> loss(
+      const MicroBatch& batch, const HeadLossOptions& options,
+      const std::function<DenoisingQueries(const std::vector<ImageTargets>&)>& denoise) const {
+    const QwenOutput seen = run_backbone(batch);
+    std::vector<LossTerm> terms;
+    if (batch.labels.defined() && seen.hidden.defined())
+      terms.push_back(
+          {"lm", backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
+    if (!batch.pixel_values.defined() || !options.detection) return terms;
+    TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
+                "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
+                " images");
+    std::vector<std::int64_t> annotated;
+    std::vector<ImageTargets> targets;
+    for (std::size_t image = 0; image < batch.targets.size(); ++image) {
+      if (!batch.targets[image].annotated) continue;
+      annotated.push_back(static_cast<std::int64_t>(image));
+      targets.push_back(batch.targets[image]);
+    }
+    if (annotated.empty()) return terms;
+    const DenoisingQueries denoising = denoise(targets);
+    const at::AutoGradMode with_graph(!options.frozen && at::GradMode::is_enabled());
+    const HeadOutput output = run_head(some_pictures(batch, seen, annotated), denoising);
+    for (LossTerm& term :
+         head.loss(output, targets, denoising, options, backbone.token_embedding()))
+      terms.push_back(std::move(term));
+    return terms;
+  }
 };
 
 namespace {
@@ -136,33 +166,20 @@ std::vector<LossTerm> Detector::loss(const MicroBatch& batch, const HeadLossOpti
                                      std::uint64_t noise_seed) const {
   TORCH_CHECK(impl_->training, "Detector::loss in evaluation mode: call set_training(true) first");
   impl_->backbone.set_dropout(noise_seed);
-  const QwenOutput seen = impl_->run_backbone(batch);
-  std::vector<LossTerm> terms;
-  if (batch.labels.defined() && seen.hidden.defined()) {
-    terms.push_back(
-        {"lm", impl_->backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
-  }
-  if (!batch.pixel_values.defined() || !options.detection) return terms;
-  TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
-              "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
-              " images");
-  std::vector<std::int64_t> annotated;
-  std::vector<ImageTargets> targets;
-  for (std::size_t image = 0; image < batch.targets.size(); ++image) {
-    if (!batch.targets[image].annotated) continue;
-    annotated.push_back(static_cast<std::int64_t>(image));
-    targets.push_back(batch.targets[image]);
-  }
-  if (annotated.empty()) return terms;
-  const DenoisingQueries denoising = make_denoising(targets, impl_->config.denoising_groups,
-                                                    impl_->config.denoising_box_noise, noise_seed);
-  const HeadOutput output =
-      impl_->run_head(impl_->some_pictures(batch, seen, annotated), denoising);
-  for (LossTerm& term :
-       impl_->head.loss(output, targets, denoising, options, impl_->backbone.token_embedding())) {
-    terms.push_back(std::move(term));
-  }
-  return terms;
+  return impl_->loss(batch, options, [&](const std::vector<ImageTargets>& targets) {
+    return make_denoising(targets, impl_->config.denoising_groups,
+                          impl_->config.denoising_box_noise, noise_seed);
+  });
+}
+
+std::vector<LossTerm> Detector::validation_loss(const MicroBatch& batch,
+                                                const HeadLossOptions& options) const {
+  TORCH_CHECK(!impl_->training,
+              "Detector::validation_loss in training mode: call set_training(false) first");
+  const at::NoGradGuard no_grad;
+  impl_->backbone.set_dropout(std::nullopt);
+  return impl_->loss(batch, options,
+                     [](const std::vector<ImageTargets>&) { return DenoisingQueries{}; });
 }
 
 std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) const {
@@ -181,7 +198,7 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
   const at::Tensor states =
       last.states.flatten(0, 1).index_select(0, upload(rows, last.states.device()));
   const std::vector<DecodedCaption> captions =
-      impl_->head.captions().decode(states, impl_->backbone.token_embedding());
+      impl_->head.likeliest_captions(states, impl_->backbone.token_embedding());
   const at::Tensor boxes = last.boxes.cpu().contiguous();
   const at::Tensor scores = last.logits.sigmoid().cpu().contiguous();
 
@@ -214,7 +231,11 @@ std::vector<NamedParam> Detector::head_parameters() const {
 
 const QwenVL& Detector::backbone() const { return impl_->backbone; }
 const HeadConfig& Detector::head_config() const { return impl_->config; }
-void Detector::set_training(bool training) { impl_->training = training; }
+void Detector::set_training(bool training) {
+  impl_->training = training;
+  // What the last step dropped is of no concern to who uses the backbone by itself.
+  if (!training) impl_->backbone.set_dropout(std::nullopt);
+}
 bool Detector::training() const { return impl_->training; }
 
 void Detector::set_forward_gate(ForwardGate gate) {

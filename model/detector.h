@@ -34,6 +34,10 @@ class Detector {
   std::vector<LossTerm> loss(const MicroBatch& batch, const HeadLossOptions& options,
                              std::uint64_t noise_seed) const;
 
+  // The same terms of the model as it is evaluated: nothing is dropped, no denoising queries.
+  std::vector<LossTerm> validation_loss(const MicroBatch& batch,
+                                        const HeadLossOptions& options) const;
+
   // Returns detections per image, best first, without a threshold. Captions are decoded greedily
   // for all queries of all images in one batch.
   std::vector<std::vector<Detection>> detect(const MicroBatch& batch) const;
@@ -43,7 +47,8 @@ class Detector {
   const QwenVL& backbone() const;
   const HeadConfig& head_config() const;
   void set_forward_gate(ForwardGate gate);
-  // loss() asserts training and detect() asserts evaluation (diary row L-105). Starts in training;
+  // loss() asserts training, validation_loss() and detect() assert evaluation (diary row L-105).
+  // Starts in training;
   // EvalMode changes it for a scope.
   void set_training(bool training);
   bool training() const;

@@ -3,7 +3,7 @@
 
     scripts/compare_bits.py OLD_MUSTER NEW_MUSTER [--steps 20] [--keep DIR]
 
-Each build makes its own demo data (as scripts/demo.sh does, smaller) and trains configs/demo.yaml on two
+Each build makes its own demo data (as `muster demo` does, smaller) and trains configs/demo.yaml on two
 ranks; where $MUSTER_SHARED/data holds BCCD (default ../shared), it also packs that and trains
 configs/bccd_small.yaml. Compared is metrics.jsonl, line by line: every number but times and memory.
 Exit code: 0 equal, 1 a number differs, 2 the comparison could not be made.

@@ -1,5 +1,7 @@
 #include "sharding/comm_queue.h"
 
+#include "base/trace.h"
+
 namespace muster::sharding {
 
 CommQueue::CommQueue(bool threaded) {
@@ -68,6 +70,7 @@ void CommQueue::throw_if_failed() const {
 // What holds at the loop's entry: the lock is held, no job runs, and done_ + jobs_.size() is what
 // was posted. Jobs run and are destroyed without the lock, since both may take other locks.
 void CommQueue::work() {
+  trace::name_thread("queue");
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [&] { return stop_ || !jobs_.empty(); });

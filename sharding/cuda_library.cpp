@@ -6,14 +6,20 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/source_files.h"
 
 namespace muster::sharding {
 namespace {
 
 CudaLibrary open_library() {
-  const std::filesystem::path beside =
-      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libmuster_cuda.so";
-  const std::string name = std::filesystem::exists(beside) ? beside.string() : "libmuster_cuda.so";
+  const std::filesystem::path folder = executable_path().parent_path();
+  std::string name = "libmuster_cuda.so";
+  for (const std::filesystem::path& candidate :
+       {folder / name, folder.parent_path() / "lib" / name}) {  // built, installed
+    if (!std::filesystem::exists(candidate)) continue;
+    name = candidate.string();
+    break;
+  }
   // It is never closed: CUDA does not survive that.
   void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {

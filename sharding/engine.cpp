@@ -190,6 +190,7 @@ AdamWRun ZeroEngine::Impl::update_of(const Segment& s, double lr, double scale) 
   run.beta2 = betas.beta2;
   run.eps = options.eps;
   run.step = param_steps[s.param];
+  run.ema_decay = options.ema.decay_at(run.step);
   return run;
 }
 
@@ -311,6 +312,22 @@ void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
   my.forget_step();
 }
 
+void ZeroEngine::show_ema() {
+  Impl& my = *impl_;
+  if (my.host != nullptr) my.host->settle();
+  await_all();
+  my.state.show_ema();
+  my.gather_all();  // [C]
+}
+
+void ZeroEngine::hide_ema() {
+  Impl& my = *impl_;
+  std::vector<std::int64_t> readers(1);
+  my.core.queue.run([&] { my.core.collective->all_reduce_sum(readers); });  // [C]
+  my.state.hide_ema();
+  my.gather_all();  // [C]
+}
+
 void ZeroEngine::skip_step() {
   if (impl_->host != nullptr) impl_->host->settle();  // the gradient may be written again
   impl_->forget_step();
@@ -342,12 +359,14 @@ EngineBytes ZeroEngine::bytes() const {
                     .moments = my.state.moment_bytes(),
                     .staging = my.reducer.staging_bytes(),
                     .accumulation = my.reducer.accumulation_bytes(),
+                    .ema = my.state.ema_bytes(),
                     .host = {}};
   if (my.host == nullptr) return bytes;
   bytes.host = {.parameters = my.host->parameter_bytes(),
                 .gradient = my.host->gradient_bytes(),
                 .master = std::exchange(bytes.master, 0),
-                .moments = std::exchange(bytes.moments, 0)};
+                .moments = std::exchange(bytes.moments, 0),
+                .ema = std::exchange(bytes.ema, 0)};
   return bytes;
 }
 
@@ -363,6 +382,7 @@ EngineBytes ZeroEngine::planned_bytes() const {
                       .native_reduce = core.options.reduce == ReduceKind::kNative,
                       .master = core.options.master,
                       .bf16_moments = core.options.bf16_moments,
+                      .ema = core.options.ema.on(),
                       .optimizer_on_host = core.offloads()})
       .bytes;
 }
@@ -377,6 +397,12 @@ std::string ZeroEngine::layout_hash() const {
 }
 
 std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
+  const std::shared_ptr<ShardSnapshot> snapshot = begin_snapshot();
+  fill_snapshot(*snapshot);
+  return snapshot;
+}
+
+std::shared_ptr<ShardSnapshot> ZeroEngine::begin_snapshot() const {
   if (impl_->host != nullptr) impl_->host->settle();
   auto snapshot = std::make_shared<ShardSnapshot>();
   snapshot->header = {.space = impl_->core.space,
@@ -385,12 +411,17 @@ std::shared_ptr<const ShardSnapshot> ZeroEngine::snapshot() const {
                       .steps_taken = impl_->steps_taken,
                       .param_steps = impl_->param_steps,
                       .loss_scale = impl_->scaler.state()};
-  snapshot->tensors = impl_->state.export_shard();
+  return snapshot;
+}
+
+void ZeroEngine::fill_snapshot(ShardSnapshot& snapshot) const {
+  snapshot.tensors = impl_->state.export_shard();
   for (at::Tensor* tensor :
-       {&snapshot->tensors.master, &snapshot->tensors.exp_avg, &snapshot->tensors.exp_avg_sq}) {
+       {&snapshot.tensors.master, &snapshot.tensors.exp_avg, &snapshot.tensors.exp_avg_sq}) {
     *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
   }
-  return snapshot;
+  at::Tensor& ema = snapshot.tensors.ema;
+  if (ema.defined()) ema = impl_->core.ledger->counted(ema, &TransientBytes::snapshot);
 }
 
 void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::path& file) {
@@ -403,9 +434,12 @@ void ZeroEngine::load(const std::vector<std::filesystem::path>& files) {
   ShardTensors tensors = my.state.export_shard();
   tensors.exp_avg.zero_();
   tensors.exp_avg_sq.zero_();
+  if (tensors.ema.defined()) tensors.ema = tensors.master.clone();
   LoadedShard loaded = my.read_agreed(files, tensors);
   for (const std::string& name : loaded.absent)
     log::info("{} is not in the checkpoint's optimizer state: moments start at 0", name);
+  if (tensors.ema.defined() && !loaded.has_ema)
+    log::info("the checkpoint has no running mean of the weights: it starts at the weights");
   my.state.import_shard(tensors);
   my.param_steps = std::move(loaded.param_steps);
   my.steps_taken = loaded.steps_taken;

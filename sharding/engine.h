@@ -57,6 +57,12 @@ class ZeroEngine {
   // Call it instead of step: it forgets the accumulated gradients.
   void skip_step();
 
+  // [C] The parameters become the running mean, for evaluation and for the weights of a checkpoint,
+  // and themselves again. REQUIRES options.ema, and no backward and no step between the two. A rank
+  // calls hide_ema() when it reads parameters no more; all wait for that.
+  void show_ema();
+  void hide_ema();
+
   // Sets gradients to none, frees staging. Afterwards bytes() equals planned_bytes(). Returns the
   // bytes released. With `trim_host` the C library gives free pages back, too: tens of
   // milliseconds, meant for epoch ends.
@@ -85,9 +91,14 @@ class ZeroEngine {
   std::int64_t steps_taken() const;  // optimizer steps applied, the t of Adam's bias correction
   std::string layout_hash() const;
 
-  // Checkpointing. Copies this rank's shard (master, moments, step) to host memory quickly, so that
-  // another thread can write the file.
+  // Checkpointing. This rank's shard (master, moments, step) in host memory, so that another thread
+  // can write the file.
   std::shared_ptr<const ShardSnapshot> snapshot() const;
+  // The same in two parts: the numbers now, and the tensors by fill_snapshot(), which another
+  // thread may run while this one computes. REQUIRES that it returns before the next step(),
+  // load() or set_full() of any rank.
+  std::shared_ptr<ShardSnapshot> begin_snapshot() const;
+  void fill_snapshot(ShardSnapshot& snapshot) const;
   // Writes one HDF5 file; throws IoError.
   static void write(const ShardSnapshot& snapshot, const std::filesystem::path& file);
   // [C] Reads any set of files written at any world size, bucket size or group layout that covers

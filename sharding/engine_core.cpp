@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace muster::sharding {
 namespace {
@@ -93,7 +94,11 @@ CommQueue::Ticket EngineCore::post(int bucket, std::string_view phase, std::func
   if (queue.idle()) issued_ = collective->sequence();  // others may have used the collective since
   const std::int64_t number = ++issued_;
   observe(bucket, number, std::string(phase));
-  const CommQueue::Ticket ticket = queue.post(stream_.behind_caller(std::move(job)));
+  const CommQueue::Ticket ticket =
+      queue.post(stream_.behind_caller([job = std::move(job), name = std::string(phase)] {
+        const trace::Span span("collective", name);
+        job();
+      }));
   if (options.observer) in_flight_.push_back({ticket, bucket, number, std::string(phase)});
   return ticket;
 }

@@ -26,7 +26,16 @@ enum class OptimizerDevice {
 
 // What full() reads: kMaster is the parameter as the optimizer holds it; kGradient the reduced sum
 // of this step.
-enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq };
+enum class StateKind { kMaster, kGradient, kExpAvg, kExpAvgSq, kEma };
+
+// The running mean of the masters, in the shards.
+struct EmaOptions {
+  double decay = 0;      // 0: none is kept
+  std::int64_t tau = 0;  // the decay of a parameter's update t is decay * (1 - exp(-t / tau))
+
+  bool on() const { return decay > 0; }
+  double decay_at(std::int64_t update) const;  // from 1
+};
 
 struct EngineOptions {
   std::int64_t bucket_bytes = 0;  // of one window, in the wire dtype; > 0
@@ -51,6 +60,7 @@ struct EngineOptions {
   bool stochastic_rounding = false;  // of bf16 moments, and of bf16 parameters without a master
   std::uint64_t rounding_seed = 0;
   LossScaleOptions loss_scale;  // for fp16 parameters
+  EmaOptions ema;
 
   // Parameters (by name prefix) that may get several gradients within one backward: used in more
   // than one checkpointed segment, or inside and outside one. Their windows are reduced at the end

@@ -82,6 +82,7 @@ std::string describe_layout(const EngineCore& core) {
       static_cast<int>(o.master), o.bf16_moments ? "bf16" : "fp32",
       o.stochastic_rounding ? "stochastic" : "nearest", o.rounding_seed, o.loss_scale.initial,
       o.loss_scale.growth_interval, o.loss_scale.hysteresis);
+  if (o.ema.on()) text += fmt::format("ema decay {} tau {}\n", o.ema.decay, o.ema.tau);
   for (const GroupRule& group : core.registry.groups()) {
     const Betas betas = group.betas.value_or(Betas{o.beta1, o.beta2});
     text += fmt::format("group {} beta1 {} beta2 {}\n", group.name, betas.beta1, betas.beta2);

@@ -1,5 +1,8 @@
 #include "sharding/optimizer_state.h"
 
+#include <cmath>
+#include <utility>
+
 #include "sharding/host_offload.h"
 #include "sharding/kernels/bfloat16_bits.h"
 
@@ -39,6 +42,11 @@ at::Tensor host_copy(const at::Tensor& t) {
 
 }  // namespace
 
+double EmaOptions::decay_at(std::int64_t update) const {
+  if (tau == 0) return decay;
+  return decay * (1 - std::exp(-static_cast<double>(update) / static_cast<double>(tau)));
+}
+
 std::int64_t held_bytes(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
 }
@@ -48,6 +56,13 @@ OptimizerState::OptimizerState(const EngineCore& core, at::Tensor flat, const Ho
   const at::ScalarType moment = core.options.bf16_moments ? at::kBFloat16 : at::kFloat;
   exp_avg_ = zeros(moment);
   exp_avg_sq_ = zeros(moment);
+  if (core.options.ema.on()) {
+    ema_ = zeros(at::kFloat);
+    for (int w = 0; w < core.layout.num_windows(); ++w) {
+      const Run run = own_slice(w);
+      ema_.narrow(0, run.shard_begin, run.count).copy_(parameters(run));
+    }
+  }
   if (core.param_type() == at::kFloat || core.options.master == MasterKind::kNone) return;
   if (core.options.master == MasterKind::kSplit) {
     remainder_ = zeros(at::kShort);  // bf16 values are their own upper halves
@@ -74,6 +89,7 @@ OptimizerState::Run OptimizerState::own_slice(int window) const {
 
 at::Tensor OptimizerState::parameters(const Run& run) const {
   if (host_ != nullptr) return host_->parameters().narrow(0, run.shard_begin, run.count);
+  if (aside_.defined()) return aside_.narrow(0, run.shard_begin, run.count);
   return flat_.narrow(0, run.flat_begin, run.count);
 }
 
@@ -87,6 +103,7 @@ AdamWRun OptimizerState::run(const Segment& s) const {
   run.remainder = part(remainder_);
   run.exp_avg = part(exp_avg_);
   run.exp_avg_sq = part(exp_avg_sq_);
+  run.ema = part(ema_);
   run.first = s.flat_begin;
   return run;
 }
@@ -107,18 +124,28 @@ void OptimizerState::write_master(const Run& run, const at::Tensor& values) {
 }
 
 ShardTensors OptimizerState::export_shard() const {
-  ShardTensors tensors{at::empty({core_.layout.shard_elements()}, at::kFloat), host_copy(exp_avg_),
-                       host_copy(exp_avg_sq_)};
+  ShardTensors tensors{.master = at::empty({core_.layout.shard_elements()}, at::kFloat),
+                       .exp_avg = host_copy(exp_avg_),
+                       .exp_avg_sq = host_copy(exp_avg_sq_),
+                       .ema = {}};
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
     const Run run = own_slice(w);
-    tensors.master.narrow(0, run.shard_begin, run.count).copy_(read_master(run));
+    const at::Tensor home = tensors.master.narrow(0, run.shard_begin, run.count);
+    if (master_.defined())
+      home.copy_(master_.narrow(0, run.shard_begin, run.count));
+    else if (remainder_.defined())
+      home.copy_(read_master(run));
+    else
+      home.copy_(parameters(run));
   }
+  if (ema_.defined()) tensors.ema = host_copy(ema_);
   return tensors;
 }
 
 void OptimizerState::import_shard(const ShardTensors& tensors) {
   exp_avg_.copy_(tensors.exp_avg);
   exp_avg_sq_.copy_(tensors.exp_avg_sq);
+  if (ema_.defined()) ema_.copy_(tensors.ema);
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
     const Run run = own_slice(w);
     write_master(run, tensors.master.narrow(0, run.shard_begin, run.count));
@@ -127,21 +154,47 @@ void OptimizerState::import_shard(const ShardTensors& tensors) {
 
 at::Tensor OptimizerState::read(const Segment& s, StateKind kind) const {
   if (kind == StateKind::kMaster) return read_master({s.shard_begin, s.flat_begin, s.count});
-  return host_copy(
-      (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_).narrow(0, s.shard_begin, s.count));
+  return host_copy(shard_of(kind).narrow(0, s.shard_begin, s.count));
+}
+
+const at::Tensor& OptimizerState::shard_of(StateKind kind) const {
+  if (kind == StateKind::kExpAvg) return exp_avg_;
+  if (kind == StateKind::kExpAvgSq) return exp_avg_sq_;
+  TORCH_CHECK(kind == StateKind::kEma && ema_.defined(), "the engine keeps no such state");
+  return ema_;
+}
+
+void OptimizerState::show_ema() {
+  TORCH_CHECK(ema_.defined() && !aside_.defined(), "show_ema: no mean, or it is shown already");
+  at::Tensor aside = at::empty({core_.layout.shard_elements()}, flat_.options());
+  for (int w = 0; w < core_.layout.num_windows(); ++w) {
+    const Run run = own_slice(w);
+    const at::Tensor place = flat_.narrow(0, run.flat_begin, run.count);
+    aside.narrow(0, run.shard_begin, run.count).copy_(place);
+    place.copy_(ema_.narrow(0, run.shard_begin, run.count));
+  }
+  aside_ = std::move(aside);
+}
+
+void OptimizerState::hide_ema() {
+  TORCH_CHECK(aside_.defined(), "hide_ema: the mean is not shown");
+  const at::Tensor aside = std::exchange(aside_, at::Tensor());
+  for (int w = 0; w < core_.layout.num_windows(); ++w) {
+    const Run run = own_slice(w);
+    flat_.narrow(0, run.flat_begin, run.count).copy_(aside.narrow(0, run.shard_begin, run.count));
+  }
 }
 
 void OptimizerState::write(const Segment& s, StateKind kind, const at::Tensor& values) {
   if (kind == StateKind::kMaster)
     return write_master({s.shard_begin, s.flat_begin, s.count}, values);
-  (kind == StateKind::kExpAvg ? exp_avg_ : exp_avg_sq_)
-      .narrow(0, s.shard_begin, s.count)
-      .copy_(values);
+  shard_of(kind).narrow(0, s.shard_begin, s.count).copy_(values);
 }
 
 std::int64_t OptimizerState::master_bytes() const {
   return held_bytes(master_) + held_bytes(remainder_);
 }
+std::int64_t OptimizerState::ema_bytes() const { return held_bytes(ema_); }
 std::int64_t OptimizerState::moment_bytes() const {
   return held_bytes(exp_avg_) + held_bytes(exp_avg_sq_);
 }

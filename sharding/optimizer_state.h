@@ -1,6 +1,6 @@
-// What one rank keeps of the optimizer: moments and masters of its slices, in the storage the
-// options choose. On disk all of it is fp32 (shard_store.h), so a run may resume with another
-// choice.
+// What one rank keeps of the optimizer: moments, masters and running means of its slices, in the
+// storage the options choose. On disk all of it is fp32 (shard_store.h), so a run may resume with
+// another choice.
 //
 //   parameters   master option   the master is                     bytes per element, with the
 //   parameter fp32         any             the parameter                     4 bf16, fp16   fp32
@@ -35,7 +35,13 @@ class OptimizerState {
   at::Tensor read(const Segment& segment, StateKind kind) const;
   void write(const Segment& segment, StateKind kind, const at::Tensor& values);
 
+  // Puts the running mean where this rank's slices of the parameters are, and those aside; and
+  // back. REQUIRES the options keep a mean, and nothing is updated between the two.
+  void show_ema();
+  void hide_ema();
+
   std::int64_t master_bytes() const;
+  std::int64_t ema_bytes() const;
   std::int64_t moment_bytes() const;
 
  private:
@@ -44,9 +50,10 @@ class OptimizerState {
     std::int64_t shard_begin = 0, flat_begin = 0, count = 0;
   };
   Run own_slice(int window) const;
-  at::Tensor zeros(at::ScalarType type) const;   // [shard elements]
-  at::Tensor parameters(const Run& run) const;   // as the optimizer has them
-  at::Tensor read_master(const Run& run) const;  // [count] f32, on the host
+  const at::Tensor& shard_of(StateKind kind) const;  // of one that lies in a shard of its own
+  at::Tensor zeros(at::ScalarType type) const;       // [shard elements]
+  at::Tensor parameters(const Run& run) const;       // as the optimizer has them
+  at::Tensor read_master(const Run& run) const;      // [count] f32, on the host
   void write_master(const Run& run, const at::Tensor& values);
 
   const EngineCore& core_;
@@ -55,6 +62,8 @@ class OptimizerState {
   at::Tensor master_;                // [shard elements] f32, or undefined
   at::Tensor remainder_;             // [shard elements] i16, or undefined
   at::Tensor exp_avg_, exp_avg_sq_;  // [shard elements] f32 or bf16
+  at::Tensor ema_;                   // [shard elements] f32, or undefined
+  at::Tensor aside_;  // [shard elements], the parameters while the mean is in their place
 };
 
 std::int64_t held_bytes(const at::Tensor& tensor);  // 0 when undefined

@@ -66,15 +66,15 @@ std::vector<GroupGradients> group_gradients(const configs::Config& config,
 
 // Fills in the loss of `report`, and leaves a gradient on every parameter it reaches.
 void forward_and_backward(const configs::Config& config, const model::Detector& detector,
-                          const MicroBatch& batch, GradientReport& report) {
+                          const MicroBatch& batch, std::int64_t number, GradientReport& report) {
   Progress progress("forward and backward", 2);
-  const LossTerms terms(config.loss);
-  const std::uint64_t noise = seed_of(config.run.seed, /*micro-batch=*/0);
+  const LossTerms terms(config.loss, config.detection.labels);
+  const std::uint64_t noise = seed_of(config.run.seed, number);
   const auto sums = detector.loss(batch, head_loss_options(config), noise);
   const at::Tensor total = terms.weigh(sums, batch.denominators);
   if (!total.defined()) {
     throw DataError(
-        "the first micro-batch has no loss term with a weight: its samples have no picture, and "
+        "the micro-batch has no loss term with a weight: its samples have no picture, and "
         "loss.lm is 0");
   }
   const at::Tensor slots = terms.sums(sums).cpu();  // [terms] f64
@@ -97,13 +97,23 @@ double ParameterGradient::ratio() const {
 }
 
 GradientReport report_gradients(const configs::Config& config, model::Detector& detector,
-                                const MicroBatch& batch) {
+                                const MicroBatch& batch, const GradientOptions& options) {
   GradientReport report;
   if (config.model.dtype == configs::Dtype::kFp16)
     report.loss_scale = config.optimizer.loss_scale_initial;
   detector.set_training(true);
   const sharding::ParamRegistry registry = register_parameters(config, detector);
-  forward_and_backward(config, detector, batch, report);
+  std::optional<AnomalyWatch> watch;
+  if (options.watched) {
+    watch.emplace();
+    detector.set_forward_gate([&watch](std::string_view block) { watch->enter(block); });
+  }
+  forward_and_backward(config, detector, batch, options.number, report);
+  if (watch) {
+    report.anomaly = watch->first();
+    detector.set_forward_gate({});
+    watch.reset();
+  }
   report.groups = group_gradients(config, registry, report.loss_scale);
   for (const GroupGradients& group : report.groups) {
     report.norm = std::hypot(report.norm, group.norm);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/tensors/micro_batch.h"
 #include "configs/config.h"
 #include "model/detector.h"
+#include "trainer/anomaly.h"
 
 namespace muster::trainer {
 
@@ -44,12 +46,19 @@ struct GradientReport {
   double norm = 0;                                    // of all groups together
   std::int64_t non_finite = 0;                        // elements
   std::vector<GroupGradients> groups;
+  std::optional<Anomaly> anomaly;  // of a watched batch
+};
+
+// Which micro-batch it is, and whether each of its operations is looked at.
+struct GradientOptions {
+  std::int64_t number = 0;  // in the run, which keys its noise
+  bool watched = false;     // slow: finds the operation that makes the first NaN
 };
 
 // Runs the detector forward and backward once, in training mode, as one rank whose step has this
-// micro-batch alone. The batch's noise is that of the run's first. Throws DataError when no loss
+// micro-batch alone. Throws DataError when no loss
 // term takes part.
 GradientReport report_gradients(const configs::Config& config, model::Detector& detector,
-                                const MicroBatch& batch);
+                                const MicroBatch& batch, const GradientOptions& options = {});
 
 }  // namespace muster::trainer

@@ -21,14 +21,16 @@ double scale(LossTerms::Denominator denominator, const Denominators& step) {
 
 }  // namespace
 
-LossTerms::LossTerms(const configs::Loss& w) {
+LossTerms::LossTerms(const configs::Loss& w, configs::Labels labels) {
+  const Denominator captions =
+      labels == configs::Labels::kClosed ? Denominator::kBoxes : Denominator::kCaptionTokens;
   entries_.push_back({"lm", w.lm, Denominator::kTokens});
   const std::pair<std::string, double> kinds[] = {{"", 1.0}, {"aux_", w.aux}, {"dn_", w.denoising}};
   for (const auto& [prefix, multiplier] : kinds) {
     entries_.push_back({prefix + "box_l1", multiplier * w.box_l1, Denominator::kBoxes});
     entries_.push_back({prefix + "giou", multiplier * w.giou, Denominator::kBoxes});
     entries_.push_back({prefix + "objectness", multiplier * w.objectness, Denominator::kBoxes});
-    entries_.push_back({prefix + "caption", multiplier * w.caption, Denominator::kCaptionTokens});
+    entries_.push_back({prefix + "caption", multiplier * w.caption, captions});
   }
   TORCH_CHECK(size() == kNumTerms, "LossTerms has ", size(), " terms and says ", kNumTerms);
 }

@@ -27,9 +27,11 @@ class LossTerms {
   explicit LossTerms(std::vector<Entry> entries) : entries_(std::move(entries)) {}
   // How many terms a config weighs.
   static constexpr std::int64_t kNumTerms = 13;
+  static constexpr std::size_t kLm = 0;  // the place of the language model's term
   // lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others,
   // dn_* of denoising queries.
-  explicit LossTerms(const configs::Loss& weights);
+  // Captions are divided by their tokens, classes of a closed set by the boxes.
+  LossTerms(const configs::Loss& weights, configs::Labels labels);
 
   std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
   const std::string& name(std::int64_t i) const { return entries_[i].name; }

@@ -3,9 +3,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/process/atomic_file.h"
+#include "base/text.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
 
@@ -30,6 +36,7 @@ void append_phases(MetricsRow& row, const StepTimer::Seconds& t) {
   append(row, name(kPhaseSeconds, metric::kBackward), t.backward);
   append(row, name(kPhaseSeconds, metric::kCommunication), t.communication);
   append(row, name(kPhaseSeconds, metric::kOptimizer), t.optimizer);
+  append(row, name(kPhaseSeconds, metric::kCheckpoint), t.checkpoint);
 }
 
 void append_engine_memory(MetricsRow& row, const StepStats& stats) {
@@ -66,6 +73,31 @@ std::int64_t elements_of(const std::vector<sharding::Param>& params) {
   return elements;
 }
 
+// A group's targets stand with its name, but for the language model's, which everybody means.
+AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegistry& registry) {
+  AdapterFacts facts;
+  facts.rank = lora.rank;
+  facts.alpha = lora.alpha;
+  facts.kind = lora.rslora ? "rsLoRA" : "LoRA";
+  if (lora.dora) facts.kind = lora.rslora ? "DoRA with rsLoRA" : "DoRA";
+  facts.targets = lora.targets.model;
+  for (const std::string& target : lora.targets.merger)
+    facts.targets.push_back("merger: " + target);
+  for (const std::string& target : lora.targets.visual)
+    facts.targets.push_back("visual: " + target);
+  facts.trained = elements_of(registry.trainable());
+  facts.total = facts.trained + elements_of(registry.frozen());
+  return facts;
+}
+
+// Operations of a training step over those of its forward pass (docs/flops.md): backward makes a
+// gradient of every activation, and one of every weight that learns.
+double step_flops(const sharding::ParamRegistry& registry) {
+  const auto learns = static_cast<double>(elements_of(registry.trainable()));
+  const auto frozen = static_cast<double>(elements_of(registry.frozen()));
+  return 2 + (learns + frozen > 0 ? learns / (learns + frozen) : 1);
+}
+
 }  // namespace
 
 RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
@@ -75,14 +107,23 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       registry_(registry),
       metrics_(fs::path(config.run.dir) / "metrics.jsonl"),
       bytes_sent_(start.bytes_sent),
-      started_step_(start.step) {
+      started_step_(start.step),
+      length_(start.length),
+      rank_flops_(step_flops(registry) / start.ranks) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
+  say_length();
+  if (!config.logging.command.empty())
+    feed_.emplace(
+        LineFeed::Options{.command = config.logging.command,
+                          .environment = {{"MUSTER_RUN_DIR", fs::absolute(config.run.dir).string()},
+                                          {"MUSTER_FIRST_STEP", std::to_string(start.step + 1)}}});
   if (config.lora.enabled) {
-    const std::int64_t trained = elements_of(registry.trainable());
-    log::info("adapters of rank {} and the detection head train: {} of {} parameters",
-              config.lora.rank, trained, trained + elements_of(registry.frozen()));
+    const AdapterFacts facts = adapter_facts(config.lora, registry);
+    write_adapter_facts(config.run.dir, facts);
+    log::info("adapters of rank {} and the detection head train: {} of {} parameters", facts.rank,
+              facts.trained, facts.total);
   }
   if (start.epoch < config.detection.freeze_epochs) {
     log::info("detection_head is frozen until epoch {} (detection.freeze_epochs)",
@@ -91,17 +132,23 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
 }
 
 void RunLog::step(const StepStats& stats) {
+  if (stats.step > started_step_ + 1) measured_s_ += stats.seconds();
   if (stats.epoch_fill) say_epoch(stats);
   if (!stats.applied) log::warn("step {} skipped on all ranks: {}", stats.step, stats.skip_reason);
+  overfitting_.step(stats.agreed.loss.total);
   const MetricsRow row = row_of(stats);
-  metrics_.append(row);
-  const bool last = stats.step == config_.schedule.max_steps;
-  if (last || stats.step % config_.logging.every_steps == 0) {
-    if (tensorboard_) tensorboard_->write(stats.step, row);
-    say_progress(stats);
-  }
+  const bool told = stats.last || stats.step % config_.logging.every_steps == 0;
+  write_row(stats.step, row, told);
+  if (told) say_progress(stats);
+  say_hours(stats);
   if (stats.last_in_epoch && stats.epoch + 1 == config_.detection.freeze_epochs)
     log::info("detection_head thaws at step {}", stats.step);
+}
+
+void RunLog::write_row(std::int64_t step, const MetricsRow& row, bool in_tensorboard) {
+  metrics_.append(row);
+  if (feed_) feed_->add(metrics_line(row));
+  if (tensorboard_ && in_tensorboard) tensorboard_->write(step, measured_only(row));
 }
 
 MetricsRow RunLog::row_of(const StepStats& stats) {
@@ -123,6 +170,8 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kFill, stats.fill.fill);
   append(row, metric::kBalance, stats.fill.balance);
   append(row, metric::kTokensPerSecond, tokens_per_second(stats));
+  append(row, metric::kTflops,
+         rank_flops_ * static_cast<double>(stats.forward_flops) / stats.seconds() / 1e12);
   append(row, metric::kSeconds, stats.seconds());
   append_phases(row, stats.phases);
   append(row, metric::kLossScale, stats.loss_scale);
@@ -149,7 +198,7 @@ void RunLog::say_progress(const StepStats& stats) const {
   const std::chrono::duration<double> elapsed = Clock::now() - started_;
   log::info("{}",
             progress_line({.step = stats.step,
-                           .max_steps = config_.schedule.max_steps,
+                           .max_steps = length_.steps,
                            .loss = stats.agreed.loss.total,
                            .lr = shown_lr(registry_, stats.group_lrs),
                            .grad_norm = stats.grad_norm,
@@ -159,27 +208,55 @@ void RunLog::say_progress(const StepStats& stats) const {
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
 }
 
-void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
-  MetricsRow row;
-  append(row, metric::kStep, step);
-  for (const auto& [name, value] : result.coco.metrics)
-    append(row, metric::name(metric::kEval, name), value);
-  append(row, metric::name(metric::kEval, metric::kClassAgnosticAp50), result.class_agnostic_ap50);
-  for (const PackResult& pack : result.packs)
-    for (const auto& [name, value] : pack.coco.metrics)
-      append(row, metric::pack_name(pack.name, name), value);
-  metrics_.append(row);
-  if (tensorboard_) tensorboard_->write(step, measured_only(row));
-  const auto text = [&](std::string_view name) {
-    return measured_text(result.coco.metrics.at(std::string(name)));
-  };
-  log::info("step {}: AP {}  AP50 {}  class-agnostic AP50 {}  ({} detections)", step,
-            text(metric::kAp), text(metric::kAp50), measured_text(result.class_agnostic_ap50),
-            result.detections);
-  for (const PackResult& pack : result.packs)
-    log::info("  {}: AP {}  AP50 {}", pack.name,
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp))),
-              measured_text(pack.coco.metrics.at(std::string(metric::kAp50))));
+// length.json is for whoever looks at the run from outside: how many steps it will have.
+void RunLog::say_length() {
+  if (length_.steps == 0) return;
+  log::info("the run: {}", length_.text());
+  for (const std::string& warning : length_.warnings()) log::warn("{}", warning);
+  write_text(fs::path(config_.run.dir) / "length.json",
+             fmt::format("{{\"steps\": {}, \"epochs\": {}, \"steps_per_epoch\": {}, "
+                         "\"images\": {}}}\n",
+                         length_.steps, length_.epochs, length_.steps_per_epoch, length_.images));
+}
+
+// The first step pays for start-up; a few later ones say how long the rest will take.
+void RunLog::say_hours(const StepStats& stats) const {
+  constexpr std::int64_t kMeasured = 5;
+  if (stats.step - started_step_ != kMeasured + 1 || stats.last) return;
+  const double step_s = measured_s_ / static_cast<double>(kMeasured);
+  log::info("at {} a step the run takes {}, evaluations and checkpoints left out",
+            human_seconds(step_s), human_seconds(step_s * static_cast<double>(length_.steps)));
+}
+
+void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {
+  write_row(step, evaluation_row(step, evaluation), true);
+  const EvaluationRecord record = evaluation_record(step, evaluation);
+  write_text(fs::path(config_.run.dir) / kEvaluationFile, evaluation_to_json(record));
+  if (tensorboard_) write_pr_curves(step, record);
+  if (evaluation.loss)
+    if (const auto warning = overfitting_.evaluation(step, evaluation.loss->loss.total))
+      log::warn("{}", *warning);
+  for (const std::string& line : evaluation_lines(evaluation)) log::info("step {}: {}", step, line);
+}
+
+// Of all classes together, and of those with most true boxes.
+void RunLog::write_pr_curves(std::int64_t step, const EvaluationRecord& record) {
+  constexpr std::size_t kMostCurvesInTensorBoard = 12;
+  if (record.all.curve.truths == 0) return;
+  tensorboard_->write_pr_curve(step, "precision_recall/all", record.all.curve);
+  std::vector<const ClassRecord*> classes;
+  for (const ClassRecord& one : record.classes) classes.push_back(&one);
+  std::ranges::stable_sort(classes, std::greater{},
+                           [](const ClassRecord* one) { return one->curve.truths; });
+  classes.resize(std::min(classes.size(), kMostCurvesInTensorBoard));
+  for (const ClassRecord* one : classes)
+    if (one->curve.truths > 0)
+      tensorboard_->write_pr_curve(step, "precision_recall/" + one->curve.name, one->curve);
+}
+
+void RunLog::pictures(std::int64_t step, const std::vector<PngPicture>& pictures) {
+  for (std::size_t i = 0; i < pictures.size(); ++i)
+    tensorboard_->write_picture(step, fmt::format("predictions/{}", i), pictures[i]);
 }
 
 double shown_lr(const sharding::ParamRegistry& registry, std::span<const double> group_lrs) {

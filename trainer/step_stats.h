@@ -26,7 +26,9 @@ struct StepStats {
   sharding::TransientBytes engine_peaks = {};  // the most of each transient kind within the step
   StepTimer::Seconds phases = {};
   bool stop = false, last_in_epoch = false;
-  data::FillReport fill = {};                       // of the step's micro-batches
+  bool last = false;               // of the run
+  std::int64_t forward_flops = 0;  // of the network on the step's tokens, over all ranks
+  data::FillReport fill = {};      // of the step's micro-batches
   std::optional<data::FillReport> epoch_fill = {};  // of the epoch, at the first step of it
 
   double seconds() const { return phases.total(); }

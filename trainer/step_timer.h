@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/flight_recorder.h"
+#include "base/trace.h"
 #include "sharding/tensor_meter.h"
 
 namespace muster::trainer {
@@ -13,8 +14,12 @@ namespace muster::trainer {
 class StepTimer {
  public:
   struct Seconds {
-    double data = 0, forward = 0, backward = 0, communication = 0, optimizer = 0, other = 0;
-    double total() const { return data + forward + backward + communication + optimizer + other; }
+    double data = 0, forward = 0, backward = 0, communication = 0, optimizer = 0;
+    double checkpoint = 0;  // what the training waited for one, since the step before
+    double other = 0;
+    double total() const {
+      return data + forward + backward + communication + optimizer + checkpoint + other;
+    }
   };
 
   // Keeps a reference.
@@ -24,6 +29,7 @@ class StepTimer {
   void enter(Phase phase) {
     const auto now = Clock::now();
     bucket(phase_) += std::chrono::duration<double>(now - since_).count();
+    trace::add("phase", phase_name(phase_), since_, now);
     since_ = now;
     phase_ = phase;
     recorder_.record(phase);
@@ -67,6 +73,7 @@ class StepTimer {
       case Phase::kReduce:
       case Phase::kGather: return seconds_.communication;
       case Phase::kOptimizer: return seconds_.optimizer;
+      case Phase::kCheckpoint: return seconds_.checkpoint;
       default: return seconds_.other;
     }
   }

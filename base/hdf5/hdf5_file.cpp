@@ -117,10 +117,13 @@ struct Part {
 
 }  // namespace
 
-Hdf5File Hdf5File::create(const std::filesystem::path& path, Metadata metadata) {
+Hdf5File Hdf5File::create(const std::filesystem::path& path, Metadata metadata,
+                          std::int64_t user_block) {
   silence();
   const Handle access(file_access(metadata), H5Pclose);
-  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access));
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_userblock(creation, static_cast<hsize_t>(user_block));
+  Hdf5File file(path, H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access));
   file.checked(file.id_, "cannot be created");
   return file;
 }
@@ -177,10 +180,24 @@ bool Hdf5File::has_attribute(const std::string& name) const {
   return H5Aexists(id_, name.c_str()) > 0;
 }
 
+bool Hdf5File::contains(const std::string& name) const {
+  silence();
+  return H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0;
+}
+
+void Hdf5File::require_one_value(std::int64_t attribute, const std::string& name) const {
+  const Handle space(H5Aget_space(attribute), H5Sclose);
+  const auto values = static_cast<std::int64_t>(H5Sget_simple_extent_npoints(space));
+  if (values != 1)
+    throw IoError(
+        fmt::format("{}: attribute '{}' has {} values, not one", path_.string(), name, values));
+}
+
 std::int64_t Hdf5File::read_integer(const std::string& name) const {
   silence();
   const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);
   checked(attribute, fmt::format("has no attribute '{}'", name));
+  require_one_value(attribute, name);
   std::int64_t value = 0;
   checked(H5Aread(attribute, H5T_NATIVE_INT64, &value),
           fmt::format("attribute '{}' is no integer", name));
@@ -194,6 +211,7 @@ std::string Hdf5File::read_text(const std::string& name) const {
   const Handle type(H5Aget_type(attribute), H5Tclose);
   const bool text = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0;
   if (!text) throw IoError(fmt::format("{}: attribute '{}' is no text", path_.string(), name));
+  require_one_value(attribute, name);
   std::string value(H5Tget_size(type), '\0');
   checked(H5Aread(attribute, type, value.data()), fmt::format("cannot read attribute '{}'", name));
   return value;
@@ -278,11 +296,6 @@ void Hdf5File::read_part(const std::string& name, std::int64_t begin, std::span<
   checked(part.selected, what);
   checked(H5Dread(dataset, native_type<T>(), part.memory, part.file, H5P_DEFAULT, values.data()),
           what);
-}
-
-bool is_hdf5(const std::filesystem::path& path) {
-  silence();
-  return H5Fis_hdf5(path.c_str()) > 0;
 }
 
 #define MUSTER_HDF5_ELEMENT(T)                                                                     \

@@ -30,7 +30,9 @@ class Hdf5File {
   // verifies.
   enum class Storage { kContiguous, kChecksummed };
 
-  static Hdf5File create(const std::filesystem::path& path, Metadata metadata);
+  // `user_block` bytes at the file's begin are left to the caller: 0, or a power of two from 512.
+  static Hdf5File create(const std::filesystem::path& path, Metadata metadata,
+                         std::int64_t user_block = 0);
   static Hdf5File open(const std::filesystem::path& path);  // for reading
   ~Hdf5File();
   Hdf5File(Hdf5File&& other) noexcept;
@@ -42,6 +44,7 @@ class Hdf5File {
   void write_integer(const std::string& name, std::int64_t value);
   void write_text(const std::string& name, std::string_view text);  // REQUIRES text not empty
   bool has_attribute(const std::string& name) const;
+  bool contains(const std::string& name) const;  // a dataset of that name
   std::int64_t read_integer(const std::string& name) const;
   std::string read_text(const std::string& name) const;
 
@@ -68,11 +71,11 @@ class Hdf5File {
  private:
   Hdf5File(std::filesystem::path path, std::int64_t id) : path_(std::move(path)), id_(id) {}
   std::int64_t checked(std::int64_t code, const std::string& what) const;
+  // The library writes as many values as the file says, whatever room there is for them.
+  void require_one_value(std::int64_t attribute, const std::string& name) const;
 
   std::filesystem::path path_;
   std::int64_t id_ = -1;
 };
-
-bool is_hdf5(const std::filesystem::path& path);
 
 }  // namespace muster

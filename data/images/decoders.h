@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "data/images/image.h"
 
@@ -19,8 +20,13 @@ void check_image_size(std::int64_t width, std::int64_t height, std::string_view 
 
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name);
 ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name);
+// Whether decode_jpeg() is known to succeed, from headers and markers alone. Fills `info`.
+bool is_sound_jpeg(std::span<const std::byte> bytes, ImageInfo& info);
 Image decode_png(std::span<const std::byte> bytes, std::string_view name);
 ImageInfo read_png_info(std::span<const std::byte> bytes, std::string_view name);
+// Whether decode_png() is known to succeed, from chunks alone. REQUIRES read_png_info() did. Adds
+// what decode_png() warns of.
+bool is_sound_png(std::span<const std::byte> bytes, std::vector<std::string>& warnings);
 Image decode_webp(std::span<const std::byte> bytes, std::string_view name);
 ImageInfo read_webp_info(std::span<const std::byte> bytes, std::string_view name);
 Image decode_bmp(std::span<const std::byte> bytes, std::string_view name);

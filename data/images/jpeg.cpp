@@ -154,6 +154,37 @@ class JpegDecoder {
     return true;
   }
 
+  // Headers and tables of a picture of one scan, up to its entropy-coded data.
+  bool start_only_scan() {
+    if (setjmp(errors_.jump) != 0) return false;
+    const bool one_scan = jpeg_has_multiple_scans(&info_) == 0 && info_.arith_code == 0;
+    if (!one_scan || info_.data_precision != 8) return false;
+    info_.out_color_space = in_cmyk() ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(&info_);
+    return errors_.num_warnings == 0;
+  }
+
+  // After start_only_scan(): whether nothing but restarts in their order is in the scan, and an end
+  // marker behind it.
+  bool scan_is_closed() const {
+    const JOCTET* at = source_.base.next_input_byte;
+    const JOCTET* end = at + source_.base.bytes_in_buffer;
+    int restarts = 0;
+    while (at < end) {
+      at = static_cast<const JOCTET*>(std::memchr(at, 0xFF, static_cast<std::size_t>(end - at)));
+      if (at == nullptr || ++at == end) return false;
+      const int code = *at;
+      if (code == 0xFF) continue;  // fills up to a marker
+      ++at;
+      if (code == 0) continue;  // the byte 0xFF of the data
+      if (code == JPEG_EOI) return true;
+      const bool expected = info_.restart_interval != 0 && code == JPEG_RST0 + restarts % 8;
+      if (!expected) return false;
+      ++restarts;
+    }
+    return false;
+  }
+
   bool in_cmyk() const {
     return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
   }
@@ -279,11 +310,28 @@ ImageInfo read_jpeg_info(std::span<const std::byte> bytes, std::string_view name
           stored_orientation(decoder.info())};
 }
 
+namespace {
+
+bool is_readable(const JpegDecoder& decoder) {
+  const J_COLOR_SPACE space = decoder.info().jpeg_color_space;
+  return space == JCS_GRAYSCALE || space == JCS_YCbCr || space == JCS_RGB || decoder.in_cmyk();
+}
+
+}  // namespace
+
+bool is_sound_jpeg(std::span<const std::byte> bytes, ImageInfo& info) {
+  JpegDecoder decoder(bytes);
+  if (!decoder.read_header() || !is_readable(decoder)) return false;
+  const jpeg_decompress_struct& header = decoder.info();
+  info = {header.image_width, header.image_height, stored_orientation(header)};
+  const std::int64_t pixels = info.width * info.height;
+  return pixels <= kMaxImagePixels && decoder.start_only_scan() && decoder.scan_is_closed();
+}
+
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
   JpegDecoder decoder(bytes);
   read_header(decoder, name);
-  const J_COLOR_SPACE space = decoder.info().jpeg_color_space;
-  if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB && !decoder.in_cmyk())
+  if (!is_readable(decoder))
     throw_bad_image(name, fmt::format("it is a JPEG of {} components; convert it to RGB",
                                       decoder.info().num_components));
   Image image{decoder.info().image_width, decoder.info().image_height, {}};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <png.h>
+#include <zlib.h>
 
 #include "base/error.h"
 #include "data/images/codec.h"
@@ -17,6 +18,8 @@
 
 namespace muster::data {
 namespace {
+
+constexpr const char* kDeep = "PNG of 16 bits a sample, of which the high byte is used";
 
 class PngDecoder {
  public:
@@ -132,8 +135,40 @@ Image decode_png(std::span<const std::byte> bytes, std::string_view name) {
 
   Image image = alpha ? flatten(width, height, pixels) : Image{width, height, std::move(pixels)};
   if (!whole) image.warnings.emplace_back("PNG without its end, all pixels are there");
-  if (deep) image.warnings.emplace_back("PNG of 16 bits a sample, of which the high byte is used");
+  if (deep) image.warnings.emplace_back(kDeep);
   return image;
+}
+
+namespace {
+
+std::uint32_t big_endian(const std::byte* at) {
+  std::uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value = value << 8 | std::to_integer<std::uint32_t>(at[i]);
+  return value;
+}
+
+}  // namespace
+
+// Each chunk is its length, its type, its content and a checksum of the last two.
+bool is_sound_png(std::span<const std::byte> bytes, std::vector<std::string>& warnings) {
+  constexpr std::size_t kSignature = 8, kFrame = 12, kBitDepth = 8;  // the latter in IHDR's content
+  bool data = false;
+  for (std::size_t at = kSignature; at + kFrame <= bytes.size();) {
+    const std::byte* chunk = bytes.data() + at;
+    const std::size_t length = big_endian(chunk);
+    if (length > bytes.size() - at - kFrame) return false;
+    const std::string_view type(reinterpret_cast<const char*>(chunk + 4), 4);
+    const auto* checked = reinterpret_cast<const Bytef*>(chunk + 4);
+    const uLong sum = crc32(0, checked, static_cast<uInt>(length + 4));
+    if (sum != big_endian(chunk + 8 + length)) return false;
+    if (type == "IHDR" && at == kSignature && length > kBitDepth &&
+        chunk[8 + kBitDepth] == std::byte{16})
+      warnings.push_back(kDeep);
+    data = data || type == "IDAT";
+    if (type == "IEND") return data;
+    at += kFrame + length;
+  }
+  return false;
 }
 
 std::vector<std::byte> encode_png(const Image& image) {

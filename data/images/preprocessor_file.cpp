@@ -131,6 +131,18 @@ std::string preprocessor_with(const std::string& text, const PatchOptions& optio
   return whole.dump(2) + "\n";
 }
 
+ProcessorParts processor_parts(const std::string& text) {
+  const Settings whole = parse(text, kProcessorFile);
+  // Each file names the class that it belongs to, which is how 4.49 finds it.
+  const auto part = [&](const char* section) -> std::string {
+    if (!whole.contains(section) || !whole[section].is_object()) return "";
+    Settings settings = whole[section];
+    if (whole.contains("processor_class")) settings["processor_class"] = whole["processor_class"];
+    return settings.dump(2) + "\n";
+  };
+  return {part("image_processor"), part("video_processor")};
+}
+
 std::string preprocessor_json(const PatchOptions& options) {
   Settings settings;
   settings["image_processor_type"] = "Qwen2VLImageProcessor";

@@ -30,4 +30,13 @@ std::string preprocessor_json(const PatchOptions& options);
 // it has and in those that transformers 4.49 to 5 read; the rest as it was.
 std::string preprocessor_with(const std::string& text, const PatchOptions& options);
 
+// processor_config.json of transformers 5, taken apart into the files that every version
+// reads, 4.49 and 5 alike. `videos` is empty where the file has no "video_processor".
+struct ProcessorParts {
+  std::string images;  // preprocessor_config.json
+  std::string videos;  // video_preprocessor_config.json
+};
+// REQUIRES an "image_processor" in the text.
+ProcessorParts processor_parts(const std::string& text);
+
 }  // namespace muster::data

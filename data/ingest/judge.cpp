@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/check.h"
 #include "data/images/codec.h"
 #include "data/images/upright.h"
 
@@ -59,9 +60,17 @@ void judge_picture(const Picture& picture, const PictureFacts& facts,
                     file, width, height, kMostAspect));
 }
 
+ImageCheck decode_whole(std::span<const std::byte> bytes, const std::string& file) {
+  ImageCheck check;
+  check.info = read_image_info(bytes, file);
+  Image image = decode_image(bytes, file);
+  check.warnings = std::move(image.warnings);
+  return check;
+}
+
 }  // namespace
 
-PictureFacts examine_picture(const fs::path& path) {
+PictureFacts examine_picture(const fs::path& path, Reading reading) {
   PictureFacts facts;
   const std::string file = path.string();
   std::error_code error;
@@ -71,13 +80,13 @@ PictureFacts examine_picture(const fs::path& path) {
   }
   try {
     const MappedFile bytes(path);
-    const ImageInfo info = read_image_info(bytes.bytes(), file);
-    facts.width = info.width;
-    facts.height = info.height;
-    facts.orientation = info.exif_orientation;
+    ImageCheck check = reading == Reading::kStructure ? check_image(bytes.bytes(), file)
+                                                      : decode_whole(bytes.bytes(), file);
+    facts.width = check.info.width;
+    facts.height = check.info.height;
+    facts.orientation = check.info.exif_orientation;
     facts.checksum = xxh128(bytes.bytes());
-    Image image = decode_image(bytes.bytes(), file);
-    facts.warnings = std::move(image.warnings);
+    facts.warnings = std::move(check.warnings);
   } catch (const Error& fault) {
     facts.fault = fmt::format("image is unreadable: {}", fault.what());
   }
@@ -110,9 +119,10 @@ std::string box_fault_text(const Sample& sample, const BoxFault& fault) {
                      box[1], box[2], box[3], fault.what);
 }
 
-std::vector<std::string> validate(const Sample& sample) {
+std::vector<std::string> validate(const Sample& sample, Reading reading) {
   std::vector<PictureFacts> facts;
-  for (const Picture& picture : sample.pictures) facts.push_back(examine_picture(picture.path));
+  for (const Picture& picture : sample.pictures)
+    facts.push_back(examine_picture(picture.path, reading));
   std::vector<const PictureFacts*> pointers;
   for (const PictureFacts& one : facts) pointers.push_back(&one);
   const Judgement judgement = judge(sample, pointers);

@@ -13,7 +13,10 @@
 
 namespace muster::data {
 
-// What a picture file is, all of it decoded: a truncated tail shows only there.
+// How a picture file is read: its pixels too, or what check_image() needs, which is a tenth of it.
+enum class Reading { kPixels, kStructure };
+
+// What a picture file is.
 struct PictureFacts {
   std::int64_t width = 0, height = 0;  // as stored
   int orientation = 1;                 // EXIF's
@@ -21,7 +24,7 @@ struct PictureFacts {
   std::string fault;                   // why it cannot be read, "" when it can
   std::vector<std::string> warnings;   // what was not as it should be in a file that can be read
 };
-PictureFacts examine_picture(const std::filesystem::path& path);
+PictureFacts examine_picture(const std::filesystem::path& path, Reading reading);
 
 struct BoxFault {
   std::size_t object = 0;  // in Sample::objects
@@ -38,6 +41,6 @@ Judgement judge(const Sample& sample, const std::vector<const PictureFacts*>& fa
 std::string box_fault_text(const Sample& sample, const BoxFault& fault);
 
 // Both together as texts with the sample's place in front; empty for a good sample.
-std::vector<std::string> validate(const Sample& sample);
+std::vector<std::string> validate(const Sample& sample, Reading reading = Reading::kPixels);
 
 }  // namespace muster::data

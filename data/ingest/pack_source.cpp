@@ -23,7 +23,8 @@ namespace {
 using Facts = std::unordered_map<std::string, PictureFacts>;  // by path
 
 // Every picture file once, whatever number of samples show it.
-Facts examine_all(const std::vector<Sample>& samples, int threads) {
+Facts examine_all(const std::vector<Sample>& samples, const PackOptions& options) {
+  const Reading reading = options.check_only ? Reading::kStructure : Reading::kPixels;
   Facts facts;
   std::vector<Facts::value_type*> all;
   for (const Sample& sample : samples)
@@ -31,10 +32,11 @@ Facts examine_all(const std::vector<Sample>& samples, int threads) {
       const auto [at, added] = facts.emplace(picture.path.string(), PictureFacts{});
       if (added) all.push_back(&*at);
     }
-  parallel_for("validating", static_cast<std::int64_t>(all.size()), threads, [&](std::int64_t i) {
-    auto& [path, one] = *all[static_cast<std::size_t>(i)];
-    one = examine_picture(path);
-  });
+  parallel_for("validating", static_cast<std::int64_t>(all.size()), options.threads,
+               [&](std::int64_t i) {
+                 auto& [path, one] = *all[static_cast<std::size_t>(i)];
+                 one = examine_picture(path, reading);
+               });
   return facts;
 }
 
@@ -263,7 +265,7 @@ PackReport pack_source(Source source, const fs::path& out, const PackOptions& op
   report.other_classes = keep_classes(source, options.classes);
   report.warnings = std::move(source.warnings);
   report.repaired = std::move(source.repaired);
-  const Facts facts = examine_all(source.samples, options.threads);
+  const Facts facts = examine_all(source.samples, options);
   std::vector<Sample> samples = Selection(source, options, facts, report).select();
   count_objects(source, samples, report);
   make_names_unique(samples, report);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hdf5/hdf5_file.h"
 #include "data/pack/columns_v1.h"
+#include "data/pack/seal.h"
 
 namespace muster::data {
 namespace {
@@ -58,7 +59,7 @@ class Reader {
   Hdf5File open(const std::filesystem::path& path) const {
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) fail("no such pack");
-    if (!is_hdf5(path)) fail("not a muster pack (no HDF5 file); make one with `muster pack`");
+    check_seal(path);
     try {
       return Hdf5File::open(path);
     } catch (const IoError& failure) {
@@ -108,9 +109,10 @@ PackFile read_whole(const std::filesystem::path& path) {
 }  // namespace
 
 struct PackWriter::Impl {
-  explicit Impl(const std::filesystem::path& path)
-      : file(Hdf5File::create(path, Hdf5File::Metadata::kAnyReader)) {}
+  explicit Impl(const std::filesystem::path& at)
+      : path(at), file(Hdf5File::create(path, Hdf5File::Metadata::kAnyReader, kSealBytes)) {}
 
+  std::filesystem::path path;
   Hdf5File file;
   std::int64_t written = 0;  // of images/bytes
 };
@@ -137,7 +139,9 @@ void PackWriter::finish(const PackColumns& columns) {
   impl_->file.write_text("format", kFormat);
   impl_->file.write_integer("version", kVersion);
   impl_->file.write_text("fingerprint", fingerprint(columns));
+  const std::int64_t begin = impl_->written > 0 ? impl_->file.offset(kImages) : kSealBytes;
   impl_->file.close();
+  write_seal(impl_->path, {begin, begin + impl_->written});
 }
 
 // What the file itself gets wrong is an error of the data, whoever notices it.

@@ -25,7 +25,7 @@ namespace {
 using Measures = std::unordered_map<std::string, ImageInfo>;  // 0 x 0: it cannot be read
 
 // Headers only. What is wrong with a picture is found when it is decoded.
-Measures measure_pictures(const std::vector<Draft>& drafts) {
+Measures measure_pictures(const std::vector<Draft>& drafts, int threads) {
   Measures measures;
   std::vector<std::pair<const std::string, ImageInfo>*> all;
   for (const Draft& draft : drafts)
@@ -33,15 +33,16 @@ Measures measure_pictures(const std::vector<Draft>& drafts) {
       const auto [at, added] = measures.emplace(picture.path.string(), ImageInfo{});
       if (added) all.push_back(&*at);
     }
-  parallel_for("measuring pictures", static_cast<std::int64_t>(all.size()), 0, [&](std::int64_t i) {
-    auto& [path, info] = *all[static_cast<std::size_t>(i)];
-    try {
-      const MappedFile file(path);
-      info = read_image_info(file.bytes(), path);
-    } catch (const Error&) {
-      info = {};
-    }
-  });
+  parallel_for("measuring pictures", static_cast<std::int64_t>(all.size()), threads,
+               [&](std::int64_t i) {
+                 auto& [path, info] = *all[static_cast<std::size_t>(i)];
+                 try {
+                   const MappedFile file(path);
+                   info = read_image_info(file.bytes(), path);
+                 } catch (const Error&) {
+                   info = {};
+                 }
+               });
   return measures;
 }
 
@@ -213,13 +214,14 @@ void Tally::tell(std::vector<std::string>& warnings) const {
 }
 
 Source finish(Drafts drafts, const ReadOptions& options) {
-  const Measures measures = measure_pictures(drafts.drafts);
+  const Measures measures = measure_pictures(drafts.drafts, options.threads);
   const Finisher finisher(drafts, options, measures);
   std::vector<Outcome> outcomes(drafts.drafts.size());
-  parallel_for("placing boxes", static_cast<std::int64_t>(outcomes.size()), 0, [&](std::int64_t i) {
-    const auto at = static_cast<std::size_t>(i);
-    outcomes[at] = finisher.finish(drafts.drafts[at]);
-  });
+  parallel_for("placing boxes", static_cast<std::int64_t>(outcomes.size()), options.threads,
+               [&](std::int64_t i) {
+                 const auto at = static_cast<std::size_t>(i);
+                 outcomes[at] = finisher.finish(drafts.drafts[at]);
+               });
   Source source;
   source.format = drafts.format;
   source.faults = std::move(drafts.faults);

@@ -72,8 +72,8 @@ class TreeBuilder {
  private:
   static TreeBuilder& self(void* data) { return *static_cast<TreeBuilder*>(data); }
 
-  static void on_start(void* data, const XML_Char* name, const XML_Char**) {
-    self(data).start(name);
+  static void on_start(void* data, const XML_Char* name, const XML_Char** attributes) {
+    self(data).start(name, attributes);
   }
   static void on_end(void* data, const XML_Char*) { self(data).end(); }
   static void on_text(void* data, const XML_Char* text, int length) {
@@ -84,7 +84,7 @@ class TreeBuilder {
   }
 
   // Only the innermost open element gets children, so that the pointers to its ancestors stay.
-  void start(const XML_Char* name) {
+  void start(const XML_Char* name, const XML_Char** attributes) {
     if (open_.size() > kMaxDepth) {
       refuse(fmt::format("elements are nested more than {} deep", kMaxDepth));
       return;
@@ -92,6 +92,8 @@ class TreeBuilder {
     XmlElement& made = open_.empty() ? root_ : open_.back()->children.emplace_back();
     made.name = name;
     made.line = line();
+    for (; *attributes != nullptr; attributes += 2)
+      made.attributes.emplace_back(attributes[0], attributes[1]);
     open_.push_back(&made);
   }
 
@@ -124,6 +126,12 @@ class TreeBuilder {
 const XmlElement* XmlElement::child(std::string_view child_name) const {
   const auto at = std::ranges::find(children, child_name, &XmlElement::name);
   return at == children.end() ? nullptr : &*at;
+}
+
+const std::string* XmlElement::attribute(std::string_view attribute_name) const {
+  const auto at =
+      std::ranges::find(attributes, attribute_name, &std::pair<std::string, std::string>::first);
+  return at == attributes.end() ? nullptr : &at->second;
 }
 
 XmlElement parse_xml(std::string_view document, const std::string& file) {

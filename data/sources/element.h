@@ -1,10 +1,11 @@
 // An annotation's XML as a tree of elements, read by expat: encodings, CDATA and document types as
-// XML 1.0 has them. Attributes are checked and left out.
+// XML 1.0 has them.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace muster::data {
@@ -12,10 +13,12 @@ namespace muster::data {
 struct XmlElement {
   std::string name;
   std::string text;  // of this element only, trimmed, UTF-8
+  std::vector<std::pair<std::string, std::string>> attributes;  // name, value in UTF-8
   std::vector<XmlElement> children;
   std::int64_t line = 0;
 
-  const XmlElement* child(std::string_view child_name) const;  // the first, or nullptr
+  const XmlElement* child(std::string_view child_name) const;           // the first, or nullptr
+  const std::string* attribute(std::string_view attribute_name) const;  // nullptr: not there
 };
 
 // Throws DataError "file:line: ..." for what is not well formed, for entities that are declared

@@ -19,7 +19,7 @@
 namespace muster::data {
 namespace {
 
-constexpr std::array kFormats{"voc", "coco", "yolo", "jsonl", "label-studio"};
+constexpr std::array kFormats{"voc", "coco", "yolo", "jsonl", "cvat", "label-studio"};
 
 bool has_suffix(const fs::path& path, std::initializer_list<const char*> suffixes) {
   const std::string own = lower_extension(path);
@@ -28,7 +28,11 @@ bool has_suffix(const fs::path& path, std::initializer_list<const char*> suffixe
 }
 bool is_xml_file(const fs::path& path) { return has_suffix(path, {".xml"}); }
 bool is_json_file(const fs::path& path) { return has_suffix(path, {".json"}); }
-bool is_rows_file(const fs::path& path) { return has_suffix(path, {".jsonl", ".ndjson"}); }
+bool is_table_file(const fs::path& path) { return has_suffix(path, {".csv"}); }
+bool is_rows_file(const fs::path& path) {
+  const bool metadata = lower_case(path.filename().string()) == "metadata.csv";
+  return has_suffix(path, {".jsonl", ".ndjson"}) || metadata;
+}
 bool is_yolo_file(const fs::path& path) { return has_suffix(path, {".yaml", ".yml", ".data"}); }
 
 std::string beginning_of(const fs::path& file) {
@@ -67,8 +71,18 @@ std::string format_of_json(const fs::path& file) {
   return one_row ? "jsonl" : "coco";
 }
 
+// One file for all pictures, as CVAT writes it: VOC's root is <annotation>.
+bool is_cvat(const fs::path& file) {
+  return is_xml_file(file) && beginning_of(file).find("<annotations>") != std::string::npos;
+}
+// The name that CVAT gives it in a folder, so that not every file of a large VOC is opened.
+bool is_cvat_file(const fs::path& file) {
+  return lower_case(file.filename().string()).starts_with("annotations") && is_cvat(file);
+}
+
 std::string format_of_file(const fs::path& file) {
-  if (is_rows_file(file)) return "jsonl";
+  if (is_rows_file(file) || is_table_file(file)) return "jsonl";
+  if (is_cvat(file)) return "cvat";
   if (is_json_file(file)) return format_of_json(file);
   if (is_yolo_file(file)) return "yolo";
   if (is_xml_file(file))
@@ -177,8 +191,9 @@ class LayoutFinder {
       for (const fs::path& file : files_in(place, is_rows_file)) of_format["jsonl"].push_back(file);
       for (const fs::path& file : files_in(place, is_json_file))
         if (!is_note(file)) of_format[format_of_json(file)].push_back(file);
+      for (const fs::path& file : files_in(place, is_cvat_file)) of_format["cvat"].push_back(file);
     }
-    for (const char* format : {"coco", "jsonl", "label-studio"}) {
+    for (const char* format : {"coco", "jsonl", "cvat", "label-studio"}) {
       if (!wants(format) || of_format[format].empty()) continue;
       return one_file(folder, of_format[format], format);
     }
@@ -273,12 +288,12 @@ Layout find_layout(const fs::path& path, const std::string& format, const std::s
   if (!fs::exists(path)) throw DataError(fmt::format("{}: no such file or folder", path.string()));
   if (!format.empty() && std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
     throw UsageError(
-        fmt::format("unknown format '{}'; voc, coco, yolo, jsonl and label-studio are "
-                    "known",
+        fmt::format("unknown format '{}'; voc, coco, yolo, jsonl, cvat and label-studio "
+                    "are known",
                     format));
   if (fs::is_regular_file(path)) {
     const std::string kind = format.empty() ? format_of_file(path) : format;
-    const bool one_split = kind == "coco" || kind == "jsonl" || kind == "label-studio";
+    const bool one_split = kind != "voc" && kind != "yolo" && !kind.empty();
     if (one_split && !split.empty())
       throw UsageError(fmt::format(
           "{}: a {} file is one split: give that file and leave --split out", path.string(), kind));
@@ -291,8 +306,9 @@ Layout find_layout(const fs::path& path, const std::string& format, const std::s
   throw DataError(fmt::format(
       "{}: format not recognised; looked for a folder with Annotations/ or .xml (voc), with "
       "annotations.json, _annotations.coco.json or another COCO file (coco), with data.yaml, "
-      "obj.data, classes.txt or images/ and labels/ (yolo), for JSON lines or a JSON list (jsonl), "
-      "a task export (label-studio), and the same in folders of splits; or name it with --format",
+      "obj.data, classes.txt or images/ and labels/ (yolo), for JSON lines, a JSON list or "
+      "metadata.csv (jsonl), CVAT's annotations.xml (cvat), a task export (label-studio), and the "
+      "same in folders of splits; or name it with --format",
       path.string()));
 }
 

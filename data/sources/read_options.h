@@ -18,6 +18,7 @@ struct ReadOptions {
   std::string format;            // empty: recognised
   std::string split;             // "train", "val", "valid", ...; empty: see docs/data.md
   std::filesystem::path images;  // where pictures are looked for, by path and by name
+  int threads = 0;               // 0: one per core
   bool upright = false;          // pictures that EXIF turns are turned, sizes and boxes with them
   BoxFrame boxes = BoxFrame::kStored;
   // Of the processor that resized, for BoxFrame::kResized.

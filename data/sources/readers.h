@@ -19,8 +19,11 @@ Drafts read_coco(const std::filesystem::path& file, const ReadOptions& options);
 // A folder, or its data yaml, of YOLO in any layout.
 Drafts read_yolo(const std::filesystem::path& source, const ReadOptions& options);
 
-// A file of rows, one sample each: JSON lines, or one JSON array.
+// A file of rows, one sample each: JSON lines, one JSON array, or Hugging Face's metadata.csv.
 Drafts read_rows(const std::filesystem::path& file, const ReadOptions& options);
+
+// An XML of CVAT for images 1.1.
+Drafts read_cvat(const std::filesystem::path& file, const ReadOptions& options);
 
 // A task export of Label Studio, JSON or JSON-MIN.
 Drafts read_label_studio(const std::filesystem::path& file, const ReadOptions& options);

@@ -1,5 +1,5 @@
-// Files of rows: JSON lines, or one JSON array. Each row is a sample of its own; many may show one
-// picture.
+// Files of rows: JSON lines, one JSON array, or Hugging Face's metadata.csv. Each row is a sample
+// of its own; many may show one picture.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -11,12 +11,15 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/parallel.h"
+#include "base/text.h"
 #include "data/sources/data_yaml.h"
+#include "data/sources/parse/csv.h"
 #include "data/sources/parse/encoding.h"
 #include "data/sources/parse/json_text.h"
 #include "data/sources/picture_finder.h"
 #include "data/sources/readers.h"
 #include "data/sources/row.h"
+#include "data/sources/table_row.h"
 
 namespace muster::data {
 namespace {
@@ -41,6 +44,7 @@ class RowsReader {
   RowsReader(const fs::path& file, const ReadOptions& options)
       : path_(file),
         file_(file.string()),
+        threads_(options.threads),
         finder_(row_roots(file, options.images),
                 options.images.empty() ? folder_of_file(file) : options.images) {
     drafts_.format = "jsonl";
@@ -49,7 +53,9 @@ class RowsReader {
 
   Drafts read() {
     const std::string text = without_byte_order_mark(read_text(path_), file_);
-    if (trimmed(std::string_view(text).substr(0, 4096)).starts_with('['))
+    if (lower_extension(path_) == ".csv")
+      read_table(text);
+    else if (trimmed(std::string_view(text).substr(0, 4096)).starts_with('['))
       read_array(text);
     else
       read_lines(text);
@@ -77,7 +83,8 @@ class RowsReader {
   void read_lines(std::string_view text) {
     const std::vector<std::string_view> lines = lines_of(text);
     std::vector<Outcome> outcomes(lines.size());
-    parallel_for("reading rows", static_cast<std::int64_t>(lines.size()), 0, [&](std::int64_t i) {
+    const auto count = static_cast<std::int64_t>(lines.size());
+    parallel_for("reading rows", count, threads_, [&](std::int64_t i) {
       const auto at = static_cast<std::size_t>(i);
       if (trimmed(lines[at]).empty()) {
         outcomes[at].blank = true;
@@ -97,6 +104,24 @@ class RowsReader {
     if (first_not_utf8(line) != std::string_view::npos)
       throw DataError("text that is not UTF-8: convert the file (D-015)");
     return parse_json(line);
+  }
+
+  void read_table(std::string_view text) {
+    try {
+      const std::vector<CsvRecord> records = parse_csv(text);
+      const std::vector<std::string> columns =
+          records.empty() ? std::vector<std::string>{} : records.front().fields;
+      if (std::ranges::find(columns, "file_name") == columns.end())
+        throw DataError(fmt::format("line 1: the column file_name is expected; there are: {}",
+                                    columns.empty() ? "none" : join(columns, ", ")));
+      for (std::size_t i = 1; i < records.size(); ++i) {
+        const auto at = static_cast<std::size_t>(records[i].line - 1);
+        Outcome outcome = try_row([&] { return table_row(columns, records[i]); }, line_place(at));
+        add(outcome, line_place(at), fmt::format("line-{}", at + 1));
+      }
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("{}: {}", file_, error.what()));
+    }
   }
 
   void read_array(std::string_view text) {
@@ -158,6 +183,7 @@ class RowsReader {
 
   fs::path path_;
   std::string file_;
+  int threads_;
   PictureFinder finder_;
   Drafts drafts_;
   std::map<std::string, std::int64_t> unused_;

@@ -21,7 +21,7 @@ struct Fault {
 };
 
 struct Source {
-  std::string format;  // voc | coco | yolo | jsonl | label-studio
+  std::string format;  // voc | coco | yolo | jsonl | cvat | label-studio
   std::vector<Sample> samples;
   std::vector<Category> categories;
   std::vector<Fault> faults = {};          // all of them, also those of samples that are there

@@ -16,6 +16,7 @@ Drafts read_drafts(const Layout& layout, const ReadOptions& options) {
   if (layout.format == "voc") return read_voc(layout.path, options);
   if (layout.format == "yolo") return read_yolo(layout.path, options);
   if (layout.format == "coco") return read_coco(layout.path, options);
+  if (layout.format == "cvat") return read_cvat(layout.path, options);
   if (layout.format == "label-studio") return read_label_studio(layout.path, options);
   return read_rows(layout.path, options);
 }

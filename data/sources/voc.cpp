@@ -56,12 +56,8 @@ Box turned_in(const XmlElement& turned) {
   const double width = number_in(turned, "w");
   const double height = number_in(turned, "h");
   const double degrees = number_in(turned, "angle") * kDegrees;
-  const Box at_origin = box_of_turned(0, 0, width, height, degrees);
-  const double half_width = (at_origin[2] - at_origin[0]) / 2;
-  const double half_height = (at_origin[3] - at_origin[1]) / 2;
-  const double cx = number_in(turned, "cx");
-  const double cy = number_in(turned, "cy");
-  return {cx - half_width, cy - half_height, cx + half_width, cy + half_height};
+  return box_of_turned_about_centre(number_in(turned, "cx"), number_in(turned, "cy"), width, height,
+                                    degrees);
 }
 
 Box box_in(const XmlElement& object) {
@@ -167,7 +163,7 @@ class VocReader {
     for (std::size_t i = 0; i < all.size(); ++i) file_of_stem_.emplace(all_stems[i], all[i]);
     const std::vector<std::string> stems = options_.split.empty() ? all_stems : listed_stems();
     std::vector<Annotation> read(stems.size());
-    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), 0,
+    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), options_.threads,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
                    read[at] = read_annotation(file_of_stem_.at(stems[at]));
@@ -279,7 +275,7 @@ class VocReader {
     for (std::size_t i = 0; i < files.size(); ++i)
       if (!known.contains(stems[i])) rest.push_back(files[i]);
     std::vector<Annotation> others(rest.size());
-    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), 0,
+    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), options_.threads,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
                    others[at] = read_annotation(rest[at]);

@@ -91,7 +91,7 @@ class YoloReader {
     for (const auto& [id, name] : set_.names) drafts_.categories.push_back({id, name});
     drafts_.drafts.resize(pairs_.size());
     std::vector<char> labelled(pairs_.size(), 0);
-    parallel_for("reading labels", static_cast<std::int64_t>(pairs_.size()), 0,
+    parallel_for("reading labels", static_cast<std::int64_t>(pairs_.size()), options_.threads,
                  [&](std::int64_t i) {
                    const auto at = static_cast<std::size_t>(i);
                    labelled[at] = read_pair(pairs_[at], i, drafts_.drafts[at]) ? 1 : 0;

@@ -63,7 +63,7 @@ data::Sample question_of(const std::string& line, const fs::path& folder) {
   if (sample.pictures.empty()) throw DataError("no picture");
   if (parsed.contains("prompt"))
     sample.turns.push_back(
-        {data::Role::kUser, mark_pictures(parsed.at("prompt").get<std::string>()), false});
+        {data::Role::kUser, trainer::mark_pictures(parsed.at("prompt").get<std::string>()), false});
   return sample;
 }
 
@@ -88,15 +88,8 @@ std::vector<std::string> names_of(const data::Sample& sample) {
 
 }  // namespace
 
-std::string mark_pictures(std::string text) {
-  for (const std::string_view tag : {"<image>\n", "<image>"})
-    for (std::size_t at = text.find(tag); at != std::string::npos; at = text.find(tag, at))
-      text.replace(at, tag.size(), data::kPictureMark);
-  return text;
-}
-
 AskedSamples::AskedSamples(const std::vector<std::string>& inputs, const std::string& prompt)
-    : prompt_(mark_pictures(prompt)) {
+    : prompt_(trainer::mark_pictures(prompt)) {
   std::vector<std::string> plain;
   for (const std::string& input : inputs) {
     const std::string extension = lower_extension(input);

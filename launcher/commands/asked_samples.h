@@ -12,9 +12,6 @@
 
 namespace muster::launcher {
 
-// Puts data::kPictureMark where the text has <image> (with the line break after it).
-std::string mark_pictures(std::string text);
-
 class AskedSamples {
  public:
   // Each input is a picture, a folder, a .txt list (trainer::list_pictures), a .h5 pack or a

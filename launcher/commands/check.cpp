@@ -19,6 +19,7 @@
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/assembly/run_length.h"
 #include "trainer/checkpoint/model_folder.h"
 
 namespace muster::launcher {
@@ -29,6 +30,8 @@ struct CheckOptions {
   bool help_config = false;
   bool batch = false;
   bool gradients = false;
+  bool anomaly = false;
+  std::string replay;
   bool json = false;
   int ranks = 1;
 };
@@ -52,6 +55,13 @@ void print_set(const char* key, const data::SampleSet& set,
       key, set.size(), objects, set.class_map().size(), longest, vision, dropped);
 }
 
+void print_length(const configs::Config& config, const trainer::RunData& data) {
+  const trainer::LengthReport length =
+      trainer::report_length(config.schedule, data.sampler, data.train);
+  fmt::print("{:<16}{}\n", "length", length.text());
+  for (const std::string& warning : length.warnings()) fmt::print("{:<16}{}\n", "warning", warning);
+}
+
 void check_data(const configs::Config& config) {
   const trainer::RunData data(config);
   print_set("data.train", data.train, data.sampler.sizes());
@@ -60,6 +70,7 @@ void check_data(const configs::Config& config) {
       "; {} steps an epoch, micro-batches {:.1f} % full, their costs' mean {:.1f} % of a "
       "step's largest\n",
       epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
+  print_length(config, data);
   if (!data.val) return;
   print_set("data.val", *data.val, trainer::sizes_of(config, *data.val, data.encoder));
   fmt::print("\n");
@@ -88,10 +99,11 @@ ExitCode check(const CheckOptions& options) {
   }
   if (options.config.file.empty())
     throw UsageError("check: give a CONFIG, or --help-config for the list of keys");
-  if (options.json && !options.batch && !options.gradients)
-    throw UsageError("check: --json is for --batch and --gradients");
+  const bool gradients = options.gradients || options.anomaly || !options.replay.empty();
+  if (options.json && !options.batch && !gradients)
+    throw UsageError("check: --json is for --batch, --gradients, --anomaly and --replay");
   const configs::Config config = options.config.load();
-  if (options.gradients) return check_gradients(config, options.json);
+  if (gradients) return check_gradients(config, options.replay, options.anomaly, options.json);
   if (options.batch) {
     check_batch(config, options.json);
   } else {
@@ -103,10 +115,12 @@ ExitCode check(const CheckOptions& options) {
 }  // namespace
 
 void add_check(CommandLine& cli) {
-  CLI::App& command = add_command(
-      cli, "check", "everything that can be known before training",
-      {"muster check configs/demo.yaml -n 2", "muster check configs/demo.yaml --batch",
-       "muster check configs/demo.yaml --gradients --json", "muster check --help-config"});
+  CLI::App& command =
+      add_command(cli, "check", "everything that can be known before training",
+                  {"muster check configs/demo.yaml -n 2", "muster check configs/demo.yaml --batch",
+                   "muster check configs/demo.yaml --gradients --json",
+                   "muster check configs/demo.yaml --replay runs/demo/bad_batches/FILE.safetensors",
+                   "muster check --help-config"});
   const auto options = std::make_shared<CheckOptions>();
   options->config.add_optional_to(command, "not needed with --help-config");
   command.add_option("-n,--ranks", options->ranks, "world size of the memory plan")
@@ -120,7 +134,18 @@ void add_check(CommandLine& cli) {
       .add_flag("--gradients", options->gradients,
                 "its gradients instead: one forward and backward, a table by parameter")
       ->excludes(batch);
-  command.add_flag("--json", options->json, "one JSON object on stdout, of --batch or --gradients");
+  command
+      .add_flag("--anomaly", options->anomaly,
+                "with --gradients: name the operation that makes the first NaN; slow")
+      ->excludes(batch);
+  command
+      .add_option("--replay", options->replay,
+                  "the gradients of a micro-batch that health kept (run.dir/bad_batches), on the "
+                  "run's newest weights, with --anomaly")
+      ->excludes(batch)
+      ->check(CLI::ExistingFile);
+  command.add_flag("--json", options->json,
+                   "one JSON object on stdout, of --batch, --gradients, --anomaly or --replay");
   command.callback([&cli, options] { cli.exit_code = static_cast<int>(check(*options)); });
 }
 

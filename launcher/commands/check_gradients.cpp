@@ -7,10 +7,15 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/first_micro_batch.h"
+#include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/verify.h"
 #include "trainer/gradient_report.h"
+#include "trainer/kept_batch.h"
 
 namespace muster::launcher {
 namespace {
@@ -64,9 +69,8 @@ std::vector<std::string> warnings_of(const trainer::GradientReport& report) {
   return warnings;
 }
 
-void print_text(const configs::Config& config, const trainer::GradientReport& report) {
-  fmt::print("the first micro-batch of {}: loss {:.6g}, gradient norm {:.4e}\n",
-             configs::pack_names(config.data.train), report.loss, report.norm);
+void print_text(const std::string& what, const trainer::GradientReport& report) {
+  fmt::print("{}: loss {:.6g}, gradient norm {:.4e}\n", what, report.loss, report.norm);
   if (report.loss_scale != 1) fmt::print("backward ran at loss scale {:g}\n", report.loss_scale);
   for (const auto& [name, value] : report.terms) fmt::print("  {:<20} {:>12.6g}\n", name, value);
   fmt::print("\n  {:<58} {:<18} {:>10} {:>10} {:>10} {:>10}\n", "parameter", "shape", "grad norm",
@@ -74,6 +78,7 @@ void print_text(const configs::Config& config, const trainer::GradientReport& re
   for (const trainer::GroupGradients& group : report.groups) print_group(group);
   fmt::print("\n");
   for (const std::string& warning : warnings_of(report)) fmt::print("warning: {}\n", warning);
+  if (report.anomaly) fmt::print("anomaly: {} (W-002)\n", report.anomaly->text());
 }
 
 ordered_json group_json(const trainer::GroupGradients& group) {
@@ -100,29 +105,62 @@ void print_json(const trainer::GradientReport& report) {
   for (const auto& [name, value] : report.terms) terms[name] = value;
   ordered_json groups = ordered_json::array();
   for (const trainer::GroupGradients& group : report.groups) groups.push_back(group_json(group));
-  const ordered_json all{{"loss", report.loss},
-                         {"terms", terms},
-                         {"loss_scale", report.loss_scale},
-                         {"grad_norm", report.norm},
-                         {"non_finite", report.non_finite},
-                         {"groups", groups},
-                         {"warnings", warnings_of(report)}};
+  const ordered_json all{
+      {"loss", report.loss},
+      {"terms", terms},
+      {"loss_scale", report.loss_scale},
+      {"grad_norm", report.norm},
+      {"non_finite", report.non_finite},
+      {"groups", groups},
+      {"warnings", warnings_of(report)},
+      {"anomaly", report.anomaly ? ordered_json(report.anomaly->text()) : ordered_json()}};
   fmt::print("{}\n", all.dump());
 }
 
 }  // namespace
 
-ExitCode check_gradients(const configs::Config& config, bool json) {
+namespace {
+
+trainer::KeptBatch batch_of(const trainer::RunData& data, const std::string& replay) {
+  if (!replay.empty()) return trainer::read_kept_batch(replay);
+  return {.batch = trainer::first_micro_batch(data), .reason = "", .samples = {}};
+}
+
+std::string described(const configs::Config& config, const trainer::KeptBatch& kept) {
+  if (kept.step == 0) return "the first micro-batch of " + configs::pack_names(config.data.train);
+  return fmt::format("micro-batch {} of step {}, of {}, skipped because {}", kept.batch.index,
+                     kept.step, fmt::join(kept.samples, ", "), kept.reason);
+}
+
+// A kept batch was met in the middle of a run: its newest weights are the nearest there are.
+void load_newest(const configs::Config& config, model::Detector& detector) {
+  const auto folders = trainer::step_folders(std::filesystem::path(config.run.dir) / "checkpoints");
+  if (folders.empty()) {
+    log::info("the run has no checkpoint: the weights are those it started from");
+    return;
+  }
+  trainer::verify_checkpoint(folders.front().path, /*with_optimizer=*/false);
+  trainer::load_parameters(detector, folders.front().path);
+  log::info("the weights are those of {}", folders.front().path.string());
+}
+
+}  // namespace
+
+ExitCode check_gradients(const configs::Config& config, const std::string& replay, bool watched,
+                         bool json) {
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
   trainer::open_device(config.run, /*local_rank=*/0);
   const trainer::RunData data(config);
-  const MicroBatch batch = trainer::first_micro_batch(data);
-  model::Detector detector = trainer::build_detector(config, data.tokenizer);
-  const trainer::GradientReport report = trainer::report_gradients(config, detector, batch);
+  const trainer::KeptBatch kept = batch_of(data, replay);
+  model::Detector detector =
+      trainer::build_detector(config, data.tokenizer, data.train.class_map());
+  if (!replay.empty()) load_newest(config, detector);
+  const trainer::GradientReport report = trainer::report_gradients(
+      config, detector, kept.batch, {.number = kept.number, .watched = watched || !replay.empty()});
   if (json) {
     print_json(report);
   } else {
-    print_text(config, report);
+    print_text(described(config, kept), report);
   }
   const bool finite = report.non_finite == 0 && std::isfinite(report.loss);
   return finite ? ExitCode::kDone : ExitCode::kNumeric;

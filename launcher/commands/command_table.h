@@ -22,5 +22,6 @@ void add_export(CommandLine& cli);
 void add_params(CommandLine& cli);
 void add_memcheck(CommandLine& cli);
 void add_completion(CommandLine& cli);
+void add_manual(CommandLine& cli);
 
 }  // namespace muster::launcher

@@ -26,7 +26,8 @@
 #include "model/files/family.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::launcher {
 namespace {
@@ -161,7 +162,8 @@ MicroBatch encode_turn(const data::SampleEncoder& encoder, const GenerateOptions
   for (const std::string& path : options.images)
     images.push_back(data::decode_image(MappedFile(path).bytes(), path));
   const std::string name = images.empty() ? "the prompt" : join(options.images, ", ");
-  const std::string prompt = images.empty() ? options.prompt : mark_pictures(options.prompt);
+  const std::string prompt =
+      images.empty() ? options.prompt : trainer::mark_pictures(options.prompt);
   data::BatchBuilder batch;
   encoder.add_question(batch, -1, data::SampleEncoder::question(name, prompt, images), images,
                        name);

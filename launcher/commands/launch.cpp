@@ -16,13 +16,17 @@
 #include "configs/config.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/conclusion.h"
+#include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/node_preflight.h"
+#include "launcher/commands/profile_flag.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/examine_plan.h"
 #include "launcher/plan/remedies.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rank/world.h"
+#include "launcher/runtime/libtorch.h"
+#include "launcher/runtime/places.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/container.h"
 #include "launcher/supervise/run_owner.h"
@@ -32,14 +36,16 @@
 #include "launcher/supervise/supervisor.h"
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/run_data.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/checkpoint/step_folders.h"
 
 namespace muster::launcher {
 namespace {
 
 struct LaunchOptions {
   ConfigArguments config;
+  EpochChangeFlags epoch;
+  ProfileFlag profile;
   int ranks = 0;
   bool fresh = false;
   bool debug = false;
@@ -168,18 +174,23 @@ Restart choose_restart(const LaunchOptions& options, const configs::Config& conf
 // What each rank runs, and in which environment.
 void add_rank_program(LaunchSpec& spec, const LaunchOptions& options,
                       const configs::Config& config) {
-  const fs::path self = executable_path();
-  const fs::path wrapper = self.parent_path() / "muster-rank-wrap";
+  const fs::path folder = executable_path().parent_path();
+  const fs::path wrapper = folder / "muster-rank-wrap";
   if (!fs::exists(wrapper)) {
     throw PreflightError(fmt::format(
         "{} is missing: the two programs are installed together (`./run build` makes both)",
         wrapper.string()));
   }
   spec.wrapper = {wrapper.string()};
-  spec.rank_program = {self.string(), "train"};
+  // On each machine `muster` becomes muster-torch with the libraries that are found there.
+  spec.rank_program = {(folder / "muster").string(), "train"};
   std::ranges::copy(options.config.words(), std::back_inserter(spec.rank_program));
+  std::ranges::copy(options.epoch.words(), std::back_inserter(spec.rank_program));
+  std::ranges::copy(options.profile.words(), std::back_inserter(spec.rank_program));
   spec.threads_per_rank = config.run.threads_per_rank;
   spec.environment = config.launch.environment;
+  if (const std::string libtorch = environment_value(kFoundVariable); !libtorch.empty())
+    spec.environment.try_emplace(kFoundVariable, libtorch);  // all ranks load the same
   if (!options.debug) return;
   for (const char* variable : {"CUDA_LAUNCH_BLOCKING", "TORCH_SHOW_CPP_STACKTRACES"})
     spec.environment[variable] = "1";
@@ -227,7 +238,7 @@ LaunchOptions debug_options(LaunchOptions options) {
   fs::remove_all(debug_dir);
   make_run_folder(debug_dir);
   if (step >= 0) {
-    const std::string name = trainer::CheckpointStore::folder_name(step);
+    const std::string name = trainer::step_folder_name(step);
     fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
   }
   for (const std::string& set :
@@ -292,6 +303,8 @@ void add_launch(CommandLine& cli) {
   command.add_option("-n,--ranks", options->ranks, "how many ranks, over all machines")
       ->required()
       ->check(CLI::PositiveNumber);
+  options->epoch.add_to(command);
+  options->profile.add_to(command);
   command.add_flag("--fresh", options->fresh,
                    "move an earlier run's checkpoints and metrics aside and start anew");
   command.add_flag("--take-over", options->take_over,

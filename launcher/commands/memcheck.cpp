@@ -27,10 +27,15 @@ struct MemcheckOptions {
   std::int64_t planted_bytes = 0;
 };
 
+const char* verdict(const trainer::MemorySlope& slope) {
+  if (slope.flat) return "flat";
+  return slope.filling() ? "filling" : "LEAKING";
+}
+
 void print_curve(const char* what, const trainer::MemoryCurve& curve) {
   fmt::print("{:<22}{:>12}{:>12}{:>14.2f} KiB  {}\n", what, human_bytes(curve.samples.front()),
              human_bytes(curve.samples.back()), curve.slope.bytes_per_step / 1024,
-             curve.slope.flat ? "flat" : "LEAKING");
+             verdict(curve.slope));
 }
 
 void print_curves(const trainer::MemoryReport& report) {
@@ -44,9 +49,9 @@ void print_curves(const trainer::MemoryReport& report) {
 void print_engine(const sharding::EngineBytes& b) {
   fmt::print(
       "engine between steps, as promised: parameters {}  gradient shard {}  master {}  moments {}  "
-      "staging {}\n",
+      "running mean {}  staging {}\n",
       human_bytes(b.parameters), human_bytes(b.gradient_shard), human_bytes(b.master),
-      human_bytes(b.moments), human_bytes(b.staging));
+      human_bytes(b.moments), human_bytes(b.ema), human_bytes(b.staging));
   if (b.host.total() == 0) return;
   fmt::print("in the host's memory: parameters {}  gradient {}  master {}  moments {}\n",
              human_bytes(b.host.parameters), human_bytes(b.host.gradient),
@@ -75,8 +80,7 @@ configs::Config scratch_config(const MemcheckOptions& options, const fs::path& r
   configs::Config config = options.config.load();
   config.run.dir = run_dir.string();
   config.data.val.clear();
-  config.checkpoint = {0, 1, false};
-  config.eval.every_steps = 0;
+  config.checkpoint.resume = false;
   return config;
 }
 
@@ -100,7 +104,7 @@ int memcheck(const MemcheckOptions& options) {
   print_engine(trainer.engine().bytes());
   print_plan(config, report);
   if (report.flat()) return 0;
-  fmt::print("LEAKING: {}\n", report.culprit());
+  fmt::print("{}: {}\n", report.leaks() ? "LEAKING" : "not flat yet", report.culprit());
   return static_cast<int>(ExitCode::kNumeric);
 }
 

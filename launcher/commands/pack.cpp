@@ -107,6 +107,7 @@ void run_pack(PackCommand& command) {
   if (!command.read.images.empty() && !fs::is_directory(command.read.images))
     throw UsageError(fmt::format("--images {}: no such folder", command.read.images.string()));
   split_renames(command);
+  command.read.threads = command.pack.threads;
   data::Source source = data::read_source(command.source, command.read);
   if (!command.pack.check_only && fs::path(command.out).has_parent_path())
     fs::create_directories(fs::path(command.out).parent_path());
@@ -176,15 +177,15 @@ void add_pack(CommandLine& cli) {
                    "muster pack dataset --check-only --json"});
   const auto command = std::make_shared<PackCommand>();
   app.add_option("SOURCE", command->source,
-                 "a folder or file of VOC, YOLO, COCO, JSONL or Label Studio (docs/data.md)")
+                 "a folder or file of VOC, YOLO, COCO, JSONL, CVAT or Label Studio (docs/data.md)")
       ->required();
   app.add_option("-o,--out", command->out, "the pack to write");
   app.add_option("--split", command->read.split,
                  "train, val, test, ...: a list, folder or file of that name");
   app.add_option("--format", command->read.format,
-                 "voc, coco, yolo, jsonl or label-studio; recognised when absent");
+                 "voc, coco, yolo, jsonl, cvat or label-studio; recognised when absent");
   app.add_option("--threads", command->pack.threads,
-                 "threads that validate; one per core when absent")
+                 "threads that read and validate; one per core when absent")
       ->check(CLI::PositiveNumber);
   app.add_flag("--skip-bad", command->pack.skip_bad,
                "leave bad samples out and list them, instead of refusing");

@@ -1,6 +1,7 @@
 // muster predict CHECKPOINT IMAGES... -o OUT_DIR writes boxes and captions as JSON and overlay
-// PNGs. What cannot be read never loses the rest: it is listed at the end, and the exit code says
-// it. It always takes the detection pipeline, never text generation (law 13).
+// PNGs. Several ranks share the pictures, and rank 0 writes what one rank alone would have written.
+// What cannot be read never loses the rest: it is listed at the end, and the exit code says it. It
+// always takes the detection pipeline, never text generation (law 13).
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -8,13 +9,17 @@
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "data/sources/parse/numbers.h"
 #include "launcher/commands/asked_samples.h"
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/commands/predicted_batch.h"
+#include "launcher/commands/rank_world.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/prediction_formats.h"
 #include "trainer/evaluate/predictions.h"
@@ -30,30 +35,48 @@ struct PredictOptions {
   std::string format = "muster";
   std::string prompt;
   std::vector<std::string> inputs;
-  double threshold = -1;  // one below 0 stands for the config's
+  std::string threshold;  // a number, kBestThreshold or kBestPerClass; "": the config's
   int batch = 8;
   bool skip_bad = false;
   bool no_overlay = false;
   bool upright = false;
 };
 
+constexpr const char* kBestThreshold = "best";
+constexpr const char* kBestPerClass = "best-per-class";
+
+trainer::Thresholds thresholds_of(const PredictOptions& options,
+                                  const trainer::OpenedCheckpoint& opened) {
+  if (options.threshold.empty()) return {.all = opened.config.detection.score_threshold};
+  const bool per_class = options.threshold == kBestPerClass;
+  if (per_class || options.threshold == kBestThreshold)
+    return trainer::best_thresholds(opened.folder, opened.classes, per_class);
+  const std::optional<double> number = data::parse_number(options.threshold);
+  if (!number)
+    throw UsageError(fmt::format("--threshold: \"{}\", expected a number, {} or {}",
+                                 options.threshold, kBestThreshold, kBestPerClass));
+  return {.all = *number};
+}
+
 // Three stages overlap: while one batch is in the model, the next is decoded and the one before is
 // drawn.
 class Prediction {
  public:
-  explicit Prediction(const PredictOptions& options)
+  Prediction(const PredictOptions& options, RankWorld& world)
       : options_(options),
+        world_(world),
         asked_(options_.inputs, options_.prompt),
-        opened_(options_.checkpoint, configs::from_name<configs::Device>(options_.device)),
-        threshold_(options_.threshold >= 0 ? options_.threshold
-                                           : opened_.config.detection.score_threshold),
+        opened_(options_.checkpoint, configs::from_name<configs::Device>(options_.device),
+                world.local_rank()),
+        thresholds_(thresholds_of(options_, opened_)),
         font_(options_.font),
         predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
 
   ExitCode run() {
     std::filesystem::create_directories(options_.out);
-    predict_all();
-    report();
+    predict_all();                      // [C]
+    scores_.join(world_.collective());  // [C]
+    if (world_.first()) report();
     return bad_.empty() || options_.skip_bad ? ExitCode::kDone : ExitCode::kData;
   }
 
@@ -65,27 +88,37 @@ class Prediction {
     std::vector<std::string> turned;
   };
 
+  // In rounds: a batch for every rank, whose results rank 0 then writes in the order of the
+  // batches.
   void predict_all() {
-    trainer::DetectionsFile file(std::filesystem::path(options_.out) / "detections.json");
-    const auto other = trainer::prediction_writer(options_.format, options_.out, opened_.classes);
+    std::optional<PredictionFiles> files;
+    if (world_.first()) files.emplace(options_.out, options_.format, opened_.classes);
     Progress progress("predicting", static_cast<std::int64_t>(asked_.size()));
+    const std::size_t round = step() * static_cast<std::size_t>(world_.collective().size());
+    const std::size_t own = step() * static_cast<std::size_t>(world_.collective().rank());
     std::future<void> drawing;
-    std::future<Loaded> loading = load_from(0);
-    for (std::size_t first = 0; first < asked_.size(); first += step()) {
+    std::future<Loaded> loading = load_from(own);
+    for (std::size_t first = 0; first < asked_.size(); first += round) {
       Loaded loaded = loading.get();
-      loading = load_from(first + step());
-      std::vector<trainer::ImageDetections> found = detect(loaded);
-      for (const trainer::ImageDetections& image : found) {
-        file.add(image);
-        if (other) other->add(image);
-      }
+      loading = load_from(first + round + own);
+      PredictedBatch batch{detect(loaded), loaded.bad, loaded.turned};
+      for (const std::string& bytes : gather_texts(batch_to_bytes(batch), world_.collective()))
+        if (files) take(batch_from_bytes(bytes), *files);
       if (drawing.valid()) drawing.get();
-      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), std::move(found));
-      progress.add(static_cast<std::int64_t>(std::min(step(), asked_.size() - first)));
+      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), batch.images);
+      progress.add(static_cast<std::int64_t>(std::min(round, asked_.size() - first)));
     }
     if (drawing.valid()) drawing.get();
-    file.commit();
-    if (other) other->commit();
+    if (files) files->commit();
+  }
+
+  // One batch of any rank.
+  void take(const PredictedBatch& batch, PredictionFiles& files) {
+    files.add(batch.images);
+    bad_.insert(bad_.end(), batch.bad.begin(), batch.bad.end());
+    turned_.insert(turned_.end(), batch.turned.begin(), batch.turned.end());
+    for (const trainer::ImageDetections& image : batch.images) kept_ += image.kept.size();
+    pictures_ += batch.images.size();
   }
 
   std::size_t step() const { return static_cast<std::size_t>(options_.batch); }
@@ -115,15 +148,10 @@ class Prediction {
   }
 
   std::vector<trainer::ImageDetections> detect(const Loaded& loaded) {
-    bad_.insert(bad_.end(), loaded.bad.begin(), loaded.bad.end());
-    turned_.insert(turned_.end(), loaded.turned.begin(), loaded.turned.end());
     if (loaded.samples.empty()) return {};
-    auto found = predictor_.predict(loaded.samples, threshold_, scores_);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (!options_.no_overlay) found[i].overlay = loaded.overlays[i];
-      kept_ += found[i].kept.size();
-    }
-    pictures_ += found.size();
+    auto found = predictor_.predict(loaded.samples, thresholds_, scores_);
+    for (std::size_t i = 0; i < found.size() && !options_.no_overlay; ++i)
+      found[i].overlay = loaded.overlays[i];
     return found;
   }
 
@@ -143,7 +171,7 @@ class Prediction {
 
   void report() const {
     if (kept_ == 0)
-      fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, threshold_));
+      fmt::print(stderr, "predict: {}\n", trainer::explain_scores(scores_, thresholds_.all));
     if (!turned_.empty())
       log::warn(
           "{} pictures were used as stored though EXIF would turn them, the first {}: boxes are "
@@ -159,9 +187,10 @@ class Prediction {
   }
 
   const PredictOptions& options_;
+  RankWorld& world_;
   AskedSamples asked_;
   trainer::OpenedCheckpoint opened_;
-  double threshold_;
+  trainer::Thresholds thresholds_;
   trainer::LabelFont font_;  // used by one drawing task at a time
   trainer::Predictor predictor_;
   trainer::ScoreHistogram scores_;
@@ -171,6 +200,11 @@ class Prediction {
   std::size_t pictures_ = 0;
 };
 
+ExitCode predict(const PredictOptions& options) {
+  RankWorld world;  // [C]
+  return world.run([&] { return Prediction(options, world).run(); });
+}
+
 }  // namespace
 
 void add_predict(CommandLine& cli) {
@@ -178,6 +212,7 @@ void add_predict(CommandLine& cli) {
       add_command(cli, "predict", "boxes and captions of images, as JSON and overlay PNG",
                   {"muster predict runs/demo photo.jpg -o out",
                    "muster predict runs/demo photos -o out --threshold 0.3",
+                   "mpirun -n 4 muster predict runs/demo photos -o out --threshold best",
                    "muster predict runs/demo questions.jsonl val.h5 -o out",
                    "muster predict runs/demo photo.jpg -o out --prompt 'Find the red cells.'"});
   const auto options = std::make_shared<PredictOptions>();
@@ -191,8 +226,10 @@ void add_predict(CommandLine& cli) {
   command.add_option(
       "--prompt", options->prompt,
       "asked where a sample has no question of its own; the config's when not given");
-  command.add_option("--threshold", options->threshold,
-                     "least score shown; the config's when not given");
+  command.add_option(
+      "--threshold", options->threshold,
+      "least score shown: a number; best, where F1 was highest when the checkpoint was evaluated; "
+      "best-per-class, of each class by itself; the config's when not given");
   add_device(command, options->device);
   command
       .add_option("--format", options->format,
@@ -209,8 +246,7 @@ void add_predict(CommandLine& cli) {
   command.add_flag("--upright", options->upright,
                    "turn pictures as EXIF says; boxes are of the turned picture");
   command.add_flag("--no-overlay", options->no_overlay, "write detections.json alone");
-  command.callback(
-      [&cli, options] { cli.exit_code = static_cast<int>(Prediction(*options).run()); });
+  command.callback([&cli, options] { cli.exit_code = static_cast<int>(predict(*options)); });
 }
 
 }  // namespace muster::launcher

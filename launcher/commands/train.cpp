@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/out_of_memory.h"
+#include "launcher/commands/profile_flag.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
@@ -26,6 +28,8 @@ namespace {
 
 struct TrainOptions {
   ConfigArguments config;
+  EpochChangeFlags epoch;
+  ProfileFlag profile;
 };
 
 void start_log(const configs::Config& config, const RankInfo& info) {
@@ -47,7 +51,23 @@ trainer::RankPlace place_of(const RankInfo& info) {
                     .listener = info.store.listener}};
 }
 
-void run_rank(const configs::Config& config, const RankInfo& info) {
+// An epoch that is finished with the values it was begun with is a part of its own: the next
+// Trainer resumes from its last checkpoint, with today's.
+void train_in_parts(const configs::Config& config,
+                    const std::shared_ptr<sharding::Collective>& collective,
+                    const TrainOptions& options) {
+  bool goes_on = true;
+  while (goes_on) {
+    trainer::Trainer trainer(config, collective, options.epoch.change());
+    if (options.profile.asked()) trainer.set_profile(options.profile.steps());
+    trainer.train();
+    goes_on = trainer.waits_for_new_values();
+    if (goes_on && collective->rank() == 0)
+      log::info("step {}: the epoch is finished, the new values take effect", trainer.step());
+  }
+}
+
+void run_rank(const configs::Config& config, const RankInfo& info, const TrainOptions& options) {
   fs::create_directories(config.run.dir);
   start_log(config, info);
   check_world(info.world_size, config.batch.micro_batches_per_step);
@@ -58,8 +78,7 @@ void run_rank(const configs::Config& config, const RankInfo& info) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
   }
-  trainer::Trainer trainer(config, trainer::make_collective(config, place_of(info)));
-  trainer.train();
+  train_in_parts(config, trainer::make_collective(config, place_of(info)), options);
 }
 
 // An error that every rank meets alike (a config, a stop, a health abort) ends the ranks one by
@@ -99,7 +118,7 @@ int train(const TrainOptions& options) {
   configs::Config config;
   try {
     config = options.config.load();
-    run_rank(config, session.info());
+    run_rank(config, session.info(), options);
     return 0;
   } catch (const Error& error) {
     return fail(session, config.run.dir, error.exit_code(), error.what(), !all_ranks_agree(error),
@@ -124,6 +143,8 @@ void add_train(CommandLine& cli) {
                    "muster train configs/demo.yaml --set run.dir=runs/alone"});
   const auto options = std::make_shared<TrainOptions>();
   options->config.add_to(command);
+  options->epoch.add_to(command);
+  options->profile.add_to(command);
   command.callback([&cli, options] { cli.exit_code = train(*options); });
 }
 

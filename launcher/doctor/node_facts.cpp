@@ -1,6 +1,5 @@
 #include "launcher/doctor/node_facts.h"
 
-#include <dlfcn.h>
 #include <fmt/core.h>
 #include <gnu/libc-version.h>
 #include <netdb.h>
@@ -8,7 +7,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -19,8 +17,10 @@
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "base/source_files.h"
+#include "base/version.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
+#include "launcher/runtime/open_mpi.h"
 
 namespace muster::launcher {
 namespace {
@@ -28,20 +28,6 @@ namespace {
 constexpr std::chrono::seconds kVersionLimit{20};
 
 std::string head_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-// Asks the library that ranks will load, without linking it: a command that starts no rank does not
-// pay for loading it.
-std::string mpi_library_version() {
-  void* library = ::dlopen("libmpi.so.40", RTLD_LAZY | RTLD_GLOBAL);
-  if (library == nullptr) return "";
-  using Version = int (*)(char*, int*);
-  const auto version = reinterpret_cast<Version>(::dlsym(library, "MPI_Get_library_version"));
-  if (version == nullptr) return "";
-  std::array<char, 256> text{};  // MPI_MAX_LIBRARY_VERSION_STRING of Open MPI
-  int length = 0;
-  version(text.data(), &length);
-  return head_line(text.data());
-}
 
 // Hashes both programs a run is made of.
 std::string program_hash() {
@@ -97,13 +83,13 @@ NodeFacts gather_facts() {
   NodeFacts facts;
   facts.host = own_host();
   facts.unix_time = unix_now();
-  facts.muster = MUSTER_VERSION;
+  facts.muster = kVersion;
   facts.binary_hash = program_hash();
-  facts.libtorch = MUSTER_LIBTORCH_VERSION;
+  facts.libtorch = kLibTorchVersion;
   facts.libc = ::gnu_get_libc_version();
   const CapturedRun mpirun = run_captured({"mpirun", "--version"}, kVersionLimit);
   facts.mpirun = mpirun.exit_code == -1 ? "" : head_line(mpirun.output);
-  facts.mpi_library = mpi_library_version();
+  facts.mpi_library = library_version({});  // which the loader finds, as ranks will
   facts.nested = world_from_environment().launched();
   facts.cores = machine.cores;
   facts.memory_bytes = machine.memory_bytes;

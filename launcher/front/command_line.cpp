@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,6 +16,8 @@
 #include "base/source_files.h"
 #include "base/text.h"
 #include "launcher/front/usage.h"
+#include "launcher/front/version_text.h"
+#include "launcher/runtime/ready.h"
 
 namespace muster::launcher {
 namespace {
@@ -25,6 +28,19 @@ int report_error(const char* what, ExitCode code) {
   log::flush_backtrace();
   fmt::print(stderr, "muster: {}\n", what);
   return static_cast<int>(code);
+}
+
+bool is_help(std::string_view word) { return word == "-h" || word == "--help"; }
+
+// Help must not cost a fetched LibTorch: where there is none, an installed muster prints the texts
+// that were made when it was built. Returns false when this is not about help, or there are none.
+bool print_shipped_help(int argc, char** argv) {
+  if (std::none_of(argv, argv + argc, is_help) || is_ready()) return false;
+  const std::string command = is_help(argv[1]) ? "muster" : argv[1];
+  const auto file = shipped_path(fs::path("help") / (command + ".txt"));
+  if (!file) return false;
+  fmt::print("{}", read_text(*file));
+  return true;
 }
 
 }  // namespace
@@ -51,6 +67,7 @@ std::vector<std::string> examples_of(const CLI::App& command) {
 
 void hand_over(char** argv) {
   const fs::path program = executable_path().parent_path() / "muster-torch";
+  make_ready();
   ::execv(program.c_str(), argv);
   throw PreflightError(
       fmt::format("{}: {}. The programs are installed together (`./run build` makes "
@@ -58,10 +75,18 @@ void hand_over(char** argv) {
                   program.string(), std::strerror(errno)));
 }
 
+void add_version(CommandLine& cli) {
+  cli.app.set_version_flag("--version", version_text, "show the version");
+}
+
 int run(CommandLine& cli) {
   try {
-    const bool known = cli.argc > 1 && has_command(cli.app, cli.argv[1]);
-    if (!known && !cli.has_all()) hand_over(cli.argv);
+    const std::string word = cli.argc > 1 ? cli.argv[1] : "";
+    const bool known = word == "--version" || has_command(cli.app, word);
+    if (!known && !cli.has_all()) {
+      if (print_shipped_help(cli.argc, cli.argv)) return 0;
+      hand_over(cli.argv);
+    }
     check_first_word(cli.app, cli.argc, cli.argv);
     cli.app.parse(cli.argc, cli.argv);
     return cli.exit_code;

@@ -6,7 +6,9 @@
 // `muster` holds them alone and hands everything else over to muster-torch, which holds all.
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,8 @@ class App;
 
 namespace muster::launcher {
 
+class DetectBackend;
+
 struct CommandLine {
   CLI::App& app;
   int exit_code = 0;
@@ -28,6 +32,10 @@ struct CommandLine {
   std::function<std::vector<Finding>(const configs::Config& config, const NodeFacts& facts,
                                      int ranks)>
       examine_plan = {};
+  // This part of serve needs LibTorch, likewise. `device`: "" for the one it was trained on.
+  std::function<std::unique_ptr<DetectBackend>(const std::filesystem::path& checkpoint,
+                                               const std::string& device)>
+      open_detector = {};
   // False in `muster`, which holds the commands of this room alone.
   bool has_all() const { return examine_plan != nullptr; }
 };
@@ -45,8 +53,12 @@ void add_report(CommandLine& cli);
 void add_triage(CommandLine& cli);
 void add_doctor(CommandLine& cli);
 void add_status(CommandLine& cli);
+void add_demo(CommandLine& cli);
+void add_version(CommandLine& cli);  // the option --version
+void add_serve(CommandLine& cli);
 
-// Becomes muster-torch, with the same arguments. Throws PreflightError when it is not there.
+// Becomes muster-torch, with the same arguments; an installed muster first finds, or fetches, the
+// libraries it needs. Throws PreflightError when the program or a library is not there.
 [[noreturn]] void hand_over(char** argv);
 
 // Parses, runs the callback and returns the process's exit code; `muster` hands over what is none

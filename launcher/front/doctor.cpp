@@ -10,10 +10,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "base/source_files.h"
 #include "configs/config.h"
 #include "launcher/doctor/judgements.h"
 #include "launcher/front/command_line.h"
 #include "launcher/front/config_arguments.h"
+#include "launcher/runtime/ready.h"
 
 namespace muster::launcher {
 namespace {
@@ -66,6 +68,9 @@ void examine_config(Examination& done, NodeFacts& facts, const DoctorOptions& op
 int doctor(const DoctorOptions& options, const CommandLine& cli) {
   const bool has_config = !options.config.file.empty();
   if (has_config && options.ranks > 0 && !cli.has_all()) hand_over(cli.argv);
+  // What is examined is what ranks will find, so an installed muster looks with their libraries;
+  // it fetches none for that.
+  if (!cli.has_all() && installed_prefix() && is_ready()) hand_over(cli.argv);
   if (!options.facts_folder.empty()) return write_facts(options);
   NodeFacts facts = gather_facts();
   Examination done;

@@ -9,8 +9,9 @@ int main(int argc, char** argv) {
   CLI::App app{"muster", "muster"};
   app.require_subcommand(1);
   launcher::CommandLine cli{app, 0, argc, argv};
-  for (auto* add : {launcher::add_submit, launcher::add_report, launcher::add_triage,
-                    launcher::add_doctor, launcher::add_status})
+  for (auto* add :
+       {launcher::add_submit, launcher::add_report, launcher::add_triage, launcher::add_doctor,
+        launcher::add_status, launcher::add_serve, launcher::add_demo, launcher::add_version})
     add(cli);
   return launcher::run(cli);
 }

@@ -56,7 +56,7 @@ void check_gpus(const configs::Run& run, const SubmitSpec& spec) {
 void submit(SubmitOptions& options) {
   SubmitSpec& spec = options.spec;
   const configs::Config config = options.config.load();
-  spec.config = fs::absolute(options.config.file).lexically_normal();
+  spec.config = fs::absolute(given_or_shipped(options.config.file)).lexically_normal();
   spec.overrides = options.config.overrides;
   spec.work_dir = fs::current_path();
   spec.run_dir = fs::absolute(config.run.dir).lexically_normal();

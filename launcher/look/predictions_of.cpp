@@ -62,7 +62,7 @@ class BatchPredictor {
   void flush() {
     if (waiting_.empty()) return;
     for (trainer::ImageDetections& image :
-         predictor_.predict(waiting_, result_.least_score, scores_))
+         predictor_.predict(waiting_, {.all = result_.least_score}, scores_))
       result_.of_picture[image.image] = std::move(image.kept);
     waiting_.clear();
   }

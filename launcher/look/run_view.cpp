@@ -11,9 +11,9 @@
 #include "base/files.h"
 #include "base/parallel.h"
 #include "configs/config.h"
-#include "launcher/look/judgement.h"
 #include "launcher/look/predictions_of.h"
 #include "launcher/look/sample_view.h"
+#include "trainer/evaluate/judgement.h"
 #include "trainer/evaluate/predictions.h"
 
 namespace muster::launcher {
@@ -36,8 +36,8 @@ struct JudgedPicture {
   bool asked = false;  // something was predicted of it, if only nothing
   std::vector<data::Object> truth;
   std::vector<trainer::LabelledDetection> predictions;
-  std::vector<PredictedBox> boxes;  // the same, with the classes of this set
-  Judgement judgement;
+  std::vector<trainer::PredictedBox> boxes;  // the same, with the classes of this set
+  trainer::Judgement judgement;
 };
 
 struct Tally {
@@ -63,9 +63,9 @@ Tally tally_of(const JudgedPicture& picture, double threshold) {
   if (!picture.asked) return tally;
   for (std::size_t i = 0; i < picture.predictions.size(); ++i) {
     if (picture.boxes[i].score < threshold) continue;
-    const Outcome outcome = picture.judgement.predictions[i].outcome;
-    tally.found += outcome == Outcome::kFound ? 1 : 0;
-    tally.wrong += outcome == Outcome::kFalse ? 1 : 0;
+    const trainer::Outcome outcome = picture.judgement.predictions[i].outcome;
+    tally.found += outcome == trainer::Outcome::kFound ? 1 : 0;
+    tally.wrong += outcome == trainer::Outcome::kFalse ? 1 : 0;
   }
   for (std::size_t t = 0; t < picture.truth.size(); ++t) {
     const std::optional<double>& score = picture.judgement.found_with[t];
@@ -209,23 +209,23 @@ class RunLook {
 
   // Classes are compared by name: the run's numbers and the pack's need not agree.
   void judge_picture(JudgedPicture& picture) const {
-    std::vector<TrueBox> truth;
+    std::vector<trainer::TrueBox> truth;
     for (const data::Object& object : picture.truth)
       truth.push_back({object.box, classes_.place(object.category), object.crowd});
     for (const trainer::LabelledDetection& d : picture.predictions) {
-      PredictedBox& box = picture.boxes.emplace_back();
+      trainer::PredictedBox& box = picture.boxes.emplace_back();
       std::ranges::copy(d.box, box.box.begin());
       box.category = set_.class_map().find_name(d.caption);
       box.score = double{d.score};
     }
-    picture.judgement = judge(truth, picture.boxes);
+    picture.judgement = trainer::judge(truth, picture.boxes);
   }
 
   void add_predictions(const JudgedPicture& picture, std::size_t p, ordered_json& all) const {
     constexpr std::array<const char*, 3> kWords{"found", "false", "in crowd"};
     for (std::size_t i = 0; i < picture.predictions.size(); ++i) {
       if (picture.boxes[i].score < threshold_) continue;
-      const Judgement::Of& judgement = picture.judgement.predictions[i];
+      const trainer::Judgement::Of& judgement = picture.judgement.predictions[i];
       all.push_back({{"box", picture.boxes[i].box},
                      {"score", picture.boxes[i].score},
                      {"label", picture.predictions[i].caption},
@@ -294,20 +294,20 @@ class RunLook {
   }
 
   trainer::ShownBox predicted_box(const JudgedPicture& picture, std::size_t i, bool judged) const {
-    const Judgement::Of& judgement = picture.judgement.predictions[i];
+    const trainer::Judgement::Of& judgement = picture.judgement.predictions[i];
     trainer::ShownBox box;
     box.box = picture.boxes[i].box;
     box.label = picture.predictions[i].caption;
     box.category = picture.boxes[i].category;
     box.score = picture.boxes[i].score;
     if (!judged) return box;
-    box.verdict =
-        judgement.outcome == Outcome::kFound ? trainer::Verdict::kFound : trainer::Verdict::kFalse;
+    box.verdict = judgement.outcome == trainer::Outcome::kFound ? trainer::Verdict::kFound
+                                                                : trainer::Verdict::kFalse;
     if (judgement.truth >= 0) {
       const data::Object& truth = picture.truth[static_cast<std::size_t>(judgement.truth)];
       box.note = fmt::format("IoU {:.2f} with {}", judgement.overlap, truth.caption);
     }
-    if (judgement.outcome == Outcome::kInCrowd) {
+    if (judgement.outcome == trainer::Outcome::kInCrowd) {
       box.verdict = trainer::Verdict::kNone;
       box.note = "in a crowd, counts neither way";
     }

@@ -72,6 +72,11 @@ std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t
   return s.tokens * (layers + 4 * t.hidden_size) * element_bytes(c);
 }
 
+// Rows of the caption decoder: its tokens, or one a box where classes are told at once.
+std::int64_t captions(const configs::Config& c, const MicroBatchShape& s) {
+  return c.detection.labels == configs::Labels::kClosed ? s.objects : s.caption_tokens;
+}
+
 // A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
 // every layer; a memory token keeps two norms, projections, and keys and values of every layer.
 std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
@@ -79,10 +84,10 @@ std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
   if (!d.enabled) return 0;
   const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size);
   const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size;
-  const std::int64_t per_caption_token =
+  const std::int64_t per_caption =
       d.caption_layers * (10 * d.hidden_size + 2 * d.mlp_size) + 4 * d.hidden_size;
   return (queries(c, s) * per_query + head_memory_tokens(c, s) * per_memory +
-          s.caption_tokens * per_caption_token) *
+          captions(c, s) * per_caption) *
          element_bytes(c);
 }
 
@@ -107,7 +112,7 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
   cross_entropy(
       s.labels, c.model.logits_chunk_tokens,
       t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0 && !c.lora.enabled);
-  if (c.detection.enabled)
+  if (c.detection.enabled && c.detection.labels == configs::Labels::kOpen)
     cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
   return std::max(
       peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
@@ -209,7 +214,7 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   if (d.enabled) {
     flops.head = twice(queries(c, s) * query +
                        head_memory_tokens(c, s) * d.num_layers * 2 * d.hidden_size * d.hidden_size +
-                       s.caption_tokens * work.logits);
+                       (d.labels == configs::Labels::kOpen ? s.caption_tokens * work.logits : 0));
   }
   return flops;
 }

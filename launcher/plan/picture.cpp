@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "trainer/show/report_style.h"
+#include "trainer/show/report/report_style.h"
 #include "trainer/show/svg_chart.h"
 
 namespace muster::launcher {

@@ -10,6 +10,7 @@
 #include "model/qwen/shapes.h"
 #include "sharding/layout/flat_space.h"
 #include "trainer/assembly/groups.h"
+#include "trainer/assembly/learning.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/lora_run.h"
 
@@ -52,6 +53,12 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
   return n;
 }
 
+std::vector<std::string> names_of(const Shapes& shapes) {
+  std::vector<std::string> names;
+  for (const auto& [name, shape] : shapes) names.push_back(name);
+  return names;
+}
+
 struct Counted {
   std::vector<GroupCount> groups;
   std::vector<std::int64_t> trainable;  // elements, registration order
@@ -67,7 +74,9 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     counted.groups.push_back(
         {.name = rules[g].name, .lr = lrs[g], .weight_decay = rules[g].weight_decay});
   }
-  for (const auto& [name, shape] : all_shapes(config, model)) {
+  const Shapes shapes = all_shapes(config, model);
+  const trainer::Learning learning(config, names_of(shapes));
+  for (const auto& [name, shape] : shapes) {
     const configs::GroupEntry* entry = configs::group_of(name);
     if (entry == nullptr)
       throw ConfigError("parameter " + name + " belongs to no learning-rate group");
@@ -75,7 +84,7 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
     GroupCount& group = counted.groups[g];
     ++group.tensors;
     group.elements += product(shape);
-    if (rules[g].frozen || trainer::is_frozen(config, name)) {
+    if (rules[g].frozen || learning.frozen(name)) {
       counted.frozen += product(shape);
       continue;
     }
@@ -83,6 +92,7 @@ Counted count_parameters(const configs::Config& config, const model::QwenConfig&
       counted.embedding = static_cast<std::int64_t>(counted.trainable.size());
     counted.trainable.push_back(product(shape));
     group.trained += product(shape);
+    group.least_factor = std::min(group.least_factor, learning.lr_factor(name));
   }
   return counted;
 }
@@ -105,6 +115,7 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;
+  input.ema = options.ema.on();
   input.optimizer_on_host = config.run.device == configs::Device::kCuda &&
                             options.optimizer_device == sharding::OptimizerDevice::kHost;
   return input;

@@ -16,6 +16,7 @@ struct GroupCount {
   std::string name;
   std::int64_t tensors = 0, elements = 0;
   std::int64_t trained = 0;  // of the elements
+  double least_factor = 1;   // on the rate, of those that train
   double lr = 0, weight_decay = 0;
 };
 

@@ -196,6 +196,9 @@ std::vector<Rung> oom_ladder(const configs::Config& config) {
       rung.keeps_bits = keeps_bits;
       rung.what = fmt::format("{} ({})", remedy.what, join(settings_of(remedy, setup), ", "));
       for (const char* key : changed) rung.overrides.push_back(setting(key, setup.config));
+      rung.reorders_data = std::ranges::any_of(changed, [](const char* key) {
+        return configs::find_field(key)->resume == configs::Resume::kEpoch;
+      });
     }
   }
   return ladder;

@@ -35,6 +35,7 @@ std::vector<PlanRow> rows_of(const RunPlan& plan) {
           {"gradient shard (fp32)", b.gradient_shard, kCyan},
           {"master shard", b.master, kCyan},
           {"moments shard", b.moments, kCyan},
+          {"running mean (EMA) shard", b.ema, kCyan},
           {"local accumulation (fp32)", b.accumulation, kCyan},
           {"staging and receiving", t.staging + t.receive, kGreen},
           {"largest gradient", t.gradient, kGreen},
@@ -53,11 +54,9 @@ std::string host_text(const RunPlan& plan) {
   const sharding::HostBytes& h = plan.memory.bytes.host;
   std::string text = "in the host's memory, of each rank:\n";
   const std::pair<const char*, std::int64_t> rows[] = {
-      {"own parameters", h.parameters},
-      {"gradient shard (fp32)", h.gradient},
-      {"master shard", h.master},
-      {"moments shard", h.moments},
-      {"checkpoint's snapshot", plan.host_snapshot}};
+      {"own parameters", h.parameters},    {"gradient shard (fp32)", h.gradient},
+      {"master shard", h.master},          {"moments shard", h.moments},
+      {"running mean (EMA) shard", h.ema}, {"checkpoint's snapshot", plan.host_snapshot}};
   for (const auto& [what, bytes] : rows) {
     if (bytes > 0) text += fmt::format("  {:<26}{:>12}\n", what, human_bytes(bytes));
   }
@@ -76,18 +75,25 @@ std::string host_verdict(const RunPlan& plan) {
                      human_bytes(plan.host_available_bytes));
 }
 
-std::string frozen_note(const GroupCount& group) {
-  if (group.trained == group.elements) return "";
+std::string frozen_note(const GroupCount& group, bool adapters) {
+  if (group.elements == 0) return "";
   if (group.trained == 0) return "  frozen: no gradient, no state, no traffic";
-  return fmt::format("  {} trained in adapters, the rest frozen", group.trained);
+  std::string note;
+  if (group.trained < group.elements) {
+    note = fmt::format("  {} trained{}, the rest frozen", group.trained,
+                       adapters ? " in adapters" : "");
+  }
+  if (group.least_factor < 1)
+    note += fmt::format("  lr {:.3g} and up by layer", group.lr * group.least_factor);
+  return note;
 }
 
-std::string groups_text(const RunPlan& plan) {
+std::string groups_text(const RunPlan& plan, bool adapters) {
   std::string text = fmt::format("{:<16}{:>9}{:>16}{:>12}{:>14}\n", "group", "tensors", "elements",
                                  "lr", "weight decay");
   for (const GroupCount& g : plan.groups) {
     text += fmt::format("{:<16}{:>9}{:>16}{:>12.3g}{:>14.3g}{}\n", g.name, g.tensors, g.elements,
-                        g.lr, g.weight_decay, frozen_note(g));
+                        g.lr, g.weight_decay, frozen_note(g, adapters));
   }
   return text;
 }
@@ -113,7 +119,7 @@ std::string memory_table(const RunPlan& plan, bool colour) {
 }
 
 std::string format_plan(const RunPlan& plan, const configs::Config& config, bool colour) {
-  std::string text = groups_text(plan);
+  std::string text = groups_text(plan, config.lora.enabled);
   text += fmt::format("\none of {} ranks, {} weights, gradients on the wire in {}:\n", plan.ranks,
                       configs::name_of(config.model.dtype),
                       configs::name_of(config.sharding.wire_dtype));

@@ -60,7 +60,8 @@ std::int64_t newest_checkpoint(const fs::path& run_dir) {
 
 fs::path set_aside(const fs::path& run_dir) {
   std::vector<fs::path> parts;
-  for (const char* name : {"checkpoints", "metrics.jsonl", "tensorboard", "report.html"}) {
+  for (const char* name :
+       {"checkpoints", "metrics.jsonl", "resumes.jsonl", "tensorboard", "report.html"}) {
     const fs::path part = run_dir / name;
     if (fs::exists(part) && (!fs::is_directory(part) || !fs::is_empty(part))) parts.push_back(part);
   }

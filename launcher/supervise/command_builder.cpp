@@ -112,6 +112,7 @@ Command build_command(const LaunchSpec& spec, int attempt) {
   append(command.argv, spec.rank_program);
   for (const std::string& setting : rung_overrides(spec.restart))
     append(command.argv, {"--set", setting});
+  if (reorders_data(spec.restart)) append(command.argv, {"--restart-epoch"});
   return command;
 }
 

@@ -51,6 +51,7 @@ struct Rung {
   std::vector<std::string> overrides;
   // True when training with it, and with those above it, gives the bits of the run without.
   bool keeps_bits = false;
+  bool reorders_data = false;  // an epoch that was begun above it must begin anew
 };
 
 // When the world is started again, and how it may differ then.
@@ -82,5 +83,6 @@ struct LaunchSpec {
 
 // The overrides of the rung that is taken; none at the top of the ladder.
 std::vector<std::string> rung_overrides(const Restart& restart);
+bool reorders_data(const Restart& restart);  // likewise
 
 }  // namespace muster::launcher

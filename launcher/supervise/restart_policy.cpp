@@ -29,6 +29,7 @@ Decision RestartPolicy::decide(const AttemptOutcome& outcome) {
   const int code = outcome.exit_code;
   if (is_final(code)) return {false, code, fmt::format("code {} is final", code)};
   if (outcome.stop_requested) return {false, code, "a stop was requested"};
+  if (outcome.hopeless) return {false, code, "another attempt would find the same"};
   if (code == static_cast<int>(ExitCode::kOutOfMemory))
     return {false, code, "the memory ladder has no rung left"};
   return try_the_same_again(outcome);

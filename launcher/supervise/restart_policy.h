@@ -12,6 +12,7 @@ struct AttemptOutcome {
   bool stop_requested = false;  // by a person or the scheduler
   // The next attempt would be another one: with less memory per rank, or without a lost host.
   bool remedy = false;
+  bool hopeless = false;  // every attempt would find the same: no checkpoint is whole
 };
 
 struct Decision {

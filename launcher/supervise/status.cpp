@@ -61,10 +61,14 @@ std::vector<json> newest_steps(const fs::path& run_dir) {
 std::int64_t max_steps_of(const fs::path& run_dir) {
   if (!fs::exists(run_dir / "config.yaml")) return 0;
   try {
-    return configs::load(run_dir / "config.yaml").schedule.max_steps;
+    const auto steps = configs::load(run_dir / "config.yaml").schedule.max_steps;
+    if (steps) return *steps;
   } catch (const ConfigError&) {
     return 0;  // of another version: the rest of the status is still worth having
   }
+  // Said in epochs: what the trainer found them to be.
+  return whole_number(read_side_file(run_dir / "length.json"), "steps", 0, 0,
+                      std::numeric_limits<std::int64_t>::max());
 }
 
 void add_progress(RunStatus& status) {

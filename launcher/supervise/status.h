@@ -14,10 +14,10 @@ namespace muster::launcher {
 
 struct RankNow {
   int rank = -1;
-  std::string host;
-  std::string phase;
+  std::string host = {};
+  std::string phase = {};
   // "" while it runs, else "code 70", "code 0 before the end", "signal 9", "torn down (signal 9)".
-  std::string end;
+  std::string end = {};
   std::int64_t step = -1;
   std::int64_t collective = -1;
   double silent_s = 0;  // since its newest event

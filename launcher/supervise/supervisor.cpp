@@ -131,7 +131,9 @@ class Supervisor {
     const Decision next = policy_.decide({.exit_code = ended.exit_code,
                                           .progressed = progressed,
                                           .stop_requested = request_.stop,
-                                          .remedy = !remedy.empty()});
+                                          .remedy = !remedy.empty(),
+                                          .hopeless = ended.what.find("(R-028)") !=
+                                                      std::string::npos});
     result_.exit_code = next.exit_code;
     if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
     const bool as_asked = ended.ending == Ending::kStopped || ended.ending == Ending::kKilled;

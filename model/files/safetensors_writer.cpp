@@ -53,6 +53,19 @@ void write_safetensors(const fs::path& path,
   }
 }
 
+std::string shard_file_name(std::size_t number, std::size_t shards) {
+  if (shards == 1) return "model.safetensors";
+  return fmt::format("model-{:05d}-of-{:05d}.safetensors", number, shards);
+}
+
+void write_safetensors_index(const fs::path& folder,
+                             const std::vector<std::pair<std::string, std::string>>& file_of,
+                             std::int64_t total_bytes) {
+  nlohmann::ordered_json index{{"metadata", {{"total_size", total_bytes}}}};
+  for (const auto& [tensor, file] : file_of) index["weight_map"][tensor] = file;
+  write_text(folder / kWeightsIndexFile, index.dump(2) + "\n");
+}
+
 void write_safetensors_folder(const fs::path& folder,
                               const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                               std::int64_t shard_bytes) {
@@ -69,16 +82,13 @@ void write_safetensors_folder(const fs::path& folder,
     held += bytes;
     total += bytes;
   }
-  const std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
-  nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}};
+  std::vector<std::pair<std::string, std::string>> file_of;
   for (std::size_t i = 0; i < shards.size(); ++i) {
-    const std::string file =
-        fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, shards.size());
-    for (const auto& [name, tensor] : shards[i]) index["weight_map"][name] = file;
-    write_safetensors(folder / file, shards[i], metadata);
+    const std::string file = shard_file_name(i + 1, shards.size());
+    for (const auto& [name, tensor] : shards[i]) file_of.emplace_back(name, file);
+    write_safetensors(folder / file, shards[i], {{"format", "pt"}});
   }
-  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  if (shards.size() > 1) write_safetensors_index(folder, file_of, total);
 }
 
 }  // namespace muster::model

@@ -106,6 +106,43 @@ at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::
   return at::cat(parts);
 }
 
+at::Tensor CaptionDecoder::states_after(const at::Tensor& queries,
+                                        std::span<const ClassTrie::Branching> prefixes,
+                                        const at::Tensor& embedding) const {
+  const std::int64_t n = queries.size(0);
+  const auto count = static_cast<std::int64_t>(prefixes.size());
+  const auto length = static_cast<std::int64_t>(prefixes.front().prefix.size());
+  std::vector<std::int64_t> ids;
+  for (const ClassTrie::Branching& branching : prefixes)
+    ids.insert(ids.end(), branching.prefix.begin(), branching.prefix.end());
+  const at::Tensor shown =
+      upload(at::tensor(ids, at::kLong).view({count, length}).repeat({n, 1}), queries.device());
+  return states(queries.repeat_interleave(count, 0), shown, embedding)
+      .select(1, length)
+      .view({n, count, -1});
+}
+
+at::Tensor CaptionDecoder::class_log_probs(const at::Tensor& queries, const ClassTrie& classes,
+                                           const at::Tensor& embedding) const {
+  const std::span<const ClassTrie::Branching> all(classes.branchings());
+  if (all.empty())
+    return at::zeros({queries.size(0), classes.size()}, at::device(queries.device()));
+  std::vector<at::Tensor> choices;  // [n, choices] f32 of each branching
+  for (auto first = all.begin(); first != all.end();) {
+    const auto last = std::find_if(first, all.end(), [&](const ClassTrie::Branching& branching) {
+      return branching.prefix.size() != first->prefix.size();
+    });
+    const at::Tensor said = states_after(queries, std::span(first, last), embedding);
+    for (auto branching = first; branching != last; ++branching) {
+      const at::Tensor ids = upload(at::tensor(branching->choices, at::kLong), queries.device());
+      choices.push_back(
+          logits_of(said.select(1, branching - first), lookup(embedding, ids)).log_softmax(-1));
+    }
+    first = last;
+  }
+  return at::linear(at::cat(choices, 1), upload(classes.paths(), queries.device()));
+}
+
 CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
                                                  const at::Tensor& embedding) {
   Choice choice;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "model/head/class_trie.h"
 #include "model/head/detection.h"
 #include "model/head/layers.h"
 
@@ -42,6 +43,11 @@ class CaptionDecoder {
   at::Tensor first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
                              const at::Tensor& embedding) const;
 
+  // log p of each class of a closed set, summed over the branchings on its path, each a softmax
+  // over what may follow there: [n, classes] f32. queries [n, hidden].
+  at::Tensor class_log_probs(const at::Tensor& queries, const ClassTrie& classes,
+                             const at::Tensor& embedding) const;
+
   std::int64_t end_token() const { return end_token_; }
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
@@ -52,6 +58,9 @@ class CaptionDecoder {
   std::vector<std::int64_t> extend(std::vector<DecodedCaption>& captions,
                                    const std::vector<std::int64_t>& active, const Choice& choice,
                                    bool full) const;
+  // What the decoder says after each prefix of one length: [n, prefixes, text hidden].
+  at::Tensor states_after(const at::Tensor& queries, std::span<const ClassTrie::Branching> prefixes,
+                          const at::Tensor& embedding) const;
   // queries [n, hidden], ids [n, length] before the position predicted last: [n, length + 1, text
   // hidden].
   at::Tensor states(const at::Tensor& queries, const at::Tensor& ids,

@@ -24,6 +24,7 @@ void each_field(Config& config, Field&& field) {
   field("caption_max_tokens", config.caption_max_tokens);
   field("denoising_groups", config.denoising_groups);
   field("denoising_box_noise", config.denoising_box_noise);
+  field("classes", config.classes);
 }
 
 }  // namespace
@@ -34,7 +35,9 @@ nlohmann::json head_to_json(const HeadConfig& config) {
   return json;
 }
 
-HeadConfig head_from_json(const nlohmann::json& json) {
+HeadConfig head_from_json(const nlohmann::json& saved) {
+  nlohmann::json json = saved;
+  if (json.is_object()) json.emplace("classes", nlohmann::json::array());  // heads of 0.1 have none
   HeadConfig config;
   std::size_t known = 0;
   try {

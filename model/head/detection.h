@@ -18,12 +18,17 @@ struct HeadConfig {
   std::int64_t caption_layers = 0, caption_max_tokens = 0;
   std::int64_t denoising_groups = 0;
   double denoising_box_noise = 0;
+  // Token ids of each class's name, in the order of the class map: captions are one of them, and a
+  // class costs the logits of its trie alone. Empty: captions are free text.
+  std::vector<std::vector<std::int64_t>> classes = {};
 };
 
 struct HeadLossOptions {
   double focal_alpha = 0, focal_gamma = 0;
   double match_l1 = 0, match_giou = 0, match_objectness = 0, match_caption = 0;
   bool detection = true;  // false: the head does not run, `lm` is the only term
+  // The head's terms are told and have no graph: neither it nor the backbone learns from them.
+  bool frozen = false;
 };
 
 // One term of the loss, as a SUM over tokens or boxes; the trainer weighs it and divides by the

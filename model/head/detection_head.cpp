@@ -84,6 +84,7 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
       box_({config.hidden_size, config.hidden_size, config.hidden_size, 4}),
       captions_(config, text_hidden, end_token) {
   check_head(config);
+  if (!config.classes.empty()) classes_.emplace(config.classes, end_token);
   const std::int64_t hidden = config.hidden_size;
   if (config.use_language) {
     language_ = Linear(text_hidden, hidden, true);
@@ -242,6 +243,20 @@ void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor
   score_.visit(prefix + "score.", visitor);
   box_.visit(prefix + "box.", visitor);
   captions_.visit(prefix + "caption.", visitor);
+}
+
+std::vector<DecodedCaption> DetectionHead::likeliest_captions(const at::Tensor& states,
+                                                              const at::Tensor& embedding) const {
+  if (!classes_) return captions_.decode(states, embedding);
+  const auto [log_p, index] = captions_.class_log_probs(states, *classes_, embedding).max(1);
+  const at::Tensor largest = log_p.cpu();
+  const at::Tensor likeliest = index.cpu();
+  std::vector<DecodedCaption> captions(states.size(0));
+  for (std::size_t i = 0; i < captions.size(); ++i) {
+    captions[i].ids = classes_->name(likeliest.const_data_ptr<std::int64_t>()[i]);
+    captions[i].log_probability = largest.const_data_ptr<float>()[i];
+  }
+  return captions;
 }
 
 }  // namespace muster::model

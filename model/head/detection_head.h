@@ -7,12 +7,14 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
 #include "model/head/caption_decoder.h"
+#include "model/head/class_trie.h"
 #include "model/head/denoising.h"
 #include "model/head/detection.h"
 #include "model/head/detection_losses.h"
@@ -72,6 +74,10 @@ class DetectionHead {
   std::vector<LossTerm> loss(const HeadOutput& output, std::span<const ImageTargets> targets,
                              const DenoisingQueries& denoising, const HeadLossOptions& options,
                              const at::Tensor& embedding) const;
+  // The likeliest caption of each query: of a closed set a class's name, else decoded greedily, all
+  // queries at once. states [n, hidden], as LayerOutput has them.
+  std::vector<DecodedCaption> likeliest_captions(const at::Tensor& states,
+                                                 const at::Tensor& embedding) const;
   const CaptionDecoder& captions() const { return captions_; }
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
@@ -89,6 +95,12 @@ class DetectionHead {
                      const DenoisingQueries& denoising) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
                           const at::Tensor& embedding) const;
+  at::Tensor caption_probabilities(const at::Tensor& states,
+                                   const std::vector<const CaptionIds*>& captions,
+                                   const at::Tensor& embedding) const;
+  at::Tensor class_loss_sum(const at::Tensor& states,
+                            const std::vector<const CaptionIds*>& captions,
+                            const at::Tensor& embedding) const;
   LossTerm caption_term(const std::string& name, const at::Tensor& states,
                         std::span<const Match> matches, std::span<const ImageTargets> targets,
                         const at::Tensor& embedding) const;
@@ -107,6 +119,7 @@ class DetectionHead {
   Linear score_;
   Mlp box_;  // change of the box, in logits
   CaptionDecoder captions_;
+  std::optional<ClassTrie> classes_;  // of a closed set
 };
 
 }  // namespace muster::model

@@ -32,7 +32,10 @@ void compare_configs(const nlohmann::json& saved, const nlohmann::json& wanted,
                      std::vector<std::string>& problems) {
   static const std::set<std::string> kFree{"denoising_groups", "denoising_box_noise"};
   for (const auto& [key, value] : wanted.items()) {
-    if (!kFree.contains(key) && saved.at(key) != value) {
+    if (kFree.contains(key) || saved.at(key) == value) continue;
+    if (key == "classes") {
+      problems.push_back("the class names differ (detection.labels)");
+    } else {
       problems.push_back(
           fmt::format("{} is {} in the file, {} here", key, saved.at(key).dump(), value.dump()));
     }

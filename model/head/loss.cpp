@@ -120,25 +120,23 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   return terms;
 }
 
-// The cost of a query and an object is -p(first id of the object's caption): [images, queries, most
-// objects] f32, CPU.
+// The cost of a query and an object is -p(first id of the object's caption), of a closed set -p(its
+// class): [images, queries, most objects] f32, CPU.
 at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
                                        std::span<const ImageTargets> targets,
                                        const at::Tensor& embedding) const {
   const at::NoGradGuard no_grad;
-  std::vector<std::int64_t> firsts;
+  std::vector<const CaptionIds*> captions;
   std::int64_t most = 0;
   for (const ImageTargets& target : targets) {
-    for (const CaptionIds& caption : target.captions)
-      firsts.push_back(caption.empty() ? captions_.end_token() : caption.front());
+    for (const CaptionIds& caption : target.captions) captions.push_back(&caption);
     most = std::max(most, static_cast<std::int64_t>(target.captions.size()));
   }
-  if (firsts.empty()) return {};
+  if (captions.empty()) return {};
   const auto images = static_cast<std::int64_t>(targets.size());
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
   const at::Tensor probability =
-      captions_.first_log_probs(states, upload(firsts, states.device()), embedding)
-          .exp()
+      caption_probabilities(states, captions, embedding)
           .cpu()
           .view({images, output.queries, -1});  // [images, queries, all objects]
   at::Tensor cost = at::zeros({images, output.queries, most});
@@ -148,6 +146,33 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
     object += count;
   }
   return cost;
+}
+
+// [states, captions] f32
+at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
+                                                const std::vector<const CaptionIds*>& captions,
+                                                const at::Tensor& embedding) const {
+  std::vector<std::int64_t> columns;
+  if (classes_) {
+    for (const CaptionIds* caption : captions) columns.push_back(classes_->index_of(*caption));
+    return captions_.class_log_probs(states, *classes_, embedding)
+        .exp()
+        .index_select(1, upload(columns, states.device()));
+  }
+  for (const CaptionIds* caption : captions)
+    columns.push_back(caption->empty() ? captions_.end_token() : caption->front());
+  return captions_.first_log_probs(states, upload(columns, states.device()), embedding).exp();
+}
+
+// Sum of -log p of each caption's class. states [captions, hidden].
+at::Tensor DetectionHead::class_loss_sum(const at::Tensor& states,
+                                         const std::vector<const CaptionIds*>& captions,
+                                         const at::Tensor& embedding) const {
+  if (captions.empty()) return states.to(at::kFloat).sum() * 0;
+  std::vector<std::int64_t> truth;
+  for (const CaptionIds* caption : captions) truth.push_back(classes_->index_of(*caption));
+  const at::Tensor column = upload(truth, states.device()).unsqueeze(1);
+  return -captions_.class_log_probs(states, *classes_, embedding).gather(1, column).sum();
 }
 
 // states [images, width, hidden]; rows of the matches count from 0.
@@ -162,6 +187,8 @@ LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& 
     captions.push_back(&targets[match.image].captions[match.object]);
   }
   const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
+  if (classes_)
+    return {name, class_loss_sum(chosen, captions, embedding), LossTerm::Denominator::kBoxes};
   return {name, captions_.loss_sum(chosen, captions, embedding),
           LossTerm::Denominator::kCaptionTokens};
 }

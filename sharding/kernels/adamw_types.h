@@ -11,6 +11,7 @@ struct AdamWFactors {
   float one_minus_beta1, beta2, one_minus_beta2;
   float step_size;        // lr / (1 - beta1^step)
   float sqrt_bias2, eps;  // sqrt(1 - beta2^step)
+  float one_minus_ema;    // of the running mean
 };
 
 enum class Element { kFloat32, kBFloat16, kFloat16 };
@@ -30,6 +31,9 @@ struct AdamWSpans {
   void* exp_avg;
   void* exp_avg_sq;
   Element moment_type;  // fp32 or bf16
+  // The running mean of the master; null: none is kept. ema += one_minus_ema * (master - ema), in
+  // fp32, with the new master before it is rounded.
+  float* ema;
   bool stochastic;
   std::uint32_t key;
   std::int64_t first;  // flat position of element 0

@@ -101,6 +101,28 @@ void update(const Working& working, const AdamWFactors& factors, CpuIsa isa) {
   update_baseline(working, factors);
 }
 
+MUSTER_INLINE void ema_body(float* __restrict ema, const float* __restrict master,
+                            std::int64_t count, float one_minus_decay) {
+  for (std::int64_t i = 0; i < count; ++i) ema[i] = ema[i] + one_minus_decay * (master[i] - ema[i]);
+}
+void ema_baseline(float* ema, const float* master, std::int64_t count, float one_minus_decay) {
+  ema_body(ema, master, count, one_minus_decay);
+}
+MUSTER_AVX2 void ema_avx2(float* ema, const float* master, std::int64_t count,
+                          float one_minus_decay) {
+  ema_body(ema, master, count, one_minus_decay);
+}
+
+// While the block's masters are in the cache.
+void update_ema(const Working& w, const AdamWSpans& s, std::int64_t at, const AdamWFactors& factors,
+                CpuIsa isa) {
+  if (s.ema == nullptr) return;
+  if (isa == CpuIsa::kBaseline)
+    ema_baseline(s.ema + at, w.master, w.count, factors.one_minus_ema);
+  else
+    ema_avx2(s.ema + at, w.master, w.count, factors.one_minus_ema);
+}
+
 template <typename T>
 const float* widen(const T* __restrict from, float* __restrict to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = to_float(from[i]);
@@ -183,7 +205,8 @@ AdamWFactors adamw_factors(const AdamWRun& run) {
           .one_minus_beta2 = static_cast<float>(1 - run.beta2),
           .step_size = static_cast<float>(run.lr / (1 - std::pow(run.beta1, step))),
           .sqrt_bias2 = static_cast<float>(std::sqrt(1 - std::pow(run.beta2, step))),
-          .eps = static_cast<float>(run.eps)};
+          .eps = static_cast<float>(run.eps),
+          .one_minus_ema = static_cast<float>(1 - run.ema_decay)};
 }
 
 AdamWSpans adamw_spans(const AdamWRun& run) {
@@ -196,6 +219,7 @@ AdamWSpans adamw_spans(const AdamWRun& run) {
           .exp_avg = memory_of(run.exp_avg),
           .exp_avg_sq = memory_of(run.exp_avg_sq),
           .moment_type = element_of(run.exp_avg),
+          .ema = static_cast<float*>(memory_of(run.ema)),
           .stochastic = run.stochastic,
           .key = static_cast<std::uint32_t>(
               splitmix64(run.seed ^ splitmix64(static_cast<std::uint64_t>(run.step))) >> 32),
@@ -229,6 +253,7 @@ void adamw_cpu(const AdamWSpans& s, std::int64_t begin, std::int64_t end,
         .exp_avg_sq = load_moment(s.exp_avg_sq, s.moment_type, at, count, exp_avg_sq),
         .count = count};
     update(working, factors, isa);
+    update_ema(working, s, at, factors, isa);
     store_moments(working, s, at);
     store_parameter(working, s, at);
   }

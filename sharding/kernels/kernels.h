@@ -19,6 +19,8 @@ struct AdamWRun {
   at::Tensor master;               // fp32; undefined when the parameter is its own ...
   at::Tensor remainder;            // ... or when its low halves are here (i16, for bf16 parameters)
   at::Tensor exp_avg, exp_avg_sq;  // fp32 or bf16
+  at::Tensor ema = {};             // fp32, the master's running mean; undefined: none
+  double ema_decay = 0;
   // How bf16 moments, and bf16 parameters that are their own master, are rounded.
   bool stochastic = false;
   std::uint64_t seed = 0;  // of that rounding, with `step` and

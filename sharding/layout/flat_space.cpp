@@ -79,4 +79,15 @@ std::vector<Segment> owned_segments(const FlatSpace& space, const ShardLayout& l
   return segments;
 }
 
+std::optional<SoleOwner> sole_owner(const ShardLayout& layout, const Slot& slot) {
+  if (slot.numel == 0) return std::nullopt;
+  const auto index = static_cast<int>(slot.offset / layout.window_elements());
+  const Window window = layout.window(index);
+  const std::int64_t in_window = slot.offset - window.begin;
+  const std::int64_t rank = in_window / window.slice;
+  if (in_window + slot.numel > (rank + 1) * window.slice) return std::nullopt;
+  return SoleOwner{.rank = static_cast<int>(rank),
+                   .shard_begin = layout.shard_begin(index) + in_window - rank * window.slice};
+}
+
 }  // namespace muster::sharding

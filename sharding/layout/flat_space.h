@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -90,5 +91,13 @@ struct Segment : Piece {
   std::int64_t shard_begin = 0;
 };
 std::vector<Segment> owned_segments(const FlatSpace& space, const ShardLayout& layout, int rank);
+
+// A parameter that one rank owns alone, and without a gap: who that is, and where it lies in that
+// rank's shard. Nothing for any other.
+struct SoleOwner {
+  int rank = -1;
+  std::int64_t shard_begin = 0;
+};
+std::optional<SoleOwner> sole_owner(const ShardLayout& layout, const Slot& slot);
 
 }  // namespace muster::sharding

@@ -28,11 +28,13 @@ MemoryPlan plan_memory(const PlanInput& input) {
   const bool own_master = input.param_bytes == 4;  // fp32 parameters need none beside them
   plan.bytes.master = own_master ? 0 : shard * master_bytes(input.master);
   plan.bytes.moments = shard * (input.bf16_moments ? 4 : 8);
+  plan.bytes.ema = input.ema ? shard * 4 : 0;
   if (input.optimizer_on_host) {
     plan.bytes.host = {.parameters = shard * input.param_bytes,
                        .gradient = shard * 4,
                        .master = std::exchange(plan.bytes.master, 0),
-                       .moments = std::exchange(plan.bytes.moments, 0)};
+                       .moments = std::exchange(plan.bytes.moments, 0),
+                       .ema = std::exchange(plan.bytes.ema, 0)};
     plan.fetched_bytes_per_step = plan.bytes.host.gradient;
     plan.put_back_bytes_per_step = plan.bytes.host.parameters;
   }
@@ -47,7 +49,7 @@ MemoryPlan plan_memory(const PlanInput& input) {
   plan.transient.gradient = input.largest_parameter * input.param_bytes;
   plan.transient.consensus =
       8 * (2 * input.world_size + 1 + input.num_parameters + ExactSum::kLimbs * input.num_groups);
-  plan.transient.snapshot = shard * 12;
+  plan.transient.snapshot = shard * (input.ema ? 16 : 12);
   plan.frozen_parameters = input.frozen_elements * input.param_bytes;
   const std::int64_t sharded_others = sharded / input.world_size * (input.world_size - 1);
   plan.reduce_bytes_per_step =

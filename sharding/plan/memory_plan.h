@@ -16,18 +16,18 @@ enum class MasterKind { kFloat32, kSplit, kNone };
 
 // What an optimizer on the host holds there, all of it of this rank's slices.
 struct HostBytes {
-  std::int64_t parameters = 0, gradient = 0, master = 0, moments = 0;
-  std::int64_t total() const { return parameters + gradient + master + moments; }
+  std::int64_t parameters = 0, gradient = 0, master = 0, moments = 0, ema = 0;
+  std::int64_t total() const { return parameters + gradient + master + moments + ema; }
   bool operator==(const HostBytes&) const = default;
 };
 
 // Bytes this rank holds, by category, as promised by MemoryPlan and kept by law 7.
 struct EngineBytes {
   std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
-               accumulation = 0;
+               accumulation = 0, ema = 0;
   HostBytes host = {};  // beside a device: not in the total
   std::int64_t total() const {
-    return parameters + gradient_shard + master + moments + staging + accumulation;
+    return parameters + gradient_shard + master + moments + staging + accumulation + ema;
   }
   bool operator==(const EngineBytes&) const = default;
 };
@@ -44,6 +44,7 @@ struct PlanInput {
   bool native_reduce = false;
   MasterKind master = MasterKind::kFloat32;
   bool bf16_moments = false;
+  bool ema = false;                    // a running mean is kept
   std::int64_t largest_parameter = 0;  // elements of one trainable parameter
   std::int64_t num_parameters = 0, num_groups = 0;
   bool optimizer_on_host = false;  // which is not where the parameters are

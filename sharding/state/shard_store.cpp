@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <unordered_map>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kVersion = 2;
 constexpr std::array kDatasets{"master", "exp_avg", "exp_avg_sq"};
+constexpr const char* kEma = "ema";  // in files of runs that keep a running mean
 
 std::span<float> floats(const at::Tensor& t) { return std::span(t.data_ptr<float>(), t.numel()); }
 std::array<std::span<float>, 3> in_dataset_order(const ShardTensors& t) {
@@ -30,12 +32,26 @@ std::string slot_lines(const FlatSpace& space) {
   return text;
 }
 
+// No file holds more elements.
+constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
+
+std::int64_t parse_extent(const std::string& text) {
+  std::int64_t extent = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), extent);
+  if (error != std::errc() || end != text.data() + text.size() || extent < 0)
+    throw IoError(fmt::format("\"{}\" is no extent of a shape", text));
+  return extent;
+}
+
 Slot parse_slot(const std::string& line) {
   Slot slot{.name = line.substr(0, line.find('\t')), .shape = {}, .numel = 1};
   for (const std::string& extent : split(line.substr(line.find('\t') + 1), ',')) {
-    if (!extent.empty()) slot.shape.push_back(std::stoll(extent));
+    if (!extent.empty()) slot.shape.push_back(parse_extent(extent));
   }
-  for (const std::int64_t extent : slot.shape) slot.numel *= extent;
+  for (const std::int64_t extent : slot.shape) {
+    if (__builtin_mul_overflow(slot.numel, extent, &slot.numel) || slot.numel > kMostElements)
+      throw IoError(fmt::format("{} has too many elements", slot.name));
+  }
   return slot;
 }
 
@@ -62,24 +78,37 @@ void write_dataset(Hdf5File& file, const char* name, std::span<const T> values) 
   file.write(name, values, Hdf5File::Storage::kChecksummed);
 }
 
+std::int64_t integer_in(const Hdf5File& file, const fs::path& path, const char* name,
+                        std::int64_t low, std::int64_t high) {
+  const std::int64_t value = file.read_integer(name);
+  if (value < low || value > high)
+    throw CheckpointError(
+        fmt::format("{}: {} is {}, allowed {} to {}", path.string(), name, value, low, high));
+  return value;
+}
+
 ShardFile read_header(const Hdf5File& file, const fs::path& path) {
+  constexpr std::int64_t kMostRanks = 1 << 20;
   if (const std::int64_t version = file.read_integer("version"); version != kVersion) {
     throw CheckpointError(fmt::format("{}: shard format {}, this program reads {}", path.string(),
                                       version, kVersion));
   }
   ShardFile header;
   header.space = parse_space(text_of(file, "slots"));
-  header.layout =
-      ShardLayout(header.space.elements(), static_cast<int>(file.read_integer("world_size")),
-                  file.read_integer("window_elements"));
-  header.rank = static_cast<int>(file.read_integer("rank"));
-  header.steps_taken = file.read_integer("steps_taken");
+  const auto world = static_cast<int>(integer_in(file, path, "world_size", 1, kMostRanks));
+  header.layout = ShardLayout(header.space.elements(), world,
+                              integer_in(file, path, "window_elements", 1, kMostElements));
+  header.rank = static_cast<int>(integer_in(file, path, "rank", 0, world - 1));
+  header.steps_taken = integer_in(file, path, "steps_taken", 0, kMostElements);
   header.param_steps = file.read<std::int64_t>("param_steps");
   header.loss_scale = {
-      .scale = std::ldexp(1.0, static_cast<int>(file.read_integer("loss_scale_exponent"))),
+      .scale =
+          std::ldexp(1.0, static_cast<int>(integer_in(file, path, "loss_scale_exponent", -30, 30))),
       .good_steps = file.read_integer("loss_scale_good_steps"),
       .overflows_left = file.read_integer("loss_scale_overflows_left")};
-  for (const char* name : kDatasets) {
+  std::vector<const char*> datasets(kDatasets.begin(), kDatasets.end());
+  if (file.contains(kEma)) datasets.push_back(kEma);
+  for (const char* name : datasets) {
     if (file.length(name) != header.layout.shard_elements() ||
         header.param_steps.size() != header.space.slots().size()) {
       throw CheckpointError(fmt::format("{}: dataset {} has {} elements, its layout {}",
@@ -184,6 +213,9 @@ void copy_overlap(const OpenShard& shard, const Segment& from, const Segment& to
   for (std::size_t d = 0; d < kDatasets.size(); ++d) {
     shard.file.read_part(kDatasets[d], source, spans[d].subspan(target, end - begin));
   }
+  if (!tensors.ema.defined()) return;
+  shard.file.read_part(shard.file.contains(kEma) ? kEma : "master", source,
+                       floats(tensors.ema).subspan(target, end - begin));
 }
 
 void copy_all(const std::vector<OpenShard>& shards, const std::vector<int>& sources,
@@ -206,7 +238,8 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   AtomicFile whole(path);
   const std::string slots = slot_lines(header.space);
   constexpr std::int64_t kMetadata = 1 << 16;
-  const std::int64_t numbers = 12 * header.layout.shard_elements() +
+  const std::int64_t element_bytes = tensors.ema.defined() ? 16 : 12;
+  const std::int64_t numbers = element_bytes * header.layout.shard_elements() +
                                8 * static_cast<std::int64_t>(header.param_steps.size());
   whole.reserve(numbers + static_cast<std::int64_t>(slots.size()) + kMetadata);
   Hdf5File file = Hdf5File::create(whole.part(), Hdf5File::Metadata::kChecksummed);
@@ -224,6 +257,7 @@ void write_shard(const ShardFile& header, const ShardTensors& tensors, const fs:
   const auto spans = in_dataset_order(tensors);
   for (std::size_t d = 0; d < kDatasets.size(); ++d)
     write_dataset<float>(file, kDatasets[d], spans[d]);
+  if (tensors.ema.defined()) write_dataset<float>(file, kEma, floats(tensors.ema));
   file.close();
   whole.commit();
 }
@@ -244,6 +278,7 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
   LoadedShard loaded{.steps_taken = saved.steps_taken,
                      .param_steps = {},
                      .absent = {},
+                     .has_ema = shards[0].file.contains(kEma),
                      .loss_scale = saved.loss_scale};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     const bool absent = sources[p] == kAbsent;
@@ -251,6 +286,29 @@ LoadedShard read_shards(const std::vector<fs::path>& files, const FlatSpace& spa
     if (absent) loaded.absent.push_back(names[p].front());
   }
   return loaded;
+}
+
+std::vector<std::string> parameters_in(const fs::path& file) {
+  std::vector<std::string> names;
+  const auto shard = open_shard(file);
+  for (const Slot& slot : shard.header.space.slots()) names.push_back(slot.name);
+  return names;
+}
+
+at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
+                        at::ScalarType dtype) {
+  if (tensors.ema.defined())
+    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
+  if (tensors.ema.defined())
+    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
+  const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
+  if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
+  // Little-endian: the second half of each value is the upper one.
+  return master.view(at::kBFloat16)
+      .view({slot.numel, 2})
+      .select(1, 1)
+      .contiguous()
+      .view(slot.shape);
 }
 
 }  // namespace muster::sharding

@@ -108,7 +108,9 @@ TEST_CASE("every line that issues a collective is marked [C]", "[unit]") {
 TEST_CASE("law 13: detection never goes through text generation", "[unit]") {
   const Pattern generates(R"(generate\.h|\bgenerate\s*\()", Pattern::Letters::kAsWritten);
   CHECK_FALSE(code_lines({"launcher/commands"}, generates).empty());  // `muster generate` does
-  for (const std::string& line : code_lines({"trainer"}, generates)) FAIL_CHECK(line);
+  // What the language model's own answers are worth is measured in one place, beside detection.
+  for (const std::string& line : code_lines({"trainer"}, generates))
+    if (!line.starts_with("trainer/evaluate/text_answers.cpp:")) FAIL_CHECK(line);
   for (const std::string command : {"predict", "eval"}) {
     const std::string text =
         read_text(test::source_dir() / "launcher/commands" / (command + ".cpp"));

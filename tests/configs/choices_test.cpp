@@ -24,14 +24,17 @@ const std::map<std::string, Lines> kWords = {
     {"data.over_budget", {"drop", "resize"}},
     {"detection.queries", {"proposals", "learned"}},
     {"detection.memory", {"vision", "vision+language"}},
+    {"detection.labels", {"open", "closed"}},
     {"optimizer.master", {"fp32", "split", "none"}},
     {"optimizer.moments", {"fp32", "bf16"}},
     {"optimizer.rounding", {"nearest", "stochastic"}},
-    {"schedule.kind", {"constant", "linear", "cosine", "one_cycle", "plateau"}},
+    {"schedule.kind", {"constant", "linear", "cosine", "one_cycle", "step", "wsd", "plateau"}},
     {"sharding.backend", {"mpi", "gloo", "nccl", "self"}},
+    {"eval.best_mode", {"max", "min"}},
     {"sharding.wire_dtype", {"fp32", "bf16"}},
     {"sharding.reduce", {"ordered", "native"}},
     {"sharding.optimizer_device", {"device", "cpu"}},
+    {"eval.from", {"head", "text", "both"}},
     {"logging.level", {"debug", "info", "warn", "error"}},
     {"launch.cpu_binding", {"none", "core", "socket", "numa"}},
     {"launch.gpu_binding", {"none", "local_rank"}},
@@ -83,7 +86,7 @@ TEST_CASE("a word nearly right names the choice", "[unit]") {
   };
   CHECK(problems("schedule.kind=comsine") ==
         Lines{"--set schedule.kind: unknown choice, got comsine, allowed constant | linear | "
-              "cosine | one_cycle | plateau (did you mean 'cosine'?)"});
+              "cosine | one_cycle | step | wsd | plateau (did you mean 'cosine'?)"});
   CHECK(problems("optimizer.moments=fp16") ==
         Lines{"--set optimizer.moments: unknown choice, got fp16, allowed fp32 | bf16 (did you "
               "mean 'fp32'?)"});

@@ -40,6 +40,14 @@ const std::vector<Broken> kBroken = {
     {"groups.model.lr",
      {"groups.model.lr=0", "groups.merger.lr=0", "groups.visual.lr=0", "groups.detection_head.lr=0",
       "groups.lm_head.lr=0"}},
+    {"schedule.epochs", {"schedule.max_steps=null"}},
+    {"schedule.warmup_ratio", {"schedule.warmup_steps=null"}},
+    {"checkpoint.every_epochs", {"checkpoint.every_steps=null"}},
+    {"eval.every_epochs", {"eval.every_steps=null"}},
+    {"schedule.step_at", {"schedule.kind=step", "schedule.step_at=[]"}},
+    {"schedule.step_at", {"schedule.step_at=[0.5, 0.4]"}},
+    {"eval.best_metric", {"eval.best_metric=AP"}},
+    {"detection.freeze_epochs", {"detection.freeze_epochs=1"}},
     {"schedule.kind", {"schedule.kind=plateau"}},
     {"schedule.patience", {"schedule.patience=2", "eval.every_steps=0"}},
     {"health.loss_spike_factor", {"health.loss_spike_factor=0.5"}},
@@ -105,6 +113,27 @@ TEST_CASE("a run shorter than its warm-up is allowed and warned about", "[unit]"
   CHECK_THAT(found[0],
              ContainsSubstring("schedule.warmup_steps: should be below schedule.max_steps"));
   CHECK_THAT(found[0], ContainsSubstring("schedule.warmup_steps = 60, schedule.max_steps = 4"));
+}
+
+TEST_CASE("of two keys that are one choice the newest source's stands", "[unit]") {
+  const ConfigFiles files;
+  const Config epochs = load(files.path("complete.yaml"), Lines{"schedule.epochs=3"});
+  CHECK(epochs.schedule.epochs == 3);
+  CHECK_FALSE(epochs.schedule.max_steps.has_value());
+
+  const fs::path run = files.write_run("schedule: {epochs: 3}\neval: {every_epochs: 2}\n");
+  CHECK(load(run).schedule.epochs == 3);
+  CHECK_FALSE(load(run).schedule.max_steps.has_value());
+  CHECK(load(run).eval.every_epochs == 2);
+  const Config back = load(run, Lines{"schedule.max_steps=7"});
+  CHECK(back.schedule.max_steps == 7);
+  CHECK_FALSE(back.schedule.epochs.has_value());
+  CHECK(load(files.write("again.yaml", to_yaml(back))).schedule.max_steps == 7);
+
+  CHECK(
+      files.problems_of_run("schedule: {epochs: 3, max_steps: 7}\n") ==
+      Lines{"run.yaml:2: schedule.epochs: must be null, or schedule.max_steps must be: one of the "
+            "two is said, got schedule.epochs = 3, schedule.max_steps = 7"});
 }
 
 }  // namespace

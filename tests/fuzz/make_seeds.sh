@@ -72,6 +72,18 @@ TXT
 {"messages": [{"role": "user", "content": "<image>find <ref-object>"}, {"role": "assistant", "content": "<bbox>"}], "images": ["a.jpg"], "objects": {"ref": ["dog"], "bbox": [[1, 2, 5, 6]], "bbox_type": "real"}}
 {"image": "a.jpg", "conversations": [{"from": "human", "value": "find"}, {"from": "gpt", "value": "<|object_ref_start|>dog<|object_ref_end|><|box_start|>(100,200),(500,600)<|box_end|>"}]}
 TXT
+  seed csv metadata.csv <<'TXT'
+file_name,objects,width
+a.jpg,"{""bbox"": [[1, 2, 5, 6]], ""categories"": [""dog""]}",13
+"a.jpg","[{'bbox': [1, 2, 5, 6], 'category': 'cat'}]",
+TXT
+  seed cvat annotations.xml <<'TXT'
+<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><labels><label><name>cat</name></label></labels></task></meta>
+<image id="0" name="a.jpg" width="13" height="9"><box label="cat" xtl="1" ytl="2" xbr="5" ybr="6" rotation="30"/>
+<polygon label="cat" points="1,2;5,2;5,6"/><mask label="cat" left="1" top="2" width="3" height="4" rle="1"/>
+<ellipse label="cat" cx="5" cy="5" rx="2" ry="1" rotation="10"/><points label="cat" points="1,2"/></image></annotations>
+TXT
   seed yolo data.yaml < <(printf '\x01names:\n  0: cat\n  1: "dog"\nnc: 2\ntrain: images\n')
   seed yolo classes < <(printf '\x02cat\ndog\n')
   seed yolo labels < <(printf '\x000 0.5 0.5 0.25 0.25\n1 0.1 0.1 0.3 0.1 0.3 0.3\n')
@@ -118,6 +130,10 @@ run_folders() {
   seed run_folder beats < <(printf '\x07muster-beats 0 1 1.5\nmuster-beat kept b 0 1 5 250 7 0 3 9 1 -1 5 83 1024 1000 4 -1 -1 -1\n')
 }
 
+forms() {
+  seed form picture < <(printf 'boundary="b"\n--b\r\nContent-Disposition: form-data; name="image"; filename="a \\"b\\".jpg"\r\nContent-Type: image/jpeg\r\n\r\nbytes\r\n--b\r\ncontent-disposition: form-data; name=prompt\r\n\r\nred\r\n--b--\r\n')
+}
+
 rm -rf "$kOut"
 pictures
 yaml_files
@@ -127,3 +143,4 @@ answers
 packs
 json_files
 run_folders
+forms

@@ -169,6 +169,7 @@ inline void add_state(const ZeroEngine& engine, State& state) {
     put("master", snapshot->tensors.master);
     put("exp_avg", snapshot->tensors.exp_avg);
     put("exp_avg_sq", snapshot->tensors.exp_avg_sq);
+    if (snapshot->tensors.ema.defined()) put("ema", snapshot->tensors.ema);
   }
   for (const Param& p : engine.registry().trainable()) state[p.name] = raw_bytes(p.tensor);
 }

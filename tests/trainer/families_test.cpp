@@ -83,9 +83,11 @@ TEST_CASE("a checkpoint of every family is exported in shards and loads to the s
   CHECK_THAT(index, ContainsSubstring(type == "qwen3_vl" ? "\"model.language_model.norm.weight\""
                                                          : "\"model.norm.weight\""));
   check_equal_weights(model::QwenVL::load(out, {}), model::QwenVL::load(checkpoint, {}));
-  for (const char* name :
-       {"tokenizer.json", "detection_head.safetensors", "class_map.json", "config.yaml"})
+  for (const char* name : {"tokenizer.json", "detection_head.safetensors", "class_map.json",
+                           "config.yaml", "modeling_muster.py"})
     CHECK(fs::exists(out / name));
+  CHECK_THAT(read_text(out / "config.json"),
+             ContainsSubstring("\"AutoModel\": \"modeling_muster.MusterDetector\""));
   const data::PatchOptions patches = data::read_preprocessor(out / "preprocessor_config.json");
   CHECK(patches.patch_size == (type == "qwen3_vl" ? 16 : 14));
   CHECK(patches.max_pixels == family_run(dir.path() / "run", dir.path()).data.max_pixels);
@@ -101,18 +103,27 @@ TEST_CASE("an export says how the run prepared its pictures", "[ranks]") {
           "size": {"shortest_edge": 3136, "longest_edge": 12845056}})");
   write_text(dir.path() / "preprocessor_config.json", published.dump());
   write_text(dir.path() / "processor_config.json",
-             nlohmann::json{{"image_processor", published}}.dump());
+             nlohmann::json{{"image_processor", published},
+                            {"video_processor", {{"max_frames", 768}}},
+                            {"processor_class", "Qwen2_5_VLProcessor"}}
+                 .dump());
+  write_text(dir.path() / "chat_template.jinja", "{{ \"words\" }}");
   write_text(dir.path() / "generation_config.json", R"({"repetition_penalty": 1.05})");
   train_family("qwen2_5_vl", dir.path(), 1);
   trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), dir.path() / "hf",
                          1 << 30);
   const configs::Config config = family_run(dir.path() / "run", dir.path());
-  for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
-    const data::PatchOptions told = data::read_preprocessor(dir.path() / "hf" / name);
-    CHECK((told.min_pixels == config.data.min_pixels && told.max_pixels == config.data.max_pixels));
-    CHECK(std::vector(told.mean.begin(), told.mean.end()) == config.data.image_mean);
-    CHECK(std::vector(told.std.begin(), told.std.end()) == config.data.image_std);
-  }
+  const fs::path hf = dir.path() / "hf";
+  const data::PatchOptions told = data::read_preprocessor(hf / "preprocessor_config.json");
+  CHECK((told.min_pixels == config.data.min_pixels && told.max_pixels == config.data.max_pixels));
+  CHECK(std::vector(told.mean.begin(), told.mean.end()) == config.data.image_mean);
+  CHECK(std::vector(told.std.begin(), told.std.end()) == config.data.image_std);
+  // The files of transformers 5 that 4.49 does not read are there in its form, too.
+  CHECK_FALSE(fs::exists(hf / "processor_config.json"));
+  const auto json = [&](const char* name) { return nlohmann::json::parse(read_text(hf / name)); };
+  CHECK(json("preprocessor_config.json")["processor_class"] == "Qwen2_5_VLProcessor");
+  CHECK(json("video_preprocessor_config.json")["max_frames"] == 768);
+  CHECK(json("chat_template.json")["chat_template"] == "{{ \"words\" }}");
   CHECK_THAT(read_text(dir.path() / "hf/generation_config.json"), ContainsSubstring("1.05"));
 }
 

@@ -116,7 +116,7 @@ TEST_CASE("groups: different rates really differ, lr 0 changes nothing", "[ranks
       tiny_config(dir.path(), {"groups.visual.lr=0", "groups.merger.lr=1e-5",
                                "groups.detection_head.lr=1e-3", "schedule.max_steps=3"});
   const data::Tokenizer tokenizer(config.tokens.tokenizer);
-  const model::Detector start = trainer::build_detector(config, tokenizer);
+  const model::Detector start = trainer::build_detector(config, tokenizer, {});
   std::mutex mutex;  // Catch2's assertions are for one thread at a time
   run_threads(config, 2, [&](trainer::Trainer& trainer) {
     trainer.train();

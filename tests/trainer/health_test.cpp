@@ -13,9 +13,9 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-const LossTerms kTerms{configs::Loss{}};
+const LossTerms kTerms{configs::Loss{}, configs::Labels::kOpen};
 
-configs::Health settings() { return {2, 10.0, 3, 0.5, 100.0}; }
+configs::Health settings() { return {2, 10.0, 3, 0.5, 100.0, 0}; }
 
 LossTerms::Report loss(double total) {
   LossTerms::Report report;

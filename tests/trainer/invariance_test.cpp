@@ -53,6 +53,15 @@ TEST_CASE("several packs with weights give the same bits on 1 and 2 ranks", "[ra
   CHECK(train(1, {packs}) != train(1, {packs, "data.limit=6"}));
 }
 
+TEST_CASE("closed labels with denoising give the same bits on 1, 2 and 4 ranks", "[ranks]") {
+  const std::vector<std::string> closed = {"detection.labels=closed", "loss.match_caption=1",
+                                           "detection.denoising_groups=2"};
+  const RunResult one = train(1, closed);
+  CHECK(train(2, closed) == one);
+  CHECK(train(4, closed) == one);
+  CHECK(train(1) != one);
+}
+
 TEST_CASE("negative control: another order of the same samples gives other bits", "[ranks]") {
   CHECK(train(2, {"run.seed=1"}).parameters != train(2).parameters);
 }

@@ -16,6 +16,7 @@
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/show/adapter_facts.h"
 #include "trainer/tiny_run.h"
 
 using namespace muster;
@@ -179,6 +180,10 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
                    merged = dir.path() / "merged";
     trainer::export_folder(checkpoint, peft, 1 << 30);
     CHECK_FALSE(fs::exists(peft / "model.safetensors"));
+    CHECK_FALSE(fs::exists(peft / "modeling_muster.py"));  // whole weights alone are a detector
+    const auto facts = trainer::read_adapter_facts(dir.path() / "run");
+    REQUIRE(facts);
+    CHECK((facts->rank == 2 && facts->trained > 0 && facts->trained < facts->total));
     const auto json = nlohmann::json::parse(read_text(peft / "adapter_config.json"));
     CHECK(json["base_model_name_or_path"] == fs::canonical(base).string());
     CHECK(json["use_dora"] == (dora == "lora.dora=true"));
@@ -187,6 +192,7 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
 
     trainer::export_folder(checkpoint, merged, 1 << 30, /*merge=*/true);
     CHECK_FALSE(model::is_adapter_folder(merged));
+    CHECK(fs::exists(merged / "modeling_muster.py"));
     const trainer::OpenedCheckpoint with(checkpoint), alone(merged);
     const auto weights = values_of(alone.detector.backbone().parameters());
     const auto plain = backbone_of(base);

@@ -30,7 +30,7 @@ std::vector<double> slots_of(const at::Tensor& sums) {
 }  // namespace
 
 TEST_CASE("terms are weighed and divided by the step's own denominator", "[unit]") {
-  const LossTerms terms(weights());
+  const LossTerms terms(weights(), configs::Labels::kOpen);
   const Denominators step{10, 4, 8};
   const std::vector<model::LossTerm> batch = {
       term("lm", 20, Kind::kTokens), term("box_l1", 2, Kind::kBoxes),
@@ -52,13 +52,13 @@ TEST_CASE("a term is divided by the count it names itself, whatever its own name
 
 TEST_CASE("a model that divides by another count than the list says is an internal error",
           "[unit]") {
-  const LossTerms terms(weights());
+  const LossTerms terms(weights(), configs::Labels::kOpen);
   CHECK_THROWS(terms.weigh({term("caption", 1, Kind::kBoxes)}, {1, 1, 1}));
   CHECK_THROWS(terms.sums({term("caption", 1, Kind::kBoxes)}));
 }
 
 TEST_CASE("the report adds micro-batches in global order, whichever rank held them", "[unit]") {
-  const LossTerms terms(weights());
+  const LossTerms terms(weights(), configs::Labels::kOpen);
   const std::vector<double> one = slots_of(terms.sums({term("lm", 0.1, Kind::kTokens)})),
                             two = slots_of(terms.sums({term("lm", 0.7, Kind::kTokens)}));
   std::vector<double> slots = one;
@@ -69,7 +69,7 @@ TEST_CASE("the report adds micro-batches in global order, whichever rank held th
 
 TEST_CASE("zero weights leave a term out of the graph, unknown terms are an internal error",
           "[unit]") {
-  const LossTerms terms(weights());
+  const LossTerms terms(weights(), configs::Labels::kOpen);
   CHECK_FALSE(terms.weigh({term("giou", 1, Kind::kBoxes)}, {1, 1, 1}).defined());
   CHECK_THROWS(terms.weigh({term("gioo", 1, Kind::kBoxes)}, {1, 1, 1}));
 }

@@ -116,7 +116,7 @@ TEST_CASE("a skipped step says why", "[unit]") {
 TEST_CASE("what an evaluation cannot measure is n/a in the log and no point in TensorBoard",
           "[unit]") {
   Rig rig;
-  rig.log.evaluation(1, nothing_large());
+  rig.log.evaluation(1, {.head = nothing_large()});
   CHECK_THAT(rig.captured.text(),
              ContainsSubstring("step 1: AP 0.2500  AP50 0.5000  class-agnostic AP50 n/a"));
   const std::string events = rig.tensorboard();
@@ -125,6 +125,51 @@ TEST_CASE("what an evaluation cannot measure is n/a in the log and no point in T
   CHECK_THAT(events, !ContainsSubstring("eval.class_agnostic_AP50"));
   const auto row = read_metrics(rig.dir.path() / "metrics.jsonl").at(0);
   CHECK(row.at("eval.APl") == -1);  // the file says it as COCO does
+}
+
+TEST_CASE("an evaluation's loss and answers have names of their own, and evaluation.json all of it",
+          "[unit]") {
+  Rig rig;
+  Evaluation evaluation{.head = nothing_large()};
+  evaluation.loss = ValidationLoss{.loss = {.total = 1.5, .terms = {0.5}}, .perplexity = 1.6};
+  evaluation.loss_names = {"lm"};
+  TextResult text;
+  text.answers = 4;
+  text.exact = 1;
+  text.malformed = 2;
+  text.has_boxes = true;
+  text.boxes.coco.metrics = {{"AP", 0.1}, {"AP50", 0.2}};
+  evaluation.text = text;
+  rig.log.evaluation(7, evaluation);
+  const auto row = read_metrics(rig.dir.path() / "metrics.jsonl").at(0);
+  CHECK(row.at("eval.loss") == 1.5);
+  CHECK(row.at("eval.loss.lm") == 0.5);
+  CHECK(row.at("eval.perplexity") == 1.6);
+  CHECK(row.at("eval.text.AP50") == 0.2);
+  CHECK(row.at("eval.text.exact") == 0.25);
+  CHECK(row.at("eval.text.malformed") == 0.5);
+  CHECK(row.at("eval.AP50") == 0.5);
+  CHECK_THAT(rig.captured.text(), ContainsSubstring("1 of 4 word for word") &&
+                                      ContainsSubstring("validation loss 1.5000"));
+  const auto record = read_evaluation(rig.dir.path() / "evaluation.json");
+  REQUIRE(record);
+  CHECK(record->step == 7);
+  CHECK(record->metrics.at("loss.lm") == 0.5);
+}
+
+TEST_CASE("logging.command is fed the lines of metrics.jsonl", "[unit]") {
+  const TempDir dir;
+  configs::Config config = Rig::make_config(dir.path() / "run");
+  config.logging.command = {"sh", "-c", "cat > \"$MUSTER_RUN_DIR/fed.jsonl\""};
+  const LossTerms terms{std::vector<LossTerms::Entry>{{.name = "lm", .weight = 1}}};
+  const sharding::ParamRegistry registry = three_groups();
+  {
+    RunLog log(config, terms, registry, {});
+    log.step(first_step());
+    log.evaluation(1, {.head = nothing_large()});
+  }
+  CHECK(read_text(dir.path() / "run" / "fed.jsonl") ==
+        read_text(dir.path() / "run" / "metrics.jsonl"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "configs/config.h"
+#include "data/pack/class_map.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/detector.h"
 #include "model/qwen/qwen_options.h"
@@ -13,7 +14,9 @@ namespace muster::trainer {
 // The detector a run starts from: random when the config says so (and the log then says "random
 // initialisation"), else from the Hugging Face folder. Throws ConfigError, and
 // DataError for weights that are not those of config.json.
-model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer);
+// `classes`: of the training set; with detection.labels: closed they are what can be detected.
+model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer,
+                               const data::ClassMap& classes);
 
 // The language model of a checkpoint folder or a Hugging Face folder; of a folder of adapters the
 // model they stand beside, with them. Throws CheckpointError.

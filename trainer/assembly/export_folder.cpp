@@ -15,9 +15,10 @@
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
 #include "trainer/assembly/detector.h"
+#include "trainer/assembly/modeling_file.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {
 namespace {
@@ -54,6 +55,15 @@ void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype
   write_text(to, config.dump(2) + "\n");
 }
 
+// With it AutoModel.from_pretrained(FOLDER, trust_remote_code=True) is the detector; every other
+// class of transformers loads the language model, as without it.
+void write_python(const fs::path& out) {
+  write_text(out / kModelingName, std::string(kModelingText));
+  auto config = parse_ordered_json(read_text(out / "config.json"));
+  config["auto_map"]["AutoModel"] = "modeling_muster.MusterDetector";
+  write_text(out / "config.json", config.dump(2) + "\n");
+}
+
 // Views into the mapped checkpoint: nothing is copied before it is written.
 void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
   const model::QwenConfig config = model::read_config(checkpoint);
@@ -70,10 +80,25 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
                tensors.front().second.scalar_type(), config.text.rope_theta);
 }
 
-// The image processor's files say what the run did with its images, whatever the model that it
-// started from was published with. Both are read: preprocessor_config.json by transformers 4,
-// processor_config.json, where it holds the image processor, by 5.
+// transformers 5 writes one file of processors and a template as text; 4.49 reads neither. All
+// versions read the files of 4.
+void make_portable(const fs::path& out) {
+  const fs::path whole = out / data::kProcessorFile;
+  if (data::preprocessor_in(out) == whole) {
+    const data::ProcessorParts parts = data::processor_parts(read_text(whole));
+    write_text(out / data::kPreprocessorFile, parts.images);
+    if (!parts.videos.empty()) write_text(out / "video_preprocessor_config.json", parts.videos);
+    fs::remove(whole);
+  }
+  const fs::path text = out / "chat_template.jinja", json = out / "chat_template.json";
+  if (fs::exists(text) && !fs::exists(json))
+    write_text(json, nlohmann::json{{"chat_template", read_text(text)}}.dump(2) + "\n");
+}
+
+// The image processor's file says what the run did with its images, whatever the model that it
+// started from was published with.
 void write_processors(const fs::path& checkpoint, const fs::path& out) {
+  make_portable(out);
   if (!fs::exists(checkpoint / "config.yaml")) return;
   configs::Config config = configs::load(checkpoint / "config.yaml");
   config.model.path = {checkpoint.string()};
@@ -81,9 +106,6 @@ void write_processors(const fs::path& checkpoint, const fs::path& out) {
   const fs::path images = out / data::kPreprocessorFile;
   write_text(images, fs::exists(images) ? data::preprocessor_with(read_text(images), patches)
                                         : data::preprocessor_json(patches));
-  const fs::path whole = out / data::kProcessorFile;
-  if (data::preprocessor_in(out) == whole)
-    write_text(whole, data::preprocessor_with(read_text(whole), patches));
 }
 
 // The weights with the adapters in them.
@@ -131,6 +153,7 @@ void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t
   else
     write_weights(checkpoint, folder.part(), shard_bytes);
   copy_small_files(checkpoint, folder.part());
+  if ((merge || !lora) && fs::exists(folder.part() / kHeadFile)) write_python(folder.part());
   folder.commit();
 }
 

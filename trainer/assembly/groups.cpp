@@ -1,7 +1,7 @@
 #include "trainer/assembly/groups.h"
 
 #include "configs/groups.h"
-#include "model/qwen/lora.h"
+#include "trainer/assembly/learning.h"
 
 namespace muster::trainer {
 
@@ -26,20 +26,18 @@ std::vector<double> group_lrs(const configs::Groups& groups) {
   return lrs;
 }
 
-bool is_frozen(const configs::Config& config, std::string_view parameter) {
-  const configs::GroupEntry* group = configs::group_of(parameter);
-  const bool head = group != nullptr && group->id == configs::GroupId::kDetectionHead;
-  return config.lora.enabled && !head && !model::is_adapter(parameter);
-}
-
 sharding::ParamRegistry register_parameters(const configs::Config& config,
                                             const model::Detector& detector) {
+  const std::vector<model::NamedParam> parameters = detector.parameters();
+  std::vector<std::string> names;
+  for (const model::NamedParam& p : parameters) names.push_back(p.name);
+  const Learning learning(config, names);
   std::vector<sharding::NamedTensor> tensors;
-  for (const model::NamedParam& p : detector.parameters()) {
+  for (const model::NamedParam& p : parameters) {
     tensors.push_back({.name = p.name,
                        .tensor = p.tensor,
-                       .frozen = is_frozen(config, p.name),
-                       .lr_factor = model::is_lora_b(p.name) ? config.lora.lora_plus_ratio : 1});
+                       .frozen = learning.frozen(p.name),
+                       .lr_factor = learning.lr_factor(p.name)});
   }
   return {tensors, group_rules(config), config.optimizer.decay_1d};
 }

@@ -8,12 +8,14 @@
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {
 namespace {
 
-configs::Config config_of(const fs::path& folder, std::optional<configs::Device> device) {
+configs::Config config_of(const fs::path& folder, std::optional<configs::Device> device,
+                          int local_rank) {
   if (!fs::exists(folder / "config.yaml")) {
     throw CheckpointError(fmt::format(
         "{}: no config.yaml; only a checkpoint written by muster knows how its images and "
@@ -25,7 +27,7 @@ configs::Config config_of(const fs::path& folder, std::optional<configs::Device>
   config.tokens.tokenizer = folder.string();
   if (device) config.run.device = *device;
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
-  open_device(config.run, /*local_rank=*/0);
+  open_device(config.run, local_rank);
   return config;
 }
 
@@ -43,9 +45,10 @@ data::ClassMap classes_of(const fs::path& folder) {
 
 }  // namespace
 
-OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, std::optional<configs::Device> device)
+OpenedCheckpoint::OpenedCheckpoint(const fs::path& named, std::optional<configs::Device> device,
+                                   int local_rank)
     : folder(verified(resolve_checkpoint(named))),
-      config(config_of(folder, device)),
+      config(config_of(folder, device, local_rank)),
       tokenizer(folder),
       classes(classes_of(folder)),
       detector(load_detector(config, folder, tokenizer)),

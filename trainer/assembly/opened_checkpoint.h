@@ -15,9 +15,9 @@ namespace muster::trainer {
 // What `predict`, `eval` and others open: the checkpoint, as a user names it, in evaluation mode.
 struct OpenedCheckpoint {
   // Verifies what the model is read from and takes the device: the one it was trained on
-  // when none is given. Throws CheckpointError.
+  // when none is given; of several GPUs, the `local_rank`-th. Throws CheckpointError.
   explicit OpenedCheckpoint(const std::filesystem::path& named,
-                            std::optional<configs::Device> device = {});
+                            std::optional<configs::Device> device = {}, int local_rank = 0);
 
   std::filesystem::path folder;
   configs::Config config;  // as the run resolved it, with paths that point into the folder

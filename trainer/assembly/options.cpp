@@ -161,11 +161,15 @@ data::FillLimits fill_limits(const configs::Config& config) {
 
 namespace {
 
-// The run's first step that trains samples as stored.
-std::int64_t close_step(const configs::Config& config) {
-  if (config.data.augment.close_after >= 1) return std::numeric_limits<std::int64_t>::max();
-  const auto steps = static_cast<double>(config.schedule.max_steps);
-  return static_cast<std::int64_t>(std::ceil(config.data.augment.close_after * steps));
+// What is never reached.
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+// The run's first step, or epoch, that trains samples as stored; `length` is its last in the same
+// unit.
+std::int64_t close_at(const configs::Config& config, std::optional<std::int64_t> length) {
+  if (!length || config.data.augment.close_after >= 1) return kNever;
+  return static_cast<std::int64_t>(
+      std::ceil(config.data.augment.close_after * static_cast<double>(*length)));
 }
 
 std::vector<std::int64_t> categories_of(const data::Sample& sample) {
@@ -186,7 +190,8 @@ data::SamplerOptions sampler_options(const configs::Config& config, const model:
                                .max_samples = b.max_samples,
                                .seed = static_cast<std::uint64_t>(config.run.seed),
                                .cost = token_cost(config, model),
-                               .close_step = close_step(config)};
+                               .close_step = close_at(config, config.schedule.max_steps),
+                               .close_epoch = close_at(config, config.schedule.epochs)};
   for (std::size_t p = 0; p < set.packs().size(); ++p)
     options.packs.push_back({set.used(p), config.data.train[p].weight});
   if (config.data.repeat_factor > 0) {
@@ -206,7 +211,8 @@ data::LoaderOptions loader_options(const configs::Config& config, int rank, int 
           .prefetch_micro_batches = config.data.prefetch_micro_batches,
           .start = start,
           .epoch_first_step = step - start.step_in_epoch,
-          .end_step = config.schedule.max_steps};
+          .end_step = config.schedule.max_steps.value_or(kNever),
+          .end_epoch = config.schedule.epochs.value_or(kNever)};
 }
 
 sharding::EngineOptions engine_options(const configs::Config& config) {
@@ -228,6 +234,7 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
   options.loss_scale = {.initial = o.loss_scale_initial,
                         .growth_interval = o.loss_scale_growth_interval,
                         .hysteresis = o.loss_scale_hysteresis};
+  options.ema = {.decay = config.ema.decay, .tau = config.ema.tau};
   options.reduce = config.sharding.reduce == configs::Reduce::kNative
                        ? sharding::ReduceKind::kNative
                        : sharding::ReduceKind::kOrdered;

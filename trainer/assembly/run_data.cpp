@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -72,6 +73,28 @@ void check_captions(const char* key, const data::SampleSet& set, const data::Tok
       key, too_long, detection.caption_max_tokens, longest, worst, longest));
 }
 
+void check_labels(const char* key, const data::SampleSet& set, const data::ClassMap& classes,
+                  const configs::Detection& detection) {
+  if (!detection.enabled || detection.labels == configs::Labels::kOpen) return;
+  std::unordered_set<std::string> names;
+  for (std::int64_t i = 0; i < classes.size(); ++i) names.insert(classes.category(i).name);
+  std::int64_t others = 0;
+  std::string first;
+  for (std::int64_t i = 0; i < set.size(); ++i) {
+    const data::Sample sample = set.sample(i);
+    for (const data::Object& object : sample.objects) {
+      if (names.contains(object.caption)) continue;
+      if (++others == 1) first = fmt::format("\"{}\" of {}", object.caption, sample.name);
+    }
+  }
+  if (others == 0) return;
+  throw ConfigError(
+      fmt::format("{}: {} captions are no class name of data.train, the first is {}: with "
+                  "detection.labels: closed every caption must be one. Set detection.labels: open "
+                  "to train captions as they are",
+                  key, others, first));
+}
+
 data::SampleSet open_training_set(const configs::Config& config) {
   return data::open_set(configs::pack_files(config.data.train), config.data.limit);
 }
@@ -113,7 +136,10 @@ RunData::RunData(const configs::Config& config)
       samples(training_samples(config, train, encoder)),
       sampler(training_sampler(config, model, samples, encoder)) {
   check_captions("data.train", train, tokenizer, config.detection);
-  if (val) check_captions("data.val", *val, tokenizer, config.detection);
+  check_labels("data.train", train, train.class_map(), config.detection);
+  if (!val) return;
+  check_captions("data.val", *val, tokenizer, config.detection);
+  check_labels("data.val", *val, train.class_map(), config.detection);
 }
 
 void RunData::log_summary() const {

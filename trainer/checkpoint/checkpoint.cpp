@@ -1,9 +1,11 @@
 #include "trainer/checkpoint/checkpoint.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -11,250 +13,167 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/process/fd.h"
+#include "sharding/collectives/texts.h"
+#include "trainer/checkpoint/visible_files.h"
 
 namespace muster::trainer {
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kManifest = "manifest.json";
-constexpr const char* kNote = ".xxh128";  // beside each file until the manifest takes it over
-constexpr const char* kBest = "best.json";
+constexpr const char* kUnfinished = ".tmp";
 
-bool is_step_folder(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.starts_with("step-") && name.find('.') == std::string::npos && fs::is_directory(path);
+// A name that no other attempt at this step ever had: what machines remember of an earlier folder,
+// and what a rank that outlived its run still writes, cannot meet it.
+std::string unfinished_name(std::int64_t step) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return fmt::format("{}.{:x}-{:x}{}", step_folder_name(step), now, ::getpid(), kUnfinished);
 }
 
-// Newest first.
-std::vector<fs::path> step_folders(const fs::path& root) {
-  std::vector<fs::path> folders;
-  if (fs::is_directory(root)) {
-    for (const auto& entry : fs::directory_iterator(root)) {
-      if (is_step_folder(entry.path())) folders.push_back(entry.path());
-    }
-  }
-  std::sort(folders.rbegin(), folders.rend());
-  return folders;
+[[noreturn]] void fail(const char* what, const fs::path& path, const std::error_code& error) {
+  throw IoError(fmt::format("cannot {} {}: {}", what, path.string(), error.message()));
 }
 
-// "" when every file the manifest names is there with its size and checksum.
-std::string damage(const fs::path& folder, bool with_optimizer = true) {
-  try {
-    for (const auto& [name, file] : read_manifest(folder).files) {
-      if (!with_optimizer && name.starts_with("optimizer-")) continue;
-      if (!fs::exists(folder / name)) return name + " is missing";
-      const auto bytes = static_cast<std::int64_t>(fs::file_size(folder / name));
-      if (bytes != file.bytes)
-        return fmt::format("{} has {} bytes, its manifest says {}", name, bytes, file.bytes);
-      if (xxh128_file(folder / name) != file.xxh128) return name + " does not match its checksum";
-    }
-    return "";
-  } catch (const Error& error) {
-    return error.what();
-  }
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) fail("make the folder", folder, error);
 }
 
-std::optional<std::string> best_name(const fs::path& root) {
-  if (!fs::exists(root / kBest)) return std::nullopt;
-  const json best = parse_json_or_null(read_text(root / kBest));
-  const auto name = best.is_object() ? best.find("checkpoint") : best.end();
-  // A name with a slash would lead out of the run folder.
-  if (name != best.end() && name->is_string()) {
-    auto text = name->get<std::string>();
-    if (text.starts_with("step-") && text.find('/') == std::string::npos) return text;
-  }
-  log::warn("{}: damaged and left out (R-029): nobody knows which checkpoint was best",
-            (root / kBest).string());
-  return std::nullopt;
+void rename_folder(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) fail("rename", from, error);
+}
+
+// Renamed first: a folder half deleted must not look like a checkpoint.
+void discard(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(folder, error)) return;
+  const fs::path doomed = folder.string() + kUnfinished;
+  fs::remove_all(doomed, error);
+  rename_folder(folder, doomed);
+  fs::remove_all(doomed, error);
+  if (error)
+    log::warn("cannot delete {}: {}; it is no checkpoint any more", doomed.string(),
+              error.message());
 }
 
 }  // namespace
 
-std::string Manifest::to_json() const {
-  json j;
-  j["format"] = 1;
-  j["step"] = state.step;
-  j["epoch"] = state.cursor.epoch;
-  j["step_in_epoch"] = state.cursor.step_in_epoch;
-  j["health"] = {{"recent_losses", state.health.recent_losses},
-                 {"skips_in_row", state.health.skips_in_row},
-                 {"skips", state.health.skips},
-                 {"lr_scale", state.health.lr_scale}};
-  j["plateau"] = {{"best", state.plateau.best},
-                  {"stale", state.plateau.stale},
-                  {"factor", state.plateau.factor}};
-  j["world_size"] = world_size;
-  j["layout_hash"] = layout_hash;
-  j["data_fingerprint"] = data_fingerprint;
-  j["muster_version"] = muster_version;
-  if (base) {
-    j["base_model"] = {{"path", base->path}, {"fingerprint", base->fingerprint}};
-    if (base->seed) j["base_model"]["seed"] = *base->seed;
-  }
-  for (const auto& [name, file] : files)
-    j["files"][name] = {{"bytes", file.bytes}, {"xxh128", file.xxh128}};
-  return j.dump(1) + "\n";
-}
-
-Manifest Manifest::from_json(const std::string& text, const fs::path& where) {
-  try {
-    const json j = parse_json(text);
-    Manifest m;
-    m.state.step = j.at("step");
-    m.state.cursor = {j.at("epoch"), j.at("step_in_epoch")};
-    const json& health = j.at("health");
-    m.state.health = {health.at("recent_losses"), health.at("skips_in_row"), health.at("skips"),
-                      health.at("lr_scale")};
-    const json& plateau = j.at("plateau");
-    m.state.plateau = {plateau.at("best"), plateau.at("stale"), plateau.at("factor")};
-    m.world_size = j.at("world_size");
-    m.layout_hash = j.at("layout_hash");
-    m.data_fingerprint = j.at("data_fingerprint");
-    m.muster_version = j.at("muster_version");
-    if (j.contains("base_model")) {
-      const json& base = j["base_model"];
-      m.base = BaseModel{.path = base.at("path"), .fingerprint = base.at("fingerprint")};
-      if (base.contains("seed")) m.base->seed = base["seed"];
-    }
-    for (const auto& [name, file] : j.at("files").items())
-      m.files[name] = {file.at("bytes"), file.at("xxh128")};
-    return m;
-  } catch (const json::exception& error) {
-    throw CheckpointError(
-        fmt::format("{}: not a checkpoint manifest: {}", where.string(), json_fault(error)));
-  }
-}
-
-Manifest read_manifest(const fs::path& checkpoint) {
-  const fs::path file = checkpoint / kManifest;
-  if (!fs::exists(file))
-    throw CheckpointError(
-        fmt::format("{}: no such file; the checkpoint is not whole", file.string()));
-  return Manifest::from_json(read_text(file), file);
-}
-
-CheckpointStore::CheckpointStore(const fs::path& run_dir, int rank, int world_size,
-                                 std::int64_t keep)
-    : root_(run_dir / "checkpoints"), rank_(rank), world_size_(world_size), keep_(keep) {
-  if (rank_ == 0) fs::create_directories(root_);
+CheckpointStore::CheckpointStore(const fs::path& run_dir, sharding::Collective& collective,
+                                 const StoreOptions& options)
+    : root_(run_dir / "checkpoints"), collective_(collective), options_(options) {
+  if (collective_.rank() == 0) make_folder(root_);
 }
 
 CheckpointStore::~CheckpointStore() {
   if (writer_.valid()) writer_.wait();
+  if (committer_.valid()) committer_.wait();
 }
 
-fs::path CheckpointStore::folder_name(std::int64_t step) {
-  return fmt::format("step-{:06d}", step);
-}
-
-std::optional<fs::path> CheckpointStore::find_newest_whole() {
-  for (const auto& entry : fs::directory_iterator(root_)) {
-    if (entry.path().extension() == ".tmp") fs::remove_all(entry.path());
+// Rank 0 makes the folder before any other rank's machine looks for it.
+std::string CheckpointStore::agree_on_folder() {
+  std::string name;
+  if (collective_.rank() == 0) {
+    name = unfinished_name(pending_->state.step);
+    make_folder(root_ / name);
   }
-  for (const fs::path& folder : step_folders(root_)) {
-    const std::string problem = damage(folder);
-    if (problem.empty()) return folder;
-    fs::path aside = folder.string() + ".damaged";
-    fs::remove_all(aside);
-    fs::rename(folder, aside);
-    log::warn("checkpoint {} is damaged ({}): set aside as {}; the previous one is used",
-              folder.string(), problem, aside.filename().string());
-  }
-  return std::nullopt;
+  return sharding::broadcast_text(collective_, name, 0);  // [C]
 }
 
 void CheckpointStore::begin(const Manifest& manifest, Job job) {
   TORCH_CHECK(!busy(), "a checkpoint is still being written");
   pending_ = manifest;
-  pending_->world_size = world_size_;
-  const fs::path folder = root_ / (folder_name(manifest.state.step).string() + ".tmp");
-  fs::create_directories(folder);
-  writer_ = std::async(std::launch::async, [folder, job = std::move(job)] {
-    for (const std::string& name : job(folder)) {
-      fsync_path(folder / name);
-      write_text(folder / (name + kNote),
-                 fmt::format("{} {}", fs::file_size(folder / name), xxh128_file(folder / name)));
+  pending_->world_size = collective_.size();
+  files_.clear();
+  folder_ = root_ / agree_on_folder();  // [C]
+  std::promise<void> copied;
+  copied_ = copied.get_future();
+  writer_ = std::async(std::launch::async, [folder = folder_, job = std::move(job),
+                                            copied = std::move(copied)]() mutable {
+    try {
+      job.copy();
+      copied.set_value();
+    } catch (...) {
+      copied.set_exception(std::current_exception());
+      throw;
     }
+    std::vector<Written> files;
+    for (const std::string& name : job.write(folder)) {
+      const fs::path file = folder / name;
+      fsync_path(file);
+      files.push_back(
+          {name,
+           {.bytes = static_cast<std::int64_t>(fs::file_size(file)), .xxh128 = xxh128_file(file)}});
+    }
+    return files;
   });
 }
 
+void CheckpointStore::settle() {
+  if (copied_.valid()) copied_.get();
+}
+
 bool CheckpointStore::written() {
-  if (!busy()) return false;
-  if (!writer_.valid()) return true;
-  if (writer_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
-  writer_.get();
+  constexpr auto kNow = std::chrono::seconds(0);
+  if (committer_.valid() && committer_.wait_for(kNow) == std::future_status::ready)
+    committer_.get();
+  if (!pending_) return false;
+  if (writer_.valid() && writer_.wait_for(kNow) != std::future_status::ready) return false;
+  wait_written();
   return true;
 }
 
-void CheckpointStore::wait() {
-  if (writer_.valid()) writer_.get();
+void CheckpointStore::wait_written() {
+  if (writer_.valid()) files_ = writer_.get();
 }
 
-std::int64_t CheckpointStore::commit() {
-  TORCH_CHECK(busy(), "no checkpoint to commit");
+void CheckpointStore::wait_committed() {
+  if (committer_.valid()) committer_.get();
+}
+
+void CheckpointStore::commit(std::optional<double> best_metric) {
+  TORCH_CHECK(pending_ && !writer_.valid(), "no checkpoint to commit");
   Manifest manifest = std::move(*pending_);
   pending_.reset();
+  json mine = json::array();
+  for (const Written& w : files_) mine.push_back({w.name, w.file.bytes, w.file.xxh128});
+  const std::vector<std::string> all = sharding::gather_texts(collective_, mine.dump());  // [C]
+  if (collective_.rank() != 0) return;
+  for (const std::string& rank : all) {
+    for (const json& file : parse_json(rank))
+      manifest.files[file.at(0)] = {file.at(1).get<std::int64_t>(), file.at(2)};
+  }
+  committer_ = std::async(std::launch::async, [this, manifest = std::move(manifest), best_metric] {
+    commit_folder(manifest, best_metric);
+  });
+}
+
+// Runs on a thread of rank 0's.
+void CheckpointStore::commit_folder(Manifest manifest, std::optional<double> best_metric) {
   const std::int64_t step = manifest.state.step;
-  if (rank_ != 0) return step;
-  const fs::path target = root_ / folder_name(step);
-  const fs::path folder = target.string() + ".tmp";
-  std::vector<fs::path> notes;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == kNote) notes.push_back(entry.path());
-  }
-  for (const fs::path& note : notes) {
-    const std::string text = read_text(note);
-    const std::size_t space = text.find(' ');
-    manifest.files[note.stem().string()] = {std::stoll(text.substr(0, space)),
-                                            text.substr(space + 1)};
-    fs::remove(note);
-  }
-  write_text(folder / kManifest, manifest.to_json());
-  fs::remove_all(target);  // a run that went back to an older checkpoint writes this step again
-  fs::rename(folder, target);
+  wait_for_files(folder_, manifest.files, options_.patience);
+  write_text(folder_ / kManifestFile, manifest.to_json());
+  const fs::path target = root_ / step_folder_name(step);
+  discard(target);  // a run that went back to an older checkpoint writes this step again
+  rename_folder(folder_, target);
   fsync_path(root_);
   log::info("checkpoint {} committed", target.string());
+  if (best_metric) write_best(root_, step, *best_metric, options_.best_metric);
   prune();
-  return step;
 }
 
-void CheckpointStore::mark_best(std::int64_t step, double metric) {
-  write_text(root_ / kBest,
-             json{{"checkpoint", folder_name(step).string()}, {"metric", metric}}.dump(1) + "\n");
-}
-
-void CheckpointStore::prune() {
-  const std::optional<std::string> best = best_name(root_);
+void CheckpointStore::prune() const {
+  const std::vector<std::string> best = best_folder_names(root_);
   std::int64_t kept = 0;
-  for (const fs::path& folder : step_folders(root_)) {
-    if (++kept <= keep_ || folder.filename() == best) continue;
-    // Renamed first: a folder half deleted must not look like a checkpoint.
-    const fs::path doomed = folder.string() + ".tmp";
-    fs::rename(folder, doomed);
-    fs::remove_all(doomed);
+  for (const StepFolder& folder : step_folders(root_)) {
+    const std::string name = folder.path.filename().string();
+    const auto rank = std::ranges::find(best, name) - best.begin();
+    const bool is_best =
+        rank < std::min(options_.keep_best, static_cast<std::int64_t>(best.size()));
+    if (++kept > options_.keep && !is_best) discard(folder.path);
   }
-}
-
-void verify_checkpoint(const fs::path& folder, bool with_optimizer) {
-  if (!fs::exists(folder / kManifest)) return;
-  const std::string problem = damage(folder, with_optimizer);
-  if (problem.empty()) return;
-  throw CheckpointError(
-      fmt::format("{}: damaged: {}; use another checkpoint of the run", folder.string(), problem));
-}
-
-fs::path resolve_checkpoint(const fs::path& named) {
-  if (fs::exists(named / kManifest) || fs::exists(named / "config.json")) return named;
-  const fs::path root = fs::exists(named / "checkpoints") ? named / "checkpoints" : named;
-  if (const auto best = best_name(root); best && fs::exists(root / *best / kManifest))
-    return root / *best;
-  const std::vector<fs::path> folders = step_folders(root);
-  if (!folders.empty()) return folders.front();
-  throw CheckpointError(fmt::format(
-      "{}: neither a checkpoint (manifest.json), a run folder (checkpoints/step-*), nor a "
-      "Hugging Face folder (config.json)",
-      named.string()));
 }
 
 }  // namespace muster::trainer

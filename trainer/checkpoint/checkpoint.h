@@ -1,91 +1,89 @@
-// Checkpoints: whole or absent (law 11). checkpoints/step-000123/ holds manifest.json,
-// model.safetensors with config.json and the tokenizer (so the folder is a Hugging Face folder),
-// detection_head.safetensors, class_map.json, config.yaml and one optimizer-<rank>-of-<N>.h5 per
-// rank. Every rank writes its files into step-000123.tmp from a background thread, with a one-line
-// checksum note beside each; when the step consensus says that all ranks are done, rank 0 gathers
-// the notes into manifest.json, fsyncs and renames.
+// Checkpoints: whole or absent (law 11). checkpoints/step-000123/ holds manifest.json, the weights
+// in Hugging Face's form with config.json and the tokenizer (so the folder is a Hugging Face
+// folder), detection_head.safetensors, class_map.json, config.yaml and one
+// optimizer-<rank>-of-<N>.h5 per rank. Every rank copies and writes its part from a background
+// thread, into a folder of another name; when the step consensus says that all ranks are done,
+// names, sizes and checksums travel to rank 0 in a collective. Rank 0 then waits, in the
+// background, until it sees every file with its size, writes manifest.json, and renames.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <future>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/base_model.h"
-#include "trainer/checkpoint/run_state.h"
+#include "sharding/collectives/collective.h"
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/step_folders.h"
 
 namespace muster::trainer {
 
-struct Manifest {
-  RunState state;
-  int world_size = 0;
-  std::string layout_hash, data_fingerprint, muster_version;
-  std::optional<BaseModel> base;  // of a LoRA run: what its adapters stand on
-  struct File {
-    std::int64_t bytes = 0;
-    std::string xxh128;
-  };
-  std::map<std::string, File> files;
-
-  std::string to_json() const;
-  static Manifest from_json(const std::string& text,
-                            const std::filesystem::path& where);  // throws CheckpointError
+struct StoreOptions {
+  std::int64_t keep = 0;         // newest checkpoints kept, besides the best
+  std::int64_t keep_best = 1;    // best ones kept
+  std::string best_metric = {};  // what says so
+  // How long rank 0 waits for files of other machines that its own does not show yet.
+  std::chrono::duration<double> patience{};
 };
-
-Manifest read_manifest(const std::filesystem::path& checkpoint);
 
 class CheckpointStore {
  public:
-  CheckpointStore(const std::filesystem::path& run_dir, int rank, int world_size,
-                  std::int64_t keep);
-  ~CheckpointStore();  // waits for a running write
+  // `collective` must outlive it.
+  CheckpointStore(const std::filesystem::path& run_dir, sharding::Collective& collective,
+                  const StoreOptions& options);
+  ~CheckpointStore();  // waits for what is running
 
-  // Rank 0, before any rank loads: removes unfinished folders, checks sizes and checksums from the
-  // newest checkpoint down, renames damaged ones to step-*.damaged with a warning. The newest whole
-  // one, if any.
-  std::optional<std::filesystem::path> find_newest_whole();
-
-  // A job writes its files into the folder it is given and returns their names. Jobs hold host
-  // copies, nothing of the model.
-  using Job = std::function<std::vector<std::string>(const std::filesystem::path& folder)>;
-  // Starts writing this rank's part in the background. REQUIRES !busy().
+  // What a rank does in the background. `copy` reads the training's memory; `write` makes its files
+  // in a folder from those copies and returns their names.
+  struct Job {
+    std::function<void()> copy;
+    std::function<std::vector<std::string>(const std::filesystem::path& folder)> write;
+  };
+  // [C] Starts this rank's part. REQUIRES !busy().
   void begin(const Manifest& manifest, Job job);
-  bool busy() const { return pending_.has_value(); }
+  // Blocks until the job's copies are made: the memory may change from here on. Returns at once
+  // when nothing is being copied.
+  void settle();
+  bool copying() const { return copied_.valid(); }
+  // One is being written, or committed by this rank.
+  bool busy() const { return pending_.has_value() || committer_.valid(); }
 
-  // True once this rank's files of the pending checkpoint are on disk. Rethrows what the writer
+  // True once this rank's files of the pending checkpoint are on disk. Rethrows what its threads
   // threw (IoError).
   bool written();
-  // Rank 0 renames the folder into place and deletes old ones beyond `keep` (never the best one);
-  // other ranks forget it. Returns its step.
-  std::int64_t commit();
+  // [C] REQUIRES that every rank has written. Rank 0 starts to commit in the background: it renames
+  // the folder into place, with `best_metric` marks it as the best one, and deletes old ones beyond
+  // `keep` (never the `keep_best` best). Other ranks forget it.
+  void commit(std::optional<double> best_metric = {});
   // Blocks until this rank's files are on disk.
-  void wait();
+  void wait_written();
+  // Blocks until this rank has committed what it began to. Rethrows.
+  void wait_committed();
+  std::int64_t pending_step() const { return pending_ ? pending_->state.step : -1; }
 
-  static std::filesystem::path folder_name(std::int64_t step);  // "step-000123"
   std::filesystem::path root() const { return root_; }
-  void mark_best(std::int64_t step, double metric);  // rank 0; writes best.json
 
  private:
-  void prune();
+  struct Written {
+    std::string name;
+    Manifest::File file;
+  };
+  std::string agree_on_folder();  // [C]
+  void commit_folder(Manifest manifest, std::optional<double> best_metric);
+  void prune() const;
 
-  std::filesystem::path root_;
-  int rank_, world_size_;
-  std::int64_t keep_;
+  std::filesystem::path root_, folder_;
+  sharding::Collective& collective_;
+  StoreOptions options_;
   std::optional<Manifest> pending_;
-  std::future<void> writer_;
+  std::future<void> copied_;
+  std::future<std::vector<Written>> writer_;
+  std::vector<Written> files_;  // of this rank, once written
+  std::future<void> committer_;
 };
-
-// Throws CheckpointError naming the file that is missing, or of another size or checksum than the
-// manifest says; `with_optimizer` false leaves optimizer-* alone. A folder without manifest
-// (Hugging Face) has nothing to compare.
-void verify_checkpoint(const std::filesystem::path& folder, bool with_optimizer);
-
-// The folder a command line names: a step-* folder, a run folder (its best, else its newest), or a
-// Hugging Face folder. Throws CheckpointError.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& named);
 
 }  // namespace muster::trainer

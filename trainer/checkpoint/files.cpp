@@ -3,7 +3,7 @@
 #include <c10/core/GradMode.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -14,13 +14,14 @@
 #include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
 #include "model/qwen/weights.h"
+#include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/checkpoint/weight_share.h"
 
 namespace muster::trainer {
 namespace {
 
-constexpr const char* kModelFile = "model.safetensors";
 using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 bool in_head(const std::string& name) { return name.starts_with("detection_head."); }
@@ -29,25 +30,8 @@ std::string stored_name(const std::string& name, const model::Detector& detector
   return model::file_name(name, model::family_of(detector.backbone().config().model_type));
 }
 
-// Copies on the host, split into the files they go to. A LoRA run has adapters instead of a
-// backbone.
-struct HostCopy {
-  Tensors backbone, adapters, head;
-};
-
-at::Tensor host_copy(const at::Tensor& tensor) { return tensor.detach().to(at::kCPU).clone(); }
-
-HostCopy copy_parameters(const model::Detector& detector, bool lora) {
-  HostCopy copy;
-  for (const model::NamedParam& p : detector.parameters()) {
-    if (in_head(p.name))
-      copy.head.emplace_back(p.name, host_copy(p.tensor));
-    else if (model::is_adapter(p.name))
-      copy.adapters.emplace_back(p.name, host_copy(p.tensor));
-    else if (!lora)
-      copy.backbone.emplace_back(stored_name(p.name, detector), host_copy(p.tensor));
-  }
-  return copy;
+void copy_to_host(Tensors& tensors) {
+  for (auto& [name, tensor] : tensors) tensor = host_copy(tensor);
 }
 
 // Small files that make the folder usable by itself: predict, export and Hugging Face tools need no
@@ -78,25 +62,56 @@ void write_adapters(const configs::Config& config, const BaseModel& base, const 
                        sizes, adapters);
 }
 
-std::vector<std::string> write_model(const configs::Config& config, const HostCopy& copy,
-                                     const std::optional<BaseModel>& base,
-                                     const model::HeadConfig& head, const std::string& class_map,
-                                     const fs::path& folder) {
-  std::vector<std::string> names = copy_companions(config, folder);
-  if (base) {
-    write_adapters(config, *base, copy.adapters, folder);
-    names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
-  } else {
-    model::write_safetensors(folder / kModelFile, copy.backbone, {{"format", "pt"}});
-    names.push_back(kModelFile);
+// What a rank copies and writes. The tensors are the training's own until they are copied.
+struct Part {
+  std::shared_ptr<sharding::ShardSnapshot> shard;
+  std::string shard_file;
+  std::optional<WeightShare> weights;  // none in a LoRA run
+  Tensors adapters, head;              // of rank 0
+};
+
+Part make_part(const model::Detector& detector, const sharding::ZeroEngine& engine, bool lora) {
+  const int rank = engine.collective().rank();
+  Part part;
+  part.shard = engine.begin_snapshot();
+  part.shard_file = fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
+  std::vector<WeightShare::Weight> weights;
+  for (const model::NamedParam& p : detector.parameters()) {
+    if (in_head(p.name))
+      part.head.emplace_back(p.name, p.tensor);
+    else if (!lora)
+      weights.push_back({stored_name(p.name, detector), p.name, p.tensor});
+    else if (model::is_adapter(p.name))
+      part.adapters.emplace_back(p.name, p.tensor);
   }
-  model::write_safetensors(folder / kHeadFile, copy.head,
-                           {{"config", model::head_to_json(head).dump()}});
-  write_text(folder / "config.yaml", configs::to_yaml(config));
-  write_text(folder / "class_map.json", class_map);
-  names.insert(names.end(), {kHeadFile, "config.yaml", "class_map.json"});
-  return names;
+  if (!lora) part.weights.emplace(weights, part.shard->header);
+  if (rank == 0) return part;
+  part.adapters.clear();
+  part.head.clear();
+  return part;
 }
+
+// What rank 0 writes besides its share.
+struct FirstRankFiles {
+  configs::Config config;
+  std::optional<BaseModel> base;
+  model::HeadConfig head;
+  std::string class_map;
+
+  void write(const Part& part, const fs::path& folder, std::vector<std::string>& names) const {
+    const std::vector<std::string> companions = copy_companions(config, folder);
+    names.insert(names.end(), companions.begin(), companions.end());
+    if (base) {
+      write_adapters(config, *base, part.adapters, folder);
+      names.insert(names.end(), {model::kAdapterConfigFile, model::kAdapterFile});
+    }
+    model::write_safetensors(folder / kHeadFile, part.head,
+                             {{"config", model::head_to_json(head).dump()}});
+    write_text(folder / kConfigFile, configs::to_yaml(config));
+    write_text(folder / "class_map.json", class_map);
+    names.insert(names.end(), {kHeadFile, kConfigFile, "class_map.json"});
+  }
+};
 
 }  // namespace
 
@@ -120,27 +135,37 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
                                     const sharding::ZeroEngine& engine,
                                     const data::ClassMap& classes,
                                     const std::optional<BaseModel>& base) {
-  const int rank = engine.collective().rank();
-  const std::string shard_name =
-      fmt::format("optimizer-{:05d}-of-{:05d}.h5", rank, engine.collective().size());
-  auto shard = engine.snapshot();
-  HostCopy copy = rank == 0 ? copy_parameters(detector, base.has_value()) : HostCopy{};
-  return [=, copy = std::move(copy), head = detector.head_config(),
-          class_map = classes.to_json()](const fs::path& folder) {
-    std::vector<std::string> names;
-    if (rank == 0) names = write_model(config, copy, base, head, class_map, folder);
-    sharding::ZeroEngine::write(*shard, folder / shard_name);
-    names.push_back(shard_name);
-    return names;
-  };
+  const bool first = engine.collective().rank() == 0;
+  const auto part = std::make_shared<Part>(make_part(detector, engine, base.has_value()));
+  return {.copy =
+              [part, &engine] {
+                engine.fill_snapshot(*part->shard);
+                if (part->weights) part->weights->copy();
+                copy_to_host(part->adapters);
+                copy_to_host(part->head);
+              },
+          .write =
+              [part, first,
+               files = FirstRankFiles{.config = config,
+                                      .base = base,
+                                      .head = detector.head_config(),
+                                      .class_map = classes.to_json()}](const fs::path& folder) {
+                std::vector<std::string> names;
+                if (first) files.write(*part, folder, names);
+                if (part->weights) part->weights->write(folder, part->shard->tensors, names);
+                sharding::ZeroEngine::write(*part->shard, folder / part->shard_file);
+                names.push_back(part->shard_file);
+                return names;
+              }};
 }
 
-void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
+void load_parameters(model::Detector& detector, const fs::path& checkpoint,
+                     const std::set<std::string>& mastered) {
   const c10::NoGradGuard no_grad;
   const bool lora = model::is_adapter_folder(checkpoint);
   if (lora) model::load_adapter(checkpoint, detector.parameters());
   const model::SafetensorsReader head(checkpoint / kHeadFile),
-      backbone(checkpoint / (lora ? kHeadFile : kModelFile));
+      backbone(lora ? checkpoint / kHeadFile : checkpoint);
   std::string problems;
   for (const model::NamedParam& p : detector.parameters()) {
     if (lora && !in_head(p.name)) continue;
@@ -152,7 +177,7 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
       problems +=
           fmt::format("\n  {}: found [{}], expected [{}]", name,
                       fmt::join(reader.shape(name), ", "), fmt::join(p.tensor.sizes(), ", "));
-    } else {
+    } else if (!p.tensor.requires_grad() || !mastered.contains(p.name)) {
       at::Tensor target = p.tensor;
       target.copy_(reader.view(name));
       reader.forget(name);
@@ -164,12 +189,11 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint) {
   }
 }
 
-std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
+std::vector<fs::path> optimizer_files(const fs::path& checkpoint, const Manifest& manifest) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(checkpoint)) {
-    if (entry.path().filename().string().starts_with("optimizer-")) files.push_back(entry.path());
+  for (const auto& [name, file] : manifest.files) {
+    if (name.starts_with("optimizer-")) files.push_back(checkpoint / name);
   }
-  std::sort(files.begin(), files.end());
   return files;
 }
 

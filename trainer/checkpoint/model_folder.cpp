@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/source_files.h"
 #include "model/files/foreign_model.h"
 
 namespace muster::trainer {
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 fs::path find_model(const configs::Model& model) {
   std::vector<std::string> tried;
   for (const std::string& candidate : model.path) {
-    const fs::path path = candidate;
+    const fs::path path = given_or_shipped(candidate);
     if (fs::exists(path / "config.json") ||
         (fs::is_regular_file(path) && path.extension() == ".json"))
       return path;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include "data/sampler.h"
 
@@ -17,9 +18,9 @@ struct HealthState {
 
 // Evaluations without progress, counted by observe() in schedule.h.
 struct Plateau {
-  double best = -1;
-  std::int64_t stale = 0;  // evaluations since the best one
-  double factor = 1;       // what kind `plateau` multiplies the rate with
+  std::optional<double> best;  // of eval.best_metric
+  std::int64_t stale = 0;      // evaluations since the best one
+  double factor = 1;           // what kind `plateau` multiplies the rate with
 };
 
 struct RunState {
@@ -27,6 +28,7 @@ struct RunState {
   data::Cursor cursor;    // the next step's
   HealthState health;
   Plateau plateau;
+  bool ended_early = false;  // schedule.patience ended the run
 };
 
 }  // namespace muster::trainer

@@ -18,11 +18,20 @@ struct EvalBox {
   bool crowd = false;  // ground truth
 };
 
+// AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to
+// measure.
+using CocoNumbers = std::map<std::string, double>;
+
+struct ClassMetrics {
+  std::string name;
+  std::int64_t truths = 0;  // crowds are not counted
+  CocoNumbers metrics;
+};
+
 struct CocoMetrics {
-  // AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl; -1 where there is nothing to
-  // measure.
-  std::map<std::string, double> metrics;
+  CocoNumbers metrics;
   std::map<std::string, double> ap_per_category;  // by category name
+  std::vector<ClassMetrics> classes = {};         // by category id
 };
 
 struct CocoGroundTruth {

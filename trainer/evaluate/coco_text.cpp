@@ -34,12 +34,36 @@ std::vector<ClassCount> count_classes(const CocoGroundTruth& truth,
 
 }  // namespace
 
-std::string metrics_text(const CocoMetrics& coco) {
+std::string metrics_text(const CocoMetrics& coco, bool by_class) {
   std::string text;
   for (const std::string_view name : metric::kCoco)
     text += fmt::format("{:<6} {}\n", name, measured_text(coco.metrics.at(std::string(name))));
+  if (!by_class) return text;
   for (const auto& [name, ap] : coco.ap_per_category)
     text += fmt::format("AP of {:<20} {}\n", name, measured_text(ap));
+  return text;
+}
+
+std::string class_table(const EvaluationRecord& record) {
+  std::string text =
+      fmt::format("{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9}\n", "class",
+                  "boxes", "AP", "AP50", "APs", "APm", "APl", "AR100", "best F1", "at score");
+  const auto line = [&](const std::string& name, const ClassRecord& one, const auto& value) {
+    text +=
+        fmt::format("{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7.4f} {:>9.4f}\n", name,
+                    one.curve.truths, value("AP"), value("AP50"), value("APs"), value("APm"),
+                    value("APl"), value("AR100"), one.best.f1(), one.best.threshold);
+  };
+  for (const ClassRecord& one : record.classes)
+    line(one.curve.name, one,
+         [&](const char* metric) { return measured_text(one.metrics.at(metric)); });
+  // Of a run that is judged by its answers the metrics are those of the answers.
+  line("all", record.all, [&](const char* metric) {
+    const auto head = record.metrics.find(metric);
+    const auto text_metric = record.metrics.find(std::string("text.") + metric);
+    if (head != record.metrics.end()) return measured_text(head->second);
+    return measured_text(text_metric == record.metrics.end() ? -1 : text_metric->second);
+  });
   return text;
 }
 

@@ -4,204 +4,142 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
-#include <numeric>
-#include <span>
+#include <chrono>
+#include <future>
 
 #include "base/log.h"
 #include "base/progress.h"
 #include "model/eval_mode.h"
+#include "trainer/evaluate/coco_cells.h"
 #include "trainer/evaluate/coco_text.h"
 #include "trainer/show/metrics.h"
 
 namespace muster::trainer {
 namespace {
 
-// What travels between ranks, one per detection.
-struct Row {
-  std::int64_t image = 0;     // of EvalImages
-  std::int64_t category = 0;  // original id; -1 when the caption is no class name
-  std::array<float, 4> box{};
-  float score = 0, padding = 0;
-};
+using Clock = std::chrono::steady_clock;
 
-// [C] Every rank's rows, in rank order.
-std::vector<Row> gather_rows(const std::vector<Row>& mine, sharding::Collective& collective) {
-  if (collective.size() == 1) return mine;
-  std::vector<std::int64_t> counts(collective.size(), 0);
-  counts[collective.rank()] = static_cast<std::int64_t>(mine.size());
-  collective.all_reduce_sum(counts);  // [C]
-  const auto most = static_cast<std::size_t>(*std::max_element(counts.begin(), counts.end()));
-  if (most == 0) return {};
-  std::vector<Row> buffer(most * counts.size());
-  std::copy(mine.begin(), mine.end(), buffer.begin() + collective.rank() * most);
-  collective.all_gather(std::as_writable_bytes(std::span(buffer)));  // [C]
-  std::vector<Row> all;
-  for (std::size_t r = 0; r < counts.size(); ++r) {
-    all.insert(all.end(), buffer.begin() + r * most, buffer.begin() + r * most + counts[r]);
-  }
-  return all;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-void log_zero(const CocoGroundTruth& truth, const std::vector<Row>& rows,
-              const EvalResult& result) {
+void log_zero(const CocoGroundTruth& truth, const std::vector<FoundBox>& found,
+              const BoxResult& result) {
   std::map<std::int64_t, std::int64_t> predicted;
-  for (const Row& row : rows) ++predicted[row.category];
+  for (const FoundBox& box : found) ++predicted[box.category];
   log::info("  {}; captions that are no class name: {} of {}; class-agnostic AP50 {}",
             explain_zero(truth, predicted), result.unknown_captions, result.detections,
             measured_text(result.class_agnostic_ap50));
 }
 
-std::vector<EvalBox> to_eval_boxes(const std::vector<Row>& rows, const EvalImages& images) {
-  std::vector<EvalBox> boxes;
-  boxes.reserve(rows.size());
-  for (const Row& row : rows) {
-    EvalBox box;
-    box.image_id = images.image_id[static_cast<std::size_t>(row.image)];
-    box.category_id = row.category;
-    box.xywh = {row.box[0], row.box[1], double{row.box[2]} - row.box[0],
-                double{row.box[3]} - row.box[1]};
-    box.score = row.score;
-    boxes.push_back(box);
+EvalBox as_eval_box(const std::array<double, 4>& box) {
+  return {.xywh = {box[0], box[1], box[2] - box[0], box[3] - box[1]}};
+}
+
+// How often the detection nearest to a true box says what that box is called.
+struct CaptionCount {
+  std::int64_t exact = 0, compared = 0;
+
+  void add(const data::Sample& sample, std::int64_t picture,
+           const std::vector<LabelledDetection>& found) {
+    for (const data::Object& object : sample.objects) {
+      if (object.picture != picture || object.crowd) continue;
+      const LabelledDetection* nearest = nearest_to(object, found);
+      if (nearest == nullptr) continue;
+      ++compared;
+      exact += nearest->caption == object.caption ? 1 : 0;
+    }
   }
-  return boxes;
-}
 
-double class_agnostic_ap50(CocoGroundTruth truth, std::vector<EvalBox> boxes) {
-  truth.categories = {{1, "object"}};
-  for (EvalBox& box : truth.boxes) box.category_id = 1;
-  for (EvalBox& box : boxes) box.category_id = 1;
-  return evaluate_coco(truth, boxes).metrics.at("AP50");
-}
-
-// The samples that one rank looks at: places in EvalImages::sample.
-struct Share {
-  std::size_t first = 0, stride = 1;
+ private:
+  static const LabelledDetection* nearest_to(const data::Object& object,
+                                             const std::vector<LabelledDetection>& found) {
+    const EvalBox truth = as_eval_box(object.box);
+    const LabelledDetection* nearest = nullptr;
+    double most = 0.5;
+    for (const LabelledDetection& d : found) {
+      const double common = overlap(as_eval_box({d.box[0], d.box[1], d.box[2], d.box[3]}), truth);
+      if (common < most || (nearest != nullptr && common == most)) continue;
+      most = common;
+      nearest = &d;
+    }
+    return nearest;
+  }
 };
 
-std::vector<Row> detect_share(model::Detector& detector, const data::Tokenizer& tokenizer,
-                              const data::SampleSet& set, const EvalImages& images,
-                              const data::SampleEncoder& encoder, const EvalOptions& options,
-                              const Share& share) {
-  const c10::NoGradGuard no_grad;
-  const model::EvalMode evaluating(detector);
-  const std::size_t end = images.sample.size();
-  Progress progress("evaluating", static_cast<std::int64_t>((end + share.stride - 1 - share.first) /
-                                                            share.stride));
-  std::vector<Row> rows;
-  std::vector<std::size_t> places;
-  std::vector<std::int64_t> batch;  // the samples at those places
-  const auto run_batch = [&] {
-    const auto found = detector.detect(encoder.encode(set, batch, false));
-    std::size_t next = 0;
-    for (const std::size_t k : places)
-      for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image)
-        for (const LabelledDetection& d : label(found[next++], tokenizer, set.class_map()))
-          rows.push_back({image, d.category_id, d.box, d.score, 0});
-    progress.add(static_cast<std::int64_t>(batch.size()));
-    batch.clear();
-    places.clear();
+// One rank's part of an evaluation: every size()-th batch of the list.
+class Share {
+ public:
+  Share(model::Detector& detector, const data::Tokenizer& tokenizer, const data::SampleSet& set,
+        const data::SampleEncoder& encoder, const EvalImages& images)
+      : detector_(detector), tokenizer_(tokenizer), set_(set), encoder_(encoder), images_(images) {}
+
+  void run(const EvalOptions& options, const sharding::Collective& collective) {
+    const c10::NoGradGuard no_grad;
+    const model::EvalMode evaluating(detector_);
+    const auto per_batch = static_cast<std::size_t>(options.samples_per_batch);
+    const std::size_t stride = per_batch * static_cast<std::size_t>(collective.size());
+    const std::size_t end = images_.sample.size();
+    const std::size_t first = per_batch * static_cast<std::size_t>(collective.rank());
+    Progress progress("evaluating",
+                      static_cast<std::int64_t>(end / static_cast<std::size_t>(collective.size())));
+    // The next batch is decoded while one is in the model.
+    std::future<Batch> next = load(first, per_batch);
+    for (std::size_t k = first; k < end; k += stride) {
+      const Batch batch = next.get();
+      next = load(k + stride, per_batch);
+      detect(batch);
+      progress.add(static_cast<std::int64_t>(std::min(per_batch, end - k)));
+    }
+  }
+
+  std::vector<FoundBox> found;
+  CaptionCount captions;
+  double model_seconds = 0;
+
+ private:
+  struct Batch {
+    std::vector<std::size_t> places;  // of EvalImages::sample; over budget: it counts as empty
+    MicroBatch inputs;
   };
-  for (std::size_t k = share.first; k < end; k += share.stride) {
-    const std::int64_t sample = images.sample[k];
-    if (encoder.measure(set.sample(sample)).dropped) continue;  // it counts as nothing found
-    batch.push_back(sample);
-    places.push_back(k);
-    if (static_cast<std::int64_t>(batch.size()) == options.samples_per_batch) run_batch();
+
+  std::future<Batch> load(std::size_t first, std::size_t count) const {
+    return std::async(std::launch::async, [this, first, count] {
+      Batch batch;
+      std::vector<std::int64_t> samples;
+      for (std::size_t k = first; k < std::min(first + count, images_.sample.size()); ++k) {
+        if (encoder_.measure(set_.sample(images_.sample[k])).dropped) continue;
+        batch.places.push_back(k);
+        samples.push_back(images_.sample[k]);
+      }
+      if (!samples.empty()) batch.inputs = encoder_.encode(set_, samples, false);
+      return batch;
+    });
   }
-  if (!batch.empty()) run_batch();
-  return rows;
-}
 
-// For those who have the source: its ids instead of ours.
-std::vector<EvalBox> with_source_ids(std::vector<EvalBox> boxes, const std::vector<Row>& rows,
-                                     const EvalImages& images) {
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    boxes[i].image_id = images.source_id[static_cast<std::size_t>(rows[i].image)];
-  return boxes;
-}
-
-EvalResult measure(const std::vector<Row>& rows, const CocoGroundTruth& truth,
-                   const EvalImages& images) {
-  const std::vector<EvalBox> boxes = to_eval_boxes(rows, images);
-  return {
-      .coco = evaluate_coco(truth, boxes),
-      .class_agnostic_ap50 = class_agnostic_ap50(truth, boxes),
-      .detections = static_cast<std::int64_t>(rows.size()),
-      .unknown_captions = std::ranges::count_if(rows, [](const Row& r) { return r.category < 0; }),
-      .boxes = with_source_ids(boxes, rows, images),
-      .packs = {}};
-}
-
-// The stems of the packs' files, made different by a number.
-std::vector<std::string> pack_names(const data::SampleSet& set) {
-  std::vector<std::string> names;
-  for (const auto& pack : set.packs()) {
-    const std::string stem = pack->path().stem().string();
-    std::string name = stem;
-    for (int i = 2; std::ranges::find(names, name) != names.end(); ++i)
-      name = fmt::format("{}-{}", stem, i);
-    names.push_back(std::move(name));
+  void detect(const Batch& batch) {
+    if (batch.places.empty()) return;
+    const Clock::time_point start = Clock::now();
+    const auto detections = detector_.detect(batch.inputs);
+    model_seconds += seconds_since(start);
+    std::size_t next = 0;
+    for (const std::size_t k : batch.places) {
+      const data::Sample sample = set_.sample(images_.sample[k]);
+      for (std::int64_t image = images_.first[k]; image < images_.first[k + 1]; ++image) {
+        const auto labelled = label(detections[next++], tokenizer_, set_.class_map());
+        captions.add(sample, image - images_.first[k], labelled);
+        for (const LabelledDetection& d : labelled)
+          found.push_back({image, d.category_id, d.box, d.score, 0});
+      }
+    }
   }
-  return names;
-}
 
-// The pack that each image is of, by the image's id.
-std::vector<std::size_t> packs_by_id(const data::SampleSet& set, const EvalImages& images) {
-  std::vector<std::size_t> pack(images.image_id.size());
-  for (std::size_t k = 0; k < images.sample.size(); ++k)
-    for (std::int64_t image = images.first[k]; image < images.first[k + 1]; ++image)
-      pack[static_cast<std::size_t>(images.image_id[static_cast<std::size_t>(image)])] =
-          set.locate(images.sample[k]).first;
-  return pack;
-}
-
-std::vector<PackResult> measure_packs(const std::vector<Row>& rows, const CocoGroundTruth& truth,
-                                      const data::SampleSet& set, const EvalImages& images) {
-  if (set.packs().size() == 1) return {};
-  const std::vector<std::size_t> pack_of = packs_by_id(set, images);
-  const std::vector<EvalBox> boxes = to_eval_boxes(rows, images);
-  const std::vector<std::string> names = pack_names(set);
-  std::vector<PackResult> results;
-  for (std::size_t pack = 0; pack < names.size(); ++pack) {
-    const auto in_pack = [&](std::int64_t id) {
-      return pack_of[static_cast<std::size_t>(id)] == pack;
-    };
-    const auto box_in_pack = [&](const EvalBox& box) { return in_pack(box.image_id); };
-    CocoGroundTruth own;
-    own.categories = truth.categories;
-    std::ranges::copy_if(truth.image_ids, std::back_inserter(own.image_ids), in_pack);
-    std::ranges::copy_if(truth.boxes, std::back_inserter(own.boxes), box_in_pack);
-    std::vector<EvalBox> found;
-    std::ranges::copy_if(boxes, std::back_inserter(found), box_in_pack);
-    results.push_back({names[pack], evaluate_coco(own, found)});
-  }
-  return results;
-}
-
-void add_truth(const data::Sample& sample, std::span<const std::int64_t> image_ids,
-               CocoGroundTruth& truth) {
-  truth.image_ids.insert(truth.image_ids.end(), image_ids.begin(), image_ids.end());
-  for (const data::Object& object : sample.objects) {
-    EvalBox box;
-    box.image_id = image_ids[static_cast<std::size_t>(object.picture)];
-    box.category_id = object.category;
-    box.xywh = {object.box[0], object.box[1], object.box[2] - object.box[0],
-                object.box[3] - object.box[1]};
-    box.area = object.area;
-    box.crowd = object.crowd;
-    truth.boxes.push_back(box);
-  }
-}
-
-// One pack keeps the classes that have no object, too: metrics list them.
-std::vector<data::Category> categories_of(const data::SampleSet& set) {
-  if (set.packs().size() == 1) return set.packs().front()->categories();
-  std::vector<data::Category> all;
-  for (std::int64_t k = 0; k < set.class_map().size(); ++k)
-    all.push_back(set.class_map().category(k));
-  return all;
-}
+  model::Detector& detector_;
+  const data::Tokenizer& tokenizer_;
+  const data::SampleSet& set_;
+  const data::SampleEncoder& encoder_;
+  const EvalImages& images_;
+};
 
 }  // namespace
 
@@ -219,57 +157,24 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
   return labelled;
 }
 
-// Ids are places in the order of the source's ids: COCO breaks score ties by the order of ids, and
-// a source's id may stand at several samples.
-EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples) {
-  EvalImages images{.sample = {}, .first = {0}, .source_id = {}, .image_id = {}};
-  std::vector<std::int64_t>& source_id = images.source_id;
-  for (std::int64_t i = 0; i < set.size(); ++i) {
-    if (max_samples > 0 && set.locate(i).second >= max_samples) continue;
-    const data::Sample sample = set.sample(i);
-    if (!sample.boxed || !sample.has_picture()) continue;
-    images.sample.push_back(i);
-    source_id.insert(source_id.end(), sample.pictures.size(), sample.source_id);
-    images.first.push_back(static_cast<std::int64_t>(source_id.size()));
-  }
-  std::vector<std::size_t> order(source_id.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, {}, [&](std::size_t image) { return source_id[image]; });
-  images.image_id.resize(order.size());
-  for (std::size_t place = 0; place < order.size(); ++place)
-    images.image_id[order[place]] = static_cast<std::int64_t>(place);
-  return images;
-}
-
-CocoGroundTruth ground_truth(const data::SampleSet& set, const EvalImages& images) {
-  CocoGroundTruth truth;
-  for (const data::Category& category : categories_of(set))
-    truth.categories[category.id] = category.name;
-  for (std::size_t k = 0; k < images.sample.size(); ++k) {
-    const auto begin = static_cast<std::size_t>(images.first[k]);
-    const auto count = static_cast<std::size_t>(images.first[k + 1]) - begin;
-    add_truth(set.sample(images.sample[k]), std::span(images.image_id).subspan(begin, count),
-              truth);
-  }
-  return truth;
-}
-
 EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
                     const data::SampleSet& set, const data::SampleEncoder& encoder,
                     const EvalOptions& options, sharding::Collective& collective) {
+  const Clock::time_point start = Clock::now();
   const EvalImages images = eval_images(set, options.max_samples);
-  const Share share{.first = static_cast<std::size_t>(collective.rank()),
-                    .stride = static_cast<std::size_t>(collective.size())};
-  std::vector<Row> rows = detect_share(detector, tokenizer, set, images, encoder, options, share);
-  rows = gather_rows(rows, collective);  // [C]
-  // The ranks' rows interleave differently for every world size; COCO breaks score ties by order.
-  std::ranges::stable_sort(rows, {}, &Row::image);
+  Share share(detector, tokenizer, set, encoder, images);
+  share.run(options, collective);
+  const double own_seconds = seconds_since(start);
+  const std::vector<FoundBox> found = gather_found(share.found, collective);  // [C]
+  std::vector<std::int64_t> counts{share.captions.exact, share.captions.compared};
+  sum_over_ranks(counts, collective);  // [C]
   const CocoGroundTruth truth = ground_truth(set, images);
-  EvalResult result = measure(rows, truth, images);
-  result.packs = measure_packs(rows, truth, set, images);
-  if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) {
-    log_zero(truth, rows, result);
-  }
+  EvalResult result{measure_boxes(found, truth, set, images)};
+  if (counts[1] > 0)
+    result.caption_exact = static_cast<double>(counts[0]) / static_cast<double>(counts[1]);
+  result.seconds = own_seconds;
+  result.model_seconds = share.model_seconds;
+  if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) log_zero(truth, found, result);
   return result;
 }
 

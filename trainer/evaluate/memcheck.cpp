@@ -49,6 +49,14 @@ std::vector<Holder> growth(const sharding::TensorMeter::Blocks& before,
 
 }  // namespace
 
+bool MemoryReport::leaks() const {
+  const auto leaking = [](const MemoryCurve& curve) {
+    return !curve.slope.flat && !curve.slope.filling();
+  };
+  // Tensors are counted exactly and no cache keeps them; what fills the heap fills the process.
+  return !tensors.slope.flat || leaking(heap) || (heap.slope.flat && leaking(resident));
+}
+
 std::string MemoryReport::culprit() const {
   if (!tensors.slope.flat && !growing.empty()) {
     const Holder& most = growing.front();
@@ -58,6 +66,14 @@ std::string MemoryReport::culprit() const {
         most.block_bytes);
   }
   if (!tensors.slope.flat) return "tensors on the GPU, made by a step and kept";
+  if (heap.slope.filling())
+    return fmt::format(
+        "heap outside of tensors fills ever more slowly, {} a step at first and {} at the end: "
+        "caches with an entry per shape of a batch, as oneDNN's kernels for bf16 on a CPU; a leak "
+        "would go on as it began: take more --steps to see it end",
+        human_bytes(static_cast<std::int64_t>(heap.slope.early_bytes_per_step)),
+        human_bytes(
+            std::max<std::int64_t>(0, static_cast<std::int64_t>(heap.slope.late_bytes_per_step))));
   if (!heap.slope.flat)
     return "heap outside of tensors: C++ containers, HDF5 handles, logs or caches grow";
   if (!resident.slope.flat)

@@ -36,6 +36,8 @@ struct MemoryReport {
   std::int64_t tensor_peak = 0;  // largest sum of live tensors within a step
   std::int64_t resident_peak = 0;
   bool flat() const { return tensors.slope.flat && heap.slope.flat && resident.slope.flat; }
+  // Not flat, and not because caches still fill.
+  bool leaks() const;
   std::string culprit() const;  // what holds the bytes, in a sentence; "" when flat
 };
 

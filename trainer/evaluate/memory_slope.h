@@ -10,6 +10,10 @@ struct MemorySlope {
   double bytes_per_step = 0;
   double grown_bytes = 0;  // slope times steps
   bool flat = false;       // grew by less than the tolerance over the measured steps
+  // Of the first and of the last half of the measured steps. A leak goes on as it began; caches
+  // that have one entry per shape of a batch fill more and more slowly.
+  double early_bytes_per_step = 0, late_bytes_per_step = 0;
+  bool filling() const { return !flat && late_bytes_per_step < 0.7 * early_bytes_per_step; }
 };
 
 // What a curve may grow without being called a leak: the larger of both.

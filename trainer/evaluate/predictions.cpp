@@ -9,27 +9,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/codec.h"
 #include "data/images/resize.h"
+#include "trainer/show/evaluation_record.h"
 
 namespace muster::trainer {
 namespace {
-
-nlohmann::json to_json(const ImageDetections& image) {
-  nlohmann::json detections = nlohmann::json::array();
-  for (const LabelledDetection& d : image.kept) {
-    detections.push_back({{"box", d.box},
-                          {"score", d.score},
-                          {"caption", d.caption},
-                          {"category_id", d.category_id}});
-  }
-  nlohmann::json entry{{"image", image.image},
-                       {"width", image.width},
-                       {"height", image.height},
-                       {"detections", detections}};
-  if (!image.overlay.empty()) entry["overlay"] = image.overlay;
-  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
-  return entry;
-}
 
 // The last question of a sample that has one of its own, with <image> where a picture stands.
 std::string question_of(const Shown& shown) {
@@ -49,7 +34,47 @@ std::int64_t enlargement(const data::Image& image) {
       1, kReadable / std::max<std::int64_t>(1, std::max(image.width, image.height)));
 }
 
+RgbImage canvas_of(const data::Image& image, const ImageDetections& found, LabelFont& font) {
+  const std::int64_t scale = enlargement(image);
+  data::Image enlarged =
+      scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
+  RgbImage canvas{static_cast<int>(enlarged.width), static_cast<int>(enlarged.height),
+                  std::move(enlarged.rgb)};
+  std::vector<OverlayBox> boxes;
+  for (const LabelledDetection& d : found.kept) {
+    OverlayBox& box = boxes.emplace_back(
+        OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
+    for (float& edge : box.box) edge *= static_cast<float>(scale);
+  }
+  draw_boxes(canvas, boxes, font);
+  return canvas;
+}
+
 }  // namespace
+
+std::string mark_pictures(std::string text) {
+  for (const std::string_view tag : {"<image>\n", "<image>"})
+    for (std::size_t at = text.find(tag); at != std::string::npos; at = text.find(tag, at))
+      text.replace(at, tag.size(), data::kPictureMark);
+  return text;
+}
+
+nlohmann::json detections_entry(const ImageDetections& image) {
+  nlohmann::json detections = nlohmann::json::array();
+  for (const LabelledDetection& d : image.kept) {
+    detections.push_back({{"box", d.box},
+                          {"score", d.score},
+                          {"caption", d.caption},
+                          {"category_id", d.category_id}});
+  }
+  nlohmann::json entry{{"image", image.image},
+                       {"width", image.width},
+                       {"height", image.height},
+                       {"detections", detections}};
+  if (!image.overlay.empty()) entry["overlay"] = image.overlay;
+  if (!image.prompt.empty()) entry["prompt"] = image.prompt;
+  return entry;
+}
 
 void ScoreHistogram::add(double score) {
   const double decades =
@@ -57,6 +82,19 @@ void ScoreHistogram::add(double score) {
   ++bins_[static_cast<std::size_t>(decades * kPerDecade)];
   ++count_;
   best_ = std::max(best_, score);
+}
+
+void ScoreHistogram::join(sharding::Collective& collective) {
+  if (collective.size() == 1) return;
+  std::vector<std::int64_t> counts(bins_.begin(), bins_.end());
+  counts.push_back(count_);
+  collective.all_reduce_sum(counts);  // [C]
+  std::copy(counts.begin(), counts.end() - 1, bins_.begin());
+  count_ = counts.back();
+  std::vector<double> best(static_cast<std::size_t>(collective.size()), 0.0);
+  best[static_cast<std::size_t>(collective.rank())] = best_;
+  join_over_ranks(best, collective);  // [C]
+  best_ = std::ranges::max(best);
 }
 
 double ScoreHistogram::reached_by(double share) const {
@@ -89,7 +127,8 @@ Shown shown_picture(std::string name, data::Image image, const std::string& prom
   return shown;
 }
 
-std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples, double threshold,
+std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples,
+                                                const Thresholds& thresholds,
                                                 ScoreHistogram& scores) const {
   const c10::NoGradGuard no_grad;
   data::BatchBuilder batch;
@@ -105,18 +144,65 @@ std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples, 
           ImageDetections{shown.names[k], image.width, image.height, {}, {}, question_of(shown)});
       for (LabelledDetection& d : label(of_image, tokenizer_, classes_)) {
         scores.add(d.score);
-        if (d.score >= threshold) result.kept.push_back(std::move(d));
+        if (d.score >= thresholds.of(d.category_id)) result.kept.push_back(std::move(d));
       }
     }
   }
   return results;
 }
 
+double Thresholds::of(std::int64_t category) const {
+  const auto own = of_category.find(category);
+  return own == of_category.end() ? all : own->second;
+}
+
+Thresholds best_thresholds(const fs::path& checkpoint, const data::ClassMap& classes,
+                           bool per_class) {
+  const auto record = read_evaluation(checkpoint / kEvaluationFile);
+  if (!record || record->all.best.f1() == 0)
+    throw CheckpointError(fmt::format(
+        "{}: no evaluation that found something, so no threshold is the best: give --threshold a "
+        "number, or put one there with `muster eval {} --data PACK --record {}`",
+        (checkpoint / kEvaluationFile).string(), checkpoint.string(),
+        (checkpoint / kEvaluationFile).string()));
+  Thresholds thresholds{.all = record->all.best.threshold};
+  if (!per_class) return thresholds;
+  for (const ClassRecord& one : record->classes) {
+    const std::int64_t known = classes.find_name(one.curve.name);
+    if (known >= 0 && one.best.f1() > 0)
+      thresholds.of_category[classes.category(known).id] = one.best.threshold;
+  }
+  return thresholds;
+}
+
+std::string detections_to_bytes(const std::vector<ImageDetections>& images) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const ImageDetections& image : images) all.push_back(detections_entry(image));
+  const std::vector<std::uint8_t> bytes = nlohmann::json::to_cbor(all);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::vector<ImageDetections> detections_from_bytes(std::string_view bytes) {
+  std::vector<ImageDetections> images;
+  for (const nlohmann::json& entry : nlohmann::json::from_cbor(bytes.begin(), bytes.end())) {
+    ImageDetections& image = images.emplace_back();
+    image.image = entry.at("image");
+    image.width = entry.at("width");
+    image.height = entry.at("height");
+    image.overlay = entry.value("overlay", "");
+    image.prompt = entry.value("prompt", "");
+    for (const nlohmann::json& d : entry.at("detections"))
+      image.kept.push_back({d.at("box"), d.at("score"), d.at("caption"), d.at("category_id")});
+  }
+  return images;
+}
+
 DetectionsFile::DetectionsFile(const fs::path& path) : file_(path) { file_.write("["); }
 
 void DetectionsFile::add(const ImageDetections& image) {
   file_.write(any_ ? ",\n" : "\n");
-  file_.write(to_json(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  file_.write(
+      detections_entry(image).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   any_ = true;
 }
 
@@ -125,21 +211,17 @@ void DetectionsFile::commit() {
   file_.commit();
 }
 
+PngPicture drawn(const data::Image& image, const ImageDetections& found, LabelFont& font) {
+  RgbImage canvas = canvas_of(image, found, font);
+  const data::Image picture{canvas.width, canvas.height, std::move(canvas.pixels)};
+  const std::vector<std::byte> png = data::encode_png(picture);
+  return {picture.width, picture.height,
+          std::string(reinterpret_cast<const char*>(png.data()), png.size())};
+}
+
 void draw(const data::Image& image, const ImageDetections& found, const fs::path& png,
           LabelFont& font) {
-  const std::int64_t scale = enlargement(image);
-  data::Image drawn =
-      scale == 1 ? image : data::resize_bicubic(image, image.width * scale, image.height * scale);
-  RgbImage canvas{static_cast<int>(drawn.width), static_cast<int>(drawn.height),
-                  std::move(drawn.rgb)};
-  std::vector<OverlayBox> boxes;
-  for (const LabelledDetection& d : found.kept) {
-    OverlayBox& box = boxes.emplace_back(
-        OverlayBox{d.box, fmt::format("{} {:.2f}", d.caption, d.score), d.category_id});
-    for (float& edge : box.box) edge *= static_cast<float>(scale);
-  }
-  draw_boxes(canvas, boxes, font);
-  write_png(png, canvas);
+  write_png(png, canvas_of(image, found, font));
 }
 
 std::string explain_scores(const ScoreHistogram& scores, double threshold) {
@@ -150,27 +232,6 @@ std::string explain_scores(const ScoreHistogram& scores, double threshold) {
       "90th {:.2g}, "
       "median {:.2g}. --threshold {:.2g} would keep the best hundredth, {:.2g} the best tenth",
       threshold, scores.count(), scores.best(), top, high, scores.reached_by(0.5), top, high);
-}
-
-void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
-                   const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
-                   std::int64_t count, const fs::path& folder) {
-  fs::create_directories(folder);
-  LabelFont font;
-  const Predictor predictor(detector, tokenizer, set.class_map(), encoder);
-  DetectionsFile file(folder / "detections.json");
-  ScoreHistogram scores;
-  for (std::int64_t i = 0; i < std::min(count, set.size()); ++i) {
-    const Shown shown = shown_sample(set, i);
-    if (shown.pictures.empty() || encoder.measure(shown.sample).dropped) continue;
-    std::vector<ImageDetections> found = predictor.predict({&shown, 1}, threshold, scores);
-    for (std::size_t k = 0; k < found.size(); ++k) {
-      found[k].overlay = fs::path(shown.names[k]).filename().string() + ".png";
-      draw(shown.pictures[k], found[k], folder / found[k].overlay, font);
-      file.add(found[k]);
-    }
-  }
-  file.commit();
 }
 
 }  // namespace muster::trainer

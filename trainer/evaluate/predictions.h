@@ -5,8 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/process/atomic_file.h"
@@ -14,10 +17,15 @@
 #include "data/images/image.h"
 #include "data/sample_set.h"
 #include "model/detector.h"
+#include "sharding/collectives/collective.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/show/overlay.h"
+#include "trainer/show/tensorboard.h"
 
 namespace muster::trainer {
+
+// Puts data::kPictureMark where the text has <image> (with the line break after it).
+std::string mark_pictures(std::string text);
 
 // A sample that is asked about, with its pictures decoded and of the sizes it says.
 struct Shown {
@@ -35,15 +43,28 @@ Shown shown_picture(std::string name, data::Image image, const std::string& prom
 struct ImageDetections {
   std::string image;
   std::int64_t width = 0, height = 0;
-  std::vector<LabelledDetection> kept;  // at or above the threshold, best first
-  std::string overlay;                  // file name of the PNG; empty when none was drawn
-  std::string prompt;                   // the sample's own last question; empty: the config's
+  std::vector<LabelledDetection> kept = {};  // at or above the threshold, best first
+  std::string overlay = {};                  // file name of the PNG; empty when none was drawn
+  std::string prompt = {};                   // the sample's own last question; empty: the config's
 };
+
+// What a detection must reach to be kept.
+struct Thresholds {
+  double all = 0;
+  std::map<std::int64_t, double> of_category = {};  // instead of `all`, by original id
+  double of(std::int64_t category) const;
+};
+// Where F1 was best when the checkpoint was evaluated: over all classes, and with `per_class` of
+// each. Throws CheckpointError when it holds no evaluation that found something.
+Thresholds best_thresholds(const std::filesystem::path& checkpoint, const data::ClassMap& classes,
+                           bool per_class);
 
 // The scores of all queries of all images, kept as counts: 50 bins per factor of ten down to 1e-8.
 class ScoreHistogram {
  public:
   void add(double score);
+  // [C] Those of all ranks together.
+  void join(sharding::Collective& collective);
   std::int64_t count() const { return count_; }
   double best() const { return best_; }
   // The score that `share` of the queries reach, from the top, to 5 %.
@@ -65,7 +86,7 @@ class Predictor {
 
   // All samples in one batch; one entry per picture, in order. REQUIRES the detector in evaluation
   // mode and a picture in at least one sample.
-  std::vector<ImageDetections> predict(std::span<const Shown> samples, double threshold,
+  std::vector<ImageDetections> predict(std::span<const Shown> samples, const Thresholds& thresholds,
                                        ScoreHistogram& scores) const;
 
  private:
@@ -74,6 +95,12 @@ class Predictor {
   const data::ClassMap& classes_;
   const data::SampleEncoder& encoder_;
 };
+
+// As a program of ours reads them again, bit by bit.
+std::string detections_to_bytes(const std::vector<ImageDetections>& images);
+std::vector<ImageDetections> detections_from_bytes(std::string_view bytes);
+// One entry of detections.json.
+nlohmann::json detections_entry(const ImageDetections& image);
 
 // [{"image", "width", "height", "overlay", "prompt", "detections": [{"box": [x1, y1, x2, y2],
 // "score", "caption", "category_id"}]}], boxes in stored pixels; written image by image, whole
@@ -92,14 +119,11 @@ class DetectionsFile {
 // The picture, enlarged a whole number of times when it is small, with its boxes and labels.
 void draw(const data::Image& image, const ImageDetections& found, const std::filesystem::path& png,
           LabelFont& font);
+// The same in memory.
+PngPicture drawn(const data::Image& image, const ImageDetections& found, LabelFont& font);
 
 // The score distribution and the threshold that would have kept some: what to say when nothing
 // passes (diary row L-106).
 std::string explain_scores(const ScoreHistogram& scores, double threshold);
-
-// The pictures of the first `count` samples of a set, drawn into `folder`, for the report.
-void write_gallery(const model::Detector& detector, const data::Tokenizer& tokenizer,
-                   const data::SampleSet& set, const data::SampleEncoder& encoder, double threshold,
-                   std::int64_t count, const std::filesystem::path& folder);
 
 }  // namespace muster::trainer

@@ -20,6 +20,7 @@ inline constexpr std::string_view kImages = "images";
 inline constexpr std::string_view kFill = "fill";
 inline constexpr std::string_view kBalance = "balance";
 inline constexpr std::string_view kTokensPerSecond = "tokens_per_s";
+inline constexpr std::string_view kTflops = "tflops";
 inline constexpr std::string_view kSeconds = "seconds";
 inline constexpr std::string_view kLossScale = "loss_scale";
 inline constexpr std::string_view kWireBytes = "wire_bytes";
@@ -39,7 +40,9 @@ inline constexpr std::string_view kForward = "forward";
 inline constexpr std::string_view kBackward = "backward";
 inline constexpr std::string_view kCommunication = "communication";
 inline constexpr std::string_view kOptimizer = "optimizer";
-inline constexpr std::array kPhases = {kData, kForward, kBackward, kCommunication, kOptimizer};
+inline constexpr std::string_view kCheckpoint = "checkpoint";
+inline constexpr std::array kPhases = {kData,          kForward,   kBackward,
+                                       kCommunication, kOptimizer, kCheckpoint};
 
 // Members of kEval: COCO's, as pycocotools prints them, and one of ours.
 inline constexpr std::string_view kAp = "AP";
@@ -47,6 +50,17 @@ inline constexpr std::string_view kAp50 = "AP50";
 inline constexpr std::array<std::string_view, 12> kCoco = {
     kAp, kAp50, "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"};
 inline constexpr std::string_view kClassAgnosticAp50 = "class_agnostic_AP50";
+inline constexpr std::string_view kBestF1 = "best_F1";
+inline constexpr std::string_view kBestF1Threshold = "best_F1_threshold";
+inline constexpr std::string_view kCaptionExact = "caption_exact";
+inline constexpr std::string_view kPerplexity = "perplexity";
+// Families within kEval: the loss, and what the language model's own answers are worth.
+inline constexpr std::string_view kEvalLoss = "eval.loss";
+inline constexpr std::string_view kEvalLossTerm = "eval.loss.";
+inline constexpr std::string_view kEvalText = "eval.text.";
+inline constexpr std::string_view kTextExact = "exact";
+inline constexpr std::string_view kTextMalformed = "malformed";
+inline constexpr std::string_view kTextCut = "cut";
 
 // Of one validation pack among several: "eval.NAME.AP".
 inline std::string pack_name(std::string_view pack, std::string_view member) {
@@ -87,10 +101,13 @@ inline constexpr std::array kMetrics = {
                 "the mean cost of the step's micro-batches, divided by the largest: ranks wait for "
                 "none at 1"},
     MetricEntry{metric::kTokensPerSecond, "", "tokens of all ranks per second of this step"},
+    MetricEntry{metric::kTflops, "",
+                "1e12 floating-point operations per second and rank that the network needs for "
+                "this step; over the device's peak it is the MFU ([flops.md](flops.md))"},
     MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
     MetricEntry{metric::kPhaseSeconds, "<phase>",
                 "rank 0's part of it in `data`, `forward`, `backward`, `communication` and "
-                "`optimizer`"},
+                "`optimizer`, and in `checkpoint` what it waited for one since the step before"},
     MetricEntry{metric::kLossScale, "", "the scale of fp16, or 1 in other dtypes"},
     MetricEntry{metric::kWireBytes, "", "bytes that rank 0 sent since the step before"},
     MetricEntry{metric::kMemoryBytes, "", "the memory in use on the rank that uses most"},
@@ -98,10 +115,32 @@ inline constexpr std::array kMetrics = {
                 "bytes of rank 0's engine: `engine` between steps; `staging`, `receive`, "
                 "`gradient`, `consensus` and `snapshot` at most within the step "
                 "(`sharding/plan/ledger.h`, [plan.md](plan.md))"},
-    MetricEntry{metric::kEval, "<metric>",
-                "of an evaluation: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR1`, "
-                "`AR10`, `AR100`, `ARs`, `ARm`, `ARl`, and `class_agnostic_AP50`; -1 where there "
-                "is nothing to measure"},
+    MetricEntry{
+        metric::kEval, "<metric>",
+        "of an evaluation: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR1`, "
+        "`AR10`, `AR100`, `ARs`, `ARm`, `ARl` of the head's boxes; -1 where there is nothing "
+        "to measure, here and below"},
+    MetricEntry{metric::kEval, metric::kClassAgnosticAp50, "AP50 when all classes are one"},
+    MetricEntry{metric::kEval, metric::kBestF1,
+                "the highest F1 of any threshold, boxes of all classes counted together (IoU 0.5)"},
+    MetricEntry{metric::kEval, metric::kBestF1Threshold, "the score at which it is reached"},
+    MetricEntry{metric::kEval, metric::kCaptionExact,
+                "of the true boxes that some detection overlaps by half, the share whose nearest "
+                "detection has exactly their caption"},
+    MetricEntry{metric::kEvalLoss, "",
+                "with `eval.loss`: the loss on `data.val`, as `loss` on what is trained"},
+    MetricEntry{metric::kEvalLossTerm, "<term>", "a term of it, not weighted"},
+    MetricEntry{metric::kEval, metric::kPerplexity,
+                "of the answers' tokens: the exponential of `eval.loss.lm`"},
+    MetricEntry{metric::kEvalText, "<metric>",
+                "with `eval.from` `text` or `both`: COCO's metrics of the boxes in the language "
+                "model's answers, all of score 1"},
+    MetricEntry{metric::kEvalText, metric::kTextExact,
+                "the share of its answers that are word for word what was to be learned"},
+    MetricEntry{metric::kEvalText, metric::kTextMalformed,
+                "the share of its answers that should list boxes and cannot be read, or not whole"},
+    MetricEntry{metric::kEvalText, metric::kTextCut,
+                "the share of its answers that `eval.max_answer_tokens` cut off"},
     MetricEntry{
         metric::kEval, "<pack>.<metric>",
         "with several packs in `data.val`: COCO's metrics of one by itself, named after its "

@@ -14,7 +14,8 @@ namespace {
 
 using Points = std::vector<std::pair<double, double>>;
 
-constexpr double kWidth = 560, kHeight = 250, kLeft = 54, kRight = 12, kTop = 10, kBottom = 30;
+constexpr double kWidth = 420, kHeight = 230, kLeft = 50, kRight = 20, kTop = 10;
+constexpr double kBottom = 26, kMarksBottom = 44;  // without and with a line of marks
 constexpr std::size_t kColors = 8, kMaxPoints = 400, kMaxHovers = 120, kFewPoints = 24;
 
 struct Range {
@@ -80,6 +81,11 @@ std::vector<double> ticks(Range range, int count) {
   return at;
 }
 
+// Steps are whole; scores are not.
+std::string exact_number(double x) {
+  return x == std::floor(x) ? fmt::format("{:.0f}", x) : short_number(x);
+}
+
 class Plot {
  public:
   explicit Plot(const Chart& chart) : chart_(chart) {
@@ -101,10 +107,13 @@ class Plot {
 
   bool empty() const { return x_.empty(); }
 
+  // What the axes leave below the drawing.
+  double bottom() const { return chart_.marks.empty() ? kBottom : kMarksBottom; }
+
   std::string svg() const {
     std::string text = fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)",
                                    kWidth, kHeight, escape_html(chart_.title));
-    text += grid();
+    text += grid() + marks();
     for (std::size_t i = 0; i < lines_.size(); ++i) text += chart_.stacked ? area(i) : path(i);
     return text + hovers() + "</svg>";
   }
@@ -146,7 +155,7 @@ class Plot {
   }
   double py(double y) const {
     const double v = log_ ? std::log10(y) : y;
-    return kHeight - kBottom - (v - y_.low) / (y_.high - y_.low) * (kHeight - kTop - kBottom);
+    return kHeight - bottom() - (v - y_.low) / (y_.high - y_.low) * (kHeight - kTop - bottom());
   }
 
   std::string grid() const {
@@ -161,8 +170,31 @@ class Plot {
     }
     for (const double t : ticks(x_, 5))
       text += fmt::format(R"(<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", px(t),
-                          kHeight - 8, short_number(t));
+                          kHeight - bottom() + 18, short_number(t));
     return text;
+  }
+
+  // Below the axis's numbers, each over a dotted line.
+  std::string marks() const {
+    constexpr double kLetter = 8;  // of a large text
+    std::string text;
+    double free_from = kLeft;
+    for (const Mark& mark : chart_.marks) {
+      const double half = kLetter * static_cast<double>(mark.name.size()) / 2;
+      const double x = px(mark.x);
+      if (mark.x < x_.low || mark.x > x_.high || x - half < free_from || x + half > kWidth)
+        continue;
+      free_from = x + half + kLetter;
+      text += fmt::format(
+          R"(<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/><text class="mark" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>)",
+          x, kTop, kHeight - bottom(), kHeight - 6, escape_html(mark.name));
+    }
+    return text;
+  }
+
+  std::size_t colour(std::size_t index) const {
+    const int own = chart_.series[index].colour;
+    return (own < 0 ? index : static_cast<std::size_t>(own)) % kColors;
   }
 
   std::string path(std::size_t index) const {
@@ -172,7 +204,8 @@ class Plot {
       if (std::isfinite(y)) d += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", px(x), py(y));
       pen_down = std::isfinite(y);
     }
-    std::string text = fmt::format(R"(<path class="line c{}" d="{}"/>)", index % kColors, d);
+    std::string text = fmt::format(R"(<path class="line c{}{}" d="{}"/>)", colour(index),
+                                   chart_.series[index].dashed ? " dashed" : "", d);
     if (lines_[index].size() <= kFewPoints) text += dots(index);
     return text;
   }
@@ -183,7 +216,7 @@ class Plot {
     for (const auto& [x, y] : lines_[index]) {
       if (!std::isfinite(y)) continue;
       text += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>)",
-                          index % kColors, px(x), py(y));
+                          colour(index), px(x), py(y));
     }
     return text;
   }
@@ -198,7 +231,7 @@ class Plot {
     if (index > 0) back = lines_[index - 1];
     for (const auto& [x, y] : std::views::reverse(back))
       d += fmt::format("L{:.1f} {:.1f}", px(x), py(y));
-    return fmt::format(R"(<path class="area c{}" d="{}Z"/>)", index % kColors, d);
+    return fmt::format(R"(<path class="area c{}" d="{}Z"/>)", colour(index), d);
   }
 
   // Invisible columns, one per x: the pointer over one shows a rule, the points and their values.
@@ -225,19 +258,19 @@ class Plot {
 
   std::string hover(double x, double half,
                     const std::vector<std::pair<std::size_t, double>>& values) const {
-    std::string dots, title = fmt::format("step {:.0f}", x);
+    std::string dots, title = fmt::format("{} {}", escape_html(chart_.x_name), exact_number(x));
     double below = 0;
     for (const auto& [i, y] : values) {
       dots += fmt::format(R"(<circle class="fill c{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>)",
-                          i % kColors, px(x), py(y));
+                          colour(i), px(x), py(y));
       title += fmt::format("\n{}: {} {}", escape_html(chart_.series[i].name),
                            short_number(y - below), chart_.unit);
       if (chart_.stacked) below = y;
     }
     return fmt::format(
         R"(<g class="at"><rect x="{:.1f}" y="{}" width="{:.1f}" height="{}"/><line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>{}<title>{}</title></g>)",
-        px(x) - half, kTop, 2 * half, kHeight - kTop - kBottom, px(x), px(x), kTop,
-        kHeight - kBottom, dots, title);
+        px(x) - half, kTop, 2 * half, kHeight - kTop - bottom(), px(x), px(x), kTop,
+        kHeight - bottom(), dots, title);
   }
 
   const Chart& chart_;
@@ -248,13 +281,19 @@ class Plot {
 
 std::string legend(const Chart& chart) {
   std::string text;
+  const auto colour = [&](std::size_t i) {
+    const int own = chart.series[i].colour;
+    return (own < 0 ? i : static_cast<std::size_t>(own)) % kColors;
+  };
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const Points& points = chart.series[i].points;
     const auto last = std::find_if(points.rbegin(), points.rend(),
                                    [](const auto& p) { return std::isfinite(p.second); });
-    text += fmt::format(
-        R"(<li><i class="c{}"></i>{}{}</li>)", i % kColors, escape_html(chart.series[i].name),
-        last == points.rend() ? "" : fmt::format(" <b>{}</b>", short_number(last->second)));
+    text += fmt::format(R"(<li><i class="c{}{}"></i>{}{}</li>)", colour(i),
+                        chart.series[i].dashed ? " dashed" : "", escape_html(chart.series[i].name),
+                        last == points.rend() || !chart.last_values
+                            ? ""
+                            : fmt::format(" <b>{}</b>", short_number(last->second)));
   }
   return "<ul class=\"legend\">" + text + "</ul>";
 }

@@ -61,14 +61,71 @@ std::string bytes_field(int field, std::string_view bytes) {
   return tag(field, 2) + varint(bytes.size()) + std::string(bytes);
 }
 
-// Field numbers of tensorflow.Event, Summary, Summary.Value and SessionLog.
+// Field numbers of tensorflow.Event, Summary, Summary.Value, SessionLog, Summary.Image,
+// SummaryMetadata, its PluginData, TensorProto and its shape (tensorflow/core/framework/*.proto,
+// tensorboard/compat/proto; of the curves tensorboard/plugins/pr_curve/plugin_data.proto).
 constexpr int kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5,
               kEventSessionLog = 7;
-constexpr int kSummaryValue = 1, kValueTag = 1, kValueSimple = 2;
+constexpr int kSummaryValue = 1, kValueTag = 1, kValueSimple = 2, kValueImage = 4, kValueTensor = 8,
+              kValueMetadata = 9;
+constexpr int kImageHeight = 1, kImageWidth = 2, kImageColours = 3, kImageBytes = 4;
+constexpr int kMetadataPlugin = 1, kMetadataClass = 4, kPluginName = 1, kPluginContent = 2;
+constexpr int kPrVersion = 1, kPrNumThresholds = 2;
+constexpr int kTensorType = 1, kTensorShape = 2, kTensorContent = 4, kShapeDim = 2, kDimSize = 1;
+constexpr std::int64_t kFloat = 1, kClassTensor = 2;
 constexpr int kSessionStatus = 1, kSessionStart = 1;
 
 std::string event_head(std::int64_t step) {
   return double_field(kEventWallTime, unix_now()) + varint_field(kEventStep, step);
+}
+
+// Counts behind precision and recall at a threshold, as the plugin has them.
+struct PrCounts {
+  float true_positives = 0, false_positives = 0, false_negatives = 0, precision = 0, recall = 0;
+};
+
+PrCounts counts_at(const OperatingCurve& curve, double threshold) {
+  // Points have falling scores: the last one that passes.
+  const OperatingPoint* at = nullptr;
+  for (const OperatingPoint& point : curve.points)
+    if (point.threshold >= threshold) at = &point;
+  const auto truths = static_cast<double>(curve.truths);
+  if (at == nullptr) return {.false_negatives = static_cast<float>(truths), .precision = 1};
+  const double right = at->recall * truths;
+  const double wrong = at->precision > 0 ? right / at->precision - right : 0;
+  return {.true_positives = static_cast<float>(right),
+          .false_positives = static_cast<float>(wrong),
+          .false_negatives = static_cast<float>(truths - right),
+          .precision = static_cast<float>(at->precision),
+          .recall = static_cast<float>(at->recall)};
+}
+
+// [6, kPrThresholds] float32: true and false positives, true and false negatives, precision,
+// recall. Nobody counts true negatives of boxes.
+std::string pr_values(const OperatingCurve& curve) {
+  std::array<std::string, 6> rows;
+  for (std::int64_t i = 0; i < kPrThresholds; ++i) {
+    const PrCounts c =
+        counts_at(curve, static_cast<double>(i) / static_cast<double>(kPrThresholds - 1));
+    const std::array<float, 6> column{c.true_positives,  c.false_positives, 0,
+                                      c.false_negatives, c.precision,       c.recall};
+    for (std::size_t row = 0; row < rows.size(); ++row) rows[row] += little_endian(column[row]);
+  }
+  std::string values;
+  for (const std::string& row : rows) values += row;
+  return values;
+}
+
+std::string dimension(std::int64_t size) {
+  return bytes_field(kShapeDim, varint_field(kDimSize, size));
+}
+
+std::string pr_metadata() {
+  const std::string content =
+      varint_field(kPrVersion, 0) + varint_field(kPrNumThresholds, kPrThresholds);
+  return bytes_field(kMetadataPlugin,
+                     bytes_field(kPluginName, "pr_curves") + bytes_field(kPluginContent, content)) +
+         varint_field(kMetadataClass, kClassTensor);
 }
 
 // Sorted by name is sorted by time; the serial keeps two writers of one second in one process
@@ -106,6 +163,26 @@ void EventWriter::write(std::int64_t step,
     summary += bytes_field(kSummaryValue, bytes_field(kValueTag, name) +
                                               float_field(kValueSimple, static_cast<float>(value)));
   record(event_head(step) + bytes_field(kEventSummary, summary));
+}
+
+void EventWriter::write_picture(std::int64_t step, std::string_view tag,
+                                const PngPicture& picture) {
+  constexpr std::int64_t kRgb = 3;
+  const std::string image =
+      varint_field(kImageHeight, picture.height) + varint_field(kImageWidth, picture.width) +
+      varint_field(kImageColours, kRgb) + bytes_field(kImageBytes, picture.png);
+  const std::string value = bytes_field(kValueTag, tag) + bytes_field(kValueImage, image);
+  record(event_head(step) + bytes_field(kEventSummary, bytes_field(kSummaryValue, value)));
+}
+
+void EventWriter::write_pr_curve(std::int64_t step, std::string_view tag,
+                                 const OperatingCurve& curve) {
+  const std::string tensor = varint_field(kTensorType, kFloat) +
+                             bytes_field(kTensorShape, dimension(6) + dimension(kPrThresholds)) +
+                             bytes_field(kTensorContent, pr_values(curve));
+  const std::string value = bytes_field(kValueTag, tag) + bytes_field(kValueTensor, tensor) +
+                            bytes_field(kValueMetadata, pr_metadata());
+  record(event_head(step) + bytes_field(kEventSummary, bytes_field(kSummaryValue, value)));
 }
 
 // TFRecord: u64 length, masked crc of it, the bytes, masked crc of them.

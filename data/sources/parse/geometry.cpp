@@ -35,6 +35,13 @@ Box box_of_turned(double x, double y, double width, double height, double degree
   return box_around(corners);
 }
 
+Box box_of_turned_about_centre(double cx, double cy, double width, double height, double degrees) {
+  const Box at_origin = box_of_turned(0, 0, width, height, degrees);
+  const double half_width = (at_origin[2] - at_origin[0]) / 2;
+  const double half_height = (at_origin[3] - at_origin[1]) / 2;
+  return {cx - half_width, cy - half_height, cx + half_width, cy + half_height};
+}
+
 void snap_to_border(Box& box, double width, double height, double tolerance_x, double tolerance_y) {
   for (std::size_t i = 0; i < box.size(); ++i) {
     const double side = i % 2 == 0 ? width : height;

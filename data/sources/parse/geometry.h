@@ -21,6 +21,9 @@ Box box_around(std::span<const double> points);
 // turned around that corner by `degrees`, clockwise.
 Box box_of_turned(double x, double y, double width, double height, double degrees);
 
+// The same turned around its centre.
+Box box_of_turned_about_centre(double cx, double cy, double width, double height, double degrees);
+
 // Annotation tools round: an overshoot of at most the tolerance is put back on the border.
 void snap_to_border(Box& box, double width, double height, double tolerance_x, double tolerance_y);
 

@@ -250,6 +250,8 @@ struct AdamW {
     else
       out = read<N>(parameter, i);
     if (kMaster == Master::kSplit) low = read<N>(s.remainder, i);
+    Pack<float, N> ema;
+    if (s.ema != nullptr) ema = read<N>(s.ema, i);
 #pragma unroll
     for (int e = 0; e < N; ++e) {
       const float g = gradient.at[e] * k.scale;
@@ -258,6 +260,7 @@ struct AdamW {
       const float v = k.beta2 * to_float(second.at[e]) + k.one_minus_beta2 * g * g;
       const float denominator = __fsqrt_rn(v) / k.sqrt_bias2 + k.eps;
       const float p = before(master, out, low, e) * k.decay - k.step_size * m / denominator;
+      if (s.ema != nullptr) ema.at[e] = ema.at[e] + k.one_minus_ema * (p - ema.at[e]);
       const std::uint32_t random = s.stochastic ? random_bits(s.key, s.first + i + e) : 0;
       first.at[e] = Stored<Moment>::of(m, s.stochastic, random);
       second.at[e] = Stored<Moment>::of(v, s.stochastic, random >> 16);
@@ -268,6 +271,7 @@ struct AdamW {
     write<N>(parameter, i, out);
     if (kMaster == Master::kFloat32) write<N>(s.master, i, master);
     if (kMaster == Master::kSplit) write<N>(s.remainder, i, low);
+    if (s.ema != nullptr) write<N>(s.ema, i, ema);
   }
 
  private:
@@ -305,7 +309,8 @@ void adamw_as(const AdamWSpans& s, const AdamWFactors& k, cudaStream_t stream) {
   const AdamW<Parameter, kMaster, Moment> body{s, k};
   const bool packs = pack_aligned(s.gradient) &&
                      pack_aligned(static_cast<Parameter*>(s.parameter)) && pack_aligned(s.master) &&
-                     pack_aligned(s.remainder) && pack_aligned(static_cast<Moment*>(s.exp_avg)) &&
+                     pack_aligned(s.remainder) && pack_aligned(s.ema) &&
+                     pack_aligned(static_cast<Moment*>(s.exp_avg)) &&
                      pack_aligned(static_cast<Moment*>(s.exp_avg_sq));
   const int blocks = blocks_for(packs ? s.count / kPack : s.count);
   if (packs)

@@ -50,7 +50,6 @@ TEST_CASE("HDF5: what is written is read", "[unit]") {
   const TempDir dir;
   const fs::path path = dir.path() / "a.h5";
   write_example(path);
-  CHECK(is_hdf5(path));
   const Hdf5File file = Hdf5File::open(path);
   CHECK(file.read_integer("version") == 7);
   CHECK(file.read_text("format") == "an example");
@@ -91,7 +90,6 @@ TEST_CASE("HDF5: errors name the file, what was asked for and the reason", "[fau
   CHECK_THROWS_MATCHES(Hdf5File::create(dir.path() / "no" / "a.h5", Metadata::kAnyReader), IoError,
                        MessageMatches(ContainsSubstring("No such file or directory")));
   write_text(path, "hello");
-  CHECK_FALSE(is_hdf5(path));
   CHECK_THROWS_MATCHES(Hdf5File::open(path), IoError,
                        MessageMatches(ContainsSubstring("not a whole HDF5 file")));
   write_example(path);
@@ -127,6 +125,40 @@ TEST_CASE("HDF5: a full disk is an error with the system's reason, and no crash 
   INFO(run.output);
   CHECK(run.exit_code == 0);
   CHECK_THAT(run.output, ContainsSubstring("All tests passed"));
+}
+
+namespace {
+
+// Written with the library itself: an attribute of `count` integers, or texts of five letters.
+void write_attribute(const fs::path& path, const char* name, hid_t type, hsize_t count) {
+  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(1, &count, nullptr);
+  const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  const std::vector<std::int64_t> values(count + 1, 7);
+  if (count > 0) H5Awrite(attribute, type, values.data());
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Fclose(file);
+}
+
+}  // namespace
+
+TEST_CASE("HDF5: an attribute of no value, or of several, is refused", "[fault]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  const hid_t text = H5Tcopy(H5T_C_S1);
+  H5Tset_size(text, 5);
+  for (const hsize_t count : {0, 2, 4000}) {
+    CAPTURE(count);
+    write_attribute(path, "number", H5T_NATIVE_INT64, count);
+    CHECK_THROWS_WITH(Hdf5File::open(path).read_integer("number"),
+                      ContainsSubstring("values, not one"));
+    write_attribute(path, "text", text, count);
+    CHECK_THROWS_WITH(Hdf5File::open(path).read_text("text"), ContainsSubstring("values, not one"));
+  }
+  write_attribute(path, "number", H5T_NATIVE_INT64, 1);
+  CHECK(Hdf5File::open(path).read_integer("number") == 7);
+  H5Tclose(text);
 }
 
 // Runs where every lock fails, see below.

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/images/check.h"
 #include "data/images/codec.h"
 #include "support/test_paths.h"
 
@@ -46,6 +47,48 @@ std::string what_we_read(const std::string& name) {
   } catch (const DataError&) {
     return "refused";
   }
+}
+
+// What is thrown, or "".
+template <typename Work>
+std::string fault_of(Work&& work) {
+  try {
+    work();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// Every sample as it is, cut at many places, and with one byte of it changed.
+TEST_CASE("formats: what is checked without its pixels is what is decoded", "[unit]") {
+  int told_early = 0;
+  const auto compare = [&](const Bytes& bytes, const std::string& name, const std::string& how) {
+    INFO(name << " " << how);
+    ImageCheck check;
+    Image image;
+    const std::string checked = fault_of([&] { check = check_image(bytes, name); });
+    const std::string decoded = fault_of([&] { image = decode_image(bytes, name); });
+    CHECK(checked == decoded);
+    CHECK(check.info.width == image.width);
+    CHECK(check.info.height == image.height);
+    told_early += checked.empty() && check.warnings.size() < image.warnings.size() ? 1 : 0;
+  };
+  std::istringstream lines(read_text(samples() / "pillow.txt"));
+  for (std::string line; std::getline(lines, line);) {
+    const std::string name = line.substr(0, line.find(' '));
+    const Bytes whole = sample(name);
+    compare(whole, name, "as it is");
+    const std::size_t step = std::max<std::size_t>(1, whole.size() / 40);
+    for (std::size_t at = 0; at < whole.size(); at += step) {
+      compare({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(at)}, name,
+              fmt::format("cut at {}", at));
+      Bytes changed = whole;
+      changed[at] ^= std::byte{0x41};
+      compare(changed, name, fmt::format("changed at {}", at));
+    }
+  }
+  CHECK(told_early > 0);  // libjpeg's warnings of a scan, which a check does not make
 }
 
 TEST_CASE("formats: every sample is read as Pillow reads it", "[unit]") {

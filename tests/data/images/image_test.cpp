@@ -123,6 +123,50 @@ TEST_CASE("image: resize has the bits of Pillow 11.3's", "[unit]") {
   CHECK(resize_bicubic(same, 20, 30).rgb == same.rgb);
 }
 
+TEST_CASE("image: resize has the same bits with every instruction set", "[unit]") {
+  struct Case {
+    std::int64_t width, height, new_width, new_height;
+  };
+  const Case cases[] = {{640, 480, 448, 336}, {500, 375, 392, 280}, {97, 61, 320, 200},
+                        {23, 70, 22, 35},     {1200, 90, 56, 28},   {900, 50, 140, 51},
+                        {300, 2, 28, 28},     {1, 9, 3, 4},         {2, 2, 640, 480},
+                        {64, 64, 63, 65},     {21, 3, 4, 1},        {1000, 1000, 3, 3}};
+  for (const Case& test : cases) {
+    INFO(test.width << " x " << test.height << " -> " << test.new_width << " x "
+                    << test.new_height);
+    Image image = formula_image(test.width, test.height);
+    for (std::size_t i = 0; i < image.rgb.size() / 2; ++i) image.rgb[i] = i % 3 == 0 ? 255 : 0;
+    const Image want =
+        resize_bicubic(image, test.new_width, test.new_height, ResampleIsa::kBaseline);
+    for (const ResampleIsa isa : {ResampleIsa::kAvx2, ResampleIsa::kAvx512}) {
+      if (!cpu_has(isa)) continue;
+      const Image got = resize_bicubic(image, test.new_width, test.new_height, isa);
+      CHECK(got.rgb == want.rgb);
+    }
+  }
+}
+
+TEST_CASE("image: values are (v / 255 - mean) / std rounded once to float", "[unit]") {
+  Image image{56, 56, {}};
+  for (std::size_t i = 0; i < std::size_t{56} * 56; ++i)
+    image.rgb.insert(image.rgb.end(), 3, static_cast<std::uint8_t>(i));
+  PatchOptions options = qwen(1, 1 << 20);
+  options.merge_size = 1;
+  for (const bool half : {false, true}) {
+    if (half) options.mean = options.std = {0.5, 0.5, 0.5};
+    std::vector<float> out(static_cast<std::size_t>(16 * options.patch_dim()));
+    patchify(image, options, out);
+    for (std::size_t patch = 0; patch < 16; ++patch)
+      for (std::size_t c = 0; c < 3; ++c)
+        for (std::size_t k = 0; k < 2 * 196; ++k) {
+          const std::size_t y = patch / 4 * 14 + k % 196 / 14, x = patch % 4 * 14 + k % 14;
+          const double v = image.rgb[3 * (y * 56 + x) + c];
+          const auto want = static_cast<float>((v / 255.0 - options.mean[c]) / options.std[c]);
+          REQUIRE(out[(patch * 3 + c) * 392 + k] == want);
+        }
+  }
+}
+
 // The order written out as in the documentation, with indices instead of loops over the output.
 TEST_CASE("image: patches in Qwen's order", "[unit]") {
   PatchOptions options;

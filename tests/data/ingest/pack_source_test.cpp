@@ -40,7 +40,12 @@ Source source_of(std::vector<Sample> samples) {
   return source;
 }
 
-std::string faults_of(const Sample& sample) { return join(validate(sample), "\n"); }
+// --check-only must say of a picture what packing says.
+std::string faults_of(const Sample& sample) {
+  const std::string faults = join(validate(sample, Reading::kPixels), "\n");
+  CHECK(faults == join(validate(sample, Reading::kStructure), "\n"));
+  return faults;
+}
 
 // APP1 with nothing but the orientation tag, put after the start marker.
 std::vector<std::byte> rotated(std::vector<std::byte> jpeg, int orientation) {

@@ -16,6 +16,7 @@
 #include "base/process/atomic_file.h"
 #include "base/tensors/process_memory.h"
 #include "data/pack/columns_v1.h"
+#include "data/pack/seal.h"
 #include "data/sources/small_sets.h"
 
 namespace muster::data {
@@ -157,8 +158,28 @@ TEST_CASE("damage is named", "[fault]") {
   SECTION("flipped metadata") {
     const auto name = static_cast<std::int64_t>(whole.find("scene-000000scene-000001"));
     overwrite(set.pack_path, name, 'S');
+    CHECK_THROWS_MATCHES(
+        Pack(set.pack_path), DataError,
+        MessageMatches(ContainsSubstring("metadata") && ContainsSubstring("storage damage")));
+  }
+  SECTION("any byte but the pictures', before libhdf5 sees it") {
+    const std::string first = read_text(set.source.samples[0].pictures[0].path);
+    const std::string last = read_text(set.source.samples[2].pictures[0].path);
+    const std::size_t begin = whole.find(first), end = whole.find(last) + last.size();
+    REQUIRE((begin < end && end < whole.size()));
+    constexpr std::size_t kRead = 104;  // of the seal
+    for (std::size_t at = 0; at < whole.size(); at += at < kRead ? 1 : 7) {
+      if ((at >= kRead && at < 512) || (at >= begin && at < end)) continue;
+      const char changed = static_cast<char>(whole[at] ^ (1 << at % 8));
+      overwrite(set.pack_path, static_cast<std::int64_t>(at), changed);
+      INFO("byte " << at);
+      REQUIRE_THROWS_AS(Pack(set.pack_path), DataError);
+      overwrite(set.pack_path, static_cast<std::int64_t>(at), whole[at]);
+    }
+    CHECK(Pack(set.pack_path).size() == 3);
+    write_text(set.pack_path, whole + "x");
     CHECK_THROWS_MATCHES(Pack(set.pack_path), DataError,
-                         MessageMatches(ContainsSubstring("fingerprint")));
+                         MessageMatches(ContainsSubstring("were written")));
   }
   SECTION("cut short, at any length") {
     for (const std::size_t kept :
@@ -186,6 +207,10 @@ TEST_CASE("damage is named", "[fault]") {
     H5Awrite(version, H5T_NATIVE_INT64, &newer);
     H5Aclose(version);
     H5Fclose(file);
+    const std::string first = read_text(set.source.samples[0].pictures[0].path);
+    const std::string last = read_text(set.source.samples[2].pictures[0].path);
+    write_seal(set.pack_path, {static_cast<std::int64_t>(whole.find(first)),
+                               static_cast<std::int64_t>(whole.find(last) + last.size())});
     CHECK_THROWS_MATCHES(
         Pack(set.pack_path), DataError,
         MessageMatches(ContainsSubstring("99") && ContainsSubstring("newer muster")));

@@ -195,6 +195,55 @@ TEST_CASE("rows: Hugging Face's image folders", "[unit]") {
   CHECK(objects_text(folder.read("", "train").samples.at(0)) == "owl 1,2,11,22");
 }
 
+TEST_CASE("rows: Hugging Face's metadata.csv is its metadata.jsonl", "[unit]") {
+  const SourceFolder folder{"train/a.jpg", "train/b, c.jpg"};
+  folder.text("train/metadata.csv",
+              "\xef\xbb\xbf"
+              "file_name,objects,width,note\r\n"
+              "a.jpg,\"{\"\"bbox\"\": [[1, 2, 10, 20]], \"\"categories\"\": "
+              "[\"\"dog\"\"]}\",40,\"two\r\nlines\"\r\n"
+              "\"b, c.jpg\",\"[{'bbox': [1, 2, 10, 20], 'category': 'cat'}]\",,\r\n");
+  for (const char* place : {"", "train/metadata.csv"}) {
+    const Source source = folder.read(place);
+    CHECK(fault_texts(source, folder).empty());
+    REQUIRE(source.samples.size() == 2);
+    CHECK(objects_text(source.samples[0]) == "dog 1,2,11,22");
+    CHECK(objects_text(source.samples[1]) == "cat 1,2,11,22");
+    CHECK(source.samples[1].pictures.at(0).path.filename() == "b, c.jpg");
+    CHECK_THAT(warning_texts(source, folder), ContainsSubstring("nobody reads the key 'note'"));
+  }
+}
+
+TEST_CASE("rows: faults of a metadata.csv, each with its line", "[fault]") {
+  const SourceFolder folder{"a.jpg"};
+  const auto read = [&](const std::string& text) {
+    folder.text("metadata.csv", text);
+    return fault_texts(folder.read(), folder);
+  };
+  const std::string faults = read(
+      "file_name,objects\n"
+      "a.jpg,\"{\"\"bbox\"\": [[1, 2, 10, 20]], \"\"categories\"\": [\"\"dog\"\"]}\"\n"
+      "a.jpg\n"
+      "\n"
+      "a.jpg,\"[1,\"\n"
+      "a.jpg,\n"
+      "a.jpg,[] x\n"
+      "a.jpg,\xff\n");
+  for (const char* told :
+       {"metadata.csv:3: 1 fields, and the first line names 2 columns",
+        "metadata.csv:5: column 'objects': character", "metadata.csv:6: neither 'objects'",
+        "metadata.csv:7: column 'objects': character 2: text behind",
+        "metadata.csv:8: text that is not UTF-8"})
+    CHECK_THAT(faults, ContainsSubstring(told));
+  CHECK_THROWS_MATCHES(
+      read("name,objects\na.jpg,[]\n"), DataError,
+      MessageMatches(ContainsSubstring("column file_name is expected; there are: name, objects")));
+  CHECK_THROWS_MATCHES(read("file_name,objects\na.jpg,\"[]\n"), DataError,
+                       MessageMatches(ContainsSubstring("line 2: a quote that is not closed")));
+  CHECK_THROWS_MATCHES(read("file_name,objects\na.jpg,\"[]\"x\n"), DataError,
+                       MessageMatches(ContainsSubstring("line 2: text behind a closing quote")));
+}
+
 TEST_CASE("rows: Qwen2-VL's tokens are thousandths", "[unit]") {
   const Rows rows;
   CHECK(rows.one(chat("<image>Find the <|object_ref_start|>cat<|object_ref_end|>",

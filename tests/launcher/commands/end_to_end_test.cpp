@@ -100,3 +100,81 @@ TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric ab
       "2", {"--fresh", "--set", "health.max_grad_norm=1e-9", "--set", "health.max_skips_in_row=1"});
   CHECK(sick.exit_code == 77);
 }
+
+TEST_CASE("program: eval and predict on two ranks leave what one rank leaves, byte for byte",
+          "[ranks]") {
+  const Program program({"schedule.max_steps=3", "checkpoint.every_steps=3"});
+  const auto run = program.launch("1", {"--color", "never"});
+  INFO(run.output);
+  REQUIRE(run.exit_code == 0);
+  CHECK_THAT(run.output, ContainsSubstring("\nbest   AP ") && ContainsSubstring("\nwhere  ") &&
+                             ContainsSubstring("\nnext   muster report "));
+  const fs::path val = test::TinyData::instance().folder() / "val.h5";
+  const std::string run_dir = (program.dir.path() / "run").string();
+  const std::string muster = (test::build_dir() / "muster").string();
+  const auto on_ranks = [&](const char* ranks, std::vector<std::string> arguments) {
+    std::vector<std::string> words{"mpirun", "-n", ranks, "--oversubscribe", muster};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return run_captured(words, 120s);
+  };
+  for (const char* ranks : {"1", "2"}) {
+    const fs::path out = program.dir.path() / ranks;
+    const auto eval =
+        on_ranks(ranks, {"eval", run_dir, "--data", val.string(), "--record",
+                         (out.string() + ".json"), "-o", out.string() + ".coco", "--loss"});
+    INFO(eval.output);
+    REQUIRE(eval.exit_code == 0);
+    const auto predict =
+        on_ranks(ranks, {"predict", run_dir, val.string(), "-o", out.string(), "--threshold",
+                         "0.01", "--batch", "1", "--format", "jsonl"});
+    INFO(predict.output);
+    REQUIRE(predict.exit_code == 0);
+  }
+  const fs::path one = program.dir.path() / "1";
+  const fs::path two = program.dir.path() / "2";
+  CHECK((read_text(one.string() + ".json") == read_text(two.string() + ".json")));
+  CHECK((read_text(one.string() + ".coco") == read_text(two.string() + ".coco")));
+  std::size_t files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(one)) {
+    if (!entry.is_regular_file()) continue;
+    ++files;
+    CHECK((read_text(entry.path()) == read_text(two / fs::relative(entry.path(), one))));
+  }
+  CHECK(files == 4 + 2);  // four pictures, detections.json, detections.jsonl
+  // One rank's fault ends both, with its code.
+  const auto missing = on_ranks("2", {"eval", run_dir, "--data", "/no/such/pack.h5"});
+  INFO(missing.output);
+  CHECK(missing.exit_code == 65);
+}
+
+TEST_CASE("program: predict takes the thresholds that an evaluation found", "[fault]") {
+  const Program program({"schedule.max_steps=3", "checkpoint.every_steps=3", "eval.every_steps=3"});
+  REQUIRE(program.launch("1").exit_code == 0);
+  const fs::path run_dir = program.dir.path() / "run";
+  const fs::path checkpoint = run_dir / "checkpoints" / "step-000003";
+  CHECK(fs::exists(checkpoint / "evaluation.json"));
+  const fs::path val = test::TinyData::instance().folder() / "val.h5";
+  const auto predict = [&](const std::string& threshold) {
+    return program.run({"predict", run_dir.string(), val.string(), "-o",
+                        (program.dir.path() / "out").string(), "--threshold", threshold});
+  };
+  const auto word = predict("high");
+  CHECK(word.exit_code == 64);
+  CHECK_THAT(word.output, ContainsSubstring("expected a number, best or best-per-class"));
+  // After three steps nothing is found, and so no threshold is the best.
+  const auto none = predict("best");
+  INFO(none.output);
+  if (none.exit_code != 0) CHECK_THAT(none.output, ContainsSubstring("--record"));
+}
+
+TEST_CASE("program: status --follow ends with the run, a line per change or JSON", "[unit]") {
+  const Program program({"schedule.max_steps=2", "checkpoint.every_steps=2"});
+  REQUIRE(program.launch("1").exit_code == 0);
+  const std::string run_dir = (program.dir.path() / "run").string();
+  const auto lines = program.run({"status", run_dir, "--follow", "--every", "0.1"});
+  CHECK(lines.exit_code == 0);
+  CHECK_THAT(lines.output, ContainsSubstring("done (code 0), step 2 of 2, loss "));
+  CHECK(lines.output.find('\x1b') == std::string::npos);
+  const auto json = program.run({"status", run_dir, "--follow", "--json"});
+  CHECK(nlohmann::json::parse(json.output)["state"] == "done");
+}

@@ -105,7 +105,7 @@ TEST_CASE("help: CONFIG and --set are the same words in every command that has t
     CHECK_THAT(config->get_description(), StartsWith("YAML file of the run"));
     CHECK(set->get_description() == "key.path=value, over the file's; may be repeated");
   }
-  CHECK(with_config == 7);
+  CHECK(with_config == 8);
 }
 
 TEST_CASE("help: `muster --help` lists every command", "[unit]") {

@@ -128,10 +128,11 @@ std::vector<std::string> members_of(const trainer::MetricEntry& family) {
   std::vector<std::string> members;
   if (family.member == "<group>") return configs::keys_under("groups");
   if (family.member == "<term>") {
-    const trainer::LossTerms terms{configs::Loss{}};
+    const trainer::LossTerms terms{configs::Loss{}, configs::Labels::kOpen};
     for (std::int64_t i = 0; i < terms.size(); ++i) members.push_back(terms.name(i));
     return members;
   }
+  if (family.member.find('<') == std::string_view::npos) return {std::string(family.member)};
   const std::string meaning(family.meaning);
   for (const Pattern::Match& match : listed.all_in(meaning)) members.push_back(match.text(1));
   return members;

@@ -14,6 +14,7 @@
 #include "sharding/tensor_meter.h"
 #include "support/test_paths.h"
 #include "trainer/assembly/groups.h"
+#include "trainer/assembly/learning.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/lora_run.h"
 #include "trainer/step_totals.h"
@@ -67,11 +68,14 @@ std::vector<sharding::NamedTensor> tensors_of(const configs::Config& config,
         model::adapter_shapes(model, trainer::lora_setup(config, model).options(/*seed=*/0));
     shapes.insert(shapes.end(), adapters.begin(), adapters.end());
   }
+  std::vector<std::string> names;
+  for (const auto& [name, shape] : shapes) names.push_back(name);
+  const trainer::Learning learning(config, names);
   std::vector<sharding::NamedTensor> named;
   for (const auto& [name, shape] : shapes) {
     named.push_back({.name = name,
                      .tensor = at::ones(shape, trainer::scalar_type(config.model.dtype)),
-                     .frozen = trainer::is_frozen(config, name)});
+                     .frozen = learning.frozen(name)});
   }
   return named;
 }
@@ -299,7 +303,7 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
 
 TEST_CASE("plan: the simulated message of a step has the slots that the loop fills", "[unit]") {
   const configs::Config config = base_config();
-  const trainer::LossTerms terms(config.loss);
+  const trainer::LossTerms terms(config.loss, config.detection.labels);
   const auto alone = sharding::make_self();
   for (const int micro_batches : {1, 4}) {
     data::StepBatches step;

@@ -35,4 +35,8 @@ TEST_CASE("restart policy: budget, progress, and codes that end it", "[unit]") {
   CHECK(remedied.decide({70, false, false}).restart);
   CHECK(!RestartPolicy(0).decide({78, false, false, true}).restart);
   CHECK(!RestartPolicy(5).decide({78, false, true, true}).restart);
+
+  const Decision hopeless = RestartPolicy(5).decide({.exit_code = 74, .hopeless = true});
+  CHECK(!hopeless.restart);
+  CHECK(hopeless.exit_code == 74);
 }

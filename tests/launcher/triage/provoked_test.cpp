@@ -237,7 +237,7 @@ TEST_CASE("provoked: what training can do wrong", "[fault]") {
   const CapturedRun frozen =
       b.with_config("train", "frozen",
                     {"model.random_init=false", "model.path=" + (b.dir() / "hf").string(),
-                     "detection.freeze_epochs=5"});
+                     "detection.freeze_epochs=5", "data.answer=labels", "loss.lm=1"});
   CHECK(frozen.exit_code == 0);
   check_says("W-003", frozen);
   const std::string image = (b.dir() / "val" / "images" / "scene-000000.jpg").string();

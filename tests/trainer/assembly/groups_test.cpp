@@ -10,8 +10,9 @@ namespace {
 TEST_CASE("rules and rates stand in the order of the table", "[unit]") {
   configs::Config config{};
   config.detection.enabled = true;
-  config.groups.merger = {.lr = 1, .weight_decay = 0.1};
-  config.groups.lm_head = {.lr = 5, .weight_decay = 0.5};
+  config.groups.merger.lr = 1;
+  config.groups.lm_head.lr = 5;
+  config.groups.lm_head.weight_decay = 0.5;
   const auto rules = group_rules(config);
   REQUIRE(rules.size() == configs::kGroups.size());
   for (std::size_t g = 0; g < rules.size(); ++g) CHECK(rules[g].name == configs::kGroups[g].name);

@@ -62,7 +62,7 @@ TEST_CASE("check_model: wrong weights are data that no other attempt mends", "[u
   CHECK_THROWS_AS(folder.check(), DataError);
   CHECK_THROWS_WITH(folder.check(), ContainsSubstring("missing     model.norm.weight"));
   const data::Tokenizer tokenizer = trainer::checked_tokenizer(folder.config, folder.model);
-  CHECK_THROWS_AS(trainer::build_detector(folder.config, tokenizer), DataError);
+  CHECK_THROWS_AS(trainer::build_detector(folder.config, tokenizer, {}), DataError);
   fs::remove(folder.dir.path() / "model.safetensors");
   CHECK_THROWS_WITH(folder.check(), ContainsSubstring("neither model.safetensors"));
 }

@@ -33,5 +33,22 @@ TEST_CASE("a caption that does not fit the decoder stops the start, not the step
   CHECK_NOTHROW(check_captions("data.train", set, tokenizer, detection));
 }
 
+TEST_CASE("with closed labels a caption that is no class name stops the start", "[fault]") {
+  const TempDir dir;
+  const configs::Config config = test::tiny_config(dir.path(), {"detection.labels=closed"});
+  const data::SampleSet set = open_training_set(config);
+  const data::ClassMap& classes = set.class_map();
+  REQUIRE(classes.size() > 1);
+  CHECK_NOTHROW(check_labels("data.val", set, classes, config.detection));
+  const data::ClassMap fewer({classes.category(0)});
+  CHECK_THROWS_WITH(check_labels("data.val", set, fewer, config.detection),
+                    ContainsSubstring("data.val: ") &&
+                        ContainsSubstring("captions are no class name of data.train") &&
+                        ContainsSubstring("detection.labels: open"));
+  configs::Detection open = config.detection;
+  open.labels = configs::Labels::kOpen;
+  CHECK_NOTHROW(check_labels("data.val", set, fewer, open));
+}
+
 }  // namespace
 }  // namespace muster::trainer

@@ -81,7 +81,7 @@ TEST_CASE("evaluation: several packs together and each by itself", "[unit]") {
                  train = test::TinyData::instance().folder() / "train.h5";
   const data::SampleEncoder encoder(
       tokenizer, encode_options(config, model::read_config(find_model(config.model))));
-  model::Detector detector = build_detector(config, tokenizer);
+  model::Detector detector = build_detector(config, tokenizer, {});
   const auto self = sharding::make_self();
   const auto evaluated = [&](const std::vector<fs::path>& packs) {
     return evaluate(detector, tokenizer, data::open_set(packs), encoder, {4, 2}, *self);

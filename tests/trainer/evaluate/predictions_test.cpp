@@ -4,13 +4,17 @@
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "base/process/atomic_file.h"
 #include "base/tensors/process_memory.h"
 #include "data/images/codec.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/show/evaluation_record.h"
 #include "trainer/tiny_run.h"
 
 namespace muster::trainer {
@@ -78,7 +82,7 @@ struct TinyPredictor {
   data::SampleSet set = data::open_set(configs::pack_files(config.data.val));
   data::SampleEncoder encoder{tokenizer,
                               encode_options(config, model::read_config(find_model(config.model)))};
-  model::Detector detector = build_detector(config, tokenizer);
+  model::Detector detector = build_detector(config, tokenizer, set.class_map());
   TinyPredictor() { detector.set_training(false); }
   Predictor predictor() const { return {detector, tokenizer, set.class_map(), encoder}; }
   Shown shown(std::int64_t i) const { return shown_sample(set, i); }
@@ -88,10 +92,10 @@ TEST_CASE("pictures in one batch have the detections each has alone", "[unit]") 
   const TinyPredictor tiny;
   const std::vector<Shown> all{tiny.shown(0), tiny.shown(1), tiny.shown(2)};
   ScoreHistogram together, apart;
-  const std::vector<ImageDetections> batched = tiny.predictor().predict(all, 0, together);
+  const std::vector<ImageDetections> batched = tiny.predictor().predict(all, {}, together);
   REQUIRE(batched.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
-    const ImageDetections alone = tiny.predictor().predict({&all[i], 1}, 0, apart).front();
+    const ImageDetections alone = tiny.predictor().predict({&all[i], 1}, {}, apart).front();
     CHECK(alone.image == batched[i].image);
     REQUIRE(alone.kept.size() == batched[i].kept.size());
     for (std::size_t d = 0; d < alone.kept.size(); ++d)
@@ -112,7 +116,7 @@ TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
   const auto predict_many = [&](int batches) {
     for (int i = 0; i < batches; ++i) {
       const std::vector<Shown> pictures{tiny.shown(i % 4), tiny.shown((i + 1) % 4)};
-      const auto found = predictor.predict(pictures, 0, scores);
+      const auto found = predictor.predict(pictures, {}, scores);
       draw(pictures[0].pictures[0], found[0], tiny.dir.path() / "a.png", font);
       for (const ImageDetections& image : found) file.add(image);
     }
@@ -122,6 +126,32 @@ TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
   predict_many(60);
   CHECK(resident_bytes() - before < 16 << 20);  // leaking the pixels of 60 batches would take 20 MB
   CHECK(scores.count() > 160);
+}
+
+TEST_CASE("the best thresholds are those of the checkpoint's evaluation, overall or by class",
+          "[unit]") {
+  const TempDir dir;
+  const data::ClassMap classes({{.id = 3, .name = "cell"}, {.id = 8, .name = "dish"}});
+  CHECK_THROWS_AS(best_thresholds(dir.path(), classes, false), CheckpointError);
+  EvaluationRecord record{.step = 5};
+  record.all.best = {.threshold = 0.4, .precision = 0.5, .recall = 0.5};
+  for (const auto& [name, threshold, right] :
+       {std::tuple("cell", 0.2, 0.9), std::tuple("dish", 1.0, 0.0), std::tuple("gone", 0.1, 1.0)}) {
+    ClassRecord& one = record.classes.emplace_back();
+    one.curve.name = name;
+    one.best = {.threshold = threshold, .precision = right, .recall = right};
+  }
+  write_text(dir.path() / "evaluation.json", evaluation_to_json(record));
+  const Thresholds all = best_thresholds(dir.path(), classes, false);
+  CHECK(all.of(3) == 0.4);
+  const Thresholds each = best_thresholds(dir.path(), classes, true);
+  CHECK(each.of(3) == 0.2);
+  CHECK(each.of(8) == 0.4);   // nothing of it was found: the one over all classes serves
+  CHECK(each.of(-1) == 0.4);  // a caption that is no class
+  // Where nothing was found there is no best one, and that is said with what would help.
+  record.all.best = {.threshold = 1};
+  write_text(dir.path() / "evaluation.json", evaluation_to_json(record));
+  CHECK_THROWS_WITH(best_thresholds(dir.path(), classes, false), ContainsSubstring("--record"));
 }
 
 }  // namespace

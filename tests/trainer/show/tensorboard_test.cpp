@@ -1,6 +1,7 @@
 #include "trainer/show/tensorboard.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
@@ -131,4 +132,48 @@ TEST_CASE("every process start opens its own file", "[unit]") {
   const EventWriter first(dir.path(), 1), second(dir.path(), 1);
   CHECK(first.file() != second.file());
   CHECK(first.file().filename().string().find("tfevents") != std::string::npos);
+}
+
+TEST_CASE("pictures and precision-recall curves are what TensorBoard's plugins read", "[unit]") {
+  const TempDir dir;
+  // MUSTER_KEEP_EVENTS=DIR leaves the file there, for TensorBoard's own reader.
+  const char* keep = std::getenv("MUSTER_KEEP_EVENTS");
+  EventWriter writer(keep != nullptr ? fs::path(keep) : dir.path(), 1);
+  const std::string png = "\x89PNG and so on";
+  writer.write_picture(3, "predictions/0", {.width = 640, .height = 480, .png = png});
+  OperatingCurve curve{.truths = 4};
+  curve.points = {{.threshold = 0.9, .precision = 1, .recall = 0.25},
+                  {.threshold = 0.5, .precision = 0.75, .recall = 0.75}};
+  writer.write_pr_curve(3, "precision_recall/all", curve);
+
+  const std::vector<Message> events = read_events(writer.file());
+  REQUIRE(events.size() == 4);
+  const auto value_of = [](const Message& event) {
+    return parse_message(parse_message(event.find(5)->second.bytes).find(1)->second.bytes);
+  };
+  const Message picture = value_of(events[2]);
+  CHECK(picture.find(1)->second.bytes == "predictions/0");
+  const Message image = parse_message(picture.find(4)->second.bytes);
+  CHECK(image.find(1)->second.varint == 480);
+  CHECK(image.find(2)->second.varint == 640);
+  CHECK(image.find(4)->second.bytes == png);
+
+  const Message pr = value_of(events[3]);
+  const Message plugin =
+      parse_message(parse_message(pr.find(9)->second.bytes).find(1)->second.bytes);
+  CHECK(plugin.find(1)->second.bytes == "pr_curves");
+  const std::string content = parse_message(pr.find(8)->second.bytes).find(4)->second.bytes;
+  REQUIRE(content.size() == 6 * kPrThresholds * sizeof(float));
+  const auto at = [&](std::size_t row, double threshold) {
+    float number = 0;
+    const auto column = static_cast<std::size_t>(threshold * 100 + 0.5);
+    std::memcpy(&number, content.data() + (row * kPrThresholds + column) * sizeof number,
+                sizeof number);
+    return number;
+  };
+  // Rows: true and false positives, true and false negatives, precision, recall.
+  CHECK((at(0, 0) == 3 && at(1, 0) == 1 && at(3, 0) == 1));
+  CHECK((at(4, 0.5) == 0.75F && at(5, 0.5) == 0.75F));
+  CHECK((at(0, 0.6) == 1 && at(1, 0.6) == 0 && at(3, 0.6) == 3));
+  CHECK((at(0, 1) == 0 && at(3, 1) == 4 && at(4, 1) == 1));
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 
+#include "base/version.h"
 #include "trainer/show/base64.h"
 #include "trainer/show/gallery/html_text.h"
 #include "trainer/show/gallery/page_files.h"
@@ -42,7 +43,7 @@ std::string page_head(const Gallery& gallery) {
       "<meta name=\"referrer\" content=\"no-referrer\"><title>{} - muster look</title>"
       "<style>{}</style></head>\n<body><main>\n<header><h1 dir=\"auto\">{}</h1><p>muster {}, "
       "{}</p></header>\n",
-      security_policy(), title, kPageStyle.text, title, MUSTER_VERSION, html_text(gallery.place));
+      security_policy(), title, kPageStyle.text, title, kVersion, html_text(gallery.place));
 }
 
 std::string fact_tiles(const Gallery& gallery) {

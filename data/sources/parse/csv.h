@@ -1,0 +1,21 @@
+// Comma-separated values as RFC 4180 has them: quotes around fields, doubled inside, line ends of
+// either kind, also within quotes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::data {
+
+struct CsvRecord {
+  std::vector<std::string> fields;
+  std::int64_t line = 0;  // where it begins, from 1
+};
+
+// Blank lines are passed over. Throws DataError "line N: why" for quotes that are not closed or
+// stand within a field.
+std::vector<CsvRecord> parse_csv(std::string_view text);
+
+}  // namespace muster::data

@@ -1,0 +1,35 @@
+// A command that does its work alone, or as one of several ranks: `mpirun -n N muster eval ...`.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "launcher/rendezvous/rendezvous.h"
+#include "sharding/collectives/collective.h"
+
+namespace muster::launcher {
+
+class RankWorld {
+ public:
+  RankWorld();  // [C]
+
+  bool first() const { return session_.info().rank == 0; }
+  int local_rank() const { return session_.info().local_rank; }
+  sharding::Collective& collective() { return *collective_; }
+
+  // Calls `work`. What it throws is said once here when there are several ranks, and takes all of
+  // them down with its code: the others may wait for this one.
+  ExitCode run(const std::function<ExitCode()>& work);
+
+ private:
+  MpiSession session_;
+  std::unique_ptr<sharding::Collective> collective_;
+};
+
+// [C] Every rank's text, in rank order.
+std::vector<std::string> gather_texts(const std::string& mine, sharding::Collective& collective);
+
+}  // namespace muster::launcher
