@@ -16,8 +16,8 @@ PHASES = ['init', 'load', 'data', 'forward', 'backward', 'reduce', 'consensus', 
 KINDS = ['sigkill', 'exit', 'throw', 'sigstop', 'nan', 'oom', 'slow', 'enospc', 'eio', 'estale', 'bitflip', 'clock']
 # Phases that a step's number does not select: they come once, before or after the steps.
 ONCE = {'init', 'load', 'shutdown'}
-# Where another end than the same bits is right: NaN in a loss is no machine's fault and would come again.
-OTHER_ENDS = {'nan': {77}}
+# Where another end than the same bits is right: a step with NaN is skipped by all ranks, or ends the run when too many were.
+OTHER_ENDS = {'nan': {0, 77}}
 QUICK = [('sigkill', 'backward'), ('throw', 'optimizer'), ('sigstop', 'gather'), ('nan', 'forward'), ('eio', 'checkpoint'),
          ('bitflip', 'data'), ('clock', 'consensus')]
 DOC = pathlib.Path('docs/reliability.md')
@@ -34,7 +34,7 @@ class Bed:
         self.call('synth', str(self.folder / 'data'), '--images', '16', '--size', '56', '--seed', '3')
         self.call('pack', str(self.folder / 'data' / 'annotations.json'), '-o', str(pack))
         self.settings = [
-            f'data.train={pack}', f'data.val={pack}', f'schedule.max_steps={STEPS}', f'checkpoint.every_steps={EVERY}',
+            f'data.train={pack}', f'data.val={pack}', f'tokens.tokenizer={self.folder / "data"}', f'schedule.max_steps={STEPS}', f'checkpoint.every_steps={EVERY}',
             'eval.every_steps=0', 'eval.max_samples=1', 'sharding.backend=mpi', 'batch.micro_batches_per_step=4',
             'launch.step_timeout_s=4', 'launch.start_timeout_s=60', 'launch.checkpoint_timeout_s=30', 'launch.max_restarts=2',
             'logging.tensorboard=false']

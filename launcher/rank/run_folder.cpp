@@ -76,8 +76,11 @@ void archive_black_boxes(const fs::path& run_dir) {
   const fs::path folder = run_dir / "black_box";
   std::vector<fs::path> files;
   std::error_code absent;
+  // What is only a part belongs to the host that makes it: moved away behind its back, its name
+  // could not be used there for as long as that host remembers it.
   for (const auto& entry : fs::directory_iterator(folder, absent)) {
-    if (entry.is_regular_file()) files.push_back(entry.path());
+    if (entry.is_regular_file() && entry.path().extension() != ".part")
+      files.push_back(entry.path());
   }
   if (files.empty()) return;
   const std::int64_t number = highest(folder, "older-") + 1;

@@ -111,8 +111,7 @@ TEST_CASE("unseen black boxes: of a killed wrapper the last beat is left, for st
           "[fault]") {
   HiddenWorld world(2, {"--steps", "4000"});
   const pid_t killer = when_heard(world, [](pid_t launcher) {
-    const pid_t wrapper =
-        fake::child_named(fake::child_named(launcher, "mpirun"), "muster-rank-wra");
+    const pid_t wrapper = fake::child_named(fake::starter_of(launcher), "muster-rank-wra");
     if (wrapper > 0) ::kill(wrapper, SIGKILL);
   });
   const LaunchResult result = world.run("KILL wrapper");

@@ -79,6 +79,12 @@ inline pid_t child_named(pid_t parent, const std::string& name) {
   return 0;
 }
 
+// mpirun becomes prterun in Open MPI 5.
+inline pid_t starter_of(pid_t launcher) {
+  const pid_t mpirun = child_named(launcher, "mpirun");
+  return mpirun > 0 ? mpirun : child_named(launcher, "prterun");
+}
+
 inline bool all_ranks_ready(const fs::path& run_dir, int ranks) {
   for (int rank = 0; rank < ranks; ++rank) {
     if (!read_flight_log(flight_file(run_dir, rank))) return false;
