@@ -1,12 +1,14 @@
 #include "trainer/anomaly.h"
 
 #include <ATen/core/ivalue.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/record_function.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -14,53 +16,44 @@
 namespace muster::trainer {
 namespace {
 
-struct Contents {
-  bool nan = false;
-  bool infinite = false;
-};
-
-// Memory that nobody has written yet may hold anything.
-bool leaves_memory_unwritten(std::string_view operation) {
+// Memory that nobody has written yet may hold anything, and so may views of it.
+bool may_show_unwritten_memory(std::string_view operation) {
+  constexpr std::array kViews = {"aten::as_strided", "aten::view",     "aten::_unsafe_view",
+                                 "aten::narrow",     "aten::slice",    "aten::select",
+                                 "aten::reshape",    "aten::expand",   "aten::permute",
+                                 "aten::transpose",  "aten::t",        "aten::unsqueeze",
+                                 "aten::squeeze",    "aten::detach",   "aten::alias",
+                                 "aten::split",      "aten::chunk",    "aten::unbind",
+                                 "aten::flatten",    "aten::unflatten"};
   return operation.find("empty") != std::string_view::npos ||
-         operation.find("resize") != std::string_view::npos;
+         operation.find("resize") != std::string_view::npos ||
+         std::ranges::find(kViews, operation) != kViews.end();
 }
 
-void look_at(const at::Tensor& tensor, Contents& contents) {
-  if (!tensor.defined() || !tensor.is_floating_point() || tensor.numel() == 0) return;
-  if (tensor.layout() != at::kStrided) return;
-  const at::Tensor values = tensor.detach();
-  if (at::isfinite(values).all().item<bool>()) return;
-  const bool nan = at::isnan(values).any().item<bool>();
-  contents.nan = contents.nan || nan;
-  contents.infinite = true;  // a NaN among the operands explains every infinity, too
+bool holds_nan(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.is_floating_point() || tensor.numel() == 0) return false;
+  return tensor.layout() == at::kStrided && at::isnan(tensor.detach()).any().item<bool>();
 }
 
-Contents contents_of(c10::ArrayRef<const c10::IValue> values) {
-  Contents contents;
+std::vector<at::Tensor> tensors_of(const std::vector<c10::IValue>& values) {
+  std::vector<at::Tensor> tensors;
   for (const c10::IValue& value : values) {
-    if (value.isTensor()) look_at(value.toTensor(), contents);
+    if (value.isTensor()) tensors.push_back(value.toTensor());
     if (!value.isTensorList()) continue;
-    for (const at::Tensor& tensor : value.toTensorVector()) look_at(tensor, contents);
+    for (const at::Tensor& tensor : value.toTensorVector()) tensors.push_back(tensor);
   }
-  return contents;
+  return tensors;
 }
 
-std::string operands_of(c10::ArrayRef<const c10::IValue> values) {
+std::string described(const std::vector<at::Tensor>& tensors) {
   std::vector<std::string> shapes;
-  for (const c10::IValue& value : values) {
-    if (!value.isTensor() || !value.toTensor().defined()) continue;
-    const at::Tensor& tensor = value.toTensor();
+  for (const at::Tensor& tensor : tensors) {
+    if (!tensor.defined()) continue;
     shapes.push_back(
         fmt::format("{} [{}]", toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", ")));
   }
   return join(shapes, ", ");
 }
-
-// What the operands held before the operation, which may write into them.
-struct Before final : at::ObserverContext {
-  Contents contents;
-  std::string operands;
-};
 
 std::mutex watching;  // guards `watch` and what it points to
 AnomalyWatch::Impl* watch = nullptr;
@@ -70,7 +63,7 @@ AnomalyWatch::Impl* watch = nullptr;
 struct AnomalyWatch::Impl {
   std::uint64_t callback = 0;
   std::string block;
-  std::optional<Anomaly> nan, infinity;
+  std::optional<Anomaly> nan;
   struct Origin {
     std::string operation, block;
   };
@@ -87,22 +80,14 @@ struct AnomalyWatch::Impl {
     }
   }
 
-  void ended(const at::RecordFunction& operation, const Before& before, const Contents& after) {
-    const bool made_nan = after.nan && !before.contents.nan;
-    const bool made_infinity = after.infinite && !before.contents.infinite && !made_nan;
-    if (made_nan && !nan) nan = describe(operation, before, false);
-    if (made_infinity && !infinity) infinity = describe(operation, before, true);
-  }
-
-  Anomaly describe(const at::RecordFunction& operation, const Before& before, bool infinite) const {
+  Anomaly describe(const at::RecordFunction& operation, std::string results) const {
     Anomaly found{.operation = operation.name(),
-                  .operands = before.operands,
+                  .results = std::move(results),
                   .block = block,
                   .in_backward = in_backward,
-                  .forward = {},
-                  .infinite = infinite};
-    const auto origin = forward.find(differentiated);
+                  .forward = {}};
     if (!in_backward) return found;
+    const auto origin = forward.find(differentiated);
     found.block = origin == forward.end() ? "" : origin->second.block;
     found.forward = origin == forward.end() ? "" : origin->second.operation;
     return found;
@@ -112,23 +97,21 @@ struct AnomalyWatch::Impl {
 namespace {
 
 std::unique_ptr<at::ObserverContext> begin_operation(const at::RecordFunction& operation) {
-  const at::DisableRecordFunctionGuard no_recursion;
-  auto before = std::make_unique<Before>();
-  before->contents = contents_of(operation.inputs());
-  before->operands = operands_of(operation.inputs());
   const std::lock_guard lock(watching);
   if (watch != nullptr) watch->began(operation);
-  return before;
+  return nullptr;
 }
 
-void end_operation(const at::RecordFunction& operation, at::ObserverContext* context) {
-  if (leaves_memory_unwritten(operation.name())) return;
+// An operation within another ends first, so the first that is seen is the one that made it.
+void end_operation(const at::RecordFunction& operation, at::ObserverContext* /*context*/) {
   if (operation.scope() == at::RecordScope::BACKWARD_FUNCTION) return;  // its operations tell
+  if (may_show_unwritten_memory(operation.name())) return;
   const at::DisableRecordFunctionGuard no_recursion;
-  const std::vector<c10::IValue> outputs = operation.outputs();
-  const Contents after = contents_of({outputs.data(), outputs.size()});
   const std::lock_guard lock(watching);
-  if (watch != nullptr) watch->ended(operation, *static_cast<const Before*>(context), after);
+  if (watch == nullptr || watch->nan) return;
+  const std::vector<at::Tensor> results = tensors_of(operation.outputs());
+  if (std::ranges::any_of(results, holds_nan))
+    watch->nan = watch->describe(operation, described(results));
 }
 
 }  // namespace
@@ -139,7 +122,6 @@ AnomalyWatch::AnomalyWatch() : impl_(std::make_unique<Impl>()) {
   watch = impl_.get();
   impl_->callback = at::addGlobalCallback(
       at::RecordFunctionCallback(begin_operation, end_operation)
-          .needsInputs(true)
           .needsOutputs(true)
           .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
 }
@@ -157,15 +139,14 @@ void AnomalyWatch::enter(std::string_view block) {
 
 std::optional<Anomaly> AnomalyWatch::first() const {
   const std::lock_guard lock(watching);
-  return impl_->nan ? impl_->nan : impl_->infinity;
+  return impl_->nan;
 }
 
 std::string Anomaly::text() const {
   std::string place = in_backward ? "the backward" : "the forward";
   if (!block.empty()) place += " of " + block;
   if (!forward.empty()) place += fmt::format(" (of {})", forward);
-  return fmt::format("{} of {} in {} made the first {}", operation, operands, place,
-                     infinite ? "infinity" : "NaN");
+  return fmt::format("{}, which gives {}, in {} made the first NaN", operation, results, place);
 }
 
 }  // namespace muster::trainer

@@ -14,13 +14,12 @@ namespace muster::trainer {
 
 struct Anomaly {
   std::string operation;  // "aten::log"
-  std::string operands;   // "f32 [12, 4], f32 []"
+  std::string results;    // "Float [12, 4]"
   std::string block;      // of the model, whose forward ran or is differentiated; "" unknown
   bool in_backward = false;
-  std::string forward;    // in backward: the operation that it differentiates; "" unknown
-  bool infinite = false;  // it made infinity, not NaN
+  std::string forward;  // in backward: the operation that it differentiates; "" unknown
 
-  // "aten::log of f32 [12, 4] in the forward of detection_head. made the first NaN"
+  // "aten::log, which gives Float [12, 4], in the forward of visual.blocks.3. made the first NaN"
   std::string text() const;
 };
 
@@ -35,7 +34,8 @@ class AnomalyWatch {
   // The forward comes to this block of the model.
   void enter(std::string_view block);
 
-  // The first operation that made NaN of numbers; else the first that made infinity of finite ones.
+  // The first operation whose results hold NaN. What weights and inputs hold is looked at elsewhere
+  // (finite_weights.h).
   std::optional<Anomaly> first() const;
 
   struct Impl;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -199,12 +200,13 @@ void count_objects(const Source& source, const std::vector<Sample>& samples, Pac
 
 // What the pictures that are packed have to say, each once.
 void report_pictures(const std::vector<Sample>& samples, const Facts& facts, PackReport& report) {
-  std::unordered_set<std::string> seen, contents;
+  std::unordered_set<const PictureFacts*> seen;
+  std::unordered_set<std::string_view> contents;  // views of the facts' checksums
   for (const Sample& sample : samples)
     for (const Picture& picture : sample.pictures) {
       const std::string path = picture.path.string();
-      if (!seen.insert(path).second) continue;
       const PictureFacts& one = facts.at(path);
+      if (!seen.insert(&one).second) continue;
       contents.insert(one.checksum);
       for (const std::string& warning : one.warnings)
         report.warnings.push_back(fmt::format("{}: {}", path, warning));
@@ -226,13 +228,14 @@ std::vector<bool> validation_part(const std::vector<Sample>& samples, const Fact
 
 // Writes the samples of one side as they come; a picture's bytes are read once.
 void write_side(const fs::path& out, std::vector<Sample>& samples, const std::vector<bool>& part,
-                bool side, const std::vector<Category>& categories, Progress& progress) {
+                bool side, const std::vector<Category>& categories, const Facts& facts,
+                Progress& progress) {
   PackBuilder builder(out);
-  std::unordered_map<std::string, std::int64_t> index_of;  // of a path; one orientation each
+  std::unordered_map<const PictureFacts*, std::int64_t> index_of;  // one orientation each
   for (std::size_t i = 0; i < samples.size(); ++i) {
     if (part[i] != side) continue;
     for (Picture& picture : samples[i].pictures) {
-      const auto [at, added] = index_of.emplace(picture.path.string(), -1);
+      const auto [at, added] = index_of.emplace(&facts.at(picture.path.string()), -1);
       if (added) {
         const MappedFile file(picture.path);
         at->second = builder.add_picture(file.bytes(), picture);
@@ -279,9 +282,9 @@ PackReport pack_source(Source source, const fs::path& out, const PackOptions& op
     throw DataError("--val-fraction: there is one picture only, which cannot be divided");
   if (options.check_only) return report;
   Progress progress("packing", static_cast<std::int64_t>(samples.size()));
-  write_side(out, samples, validation, false, source.categories, progress);
+  write_side(out, samples, validation, false, source.categories, facts, progress);
   if (options.val_fraction > 0)
-    write_side(val_pack_path(out), samples, validation, true, source.categories, progress);
+    write_side(val_pack_path(out), samples, validation, true, source.categories, facts, progress);
   return report;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/parallel.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "data/sources/data_yaml.h"
 #include "data/sources/parse/csv.h"
@@ -80,8 +82,19 @@ class RowsReader {
     return outcome;
   }
 
+  // In blocks, so that no more rows are held twice than a block has.
   void read_lines(std::string_view text) {
+    constexpr std::size_t kBlock = 8192;
     const std::vector<std::string_view> lines = lines_of(text);
+    Progress progress("reading rows", static_cast<std::int64_t>(lines.size()));
+    for (std::size_t begin = 0; begin < lines.size(); begin += kBlock) {
+      const std::size_t count = std::min(kBlock, lines.size() - begin);
+      read_block(std::span(lines).subspan(begin, count), begin);
+      progress.add(static_cast<std::int64_t>(count));
+    }
+  }
+
+  void read_block(std::span<const std::string_view> lines, std::size_t begin) {
     std::vector<Outcome> outcomes(lines.size());
     const auto count = static_cast<std::int64_t>(lines.size());
     parallel_for("reading rows", count, threads_, [&](std::int64_t i) {
@@ -90,11 +103,11 @@ class RowsReader {
         outcomes[at].blank = true;
         return;
       }
-      outcomes[at] = try_row([&] { return parse_line(lines[at]); }, line_place(at));
+      outcomes[at] = try_row([&] { return parse_line(lines[at]); }, line_place(begin + at));
     });
-    for (std::size_t at = 0; at < outcomes.size(); ++at) {
-      if (!outcomes[at].blank) add(outcomes[at], line_place(at), fmt::format("line-{}", at + 1));
-      outcomes[at] = {};
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+      const std::size_t at = begin + i;
+      if (!outcomes[i].blank) add(outcomes[i], line_place(at), fmt::format("line-{}", at + 1));
     }
   }
 

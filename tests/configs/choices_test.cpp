@@ -24,6 +24,7 @@ const std::map<std::string, Lines> kWords = {
     {"data.over_budget", {"drop", "resize"}},
     {"detection.queries", {"proposals", "learned"}},
     {"detection.memory", {"vision", "vision+language"}},
+    {"detection.labels", {"open", "closed"}},
     {"optimizer.master", {"fp32", "split", "none"}},
     {"optimizer.moments", {"fp32", "bf16"}},
     {"optimizer.rounding", {"nearest", "stochastic"}},

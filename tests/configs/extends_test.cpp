@@ -41,6 +41,15 @@ TEST_CASE("extends is relative to the file that says it", "[unit]") {
   CHECK(load(files.write("outer.yaml", "extends: sub/inner.yaml\n")).run.seed == 5);
 }
 
+TEST_CASE("what is not beside a file may be one that is shipped, by name or by path", "[unit]") {
+  const ConfigFiles files;
+  const std::string demo = to_yaml(load(test::shipped("demo.yaml")));
+  CHECK(to_yaml(load(files.write("name.yaml", "extends: demo.yaml\n"))) == demo);
+  CHECK(to_yaml(load(files.write("path.yaml", "extends: configs/demo.yaml\n"))) == demo);
+  files.write("demo.yaml", "extends: complete.yaml\nrun: {seed: 77}\n");  // what is near wins
+  CHECK(load(files.write("near.yaml", "extends: demo.yaml\n")).run.seed == 77);
+}
+
 TEST_CASE("maps are replaced whole", "[unit]") {
   const ConfigFiles files;
   files.write("a.yaml",

@@ -1,5 +1,5 @@
-// Every wait of an optimizer on the host has a test here that fails without it: the thread that it
-// waits for is made late on purpose.
+// The waits of an optimizer on the host: the thread that is waited for is made late on purpose.
+// Without the wait in put_back(), in skip_step() or in snapshot() the test of its name fails.
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
@@ -83,6 +83,8 @@ TEST_CASE("a window is copied back when its update is done, not before", "[unit]
   CHECK(at::equal(parameters_after(on_host("update"), 1), parameters_after(beside(), 1)));
 }
 
+// No wait of its own holds this: reductions queue behind the gathers of the step before, which wait
+// for the updates, which run behind the fetches.
 TEST_CASE("a step's gradients are on the host before the next step's take their place", "[unit]") {
   CHECK(at::equal(parameters_after(on_host("fetch"), 3), parameters_after(beside(), 3)));
 }

@@ -28,7 +28,7 @@ struct Rig {
   configs::Config config = make_config(dir.path());
   LossTerms terms{std::vector<LossTerms::Entry>{{.name = "lm", .weight = 1}}};
   sharding::ParamRegistry registry = three_groups();
-  RunLog log{config, terms, registry, {}};
+  RunLog log{config, terms, registry, {.length = {.steps = 10, .steps_per_epoch = 5, .epochs = 2}}};
 
   static configs::Config make_config(const fs::path& run_dir) {
     configs::Config config{};

@@ -43,9 +43,9 @@ Shown shown_picture(std::string name, data::Image image, const std::string& prom
 struct ImageDetections {
   std::string image;
   std::int64_t width = 0, height = 0;
-  std::vector<LabelledDetection> kept;  // at or above the threshold, best first
-  std::string overlay;                  // file name of the PNG; empty when none was drawn
-  std::string prompt;                   // the sample's own last question; empty: the config's
+  std::vector<LabelledDetection> kept = {};  // at or above the threshold, best first
+  std::string overlay = {};                  // file name of the PNG; empty when none was drawn
+  std::string prompt = {};                   // the sample's own last question; empty: the config's
 };
 
 // What a detection must reach to be kept.

@@ -4,6 +4,8 @@
 #include FT_FREETYPE_H
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,11 +25,18 @@ struct FontFile {
   FT_Long face = 0;  // of a file that holds several
 };
 
-// The machine's scalable fonts, as fontconfig sorts them for plain text: together they have every
-// character that any of them has. Empty when there is none.
+// A machine without fontconfig's own file has no fonts it knows of, and loading would complain.
+FcConfig* machine_fonts() {
+  const bool configured =
+      std::getenv("FONTCONFIG_FILE") != nullptr || std::filesystem::exists("/etc/fonts/fonts.conf");
+  return configured ? FcInitLoadConfigAndFonts() : FcConfigCreate();
+}
+
+// The machine's scalable fonts, and the one that is shipped, as fontconfig sorts them for plain
+// text: together they have every character that any of them has. Empty when there is none.
 std::vector<FontFile> usual_fonts() {
   std::vector<FontFile> fonts;
-  const std::unique_ptr<FcConfig, decltype(&FcConfigDestroy)> config(FcInitLoadConfigAndFonts(),
+  const std::unique_ptr<FcConfig, decltype(&FcConfigDestroy)> config(machine_fonts(),
                                                                      &FcConfigDestroy);
   const std::unique_ptr<FcPattern, decltype(&FcPatternDestroy)> wanted(
       FcNameParse(reinterpret_cast<const FcChar8*>("DejaVu Sans,sans:scalable=true")),
