@@ -105,19 +105,20 @@ TEST_CASE("evaluation: the loss on data.val is training's, over all samples", "[
 
 TEST_CASE("evaluation: nothing is dropped out of an adapter", "[unit]") {
   const Bench bench({"eval.from=text", "data.answer=labels", "loss.lm=1", "lora.enabled=true",
-                     "lora.dropout=0.5"});
+                     "lora.dropout=0.5", "data.limit=1", "eval.max_answer_tokens=8"});
   const auto self = sharding::make_self();
   CHECK(everything(bench.run(*self)) == everything(bench.run(*self)));
 }
 
 TEST_CASE("evaluation: a model that learned one answer by heart writes it, and its boxes count",
           "[unit]") {
-  const Bench bench(
-      {"eval.from=text", "data.answer=json", "loss.lm=1", "detection.enabled=false", "data.limit=1",
-       "data.train=" + (test::TinyData::instance().folder() / "val.h5").string(),
-       "batch.micro_batches_per_step=1", "batch.max_samples=1", "batch.max_tokens=4096",
-       "schedule.max_steps=120", "eval.max_answer_tokens=400", "groups.visual.lr=0",
-       "groups.merger.lr=0", "checkpoint.every_steps=120"});
+  const Bench bench({"eval.from=text", "data.answer=json", "loss.lm=1", "detection.enabled=false",
+                     "eval.best_metric=eval.text.AP50", "data.limit=1",
+                     "data.train=" + (test::TinyData::instance().folder() / "val.h5").string(),
+                     "batch.micro_batches_per_step=1", "batch.max_samples=1",
+                     "batch.max_tokens=4096", "schedule.max_steps=120",
+                     "eval.max_answer_tokens=400", "groups.visual.lr=0", "groups.merger.lr=0",
+                     "checkpoint.every_steps=120"});
   Trainer trainer(bench.config, sharding::make_self());
   trainer.train();
   const auto rows = read_metrics(bench.dir.path() / "metrics.jsonl");

@@ -117,7 +117,8 @@ class Answers {
     const data::PicturesPlan plan =
         data::plan_pictures(sample.pictures, encoder_.options().budget(), sample.name);
     for (std::size_t k = 0; k < sample.pictures.size(); ++k) {
-      scale.stored.push_back({sample.pictures[k].width, sample.pictures[k].height});
+      scale.stored.push_back(
+          {.height = sample.pictures[k].height, .width = sample.pictures[k].width});
       scale.resized.push_back(plan.pictures[k].resized);
     }
     return scale;

@@ -9,7 +9,9 @@ using data::AnswerFormat;
 
 // One picture of 200 x 100 that is seen as 100 x 50.
 AnswerScale half_size(AnswerFormat form) {
-  return {.form = form, .stored = {{200, 100}}, .resized = {{100, 50}}};
+  return {.form = form,
+          .stored = {{.height = 100, .width = 200}},
+          .resized = {{.height = 50, .width = 100}}};
 }
 
 TEST_CASE("answers: boxes are of the resized picture, or of 1000 x 1000, as data.answer says",
