@@ -177,7 +177,7 @@ Thresholds best_thresholds(const fs::path& checkpoint, const data::ClassMap& cla
 
 std::string detections_to_bytes(const std::vector<ImageDetections>& images) {
   nlohmann::json all = nlohmann::json::array();
-  for (const ImageDetections& image : images) all.push_back(to_json(image));
+  for (const ImageDetections& image : images) all.push_back(detections_entry(image));
   const std::vector<std::uint8_t> bytes = nlohmann::json::to_cbor(all);
   return {bytes.begin(), bytes.end()};
 }

@@ -88,7 +88,7 @@ class CheckpointBackend final : public DetectBackend {
       least = std::min(least, picture.threshold);
       samples.push_back(picture.shown);
     }
-    auto found = ready_->predictor.predict(samples, least, ready_->scores);
+    auto found = ready_->predictor.predict(samples, {.all = least}, ready_->scores);
     std::vector<json> entries;
     for (std::size_t i = 0; i < found.size(); ++i)
       entries.push_back(entry(std::move(found[i]), static_cast<const Picture&>(*asked[i])));
