@@ -113,8 +113,11 @@ def try_it(visit, shots):
     every, once = shown(), asked()
     page.keyboard.press('End')
     none = shown()
-    page.locator('#threshold').fill('0.3')
-    some = shown()
+    for least in ('0.5', '0.3', '0.2', '0.1', '0.05'):   # a detector that hardly trained has low scores
+        page.locator('#threshold').fill(least)
+        some = shown()
+        if some > 0:
+            break
     assert every > 0 and none < every and once == asked() == 1, (every, none, once, asked())
     for name, ending in (('JSON', '.json'), ('CSV', '.csv')):
         with page.expect_download() as download:
@@ -129,7 +132,7 @@ def try_it(visit, shots):
     page.keyboard.press('Enter')
     page.wait_for_selector('.stage:not([aria-busy])')
     assert asked() == 2
-    return f'{every} boxes at 0, {some} at 0.3, {none} at 1, one request for all'
+    return f'{every} boxes at 0, {some} at {least}, {none} at 1, one request for all'
 
 
 def by_keyboard(visit):
