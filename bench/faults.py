@@ -104,7 +104,8 @@ def losses_of(file):
 
 
 def fault_text(kind, phase, ranks):
-    step = '' if phase in ONCE else f'step={AT},'
+    at = STEPS - 1 if kind == 'bitflip' else AT  # with two checkpoints on the disk for sure: one alone damaged is R-028
+    step = '' if phase in ONCE else f'step={at},'
     return f'rank={ranks - 1},{step}phase={phase},what={kind}'
 
 
