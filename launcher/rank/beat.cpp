@@ -126,7 +126,7 @@ std::string status_line(std::string_view token, const RankStatus& status) {
     std::string line = fmt::format("{}{}{}{}\n", kOpen, token, kStatus, text);
     if (line.size() <= kLongestBeat || shown.error.empty()) return line;
     const std::size_t over = line.size() - kLongestBeat;
-    shown.error.resize(shown.error.size() - std::min(shown.error.size(), over / 6 + 1));
+    shown.error.erase(shown.error.size() - std::min(shown.error.size(), over / 6 + 1));
   }
 }
 
