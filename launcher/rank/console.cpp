@@ -20,11 +20,11 @@ struct Tag {
 
 // "[rank 3] " or "[rank 3/8 node17] " near the start of the line.
 std::optional<Tag> find_tag(std::string_view line) {
-  constexpr std::string_view kOpen = "[rank ";
-  const std::size_t begin = line.substr(0, kTagWithin).find(kOpen);
+  constexpr std::string_view kTagOpen = "[rank ";
+  const std::size_t begin = line.substr(0, kTagWithin).find(kTagOpen);
   if (begin == std::string_view::npos) return std::nullopt;
   Tag tag{begin, line.find(']', begin), 0};
-  std::size_t at = begin + kOpen.size();
+  std::size_t at = begin + kTagOpen.size();
   const std::size_t digits = at;
   for (; at < line.size() && line[at] >= '0' && line[at] <= '9' && at - digits < 9; ++at)
     tag.rank = 10 * tag.rank + (line[at] - '0');
