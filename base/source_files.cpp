@@ -22,7 +22,7 @@ fs::path executable_path() {
 }
 
 std::optional<fs::path> installed_prefix() {
-  const fs::path prefix = executable_path().parent_path().parent_path();
+  fs::path prefix = executable_path().parent_path().parent_path();
   std::error_code ignored;
   if (!fs::is_directory(prefix / kShare, ignored)) return std::nullopt;
   return prefix;

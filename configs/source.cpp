@@ -30,7 +30,7 @@ std::string nearest_sibling(const fs::path& file) {
 
 // What a file extends lies beside it, or is shipped: `extends: base.yaml` works in any folder.
 fs::path beside_or_shipped(const fs::path& file, const std::string& name) {
-  const fs::path beside = (file.parent_path() / name).lexically_normal();
+  fs::path beside = (file.parent_path() / name).lexically_normal();
   std::error_code ignored;
   if (fs::path(name).is_absolute() || fs::exists(beside, ignored)) return beside;
   for (const fs::path& known : {fs::path(name), "configs" / fs::path(name)})

@@ -55,8 +55,8 @@ std::string described(const std::vector<at::Tensor>& tensors) {
   return join(shapes, ", ");
 }
 
-std::mutex watching;  // guards `watch` and what it points to
-AnomalyWatch::Impl* watch = nullptr;
+std::mutex watching;  // guards `active` and what it points to
+AnomalyWatch::Impl* active = nullptr;
 
 }  // namespace
 
@@ -98,7 +98,7 @@ namespace {
 
 std::unique_ptr<at::ObserverContext> begin_operation(const at::RecordFunction& operation) {
   const std::lock_guard lock(watching);
-  if (watch != nullptr) watch->began(operation);
+  if (active != nullptr) active->began(operation);
   return nullptr;
 }
 
@@ -108,18 +108,18 @@ void end_operation(const at::RecordFunction& operation, at::ObserverContext* /*c
   if (may_show_unwritten_memory(operation.name())) return;
   const at::DisableRecordFunctionGuard no_recursion;
   const std::lock_guard lock(watching);
-  if (watch == nullptr || watch->nan) return;
+  if (active == nullptr || active->nan) return;
   const std::vector<at::Tensor> results = tensors_of(operation.outputs());
   if (std::ranges::any_of(results, holds_nan))
-    watch->nan = watch->describe(operation, described(results));
+    active->nan = active->describe(operation, described(results));
 }
 
 }  // namespace
 
 AnomalyWatch::AnomalyWatch() : impl_(std::make_unique<Impl>()) {
   const std::lock_guard lock(watching);
-  TORCH_CHECK(watch == nullptr, "two anomaly watches at a time");
-  watch = impl_.get();
+  TORCH_CHECK(active == nullptr, "two anomaly watches at a time");
+  active = impl_.get();
   impl_->callback = at::addGlobalCallback(
       at::RecordFunctionCallback(begin_operation, end_operation)
           .needsOutputs(true)
@@ -129,7 +129,7 @@ AnomalyWatch::AnomalyWatch() : impl_(std::make_unique<Impl>()) {
 AnomalyWatch::~AnomalyWatch() {
   at::removeCallback(impl_->callback);
   const std::lock_guard lock(watching);
-  watch = nullptr;
+  active = nullptr;
 }
 
 void AnomalyWatch::enter(std::string_view block) {

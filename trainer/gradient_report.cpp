@@ -120,6 +120,8 @@ GradientReport report_gradients(const configs::Config& config, model::Detector& 
     for (const ParameterGradient& parameter : group.parameters)
       report.non_finite += parameter.non_finite;
   }
+  // Memory that nobody has written yet may look like a NaN; a finite batch has made none.
+  if (report.non_finite == 0 && std::isfinite(report.loss)) report.anomaly.reset();
   return report;
 }
 

@@ -180,11 +180,16 @@ void Trainer::train() {
 
 bool Trainer::nothing_left() const {
   const bool trained = length_.over(state_.step, state_.cursor);
-  if (log_ && trained) {
+  if (log_ && trained && length_.counts_epochs()) {
     log::info(
-        "nothing is left to train: step {} is done and {} ends there; raise it, or start afresh "
-        "with --fresh",
-        state_.step, length_.counts_epochs() ? "schedule.epochs" : "schedule.max_steps");
+        "nothing is left to train: epoch {} of schedule.epochs {} is done; raise it, or start "
+        "afresh with --fresh",
+        state_.cursor.epoch, *config_.schedule.epochs);
+  } else if (log_ && trained) {
+    log::info(
+        "nothing is left to train: step {} of schedule.max_steps {} is done; raise it, or start "
+        "afresh with --fresh",
+        state_.step, *config_.schedule.max_steps);
   } else if (log_ && state_.ended_early) {
     log::info(
         "nothing is left to train: the run ended early at step {}, after schedule.patience {} "

@@ -172,7 +172,9 @@ class JpegDecoder {
     int restarts = 0;
     while (at < end) {
       at = static_cast<const JOCTET*>(std::memchr(at, 0xFF, static_cast<std::size_t>(end - at)));
-      if (at == nullptr || ++at == end) return false;
+      if (at == nullptr) return false;
+      ++at;
+      if (at == end) return false;
       const int code = *at;
       if (code == 0xFF) continue;  // fills up to a marker
       ++at;

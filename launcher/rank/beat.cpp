@@ -101,7 +101,10 @@ std::optional<RankBeat> parse_numbers(std::string_view text) {
   const char* at = text.data();
   const char* const end = text.data() + text.size();
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (i > 0 && (at == end || *at++ != ' ')) return std::nullopt;
+    if (i > 0) {
+      if (at == end || *at != ' ') return std::nullopt;
+      ++at;
+    }
     const auto [next, error] = std::from_chars(at, end, all[i].value);
     if (error != std::errc() || all[i].value < all[i].least || all[i].value > all[i].most)
       return std::nullopt;

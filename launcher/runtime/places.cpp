@@ -26,7 +26,7 @@ std::string environment_value(const char* name) {
 }
 
 fs::path cache_folder() {
-  if (const std::string named = environment_value("MUSTER_CACHE"); !named.empty()) return named;
+  if (std::string named = environment_value("MUSTER_CACHE"); !named.empty()) return named;
   if (const std::string caches = environment_value("XDG_CACHE_HOME"); !caches.empty())
     return fs::path(caches) / "muster";
   if (const std::string home = environment_value("HOME"); !home.empty())
@@ -37,7 +37,7 @@ fs::path cache_folder() {
 std::optional<fs::path> program_in_path(const std::string& name) {
   std::error_code ignored;
   for (const std::string& folder : split(environment_value("PATH"), ':')) {
-    const fs::path file = fs::path(folder) / name;
+    fs::path file = fs::path(folder) / name;
     if (!folder.empty() && fs::is_regular_file(file, ignored)) return file;
   }
   return std::nullopt;

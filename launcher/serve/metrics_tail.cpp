@@ -89,8 +89,11 @@ void MetricsTail::take_line(std::string_view line) {
   last_step_ = std::max(last_step_, static_cast<std::int64_t>(std::min(step, 1e15)));
   for (const auto& [name, value] : row.items())
     if (value.is_number()) take_value(name, step, value.get<double>());
-  const double images = member_or(row, trainer::metric::kImages.data(), 0.0);
-  const double seconds = member_or(row, trainer::metric::kSeconds.data(), 0.0);
+  const auto number = [&row](std::string_view name) {
+    return member_or(row, std::string(name).c_str(), 0.0);
+  };
+  const double images = number(trainer::metric::kImages);
+  const double seconds = number(trainer::metric::kSeconds);
   if (images <= 0 || seconds <= 0) return;
   constexpr double kNewest = 0.2;  // what the newest step counts in the mean
   const double speed = images / seconds;

@@ -128,12 +128,12 @@ class Supervisor {
   bool decide(const AttemptResult& ended, int attempt, bool progressed) {
     const bool may_change = !request_.stop && spec_.restart.max_restarts > 0;
     const std::string remedy = may_change ? find_remedy(ended) : "";
-    const Decision next = policy_.decide({.exit_code = ended.exit_code,
-                                          .progressed = progressed,
-                                          .stop_requested = request_.stop,
-                                          .remedy = !remedy.empty(),
-                                          .hopeless = ended.what.find("(R-028)") !=
-                                                      std::string::npos});
+    const Decision next =
+        policy_.decide({.exit_code = ended.exit_code,
+                        .progressed = progressed,
+                        .stop_requested = request_.stop,
+                        .remedy = !remedy.empty(),
+                        .hopeless = ended.what.find("(R-028)") != std::string::npos});
     result_.exit_code = next.exit_code;
     if (!remedy.empty()) result_.changes.push_back({attempt + 1, remedy});
     const bool as_asked = ended.ending == Ending::kStopped || ended.ending == Ending::kKilled;

@@ -11,6 +11,7 @@
 #include "base/hdf5/hdf5_file.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "sharding/kernels/bfloat16_bits.h"
 
 namespace muster::sharding {
 namespace {
@@ -299,16 +300,13 @@ at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int6
                         at::ScalarType dtype) {
   if (tensors.ema.defined())
     return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
-  if (tensors.ema.defined())
-    return tensors.ema.narrow(0, shard_begin, slot.numel).to(dtype).view(slot.shape);
   const at::Tensor master = tensors.master.narrow(0, shard_begin, slot.numel);
   if (dtype != at::kBFloat16) return master.to(dtype).view(slot.shape);
-  // Little-endian: the second half of each value is the upper one.
-  return master.view(at::kBFloat16)
-      .view({slot.numel, 2})
-      .select(1, 1)
-      .contiguous()
-      .view(slot.shape);
+  at::Tensor parameter = at::empty(slot.shape, at::kBFloat16);
+  const float* from = master.const_data_ptr<float>();
+  auto* to = static_cast<Bf16Bits*>(parameter.mutable_data_ptr());
+  for (std::int64_t i = 0; i < slot.numel; ++i) to[i] = high_half(from[i]);
+  return parameter;
 }
 
 }  // namespace muster::sharding

@@ -54,8 +54,8 @@ std::vector<std::string> parameters_in(const std::filesystem::path& file);
 
 // All of a parameter in one rank's shard, in its dtype and shape, with the bits that a checkpoint's
 // weights have. Where a mean is kept it is that, rounded to nearest; else the parameter itself
-// after every step: bf16 parameters are the upper halves of their masters, others their masters
-// rounded to nearest. REQUIRES that the rank is its sole owner.
+// after every step: their masters rounded to nearest, of bf16 with ties away from zero.
+// REQUIRES that the rank is its sole owner.
 at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int64_t shard_begin,
                         at::ScalarType dtype);
 

@@ -8,10 +8,14 @@ using namespace muster;
 
 namespace {
 
-constexpr const char* kFiles[] = {
-    "launch.json",           "metrics.jsonl",           "config.yaml",
-    "black_box/rank-0.bin",  "black_box/rank-0.status", "logs/rank-0.log",
-    "black_box/rank-0.error", "black_box/beats"};
+constexpr const char* kFiles[] = {"launch.json",
+                                  "metrics.jsonl",
+                                  "config.yaml",
+                                  "black_box/rank-0.bin",
+                                  "black_box/rank-0.status",
+                                  "logs/rank-0.log",
+                                  "black_box/rank-0.error",
+                                  "black_box/beats"};
 
 }  // namespace
 

@@ -171,7 +171,9 @@ TEST_CASE("the first NaN of a batch is named: operation, block, forward or backw
   const RunData data(config);
   model::Detector detector = build_detector(config, data.tokenizer, data.train.class_map());
   const MicroBatch batch = first_micro_batch(data);
-  CHECK_FALSE(report_gradients(config, detector, batch, {.watched = true}).anomaly.has_value());
+  const auto clean = report_gradients(config, detector, batch, {.watched = true}).anomaly;
+  INFO((clean ? clean->text() : ""));
+  CHECK_FALSE(clean.has_value());
 
   AnomalyWatch watch;
   watch.enter("visual.blocks.3.");

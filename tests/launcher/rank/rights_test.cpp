@@ -29,8 +29,10 @@ mode_t rights(const fs::path& path) {
 void run_under(const std::string& mask, const fs::path& run_dir) {
   const fs::path build = test::build_dir();
   const auto run = run_captured(
-      {"/bin/sh", "-c", "umask " + mask + " && mkdir \"$1\" && exec \"$0\" --run-dir \"$1\" "
-                        "--attempt 0 -- \"$2\" rank --run-dir \"$1\" --steps 1",
+      {"/bin/sh", "-c",
+       "umask " + mask +
+           " && mkdir \"$1\" && exec \"$0\" --run-dir \"$1\" "
+           "--attempt 0 -- \"$2\" rank --run-dir \"$1\" --steps 1",
        (build / "muster-rank-wrap").string(), run_dir.string(), (build / "fake_rank").string()},
       20s);
   INFO(run.output);
@@ -50,7 +52,8 @@ TEST_CASE("rights: files of a run folder are as the umask says", "[unit]") {
       INFO(entry.path());
       const bool folder = entry.is_directory();
       files += folder ? 0 : 1;
-      const mode_t wanted = mine ? (folder ? 0700U : 0600U) : (folder ? 0775U : 0664U);
+      const mode_t before_mask = folder ? 0777U : 0666U;
+      const mode_t wanted = before_mask & ~(mine ? 077U : 002U);
       CHECK(rights(entry.path()) == wanted);
     }
   }

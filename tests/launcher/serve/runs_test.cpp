@@ -1,4 +1,6 @@
 // Runs as a browser and a program see them.
+#include <fmt/core.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <fstream>
@@ -55,6 +57,7 @@ TEST_CASE("serve: runs are listed, nested ones too, and told one by one", "[unit
 
 TEST_CASE("serve: a damaged run is named, and hides no other", "[unit]") {
   const Serving serving;
+  fs::create_directories(serving.run("broken"));
   write_text(serving.run("broken") / "metrics.jsonl", "not json\n{\"step\": 1e999}\n{\"step\":");
   write_text(serving.run("broken") / "launch.json", "[1, 2");
   make_run(serving.run("<img src=x onerror=alert(1)>"), 1);
@@ -185,7 +188,7 @@ TEST_CASE("serve: openapi.json has the routes, and the routes have no other", "[
   std::set<std::string> described;
   for (const auto& [path, methods] : api.at("paths").items())
     for (const auto& [method, about] : methods.items()) {
-      described.insert(method + " " + path);
+      described.insert(fmt::format("{} {}", method, path));
       CHECK(about.at("responses").contains("200"));
       CHECK_FALSE(about.at("summary").get<std::string>().empty());
     }

@@ -29,22 +29,23 @@ using Left = int (*)();
 
 // What a rank writes: weights, an optimizer shard and a text.
 CheckpointStore::Job real_job() {
-  return {.copy = [] {},
-          .write =
-              [](const fs::path& folder) {
-                write_text(folder / "class_map.json", "{}");
-                model::write_safetensors(folder / "model.safetensors",
-                                         {{"a", at::ones({100})}, {"b", at::zeros({30, 2})}});
-                std::vector<sharding::Slot> slots{{.name = "a", .shape = {128}, .numel = 128}};
-                sharding::ShardFile header;
-                header.space = sharding::FlatSpace(std::move(slots));
-                header.layout = sharding::ShardLayout(header.space.elements(), 1, 128);
-                header.param_steps = {1};
-                const at::Tensor values = at::ones({128});
-                sharding::write_shard(header, {values, values, values, {}}, folder / "optimizer-0.h5");
-                return std::vector<std::string>{"class_map.json", "model.safetensors",
-                                                "optimizer-0.h5"};
-              }};
+  return {
+      .copy = [] {},
+      .write =
+          [](const fs::path& folder) {
+            write_text(folder / "class_map.json", "{}");
+            model::write_safetensors(folder / "model.safetensors",
+                                     {{"a", at::ones({100})}, {"b", at::zeros({30, 2})}});
+            std::vector<sharding::Slot> slots{{.name = "a", .shape = {128}, .numel = 128}};
+            sharding::ShardFile header;
+            header.space = sharding::FlatSpace(std::move(slots));
+            header.layout = sharding::ShardLayout(header.space.elements(), 1, 128);
+            header.param_steps = {1};
+            const at::Tensor values = at::ones({128});
+            sharding::write_shard(header, {values, values, values, {}}, folder / "optimizer-0.h5");
+            return std::vector<std::string>{"class_map.json", "model.safetensors",
+                                            "optimizer-0.h5"};
+          }};
 }
 
 void save_as_one(const fs::path& run, std::int64_t step) {

@@ -1,6 +1,7 @@
 #include "trainer/show/tensorboard.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -166,7 +167,7 @@ TEST_CASE("pictures and precision-recall curves are what TensorBoard's plugins r
   REQUIRE(content.size() == 6 * kPrThresholds * sizeof(float));
   const auto at = [&](std::size_t row, double threshold) {
     float number = 0;
-    const auto column = static_cast<std::size_t>(threshold * 100 + 0.5);
+    const auto column = static_cast<std::size_t>(std::lround(threshold * 100));
     std::memcpy(&number, content.data() + (row * kPrThresholds + column) * sizeof number,
                 sizeof number);
     return number;

@@ -1,5 +1,7 @@
 #include "trainer/show/report/config_difference.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <map>
 
@@ -24,7 +26,7 @@ void flatten(const YAML::Node& node, const std::string& prefix, Settings& settin
   }
   for (const auto& entry : node) {
     const std::string key = entry.first.as<std::string>("");
-    flatten(entry.second, prefix.empty() ? key : prefix + "." + key, settings);
+    flatten(entry.second, prefix.empty() ? key : fmt::format("{}.{}", prefix, key), settings);
   }
 }
 
