@@ -86,7 +86,14 @@ void archive_black_boxes(const fs::path& run_dir) {
   const std::int64_t number = highest(folder, "older-") + 1;
   const fs::path older = folder / fmt::format("older-{}", number);
   fs::create_directories(older);
-  for (const fs::path& file : files) fs::rename(file, older / file.filename());
+  // A listing may show what another host has taken away (law 15): what is gone needs no archive.
+  for (const fs::path& file : files) {
+    std::error_code error;
+    fs::rename(file, older / file.filename(), error);
+    if (error && error != std::errc::no_such_file_or_directory)
+      throw IoError(
+          fmt::format("cannot move {} to {}: {}", file.string(), older.string(), error.message()));
+  }
   std::error_code ignored;
   fs::remove_all(folder / fmt::format("older-{}", number - kOlderBlackBoxes), ignored);
 }

@@ -34,8 +34,10 @@ struct Run {
 std::vector<double> losses_in(const fs::path& file) {
   std::vector<double> losses;
   std::istringstream lines(fs::exists(file) ? read_text(file) : "");
-  for (std::string line; std::getline(lines, line);)
-    losses.push_back(nlohmann::json::parse(line).value("loss", 0.0));
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line);
+    if (row.contains("loss")) losses.push_back(row["loss"].get<double>());  // else an evaluation's
+  }
   return losses;
 }
 

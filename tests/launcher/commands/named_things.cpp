@@ -142,6 +142,9 @@ std::vector<std::string> members_of(const trainer::MetricEntry& family) {
 std::set<std::string> metric_names() {
   std::set<std::string> names;
   for (const trainer::MetricEntry& entry : trainer::kMetrics) {
+    // `eval.text.` of `eval.text.<metric>`: a family within a family has a name, too.
+    const std::string family(entry.name.substr(0, entry.name.rfind('.')));
+    if (family.find('.') != std::string::npos) names.insert(family);
     if (entry.member.empty()) continue;
     for (const std::string& member : members_of(entry))
       names.insert(std::string(entry.name) + member);
@@ -344,8 +347,8 @@ void NamedThings::check_programs(const std::string& text, Problems& problems) co
     const std::string name = match.text(1);
     const std::string room = name.substr(name.find('_') + 1);
     const bool is_test = name.starts_with("test_") || name.starts_with("ranks_");
-    const bool exists = is_test ? cmake_.find("muster_test(" + room) != std::string::npos
-                                : cmake_.find("add_executable(" + name) != std::string::npos;
+    const bool exists = cmake_.find("add_executable(" + name) != std::string::npos ||
+                        (is_test && cmake_.find("muster_test(" + room) != std::string::npos);
     const bool is_preset =
         fs::exists(root_ / "CMakePresets.json") &&
         read_text(root_ / "CMakePresets.json").find('"' + name + '"') != std::string::npos;
