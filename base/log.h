@@ -1,5 +1,5 @@
 // One process-wide log: console (stderr) and, in a rank, a size-bounded rotating file. INFO by
-// default; the last DEBUG lines are kept in memory and written out only on failure (law 14).
+// default; the last DEBUG lines are kept in memory and written out only on failure (law 17).
 #pragma once
 
 #include <fmt/core.h>

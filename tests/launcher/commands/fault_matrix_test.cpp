@@ -85,7 +85,7 @@ TEST_CASE("faults: the same bits as a run that was left alone, or the one right 
   REQUIRE(!alone.weights.empty());
   for (const char* fault :
        {"rank=1,step=4,phase=backward,what=sigkill", "rank=1,step=3,phase=optimizer,what=throw",
-        "rank=0,step=4,phase=gather,what=sigstop", "rank=1,step=7,phase=data,what=bitflip"}) {
+        "rank=0,step=4,phase=consensus,what=sigstop", "rank=1,step=7,phase=data,what=bitflip"}) {
     const Run run = run_with(fault);
     INFO(fault << "\n" << run.output);
     CHECK(run.exit_code == 0);

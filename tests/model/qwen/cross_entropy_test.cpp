@@ -78,16 +78,16 @@ TEST_CASE("softmax rows equal the definition in fp32 and bf16, and a NaN stays o
 }
 
 TEST_CASE("[rows, vocab] logits are never held", "[unit]") {
-  constexpr std::int64_t kRows = 64, kDim = 8, kVocab = 6000, kChunk = 4, kFloat = 4;
-  constexpr std::int64_t kLogits = kRows * kVocab * kFloat, kGradient = kVocab * kDim * kFloat;
+  constexpr std::int64_t kRows = 64, kDim = 8, kWords = 6000, kChunk = 4, kFloat = 4;
+  constexpr std::int64_t kLogits = kRows * kWords * kFloat, kGradient = kWords * kDim * kFloat;
   const at::Tensor hidden = at::randn({kRows, kDim}).requires_grad_();
-  const at::Tensor weight = at::randn({kVocab, kDim}).requires_grad_();
-  const at::Tensor labels = at::randint(0, kVocab, {kRows}, at::kLong);
+  const at::Tensor weight = at::randn({kWords, kDim}).requires_grad_();
+  const at::Tensor labels = at::randint(0, kWords, {kRows}, at::kLong);
   const muster::test::MemoryMeter meter;
   const at::Tensor loss = cross_entropy_sum(hidden, weight, labels, kChunk);
   loss.backward();
-  CHECK(meter.peak() >= kChunk * kVocab * kFloat + kGradient);  // the meter sees what must be there
-  CHECK(meter.peak() < 2 * kChunk * kVocab * kFloat + 2 * kGradient);
+  CHECK(meter.peak() >= kChunk * kWords * kFloat + kGradient);  // the meter sees what must be there
+  CHECK(meter.peak() < 2 * kChunk * kWords * kFloat + 2 * kGradient);
   CHECK(meter.held() < 2 * kGradient);
   const at::Tensor plain =
       at::cross_entropy_loss(at::linear(hidden, weight), labels, {}, at::Reduction::Sum);
@@ -95,10 +95,10 @@ TEST_CASE("[rows, vocab] logits are never held", "[unit]") {
 }
 
 TEST_CASE("cross-entropy: speed per row of 151,936 logits", "[.speed]") {
-  constexpr std::int64_t kRows = 128, kVocab = 151936;
-  const at::Tensor labels = at::randint(0, kVocab, {kRows}, at::kLong);
+  constexpr std::int64_t kRows = 128, kWords = 151936;
+  const at::Tensor labels = at::randint(0, kWords, {kRows}, at::kLong);
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    at::Tensor logits = at::randn({kRows, kVocab}).to(dtype);
+    at::Tensor logits = at::randn({kRows, kWords}).to(dtype);
     double best = 1e9;
     for (int i = 0; i < 5; ++i) {
       const std::clock_t start = std::clock();
