@@ -169,9 +169,7 @@ class Bench {
     manifest_ = trainer::read_manifest(folder_of(step));
   }
 
-  fs::path folder_of(std::int64_t step) const {
-    return store_.root() / trainer::step_folder_name(step);
-  }
+  fs::path folder_of(std::int64_t step) const { return store_.root() / step_folder_name(step); }
 
   void load(std::int64_t step, Seconds& best) {
     const fs::path folder = folder_of(step);

@@ -238,7 +238,7 @@ LaunchOptions debug_options(LaunchOptions options) {
   fs::remove_all(debug_dir);
   make_run_folder(debug_dir);
   if (step >= 0) {
-    const std::string name = trainer::step_folder_name(step);
+    const std::string name = step_folder_name(step);
     fs::create_directory_symlink(run_dir / "checkpoints" / name, debug_dir / "checkpoints" / name);
   }
   for (const std::string& set :

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/step_folder.h"
 
 namespace muster::launcher {
 namespace {
@@ -53,7 +54,7 @@ std::int64_t newest_checkpoint(const fs::path& run_dir) {
   for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", absent)) {
     std::error_code ignored;
     if (fs::exists(entry.path() / "manifest.json", ignored))
-      newest = std::max(newest, numbered(entry, "step-"));
+      newest = std::max(newest, step_of_name(entry.path().filename().string()).value_or(-1));
   }
   return newest;
 }

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -17,7 +16,6 @@ namespace muster::trainer {
 namespace {
 
 constexpr const char* kBest = "best.json";
-constexpr std::string_view kPrefix = "step-";
 
 std::string why_best(const fs::path& root) {
   const nlohmann::json best = parse_json_or_null(read_text(root / kBest));
@@ -26,18 +24,6 @@ std::string why_best(const fs::path& root) {
 }
 
 }  // namespace
-
-std::string step_folder_name(std::int64_t step) { return fmt::format("{}{:06d}", kPrefix, step); }
-
-std::optional<std::int64_t> step_of_name(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  const std::string_view digits = name.substr(kPrefix.size());
-  std::int64_t step = -1;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-  // As this program writes it, so that no two names are of one step.
-  if (error != std::errc() || step < 0 || step_folder_name(step) != name) return std::nullopt;
-  return step;
-}
 
 std::vector<StepFolder> step_folders(const fs::path& root) {
   std::vector<StepFolder> folders;

@@ -5,14 +5,11 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-namespace muster::trainer {
+#include "base/step_folder.h"
 
-std::string step_folder_name(std::int64_t step);  // "step-000123"; longer above 999,999
-// The step of such a name; nothing for any other name ("step-000123.tmp", "step-12x").
-std::optional<std::int64_t> step_of_name(std::string_view name);
+namespace muster::trainer {
 
 struct StepFolder {
   std::int64_t step = 0;

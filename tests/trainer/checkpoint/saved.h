@@ -70,7 +70,7 @@ inline void save(const fs::path& run, std::int64_t step, int ranks = 2, std::int
 }
 
 inline fs::path step_dir(const fs::path& run, std::int64_t step) {
-  return run / "checkpoints" / trainer::step_folder_name(step);
+  return run / "checkpoints" / step_folder_name(step);
 }
 
 inline void change(const fs::path& file, const std::function<void(std::string&)>& edit) {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/step_folder.h"
 #include "base/text.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/metrics.h"
@@ -28,9 +29,9 @@ std::string folder_name(const fs::path& path) {
 std::optional<EvaluationRecord> best_evaluation(const fs::path& run) {
   const fs::path root = run / "checkpoints";
   const nlohmann::json best = parse_json_or_null(read_if_there(root / "best.json"));
-  const auto step = member_or<std::int64_t>(best, "step", -1);
-  if (step < 0) return std::nullopt;
-  return read_evaluation(root / fmt::format("step-{:06d}", step) / kEvaluationFile);
+  const auto name = member_or<std::string>(best, "checkpoint", "");
+  if (!step_of_name(name)) return std::nullopt;
+  return read_evaluation(root / name / kEvaluationFile);
 }
 
 std::vector<nlohmann::json> json_lines(const fs::path& file) {

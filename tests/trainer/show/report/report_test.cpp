@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/pattern.h"
 #include "base/process/atomic_file.h"
+#include "trainer/checkpoint/step_folders.h"
 #include "trainer/show/adapter_facts.h"
 #include "trainer/show/evaluation_record.h"
 #include "trainer/show/judged_pictures.h"
@@ -17,6 +18,7 @@
 #include "trainer/show/overlay.h"
 #include "trainer/show/report/comparison.h"
 #include "trainer/show/report/config_difference.h"
+#include "trainer/show/report/run_folder.h"
 #include "trainer/show/svg_chart.h"
 
 using namespace muster;
@@ -171,6 +173,19 @@ TEST_CASE("the report of a LoRA run says rank, targets and how much of the model
     write_text(dir.path() / "adapters.json", damaged);
     CHECK(render_report(dir.path()).find("LoRA") == std::string::npos);
   }
+}
+
+TEST_CASE("the evaluation that is shown is the best checkpoint's, not the newest", "[unit]") {
+  const TempDir dir;
+  write_run(dir.path());
+  const fs::path checkpoints = dir.path() / "checkpoints";
+  fs::create_directories(checkpoints / "step-000300");
+  EvaluationRecord best = some_evaluation();
+  best.step = 300;
+  write_text(checkpoints / "step-000300" / "evaluation.json", evaluation_to_json(best));
+  CHECK(read_run_folder(dir.path()).evaluation->step == 600);
+  write_best(checkpoints, 300, 0.9, "eval.AP50");
+  CHECK(read_run_folder(dir.path()).evaluation->step == 300);
 }
 
 TEST_CASE("a run of one step, or of evaluations only, still renders", "[unit]") {
