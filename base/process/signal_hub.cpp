@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
@@ -29,6 +30,16 @@ std::optional<signalfd_siginfo> SignalHub::next() {
   signalfd_siginfo info{};
   if (::read(fd_, &info, sizeof info) != sizeof info) return std::nullopt;
   return info;
+}
+
+std::thread thread_without_signals(std::function<void()> run) {
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread made(std::move(run));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return made;
 }
 
 void reset_signals_for_exec() {

@@ -6,8 +6,10 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <functional>
 #include <initializer_list>
 #include <optional>
+#include <thread>
 
 namespace muster {
 
@@ -25,6 +27,10 @@ class SignalHub {
   int fd_ = -1;
   sigset_t old_mask_{};
 };
+
+// A thread that takes no signal of the process: they are its SignalHub's, whose descriptor would
+// not see what another thread was given.
+std::thread thread_without_signals(std::function<void()> run);
 
 // A child calls it between fork and exec: no signal stays blocked and all have their default
 // actions, since a program must not inherit our choices.

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -21,6 +20,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
+#include "base/process/signal_hub.h"
 #include "launcher/rank/side_file.h"
 
 namespace muster::launcher {
@@ -221,15 +221,8 @@ RunOwner::RunOwner(const fs::path& run_dir, const ClaimOptions& options)
   start_beating();
 }
 
-// The thread takes no signal: those of the process are the launcher's, whose signalfd would not see
-// what another thread was given.
 void RunOwner::start_beating() {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  beating_ = std::thread([this] { beat_until_stopped(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  beating_ = thread_without_signals([this] { beat_until_stopped(); });
 }
 
 RunOwner::~RunOwner() {

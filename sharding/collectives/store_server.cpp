@@ -12,13 +12,13 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/process/signal_hub.h"
 
 namespace muster::sharding {
 namespace {
@@ -73,15 +73,9 @@ int port_of(const Fd& listener) {
   return ntohs(address.sin_port);
 }
 
-// The thread takes no signal: those of the process are the training's.
 StoreServer::StoreServer(Fd listener, std::string token)
     : listener_(std::move(listener)), token_(std::move(token)), wake_(::eventfd(0, EFD_CLOEXEC)) {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { serve(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = thread_without_signals([this] { serve(); });
 }
 
 StoreServer::~StoreServer() {
