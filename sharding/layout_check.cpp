@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "sharding/collectives/texts.h"
 #include "sharding/engine_core.h"
 
 namespace muster::sharding {
@@ -28,20 +29,6 @@ std::string line_of(const std::vector<std::string>& lines, std::size_t index) {
   return index < lines.size() ? fmt::format("'{}'", lines[index]) : "nothing";
 }
 
-// [C] Returns the texts of all ranks. They travel padded to the longest.
-std::vector<std::string> gather_texts(Collective& collective, const std::string& mine,
-                                      std::size_t longest) {
-  const std::size_t world = collective.size();
-  std::string all(world * longest, '\0');
-  std::copy(mine.begin(), mine.end(),
-            all.begin() + static_cast<std::ptrdiff_t>(longest) * collective.rank());
-  collective.all_gather(std::as_writable_bytes(std::span(all)));  // [C]
-  std::vector<std::string> texts;
-  for (std::size_t r = 0; r < world; ++r)
-    texts.emplace_back(all.substr(r * longest, longest).c_str());
-  return texts;
-}
-
 }  // namespace
 
 void check_same_layout(Collective& collective, const std::string& mine) {
@@ -49,13 +36,10 @@ void check_same_layout(Collective& collective, const std::string& mine) {
   prints[collective.rank()] = fingerprint(mine);
   collective.all_gather(std::as_writable_bytes(std::span(prints)));  // [C]
   std::size_t other = 0;
-  std::int64_t longest = 0;
-  for (std::size_t r = 0; r < prints.size(); ++r) {
-    longest = std::max(longest, prints[r].length);
+  for (std::size_t r = 0; r < prints.size(); ++r)
     if (other == 0 && prints[r] != prints[0]) other = r;
-  }
   if (other == 0) return;
-  const std::vector<std::string> texts = gather_texts(collective, mine, longest);
+  const std::vector<std::string> texts = gather_texts(collective, mine);  // [C]
   const std::vector<std::string> first = split(texts[0], '\n');
   const std::vector<std::string> second = split(texts[other], '\n');
   std::size_t line = 0;

@@ -20,6 +20,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/predicted_batch.h"
 #include "launcher/commands/rank_world.h"
+#include "sharding/collectives/texts.h"
 #include "trainer/assembly/opened_checkpoint.h"
 #include "trainer/evaluate/prediction_formats.h"
 #include "trainer/evaluate/predictions.h"
@@ -102,7 +103,8 @@ class Prediction {
       Loaded loaded = loading.get();
       loading = load_from(first + round + own);
       PredictedBatch batch{detect(loaded), loaded.bad, loaded.turned};
-      for (const std::string& bytes : gather_texts(batch_to_bytes(batch), world_.collective()))
+      const std::string mine = batch_to_bytes(batch);
+      for (const std::string& bytes : sharding::gather_texts(world_.collective(), mine))  // [C]
         if (files) take(batch_from_bytes(bytes), *files);
       if (drawing.valid()) drawing.get();
       if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), batch.images);

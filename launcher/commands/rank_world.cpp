@@ -2,9 +2,7 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <chrono>
-#include <span>
 
 namespace muster::launcher {
 namespace {
@@ -34,24 +32,6 @@ ExitCode RankWorld::run(const std::function<ExitCode()>& work) {
     fmt::print(stderr, "[rank {}/{} {}] {}\n", info.rank, info.world_size, info.host, error.what());
   }
   session_.abort(code);
-}
-
-std::vector<std::string> gather_texts(const std::string& mine, sharding::Collective& collective) {
-  const auto ranks = static_cast<std::size_t>(collective.size());
-  if (ranks == 1) return {mine};
-  const auto own = static_cast<std::size_t>(collective.rank());
-  std::vector<std::int64_t> sizes(ranks, 0);
-  sizes[own] = static_cast<std::int64_t>(mine.size());
-  collective.all_reduce_sum(sizes);  // [C]
-  const auto most = static_cast<std::size_t>(std::ranges::max(sizes));
-  std::vector<std::string> texts(ranks);
-  if (most == 0) return texts;
-  std::string buffer(most * ranks, '\0');
-  std::ranges::copy(mine, buffer.begin() + static_cast<std::ptrdiff_t>(own * most));
-  collective.all_gather(std::as_writable_bytes(std::span(buffer)));  // [C]
-  for (std::size_t r = 0; r < ranks; ++r)
-    texts[r] = buffer.substr(r * most, static_cast<std::size_t>(sizes[r]));
-  return texts;
 }
 
 }  // namespace muster::launcher

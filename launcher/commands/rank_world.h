@@ -3,8 +3,6 @@
 
 #include <functional>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "base/error.h"
 #include "launcher/rendezvous/rendezvous.h"
@@ -28,8 +26,5 @@ class RankWorld {
   MpiSession session_;
   std::unique_ptr<sharding::Collective> collective_;
 };
-
-// [C] Every rank's text, in rank order.
-std::vector<std::string> gather_texts(const std::string& mine, sharding::Collective& collective);
 
 }  // namespace muster::launcher

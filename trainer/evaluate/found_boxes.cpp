@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <iterator>
-#include <span>
 
+#include "sharding/collectives/texts.h"
 #include "trainer/evaluate/confusion.h"
 
 namespace muster::trainer {
@@ -80,19 +81,14 @@ double class_agnostic_ap50(CocoGroundTruth truth, std::vector<EvalBox> boxes) {
 
 std::vector<FoundBox> gather_found(const std::vector<FoundBox>& mine,
                                    sharding::Collective& collective) {
-  std::vector<FoundBox> all = mine;
-  if (collective.size() > 1) {
-    std::vector<std::int64_t> counts(collective.size(), 0);
-    counts[collective.rank()] = static_cast<std::int64_t>(mine.size());
-    collective.all_reduce_sum(counts);  // [C]
-    const auto most = static_cast<std::size_t>(*std::ranges::max_element(counts));
-    std::vector<FoundBox> buffer(most * counts.size());
-    std::ranges::copy(mine, buffer.begin() + static_cast<std::ptrdiff_t>(collective.rank() * most));
-    if (most > 0) collective.all_gather(std::as_writable_bytes(std::span(buffer)));  // [C]
-    all.clear();
-    for (std::size_t r = 0; r < counts.size(); ++r)
-      all.insert(all.end(), buffer.begin() + static_cast<std::ptrdiff_t>(r * most),
-                 buffer.begin() + static_cast<std::ptrdiff_t>(r * most) + counts[r]);
+  std::string bytes(mine.size() * sizeof(FoundBox), '\0');
+  if (!mine.empty()) std::memcpy(bytes.data(), mine.data(), bytes.size());
+  std::vector<FoundBox> all;
+  for (const std::string& text : sharding::gather_texts(collective, bytes)) {  // [C]
+    if (text.empty()) continue;
+    const std::size_t begin = all.size();
+    all.resize(begin + text.size() / sizeof(FoundBox));
+    std::memcpy(all.data() + begin, text.data(), text.size());
   }
   std::ranges::stable_sort(all, {}, &FoundBox::image);
   return all;
