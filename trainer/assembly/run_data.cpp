@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <deque>
+#include <memory>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,6 +24,77 @@ constexpr std::size_t kNamesShown = 10;
 std::optional<data::SampleSet> open_validation_set(const configs::Config& config) {
   if (config.data.val.empty()) return std::nullopt;
   return data::open_set(configs::pack_files(config.data.val), config.data.limit);
+}
+
+// The sizes of the newest epoch that was measured.
+struct MeasuredEpoch {
+  std::mutex mutex;
+  std::int64_t epoch = -1;
+  std::vector<data::SampleSize> sizes;
+};
+
+// One caption of a set: most are class names, which repeat.
+struct UsedCaption {
+  std::string text;
+  std::string first_sample;
+  std::int64_t count = 0;
+};
+
+// In the order in which they are met first. A deque: its texts stay where they are.
+std::deque<UsedCaption> used_captions(const data::SampleSet& set) {
+  std::deque<UsedCaption> captions;
+  std::unordered_map<std::string_view, UsedCaption*> known;
+  for (std::int64_t i = 0; i < set.size(); ++i) {
+    const data::Sample sample = set.sample(i);
+    for (const data::Object& object : sample.objects) {
+      auto found = known.find(object.caption);
+      if (found == known.end()) {
+        UsedCaption& added = captions.emplace_back(UsedCaption{object.caption, sample.name});
+        found = known.emplace(added.text, &added).first;
+      }
+      ++found->second->count;
+    }
+  }
+  return captions;
+}
+
+void check_lengths(const char* key, const std::deque<UsedCaption>& captions,
+                   const data::Tokenizer& tokenizer, std::int64_t most) {
+  std::int64_t too_long = 0;
+  std::int64_t longest = most;
+  std::string worst;
+  for (const UsedCaption& caption : captions) {
+    const auto tokens = static_cast<std::int64_t>(
+        tokenizer.encode_user_text(caption.text, caption.first_sample).size());
+    if (tokens > most) too_long += caption.count;
+    if (tokens <= longest) continue;
+    longest = tokens;
+    worst = fmt::format("\"{}\" of {}", caption.text, caption.first_sample);
+  }
+  if (too_long == 0) return;
+  throw ConfigError(fmt::format(
+      "{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
+      "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
+      key, too_long, most, longest, worst, longest));
+}
+
+void check_names(const char* key, const std::deque<UsedCaption>& captions,
+                 const data::ClassMap& classes) {
+  std::unordered_set<std::string> names;
+  for (std::int64_t i = 0; i < classes.size(); ++i) names.insert(classes.category(i).name);
+  std::int64_t others = 0;
+  std::string first;
+  for (const UsedCaption& caption : captions) {
+    if (names.contains(caption.text)) continue;
+    if (others == 0) first = fmt::format("\"{}\" of {}", caption.text, caption.first_sample);
+    others += caption.count;
+  }
+  if (others == 0) return;
+  throw ConfigError(
+      fmt::format("{}: {} captions are no class name of data.train, the first is {}: with "
+                  "detection.labels: closed every caption must be one. Set detection.labels: open "
+                  "to train captions as they are",
+                  key, others, first));
 }
 
 }  // namespace
@@ -46,53 +120,11 @@ data::Tokenizer checked_tokenizer(const configs::Config& config, const model::Qw
 }
 
 void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
-                    const configs::Detection& detection) {
+                    const data::ClassMap& classes, const configs::Detection& detection) {
   if (!detection.enabled) return;
-  std::unordered_map<std::string, std::int64_t> tokens_of;  // captions repeat: most are class names
-  std::int64_t too_long = 0, longest = 0;
-  std::string worst;
-  for (std::int64_t i = 0; i < set.size(); ++i) {
-    const data::Sample sample = set.sample(i);
-    for (const data::Object& object : sample.objects) {
-      const auto [found, added] = tokens_of.try_emplace(object.caption, 0);
-      if (added) {
-        found->second = static_cast<std::int64_t>(
-            tokenizer.encode_user_text(object.caption, sample.name).size());
-      }
-      if (found->second <= detection.caption_max_tokens) continue;
-      ++too_long;
-      if (found->second <= longest) continue;
-      longest = found->second;
-      worst = fmt::format("\"{}\" of {}", object.caption, sample.name);
-    }
-  }
-  if (too_long == 0) return;
-  throw ConfigError(fmt::format(
-      "{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
-      "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
-      key, too_long, detection.caption_max_tokens, longest, worst, longest));
-}
-
-void check_labels(const char* key, const data::SampleSet& set, const data::ClassMap& classes,
-                  const configs::Detection& detection) {
-  if (!detection.enabled || detection.labels == configs::Labels::kOpen) return;
-  std::unordered_set<std::string> names;
-  for (std::int64_t i = 0; i < classes.size(); ++i) names.insert(classes.category(i).name);
-  std::int64_t others = 0;
-  std::string first;
-  for (std::int64_t i = 0; i < set.size(); ++i) {
-    const data::Sample sample = set.sample(i);
-    for (const data::Object& object : sample.objects) {
-      if (names.contains(object.caption)) continue;
-      if (++others == 1) first = fmt::format("\"{}\" of {}", object.caption, sample.name);
-    }
-  }
-  if (others == 0) return;
-  throw ConfigError(
-      fmt::format("{}: {} captions are no class name of data.train, the first is {}: with "
-                  "detection.labels: closed every caption must be one. Set detection.labels: open "
-                  "to train captions as they are",
-                  key, others, first));
+  const std::deque<UsedCaption> captions = used_captions(set);
+  check_lengths(key, captions, tokenizer, detection.caption_max_tokens);
+  if (detection.labels == configs::Labels::kClosed) check_names(key, captions, classes);
 }
 
 data::SampleSet open_training_set(const configs::Config& config) {
@@ -119,8 +151,12 @@ data::Sampler training_sampler(const configs::Config& config, const model::QwenC
   data::SizesOfEpoch augmented;
   if (samples.augments()) {
     const int threads = static_cast<int>(config.data.loader_threads);
-    augmented = [&samples, threads](std::int64_t epoch) {
-      return samples.measure_all(epoch, threads);
+    // Several ask for the epoch that begins: its length is told before the loader deals it.
+    augmented = [&samples, threads, last = std::make_shared<MeasuredEpoch>()](std::int64_t epoch) {
+      const std::lock_guard lock(last->mutex);
+      if (last->epoch != epoch) last->sizes = samples.measure_all(epoch, threads);
+      last->epoch = epoch;
+      return last->sizes;
     };
   }
   return {sizes_of(config, samples.set(), encoder), sampler_options(config, model, samples.set()),
@@ -135,11 +171,9 @@ RunData::RunData(const configs::Config& config)
       encoder(tokenizer, encode_options(config, model)),
       samples(training_samples(config, train, encoder)),
       sampler(training_sampler(config, model, samples, encoder)) {
-  check_captions("data.train", train, tokenizer, config.detection);
-  check_labels("data.train", train, train.class_map(), config.detection);
-  if (!val) return;
-  check_captions("data.val", *val, tokenizer, config.detection);
-  check_labels("data.val", *val, train.class_map(), config.detection);
+  const data::ClassMap& classes = train.class_map();
+  check_captions("data.train", train, tokenizer, classes, config.detection);
+  if (val) check_captions("data.val", *val, tokenizer, classes, config.detection);
 }
 
 void RunData::log_summary() const {

@@ -45,15 +45,11 @@ data::Sampler training_sampler(const configs::Config& config, const model::QwenC
 // ConfigError.
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
 
-// With detection.labels: closed every caption is a name of `classes`, the training set's. Throws
-// ConfigError naming the first that is not, its sample and how many there are.
-void check_labels(const char* key, const data::SampleSet& set, const data::ClassMap& classes,
-                  const configs::Detection& detection);
-
-// Every caption of a set must fit the decoder: known here, not at the step that meets one. Throws
-// ConfigError naming the longest, its sample and the value that would do. `key`: of the config,
-// e.g. "data.train".
+// Every caption of a set must fit the decoder, and with detection.labels: closed be a name of
+// `classes`, the training set's: known here, not at the step that meets one. Throws ConfigError
+// naming the longest, or the first that is no class, with its sample and what would do. `key`: of
+// the config, e.g. "data.train".
 void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
-                    const configs::Detection& detection);
+                    const data::ClassMap& classes, const configs::Detection& detection);
 
 }  // namespace muster::trainer
