@@ -12,8 +12,7 @@ target_compile_options(muster_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>
   $<$<AND:$<BOOL:${MUSTER_UNITY}>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>   # meant for headers; it takes an included .cpp for one
   $<$<BOOL:${MUSTER_WARNINGS_AS_ERRORS}>:-Werror>)
-target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB
-  MUSTER_LIBTORCH_VERSION="${LIBTORCH_VERSION}")
+target_compile_definitions(muster_flags INTERFACE SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB)
 target_include_directories(muster_flags SYSTEM BEFORE INTERFACE "${CMAKE_BINARY_DIR}/first")
 target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
@@ -126,44 +125,20 @@ function(muster_executable name)
   muster_finish(${name} "${EXE_TORCH}")
 endfunction()
 
-# muster_embed(ROOM FOLDER files...): the files' texts become constants of the room, by its page_files.cpp.in: page/app.js
-# stands for @APP_JS@.
-function(muster_embed room)
+# muster_embed(ROOM SOURCE FILES...): the texts of files, named from the room's folder, become constants of the room, by its
+# SOURCE.cpp.in: there page/app.js stands as @APP_JS@, and its checksum, for a page's security policy, as @APP_JS_SHA256@.
+function(muster_embed room source)
   muster_room_target(${room} id)
-  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
+  set(made "${CMAKE_BINARY_DIR}/embedded/${id}/${source}.cpp")
   foreach(name ${ARGN})
     set(file "${CMAKE_SOURCE_DIR}/${room}/${name}")
     get_filename_component(variable "${name}" NAME)
     string(MAKE_C_IDENTIFIER "${variable}" variable)
     string(TOUPPER "${variable}" variable)
     file(READ "${file}" ${variable})
+    file(SHA256 "${file}" ${variable}_SHA256)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
   endforeach()
-  configure_file("${CMAKE_SOURCE_DIR}/${room}/page_files.cpp.in" "${made}" @ONLY)
-  target_sources(muster_${id} PRIVATE "${made}")
-endfunction()
-
-# muster_page(ROOM): page.css and page.js of a room become kPageStyle and kPageScript of its page_files.h,
-# with their checksums, which the page's security policy names.
-function(muster_page room)
-  muster_room_target(${room} id)
-  set(folder "${CMAKE_SOURCE_DIR}/${room}")
-  set(made "${CMAKE_BINARY_DIR}/pages/${id}/page_files.cpp")
-  file(READ "${folder}/page.css" MUSTER_PAGE_STYLE)
-  file(READ "${folder}/page.js" MUSTER_PAGE_SCRIPT)
-  file(SHA256 "${folder}/page.css" MUSTER_PAGE_STYLE_SHA256)
-  file(SHA256 "${folder}/page.js" MUSTER_PAGE_SCRIPT_SHA256)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/page.css" "${folder}/page.js")
-  configure_file("${folder}/page_files.cpp.in" "${made}" @ONLY)
-  target_sources(muster_${id} PRIVATE "${made}")
-endfunction()
-
-# muster_text(ROOM SOURCE FILE): the text of FILE becomes a string of SOURCE.h of the room, whose SOURCE.cpp.in says where.
-function(muster_text room source file)
-  muster_room_target(${room} id)
-  set(made "${CMAKE_BINARY_DIR}/texts/${id}/${source}.cpp")
-  file(READ "${CMAKE_SOURCE_DIR}/${file}" MUSTER_TEXT)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${file}")
   configure_file("${CMAKE_SOURCE_DIR}/${room}/${source}.cpp.in" "${made}" @ONLY)
   target_sources(muster_${id} PRIVATE "${made}")
 endfunction()

@@ -1,6 +1,6 @@
 // The detector in PyTorch, for those who have transformers and no muster. It lies in the tree as
 // model/python/modeling_muster.py; CMake copies it into the program (cmake/Rooms.cmake,
-// muster_text()).
+// muster_embed()).
 #pragma once
 
 #include <string_view>

@@ -1,5 +1,5 @@
 // The page's style sheet and script. They lie beside this file as page.css and page.js; CMake
-// copies them into the program (cmake/Rooms.cmake, muster_page()).
+// copies them into the program (cmake/Rooms.cmake, muster_embed()).
 #pragma once
 
 #include <string_view>
