@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -11,6 +12,7 @@
 #include "base/source_files.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "launcher/serve/signature.h"
 #include "launcher/triage/diary.h"
 #include "launcher/triage/evidence.h"
 #include "launcher/triage/triage.h"
@@ -21,19 +23,6 @@ namespace {
 
 constexpr std::size_t kMostKept = 4;
 constexpr std::chrono::seconds kPatience{300};
-
-// Sizes and times of what an answer is made from, without following links.
-std::string signature_of(const fs::path& run, std::initializer_list<const char*> parts) {
-  std::string text;
-  for (const char* part : parts) {
-    std::error_code error;
-    const auto time = fs::last_write_time(run / part, error);
-    text += fmt::format("{} ", error ? 0 : time.time_since_epoch().count());
-    const auto bytes = fs::file_size(run / part, error);
-    text += fmt::format("{} ", error ? 0 : bytes);
-  }
-  return text;
-}
 
 // triage and look follow links, so a run folder with links in it is not theirs to explain here.
 void refuse_links(const fs::path& run) {
@@ -85,8 +74,8 @@ std::string look_at(const fs::path& run) {
 std::string Explanations::triage(const fs::path& run) {
   const std::lock_guard lock(triage_mutex_);
   refuse_links(run);
-  const std::string signature =
-      signature_of(run, {"launch.json", "logs/launcher.log", "black_box", "metrics.jsonl"});
+  constexpr std::array kParts{"launch.json", "logs/launcher.log", "black_box", "metrics.jsonl"};
+  const std::string signature = signature_of(run, kParts);
   return kept_or_made(triages_, run, signature, [&] {
     const Diary diary = load_diary(find_diary({}));
     const Evidence evidence = gather(run);
@@ -97,8 +86,8 @@ std::string Explanations::triage(const fs::path& run) {
 std::string Explanations::gallery(const fs::path& run) {
   const std::lock_guard lock(gallery_mutex_);
   refuse_links(run);
-  const std::string signature =
-      signature_of(run, {"predictions/detections.json", "config.yaml", "checkpoints"});
+  constexpr std::array kParts{"predictions/detections.json", "config.yaml", "checkpoints"};
+  const std::string signature = signature_of(run, kParts);
   return kept_or_made(galleries_, run, signature, [&] { return look_at(run); });
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include "launcher/rank/side_file.h"
 #include "launcher/serve/inside.h"
 #include "launcher/serve/run_files.h"
+#include "launcher/serve/signature.h"
 #include "launcher/supervise/status.h"
 
 namespace muster::launcher {
@@ -34,25 +36,18 @@ double seconds_since_1970(fs::file_time_type time) {
   return std::chrono::duration<double>(system.time_since_epoch()).count();
 }
 
+// What a run writes that changes what is told of it.
+constexpr std::array kTelling{"metrics.jsonl", "launch.json", "config.yaml"};
+
 // When the run last wrote what counts; 0 when it never did.
 double changed(const fs::path& folder) {
   double newest = 0;
-  for (const char* name : {"metrics.jsonl", "launch.json", "config.yaml"}) {
+  for (const char* name : kTelling) {
     std::error_code error;
     const auto time = fs::last_write_time(folder / name, error);
     if (!error) newest = std::max(newest, seconds_since_1970(time));
   }
   return newest;
-}
-
-std::string signature_of(const fs::path& folder) {
-  std::string text;
-  for (const char* name : {"metrics.jsonl", "launch.json", "config.yaml"}) {
-    std::error_code error;
-    const auto bytes = fs::file_size(folder / name, error);
-    text += fmt::format("{} ", error ? 0 : bytes);
-  }
-  return text + fmt::format("{:.6f}", changed(folder));
 }
 
 bool is_over(const json& status) {
@@ -108,7 +103,7 @@ std::string curves_text(const MetricsTail& tail, std::uint64_t generation, doubl
 json RunViews::summary(const std::string& id, const fs::path& folder, std::size_t& budget) {
   Summary& kept = summaries_[id];
   if (!kept.tail) kept.tail = std::make_unique<MetricsTail>(folder, false);
-  const std::string signature = signature_of(folder);
+  const std::string signature = signature_of(folder, kTelling);
   const bool fresh = seconds_now() - kept.made_at < kFresh_s;
   const bool same = signature == kept.signature && kept.tail->at_end() && is_over(kept.json);
   if (fresh || same) return kept.json;
