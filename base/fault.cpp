@@ -2,7 +2,7 @@
 
 #if MUSTER_FAULTS
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <atomic>
@@ -59,9 +59,8 @@ std::atomic<std::int64_t> ahead_ns = 0;
 std::atomic<bool> done = false;
 
 [[noreturn]] void refuse(const std::string& part) {
-  throw UsageError(
-      fmt::format("MUSTER_FAULT: '{}' is none of rank=N, step=N, phase=NAME, what={}", part,
-                  "sigkill|exit|throw|sigstop|nan|oom|slow|enospc|eio|estale|bitflip|clock"));
+  throw UsageError(fmt::format("MUSTER_FAULT: '{}' is none of rank=N, step=N, phase=NAME, what={}",
+                               part, fmt::join(kWhats, "|")));
 }
 
 std::int64_t number(const std::string& part, std::string_view value) {
@@ -138,21 +137,27 @@ void flip_a_bit() {
   file.put(static_cast<char>(byte ^ 1U));
 }
 
-void happen(What what) {
+// The errno of what the next written file is to fail with; 0 for faults of another kind.
+int file_error_of(What what) {
   switch (what) {
-    case What::kBitflip: flip_a_bit(); [[fallthrough]];
-    case What::kSigkill: ::raise(SIGKILL); break;
-    case What::kExit: std::_Exit(3);
-    case What::kThrow: throw std::runtime_error("a fault that was asked for (MUSTER_FAULT)");
-    case What::kSigstop: ::raise(SIGSTOP); break;
-    case What::kNan: nan_due = true; break;
-    case What::kOom: throw std::bad_alloc();
-    case What::kSlow: std::this_thread::sleep_for(kSlow); break;
-    case What::kEnospc: file_error_due = ENOSPC; break;
-    case What::kEio: file_error_due = EIO; break;
-    case What::kEstale: file_error_due = ESTALE; break;
-    case What::kClock: ahead_ns = kHour_ns; break;
+    case What::kEnospc: return ENOSPC;
+    case What::kEio: return EIO;
+    case What::kEstale: return ESTALE;
+    default: return 0;
   }
+}
+
+void happen(What what) {
+  if (what == What::kBitflip) flip_a_bit();
+  if (what == What::kBitflip || what == What::kSigkill) ::raise(SIGKILL);
+  if (what == What::kSigstop) ::raise(SIGSTOP);
+  if (what == What::kExit) std::_Exit(3);
+  if (what == What::kThrow) throw std::runtime_error("a fault that was asked for (MUSTER_FAULT)");
+  if (what == What::kOom) throw std::bad_alloc();
+  if (what == What::kSlow) std::this_thread::sleep_for(kSlow);
+  if (what == What::kNan) nan_due = true;
+  if (what == What::kClock) ahead_ns = kHour_ns;
+  if (const int error = file_error_of(what); error != 0) file_error_due = error;
 }
 
 }  // namespace

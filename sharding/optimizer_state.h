@@ -2,11 +2,11 @@
 // storage the options choose. On disk all of it is fp32 (shard_store.h), so a run may resume with
 // another choice.
 //
-//   parameters   master option   the master is                     bytes per element, with the
-//   parameter fp32         any             the parameter                     4 bf16, fp16   fp32
-//   fp32 beside it                    6 bf16         split           the parameter and its low half
-//   4, the same bits as fp32 bf16         none            the parameter                     2, for
-//   stochastic rounding
+// The master, and the bytes an element takes with its parameter:
+// - of fp32 parameters: the parameter itself, 4;
+// - of bf16 and fp16, optimizer.master fp32: fp32 beside it, 6;
+// - of bf16, split: the parameter and its low half, 4, with the same bits as fp32;
+// - of bf16, none: the parameter itself, 2, for stochastic rounding.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
+#include "launcher/commands/step_losses.h"
 #include "trainer/tiny_run.h"
 
 using namespace muster;
@@ -30,16 +31,6 @@ struct Run {
   std::vector<double> losses;  // per step
   nlohmann::json first;        // of the first attempt, in launch.json
 };
-
-std::vector<double> losses_in(const fs::path& file) {
-  std::vector<double> losses;
-  std::istringstream lines(fs::exists(file) ? read_text(file) : "");
-  for (std::string line; std::getline(lines, line);) {
-    const auto row = nlohmann::json::parse(line);
-    if (row.contains("loss")) losses.push_back(row["loss"].get<double>());  // else an evaluation's
-  }
-  return losses;
-}
 
 std::string weights_in(const fs::path& folder) {
   std::string sums;
@@ -67,7 +58,7 @@ Run run_with(const std::string& fault) {
   run.exit_code = launched.exit_code;
   run.output = launched.output;
   run.weights = weights_in(run_dir / "checkpoints" / fmt::format("step-{:06d}", kSteps));
-  run.losses = losses_in(run_dir / "metrics.jsonl");
+  run.losses = test::step_losses(run_dir / "metrics.jsonl");
   const auto record = nlohmann::json::parse(read_text(run_dir / "launch.json"));
   if (record["attempts"][0].contains("first")) run.first = record["attempts"][0]["first"];
   return run;

@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
+#include "launcher/commands/step_losses.h"
 #include "launcher/supervise/fake_lag.h"
 #include "launcher/supervise/fake_network.h"
 #include "support/no_locks.h"
@@ -57,16 +58,6 @@ struct Bed {
   }
 };
 
-std::vector<double> losses_in(const fs::path& file) {
-  std::vector<double> losses;
-  std::istringstream lines(read_text(file));
-  for (std::string line; std::getline(lines, line);) {
-    const auto row = nlohmann::json::parse(line);
-    if (row.contains("loss")) losses.push_back(row["loss"].get<double>());  // else an evaluation's
-  }
-  return losses;
-}
-
 }  // namespace
 
 TEST_CASE("lagging run: it trains, is killed, restarts, continues and is explained",
@@ -84,7 +75,7 @@ TEST_CASE("lagging run: it trains, is killed, restarts, continues and is explain
   INFO(more.output);
   CHECK(more.exit_code == 0);
   CHECK_THAT(more.output, ContainsSubstring("from step 10"));
-  CHECK(losses_in(truth / "metrics.jsonl").size() == 12);
+  CHECK(test::step_losses(truth / "metrics.jsonl").size() == 12);
 
   const auto status = bed.muster({"status", bed.folder.path().string(), "--json"});
   const auto told = nlohmann::json::parse(status.output);

@@ -9,13 +9,14 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/rng.h"
 #include "model/head/detection_head.h"
+#include "model/head/loss_values.h"
 
 namespace muster::model {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
+using test::noise;
 
 constexpr std::int64_t kTrieText = 24, kTrieVocab = 40, kTrieEnd = 39;
 // Two classes start with 7 and one of them ends there; 5 stands alone.
@@ -36,14 +37,6 @@ HeadConfig closed_head(std::vector<CaptionIds> classes = kTrieNames) {
 
 DetectionHead make_head(const HeadConfig& config) {
   return {config, kTrieText, kTrieEnd, 5, at::kFloat, at::kCPU};
-}
-
-at::Tensor noise(std::uint64_t seed, at::IntArrayRef shape) {
-  Rng rng(seed);
-  at::Tensor x = at::empty(shape);
-  for (std::int64_t i = 0; i < x.numel(); ++i)
-    x.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
-  return x;
 }
 
 // log p(id | prefix) over the whole vocabulary: what teacher forcing of both captions differs in.

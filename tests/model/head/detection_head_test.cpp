@@ -11,13 +11,12 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/rng.h"
 #include "model/head/loss_values.h"
 
 namespace muster::model {
 namespace {
 
-using test::loss_options, test::values;
+using test::loss_options, test::noise, test::values;
 
 constexpr std::int64_t kText = 24, kVocab = 40, kEnd = 39;
 
@@ -33,14 +32,6 @@ HeadConfig small_head() {
   config.denoising_groups = 2;
   config.denoising_box_noise = 0.4;
   return config;
-}
-
-at::Tensor noise(std::uint64_t seed, at::IntArrayRef shape) {
-  Rng rng(seed);
-  at::Tensor x = at::empty(shape);
-  for (std::int64_t i = 0; i < x.numel(); ++i)
-    x.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
-  return x;
 }
 
 ImageTargets objects(const std::vector<float>& boxes, std::vector<CaptionIds> captions) {

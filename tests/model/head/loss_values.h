@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/rng.h"
 #include "model/detector.h"
 
 namespace muster::test {
@@ -19,6 +20,14 @@ inline std::map<std::string, double> values(const std::vector<model::LossTerm>& 
   std::map<std::string, double> result;
   for (const model::LossTerm& term : terms) result[term.name] = term.sum.item<double>();
   return result;
+}
+
+inline at::Tensor noise(std::uint64_t seed, at::IntArrayRef shape) {
+  Rng rng(seed);
+  at::Tensor x = at::empty(shape);
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    x.mutable_data_ptr<float>()[i] = static_cast<float>(rng.normal());
+  return x;
 }
 
 }  // namespace muster::test
