@@ -45,11 +45,15 @@ for family in qwen2_vl qwen2_5_vl qwen3_vl; do
 done
 train learned "$work/qwen2_5_vl.model" detection.queries=learned detection.memory=vision data.system_prompt=Short.
 build/muster export "$work/learned" -o "$work/learned.hf" >&2
-train closed "$work/qwen2_5_vl.model" detection.labels=closed
+# A tower with windows, whose patches come in another order; queries that read their boxes, with language and without.
+train closed "$work/qwen2_5_vl.model" detection.labels=closed detection.memory=patches detection.cross_attention=boxes \
+  detection.neck_layers=2 detection.one_to_many=4 loss.objectness_target=iou
+train patches "$work/qwen3_vl.model" detection.memory=patches+language detection.neck_layers=1
+build/muster export "$work/patches" -o "$work/patches.hf" >&2
 build/muster export "$work/closed" -o "$work/closed.hf" >&2
 train lora "$work/qwen3_vl.hf" model.random_init=false lora.enabled=true
 build/muster export "$work/lora" -o "$work/lora.hf" --merge >&2
-cases+=(learned closed lora)
+cases+=(learned closed patches lora)
 
 failed=0
 for version in $versions; do

@@ -67,10 +67,32 @@ inline constexpr auto kNames<Queries> = std::to_array<Named<Queries>>(
     {{Queries::kProposals, "proposals"}, {Queries::kLearned, "learned"}});
 
 // What the detection head's queries attend to.
-enum class Memory { kVision, kVisionLanguage };
+enum class Memory { kVision, kVisionLanguage, kPatches, kPatchesLanguage };
 template <>
-inline constexpr auto kNames<Memory> = std::to_array<Named<Memory>>(
-    {{Memory::kVision, "vision"}, {Memory::kVisionLanguage, "vision+language"}});
+inline constexpr auto kNames<Memory> =
+    std::to_array<Named<Memory>>({{Memory::kVision, "vision"},
+                                  {Memory::kVisionLanguage, "vision+language"},
+                                  {Memory::kPatches, "patches"},
+                                  {Memory::kPatchesLanguage, "patches+language"}});
+
+constexpr bool has_language(Memory memory) {
+  return memory == Memory::kVisionLanguage || memory == Memory::kPatchesLanguage;
+}
+constexpr bool has_patches(Memory memory) {
+  return memory == Memory::kPatches || memory == Memory::kPatchesLanguage;
+}
+
+// What a decoder layer's queries read: the whole memory, or points of their own boxes.
+enum class CrossAttention { kMemory, kBoxes };
+template <>
+inline constexpr auto kNames<CrossAttention> = std::to_array<Named<CrossAttention>>(
+    {{CrossAttention::kMemory, "memory"}, {CrossAttention::kBoxes, "boxes"}});
+
+// What the objectness of a query with an object learns to be.
+enum class Objectness { kOne, kIou };
+template <>
+inline constexpr auto kNames<Objectness> =
+    std::to_array<Named<Objectness>>({{Objectness::kOne, "one"}, {Objectness::kIou, "iou"}});
 
 // What a detection is called: a class of the training packs, or free text.
 enum class Labels { kOpen, kClosed };

@@ -107,8 +107,10 @@ struct Loss {
   double giou;
   double objectness;
   double caption;
-  double aux;        // multiplies the terms of every decoder layer but the last
-  double denoising;  // multiplies the terms of the denoising queries
+  double aux;          // multiplies the terms of every decoder layer but the last
+  double one_to_many;  // multiplies the terms of the tokens that share an object
+  double denoising;    // multiplies the terms of the denoising queries
+  Objectness objectness_target;
   double focal_alpha;
   double focal_gamma;
   double match_l1;  // the matcher's costs, from here on
@@ -122,6 +124,9 @@ struct Detection {
   Queries queries;
   std::int64_t num_queries;
   Memory memory;
+  CrossAttention cross_attention;
+  std::int64_t neck_layers;  // 0: none
+  std::int64_t one_to_many;  // tokens per object; 0: none
   Labels labels;
   std::int64_t hidden_size;
   std::int64_t num_layers;

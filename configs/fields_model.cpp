@@ -214,7 +214,14 @@ std::vector<Field> loss_fields() {
            "cross-entropy of matched queries' captions", kTold),
       loss("aux", &Loss::aux, weight, "factor", "on the terms of every decoder layer but the last",
            kTold),
+      loss("one_to_many", &Loss::one_to_many, weight, "factor",
+           "on the terms of the tokens that share an object", kTold),
       loss("denoising", &Loss::denoising, weight, "factor", "on the denoising queries' terms",
+           kTold),
+      loss("objectness_target", &Loss::objectness_target, one_of<Objectness>(), "",
+           "what the objectness of a query with an object learns to be: 1, by the focal loss, or "
+           "the "
+           "IoU of its box, by the varifocal loss, so that better boxes score higher",
            kTold),
       loss("focal_alpha", &Loss::focal_alpha, between(0, 1), "",
            "weight of objects against background", kTold),
@@ -241,8 +248,18 @@ std::vector<Field> detection_fields() {
            "fewer",
            kNever),
       head("memory", &Detection::memory, one_of<Memory>(), "",
-           "what queries attend to: the merger's output, and the last LM states at the image's "
-           "tokens",
+           "what queries attend to: the merger's output or, four times as many, the vision tower's "
+           "patches before it, for small objects; and the last LM states at the image's tokens",
+           kNever),
+      head("cross_attention", &Detection::cross_attention, one_of<CrossAttention>(), "",
+           "what a decoder layer reads: the whole memory, or points of each query's own box, which "
+           "learns faster",
+           kNever),
+      head("neck_layers", &Detection::neck_layers, at_least(0), "blocks",
+           "of two 3 x 3 convolutions over the memory; 0: none", kNever),
+      head("one_to_many", &Detection::one_to_many, at_least(0), "tokens",
+           "that each object trains beside the query it is matched with, for features that learn "
+           "fast; 0: none",
            kNever),
       head(
           "labels", &Detection::labels, one_of<Labels>(), "",

@@ -20,12 +20,26 @@ namespace {
 
 // What the head looks at.
 struct HeadInputs {
-  at::Tensor vision;    // [merged tokens, hidden], in image order
+  at::Tensor vision;    // [tokens, hidden], in image order: merged tokens, or patches
   at::Tensor language;  // likewise; undefined unless the head uses the LM's states
   TokenLayout layout;
 };
 
-// Rows of the merged tokens of the images `wanted`; counts: tokens per image.
+// The merged token that each patch of `patches` becomes a part of.
+std::vector<std::int64_t> merged_token_of(const TokenLayout& patches, std::int64_t merge_size) {
+  std::vector<std::int64_t> tokens;
+  std::int64_t first = 0;
+  for (std::int64_t image = 0; image < patches.images(); ++image) {
+    const std::int64_t columns = patches.columns[image];
+    for (std::int64_t i = 0; i < patches.counts[image]; ++i)
+      tokens.push_back(first + i / columns / merge_size * (columns / merge_size) +
+                       i % columns / merge_size);
+    first += patches.counts[image] / (merge_size * merge_size);
+  }
+  return tokens;
+}
+
+// Rows of the tokens of the images `wanted`; counts: tokens per image.
 std::vector<std::int64_t> token_rows(const std::vector<std::int64_t>& counts,
                                      const std::vector<std::int64_t>& wanted) {
   std::vector<std::int64_t> first{0};
@@ -53,7 +67,7 @@ struct Detector::Impl {
   // Without language only the vision tower runs.
   QwenOutput run_backbone(const MicroBatch& batch) const {
     if (!batch.pixel_values.defined() || needs_language(batch)) return backbone.forward(batch);
-    return {backbone.vision(batch.pixel_values, batch.grid_thw), {}};
+    return backbone.vision(batch.pixel_values, batch.grid_thw);
   }
 
   HeadOutput run_head(const HeadInputs& inputs, const DenoisingQueries& denoising) const {
@@ -62,12 +76,15 @@ struct Detector::Impl {
   }
 
   HeadInputs all_pictures(const MicroBatch& batch, const QwenOutput& seen) const {
-    HeadInputs inputs{seen.image_embeds, {}, layout(batch.grid_thw)};
-    if (config.use_language) {
-      const at::Tensor places =
-          batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
-      inputs.language = seen.hidden.index_select(0, upload(places, seen.hidden.device()));
+    HeadInputs inputs{
+        config.use_patches ? seen.image_patches : seen.image_embeds, {}, layout(batch.grid_thw)};
+    if (!config.use_language) return inputs;
+    at::Tensor places = batch.input_ids.eq(backbone.config().image_token_id).nonzero().squeeze(1);
+    if (config.use_patches) {
+      const std::int64_t merge_size = backbone.config().vision.spatial_merge_size;
+      places = places.index_select(0, at::tensor(merged_token_of(inputs.layout, merge_size)));
     }
+    inputs.language = seen.hidden.index_select(0, upload(places, seen.hidden.device()));
     return inputs;
   }
 
@@ -85,7 +102,8 @@ struct Detector::Impl {
   }
 
   TokenLayout layout(const at::Tensor& grid_thw) const {
-    return token_layout(grid_thw, backbone.config().vision.spatial_merge_size);
+    return token_layout(grid_thw,
+                        config.use_patches ? 1 : backbone.config().vision.spatial_merge_size);
   }
 
   std::vector<LossTerm> loss(
@@ -155,7 +173,7 @@ Detector::Detector(Detector&&) noexcept = default;
 Detector Detector::create(QwenVL backbone, const HeadConfig& head, std::int64_t caption_end_token,
                           std::uint64_t seed) {
   const at::Tensor& embedding = backbone.token_embedding();
-  DetectionHead made(head, backbone.config().text.hidden_size, caption_end_token, seed,
+  DetectionHead made(head, head_sizes(head, backbone.config()), caption_end_token, seed,
                      embedding.scalar_type(), embedding.device());
   Detector detector;
   detector.impl_ = std::make_unique<Impl>(Impl{std::move(backbone), head, std::move(made), {}});

@@ -25,7 +25,8 @@ LossTerms::LossTerms(const configs::Loss& w, configs::Labels labels) {
   const Denominator captions =
       labels == configs::Labels::kClosed ? Denominator::kBoxes : Denominator::kCaptionTokens;
   entries_.push_back({"lm", w.lm, Denominator::kTokens});
-  const std::pair<std::string, double> kinds[] = {{"", 1.0}, {"aux_", w.aux}, {"dn_", w.denoising}};
+  const std::pair<std::string, double> kinds[] = {
+      {"", 1.0}, {"aux_", w.aux}, {"many_", w.one_to_many}, {"dn_", w.denoising}};
   for (const auto& [prefix, multiplier] : kinds) {
     entries_.push_back({prefix + "box_l1", multiplier * w.box_l1, Denominator::kBoxes});
     entries_.push_back({prefix + "giou", multiplier * w.giou, Denominator::kBoxes});

@@ -26,10 +26,10 @@ class LossTerms {
 
   explicit LossTerms(std::vector<Entry> entries) : entries_(std::move(entries)) {}
   // How many terms a config weighs.
-  static constexpr std::int64_t kNumTerms = 13;
+  static constexpr std::int64_t kNumTerms = 17;
   static constexpr std::size_t kLm = 0;  // the place of the language model's term
   // lm, then {box_l1, giou, objectness, caption} of the last decoder layer, aux_* of the others,
-  // dn_* of denoising queries.
+  // many_* of tokens that share an object, dn_* of denoising queries.
   // Captions are divided by their tokens, classes of a closed set by the boxes.
   LossTerms(const configs::Loss& weights, configs::Labels labels);
 

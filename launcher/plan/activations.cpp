@@ -6,6 +6,7 @@
 #include "data/pack/pack.h"
 #include "model/files/multiply_adds.h"
 #include "model/head/caption_decoder.h"
+#include "model/head/layers.h"
 #include "model/qwen/vision_tower.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
@@ -18,13 +19,18 @@ std::int64_t element_bytes(const configs::Config& config) {
 }
 bool on_gpu(const configs::Config& config) { return config.run.device == configs::Device::kCuda; }
 
-std::int64_t head_memory_tokens(const configs::Config& c, const MicroBatchShape& s) {
-  return s.vision_tokens * (c.detection.memory == configs::Memory::kVisionLanguage ? 2 : 1);
+// Patches and their language states are one map; merged tokens and theirs stand side by side.
+std::int64_t head_memory_tokens(const configs::Config& c, const model::VisionConfig& v,
+                                const MicroBatchShape& s) {
+  if (configs::has_patches(c.detection.memory)) return s.vision_tokens * v.merge_unit();
+  return s.vision_tokens * (configs::has_language(c.detection.memory) ? 2 : 1);
 }
-std::int64_t queries(const configs::Config& c, const MicroBatchShape& s) {
+std::int64_t queries(const configs::Config& c, const model::VisionConfig& v,
+                     const MicroBatchShape& s) {
   const std::int64_t own = c.detection.num_queries * s.samples;
-  return (c.detection.queries == configs::Queries::kProposals ? std::min(own, s.vision_tokens)
-                                                              : own) +
+  return (c.detection.queries == configs::Queries::kProposals
+              ? std::min(own, head_memory_tokens(c, v, s))
+              : own) +
          2 * c.detection.denoising_groups * s.objects;
 }
 
@@ -78,15 +84,23 @@ std::int64_t captions(const configs::Config& c, const MicroBatchShape& s) {
 }
 
 // A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
-// every layer; a memory token keeps two norms, projections, and keys and values of every layer.
-std::int64_t head_bytes(const configs::Config& c, const MicroBatchShape& s) {
+// every layer; a memory token keeps two norms, projections, and keys and values of every layer, and
+// what the neck's convolutions read. Where queries read boxes, each keeps keys and values of its
+// points, with and without the points' own part.
+std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
+                        const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;
   if (!d.enabled) return 0;
-  const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size);
-  const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size;
+  constexpr std::int64_t kSide = model::BoxAttention::kPointsPerSide;
+  const bool boxes = d.cross_attention == configs::CrossAttention::kBoxes;
+  const std::int64_t points = boxes ? kSide * kSide * 4 * d.hidden_size : 0;
+  const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size + points);
+  const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size +
+                                  d.neck_layers * 6 * d.hidden_size +
+                                  (d.one_to_many > 0 ? 4 * d.hidden_size : 0);
   const std::int64_t per_caption =
       d.caption_layers * (10 * d.hidden_size + 2 * d.mlp_size) + 4 * d.hidden_size;
-  return (queries(c, s) * per_query + head_memory_tokens(c, s) * per_memory +
+  return (queries(c, v, s) * per_query + head_memory_tokens(c, v, s) * per_memory +
           captions(c, s) * per_caption) *
          element_bytes(c);
 }
@@ -193,7 +207,7 @@ ActivationBytes estimate_activations(const configs::Config& config, const model:
                                      const MicroBatchShape& shape) {
   return {.vision = vision_bytes(config, model.vision, shape),
           .language = language_bytes(config, model.text, shape),
-          .head = head_bytes(config, shape),
+          .head = head_bytes(config, model.vision, shape),
           .logits = logits_bytes(config, model.text, shape),
           .input = input_bytes(config, model.vision, shape)};
 }
@@ -208,12 +222,14 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   const std::int64_t patches = s.vision_tokens * m.vision.merge_unit();
   const configs::Detection& d = c.detection;
   const std::int64_t query = d.num_layers * d.hidden_size * (10 * d.hidden_size + 2 * d.mlp_size);
+  const std::int64_t memory = head_memory_tokens(c, m.vision, s);
+  const std::int64_t neck = memory * d.neck_layers * 18 * d.hidden_size * d.hidden_size;
   ForwardFlops flops;
   flops.vision = twice(patches * work.patch + s.vision_tokens * work.merge);
   flops.language = twice(s.tokens * (work.token + scores) + s.labels * work.logits);
   if (d.enabled) {
-    flops.head = twice(queries(c, s) * query +
-                       head_memory_tokens(c, s) * d.num_layers * 2 * d.hidden_size * d.hidden_size +
+    flops.head = twice(queries(c, m.vision, s) * query +
+                       memory * d.num_layers * 2 * d.hidden_size * d.hidden_size + neck +
                        (d.labels == configs::Labels::kOpen ? s.caption_tokens * work.logits : 0));
   }
   return flops;

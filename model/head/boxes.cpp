@@ -41,6 +41,19 @@ at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b) {
   return common / both.clamp_min(kSmallestArea) - (hull - both).clamp_min(0) / hull;
 }
 
+at::Tensor paired_iou(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor low = at::maximum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
+  const at::Tensor high = at::minimum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
+  const at::Tensor common = area(at::cat({low, high}, -1));
+  return common / (area(a) + area(b) - common).clamp_min(kSmallestArea);
+}
+
+float iou(const Box& a, const Box& b) {
+  const float common = area(
+      Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
+  return common / std::max(area(a) + area(b) - common, float{kSmallestArea});
+}
+
 float giou(const Box& a, const Box& b) {
   const float common = area(
       Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});

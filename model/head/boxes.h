@@ -19,6 +19,10 @@ Box cxcywh_to_xyxy(const Box& box);
 at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4] -> [n]
 float giou(const Box& a, const Box& b);
 
+// Intersection over union of xyxy boxes, in [0, 1]; 0 for degenerate ones.
+at::Tensor paired_iou(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4] -> [n]
+float iou(const Box& a, const Box& b);
+
 float l1_distance(const Box& a, const Box& b);
 
 // log(x / (1 - x)) with x clamped to [1e-4, 1 - 1e-4], so that a box at the image's edge keeps a

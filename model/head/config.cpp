@@ -1,6 +1,7 @@
 // The head's settings as json (checkpoints carry it), and what is wrong with them.
 #include <fmt/core.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,11 +11,19 @@
 namespace muster::model {
 namespace {
 
+// What heads of version 0.1 do not say.
+constexpr std::array kSince0_2{"use_patches", "box_attention", "neck_layers", "one_to_many",
+                               "classes"};
+
 // One list of the fields, for both directions.
 template <typename Config, typename Field>
 void each_field(Config& config, Field&& field) {
   field("proposals", config.proposals);
   field("use_language", config.use_language);
+  field("use_patches", config.use_patches);
+  field("box_attention", config.box_attention);
+  field("neck_layers", config.neck_layers);
+  field("one_to_many", config.one_to_many);
   field("num_queries", config.num_queries);
   field("hidden_size", config.hidden_size);
   field("num_layers", config.num_layers);
@@ -37,7 +46,9 @@ nlohmann::json head_to_json(const HeadConfig& config) {
 
 HeadConfig head_from_json(const nlohmann::json& saved) {
   nlohmann::json json = saved;
-  if (json.is_object()) json.emplace("classes", nlohmann::json::array());  // heads of 0.1 have none
+  const nlohmann::json defaults = head_to_json({});
+  if (json.is_object())
+    for (const char* name : kSince0_2) json.emplace(name, defaults.at(name));
   HeadConfig config;
   std::size_t known = 0;
   try {
@@ -71,6 +82,12 @@ void check_head(const HeadConfig& config) {
        fmt::format("caption_layers {} must not be negative", config.caption_layers));
   need(config.caption_max_tokens > 0,
        fmt::format("caption_max_tokens {} must be positive", config.caption_max_tokens));
+  need(config.neck_layers >= 0,
+       fmt::format("neck_layers {} must not be negative", config.neck_layers));
+  need(config.one_to_many >= 0,
+       fmt::format("one_to_many {} must not be negative", config.one_to_many));
+  need(config.one_to_many == 0 || config.proposals,
+       "one_to_many trains tokens, which only queries: proposals look at; set it to 0");
   need(config.denoising_groups >= 0,
        fmt::format("denoising_groups {} must not be negative", config.denoising_groups));
   need(config.denoising_box_noise >= 0,

@@ -13,10 +13,12 @@ namespace {
 constexpr float kRareObject = -4.595f;
 constexpr float kLearnedSide = 0.3f;  // of the image: side of a learned query's first box
 
-void fill_xavier(at::Tensor& weight, std::uint64_t seed,
-                 std::string_view name) {  // [out, in] f32, CPU
+// weight: f32 on the CPU, [out, in] or a convolution's [out, in, height, width].
+void fill_xavier(at::Tensor& weight, std::uint64_t seed, std::string_view name) {
   Rng rng(seed, hash_name(name));
-  const double bound = std::sqrt(6.0 / static_cast<double>(weight.size(0) + weight.size(1)));
+  const std::int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
+  const double bound =
+      std::sqrt(6.0 / static_cast<double>(taps * (weight.size(0) + weight.size(1))));
   float* data = weight.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < weight.numel(); ++i)
     data[i] = static_cast<float>(rng.uniform(-bound, bound));
@@ -64,31 +66,40 @@ struct DetectionHead::Queries {
   at::Tensor reference;
 };
 
+HeadSizes head_sizes(const HeadConfig& config, const QwenConfig& model) {
+  return {config.use_patches ? model.vision.hidden_size : model.text.hidden_size,
+          model.text.hidden_size};
+}
+
 // What queries are made of and what they read.
 struct DetectionHead::Memory {
-  at::Tensor fused;   // [images, width, hidden]: proposals are scored on it
-  at::Tensor tokens;  // [images, width or 2 * width (with language), hidden], positions added
-  at::Tensor mask;    // additive, for `tokens`; undefined when nothing is padded
+  at::Tensor fused;  // [images, width, hidden]: proposals are scored on it
+  MemoryView view;
 };
 
-DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
+DetectionHead::DetectionHead(const HeadConfig& config, const HeadSizes& sizes,
                              std::int64_t end_token, std::uint64_t seed, at::ScalarType dtype,
                              at::Device device)
     : config_(config),
-      vision_(text_hidden, config.hidden_size, true),
+      vision_(sizes.vision, config.hidden_size, true),
       vision_norm_(config.hidden_size),
       fused_norm_(config.hidden_size),
       position_({2 * config.hidden_size, config.hidden_size, config.hidden_size}),
       norm_(config.hidden_size),
       score_(config.hidden_size, 1, true),
       box_({config.hidden_size, config.hidden_size, config.hidden_size, 4}),
-      captions_(config, text_hidden, end_token) {
+      captions_(config, sizes.text, end_token) {
   check_head(config);
   if (!config.classes.empty()) classes_.emplace(config.classes, end_token);
   const std::int64_t hidden = config.hidden_size;
   if (config.use_language) {
-    language_ = Linear(text_hidden, hidden, true);
-    language_norm_ = LayerNorm(hidden);
+    language_ = Linear(sizes.text, hidden, true);
+    if (!config.one_map()) language_norm_ = LayerNorm(hidden);
+  }
+  for (std::int64_t i = 0; i < config.neck_layers; ++i) neck_.emplace_back(hidden);
+  if (config.one_to_many > 0) {
+    many_score_ = Linear(hidden, 1, true);
+    many_box_ = Mlp({hidden, hidden, 4});
   }
   if (config.proposals) {
     proposal_score_ = Linear(hidden, 1, true);
@@ -100,7 +111,7 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
     if (config.denoising_groups > 0) denoising_query_ = at::zeros({1, hidden});
   }
   for (std::int64_t i = 0; i < config.num_layers; ++i)
-    layers_.emplace_back(hidden, config.num_heads, config.mlp_size);
+    layers_.emplace_back(hidden, config.num_heads, config.mlp_size, config.box_attention);
   initialise(seed, dtype, device);
 }
 
@@ -109,7 +120,7 @@ DetectionHead::DetectionHead(const HeadConfig& config, std::int64_t text_hidden,
 void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device) {
   visit("detection_head.", [&](const std::string& name, at::Tensor& tensor) {
     if (name == "detection_head.learned_box") return;
-    if (tensor.dim() == 2) fill_xavier(tensor, seed, name);
+    if (tensor.dim() == 2 || tensor.dim() == 4) fill_xavier(tensor, seed, name);
     if (name.ends_with("bias")) tensor.zero_();
   });
   box_.layers.back().weight.zero_();
@@ -117,6 +128,10 @@ void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Dev
   if (config_.proposals) {
     proposal_box_.layers.back().weight.zero_();
     proposal_score_.bias.fill_(kRareObject);
+  }
+  if (config_.one_to_many > 0) {
+    many_box_.layers.back().weight.zero_();
+    many_score_.bias.fill_(kRareObject);
   }
   visit("", [&](const std::string&, at::Tensor& tensor) { tensor = tensor.to(device, dtype); });
 }
@@ -128,6 +143,7 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
   HeadOutput output;
   output.token_counts = layout.counts;
   Queries queries = make_queries(memory.fused, layout, output);
+  if (config_.one_to_many > 0) add_many(memory.fused, layout, output);
   if (denoising.slots() > 0) add_denoising(queries, memory.fused, layout, denoising);
   const at::Tensor self_mask =
       on_device(self_attention_mask(output.queries, output.counts, denoising), memory.fused);
@@ -140,33 +156,69 @@ DetectionHead::Memory DetectionHead::make_memory(const at::Tensor& vision,
                                                  const at::Tensor& language,
                                                  const TokenLayout& layout) const {
   const at::Tensor seen = vision_(layout.pad(vision));  // [images, width, hidden]
-  at::Tensor position =
-      sine_features(upload(layout.centres(), seen.device()), config_.hidden_size / 2)
-          .to(seen.scalar_type());
-  Memory memory{seen, vision_norm_(seen), on_device(layout.key_mask(), seen)};
-  if (config_.use_language) {
-    const at::Tensor read = language_(layout.pad(language));
-    memory.fused = seen + read;
-    memory.tokens = at::cat({memory.tokens, language_norm_(read)}, 1);
+  const at::Tensor read = config_.use_language ? language_(layout.pad(language)) : at::Tensor();
+  const at::Tensor joined = read.defined() ? seen + read : seen;
+  if (config_.one_map()) return map_memory(joined, layout);
+  at::Tensor position = positions(layout, seen);
+  Memory memory{joined, {}};
+  memory.view.tokens = vision_norm_(seen);
+  memory.view.mask = on_device(layout.key_mask(), seen);
+  if (read.defined()) {
+    memory.view.tokens = at::cat({memory.view.tokens, language_norm_(read)}, 1);
     position = at::cat({position, position}, 1);
-    if (memory.mask.defined()) memory.mask = at::cat({memory.mask, memory.mask}, -1);
+    if (memory.view.mask.defined())
+      memory.view.mask = at::cat({memory.view.mask, memory.view.mask}, -1);
   }
-  memory.tokens = memory.tokens + position;
+  memory.view.tokens = memory.view.tokens + position;
   if (config_.proposals) memory.fused = fused_norm_(memory.fused);
   return memory;
+}
+
+// tokens [images, width, hidden]
+DetectionHead::Memory DetectionHead::map_memory(const at::Tensor& tokens,
+                                                const TokenLayout& layout) const {
+  const auto places = std::make_shared<const MemoryMap>(layout, tokens.device());
+  at::Tensor map = places->spread(tokens);
+  for (const ConvBlock& block : neck_) map = block(map, *places);
+  const at::Tensor made = neck_.empty() ? tokens : places->collect(map);
+  const at::Tensor normed = vision_norm_(made);
+  Memory memory{config_.proposals ? fused_norm_(made) : made, {}};
+  memory.view.places = places;
+  if (config_.box_attention) {
+    memory.view.map = places->spread(normed);
+  } else {
+    memory.view.tokens = normed + positions(layout, normed);
+    memory.view.mask = on_device(layout.key_mask(), normed);
+  }
+  return memory;
+}
+
+at::Tensor DetectionHead::positions(const TokenLayout& layout, const at::Tensor& like) const {
+  return sine_features(upload(layout.centres(), like.device()), config_.hidden_size / 2)
+      .to(like.scalar_type());
 }
 
 // At its entry `queries` holds the states of the layer before and the boxes that it left, without a
 // graph: each layer refines the last one's boxes and is trained for that alone.
 LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
                                   const at::Tensor& self_mask, const Memory& memory) const {
-  const at::Tensor near = sine_features(queries.reference.sigmoid(), config_.hidden_size / 2)
-                              .to(memory.tokens.scalar_type());
-  queries.states = layer(queries.states, position_(near), self_mask, memory.tokens, memory.mask);
+  const at::Tensor boxes_before = queries.reference.sigmoid();
+  const at::Tensor near =
+      sine_features(boxes_before, config_.hidden_size / 2).to(queries.states.scalar_type());
+  queries.states = layer(queries.states, position_(near), boxes_before, self_mask, memory.view);
   const at::Tensor states = norm_(queries.states);
   const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
   queries.reference = boxes.detach();
   return {states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)};
+}
+
+void DetectionHead::add_many(const at::Tensor& fused, const TokenLayout& layout,
+                             HeadOutput& output) const {
+  const at::Tensor anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
+  output.many_boxes = (anchors + many_box_(fused).to(at::kFloat)).sigmoid();
+  output.many_logits = many_score_(fused).squeeze(-1).to(at::kFloat);
+  output.token_states = norm_(query_(fused));
+  output.token_centres = layout.centres();
 }
 
 DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
@@ -224,13 +276,19 @@ void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor
   vision_norm_.visit(prefix + "vision_norm.", visitor);
   if (config_.use_language) {
     language_.visit(prefix + "language.", visitor);
-    language_norm_.visit(prefix + "language_norm.", visitor);
+    if (!config_.one_map()) language_norm_.visit(prefix + "language_norm.", visitor);
   }
+  for (std::size_t i = 0; i < neck_.size(); ++i)
+    neck_[i].visit(prefix + "neck." + std::to_string(i) + ".", visitor);
   if (config_.proposals) {
     fused_norm_.visit(prefix + "fused_norm.", visitor);
     proposal_score_.visit(prefix + "proposal_score.", visitor);
     proposal_box_.visit(prefix + "proposal_box.", visitor);
     query_.visit(prefix + "query.", visitor);
+    if (config_.one_to_many > 0) {
+      many_score_.visit(prefix + "many_score.", visitor);
+      many_box_.visit(prefix + "many_box.", visitor);
+    }
   } else {
     visitor(prefix + "learned_query", learned_query_);
     visitor(prefix + "learned_box", learned_box_);

@@ -13,12 +13,15 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
+#include "model/files/config.h"
 #include "model/head/caption_decoder.h"
 #include "model/head/class_trie.h"
 #include "model/head/denoising.h"
 #include "model/head/detection.h"
 #include "model/head/detection_losses.h"
 #include "model/head/layers.h"
+#include "model/head/memory_map.h"
+#include "model/head/token_layout.h"
 
 namespace muster::model {
 
@@ -27,22 +30,6 @@ nlohmann::json head_to_json(const HeadConfig& config);
 HeadConfig head_from_json(const nlohmann::json& json);
 // Throws ConfigError naming every setting that cannot work.
 void check_head(const HeadConfig& config);
-
-// Where merged tokens lie: image i has counts[i] of them, in rows of columns[i] per frame.
-struct TokenLayout {
-  std::vector<std::int64_t> counts, columns, rows;
-  std::int64_t width = 0;  // the largest count: images are padded to it
-
-  std::int64_t images() const { return static_cast<std::int64_t>(counts.size()); }
-  // The token of the first frame on which the point (x, y) in [0, 1]^2 falls.
-  std::int64_t token_at(std::int64_t image, float x, float y) const;
-  at::Tensor pad(const at::Tensor& tokens) const;  // [merged tokens, dim] -> [images, width, dim]
-  at::Tensor centres() const;                      // [images, width, 2] f32, CPU
-  at::Tensor anchors() const;  // [images, width, 4] f32, CPU: boxes a token starts from
-  // Additive [images, 1, 1, width] f32, CPU; undefined when nothing is padded.
-  at::Tensor key_mask() const;
-};
-TokenLayout token_layout(const at::Tensor& grid_thw, std::int64_t merge_size);
 
 // What one decoder layer says of every query, matching ones first, then denoising slots.
 struct LayerOutput {
@@ -57,18 +44,31 @@ struct HeadOutput {
   std::vector<std::int64_t> token_counts;
   at::Tensor proposal_boxes;   // [images, width, 4] f32; undefined for learned queries
   at::Tensor proposal_logits;  // [images, width] f32; likewise
+  // What the same tokens say where several share an object; undefined without one_to_many.
+  at::Tensor many_boxes, many_logits;  // as the proposals'
+  at::Tensor token_states;             // [images, width, hidden]: what tokens are as queries
+  at::Tensor token_centres;            // [images, width, 2] f32, CPU; likewise
   std::vector<LayerOutput> layers;
 };
+
+// Sizes of what a head reads.
+struct HeadSizes {
+  std::int64_t vision =
+      0;  // of a token: merged tokens have the language model's, patches the tower's
+  std::int64_t text = 0;  // of language states and of the token embedding
+};
+HeadSizes head_sizes(const HeadConfig& config, const QwenConfig& model);
 
 class DetectionHead {
  public:
   DetectionHead() = default;
-  // text_hidden: the size of merged tokens and of language states. Parameters are drawn on the CPU,
-  // each from its own stream of (seed, name), then cast to `dtype` on `device`.
-  DetectionHead(const HeadConfig& config, std::int64_t text_hidden, std::int64_t end_token,
+  // Parameters are drawn on the CPU, each from its own stream of (seed, name), then cast to `dtype`
+  // on `device`.
+  DetectionHead(const HeadConfig& config, const HeadSizes& sizes, std::int64_t end_token,
                 std::uint64_t seed, at::ScalarType dtype, at::Device device);
 
-  // vision, language: [merged tokens, text hidden]; language is undefined without use_language.
+  // vision [tokens, sizes.vision], language [tokens, sizes.text]: of the same tokens, which are the
+  // patches with use_patches. language is undefined without use_language.
   HeadOutput forward(const at::Tensor& vision, const at::Tensor& language,
                      const TokenLayout& layout, const DenoisingQueries& denoising) const;
   std::vector<LossTerm> loss(const HeadOutput& output, std::span<const ImageTargets> targets,
@@ -85,8 +85,11 @@ class DetectionHead {
   struct Memory;
   struct Queries;
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
+  void add_many(const at::Tensor& fused, const TokenLayout& layout, HeadOutput& output) const;
   Memory make_memory(const at::Tensor& vision, const at::Tensor& language,
                      const TokenLayout& layout) const;
+  Memory map_memory(const at::Tensor& tokens, const TokenLayout& layout) const;
+  at::Tensor positions(const TokenLayout& layout, const at::Tensor& like) const;
   LayerOutput decode(const QueryLayer& layer, Queries& queries, const at::Tensor& self_mask,
                      const Memory& memory) const;
   Queries make_queries(const at::Tensor& fused, const TokenLayout& layout,
@@ -100,7 +103,7 @@ class DetectionHead {
                                    const at::Tensor& embedding) const;
   at::Tensor class_loss_sum(const at::Tensor& states,
                             const std::vector<const CaptionIds*>& captions,
-                            const at::Tensor& embedding) const;
+                            const at::Tensor& weight, const at::Tensor& embedding) const;
   LossTerm caption_term(const std::string& name, const at::Tensor& states,
                         std::span<const Match> matches, std::span<const ImageTargets> targets,
                         const at::Tensor& embedding) const;
@@ -108,8 +111,11 @@ class DetectionHead {
   HeadConfig config_;
   Linear vision_, language_;  // to the head's size
   LayerNorm vision_norm_, language_norm_, fused_norm_;
+  std::vector<ConvBlock> neck_;
   Linear proposal_score_, query_;  // proposals: objectness of a token, and the query it becomes
   Mlp proposal_box_;
+  Linear many_score_;  // one_to_many: the same of tokens that share an object
+  Mlp many_box_;
   at::Tensor learned_query_;    // [queries, hidden]; undefined with proposals
   at::Tensor learned_box_;      // [queries, 4] logits; likewise
   at::Tensor denoising_query_;  // [1, hidden]; likewise

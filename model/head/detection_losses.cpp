@@ -101,16 +101,19 @@ at::Tensor row_weights(std::span<const PredictionSet> sets, std::int64_t rows) {
 
 // Matched rows of every set, with the boxes they should have.
 struct Matched {
-  at::Tensor rows;    // [matches] i64
-  at::Tensor truths;  // [matches, 4] f32
+  at::Tensor rows;     // [matches] i64
+  at::Tensor truths;   // [matches, 4] f32
+  at::Tensor weights;  // [matches] f32
 };
 
 Matched gather_matches(std::span<const PredictionSet> sets, std::span<const ImageTargets> targets,
                        const at::Tensor& like) {
   std::vector<std::int64_t> rows;
   std::vector<float> truths;
+  std::vector<float> weights;
   for (const PredictionSet& set : sets) {
     for (const Match& match : set.matches) {
+      weights.push_back(match.weight);
       const Box box = box_at(targets[match.image].boxes.const_data_ptr<float>(), match.object);
       rows.push_back(match.row);
       truths.insert(truths.end(), box.begin(), box.end());
@@ -118,7 +121,42 @@ Matched gather_matches(std::span<const PredictionSet> sets, std::span<const Imag
   }
   const auto count = static_cast<std::int64_t>(rows.size());
   return {upload(rows, like.device()),
-          upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device())};
+          upload(at::tensor(truths, at::kFloat).view({count, 4}), like.device()),
+          upload(at::tensor(weights, at::kFloat), like.device())};
+}
+
+// Per row 1 where objectness is a quality: of shared objects, or of all. Undefined when it is none.
+at::Tensor quality_rows(std::span<const PredictionSet> sets, const at::Tensor& logits, bool all) {
+  std::vector<float> is_quality(logits.size(0), all ? 1 : 0);
+  bool any = all;
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    if (!sets[i].shared) continue;
+    const std::int64_t end =
+        i + 1 < sets.size() ? sets[i + 1].first : static_cast<std::int64_t>(is_quality.size());
+    std::fill(is_quality.begin() + sets[i].first, is_quality.begin() + end, 1.0f);
+    any = true;
+  }
+  return any ? upload(at::tensor(is_quality), logits.device()) : at::Tensor();
+}
+
+// [rows]: what each prediction's objectness is charged.
+at::Tensor objectness_loss(const Predictions& predictions, std::span<const PredictionSet> sets,
+                           const Matched& matched, const at::Tensor& iou,
+                           const HeadLossOptions& options) {
+  const at::Tensor& logits = predictions.logits;
+  const at::Tensor found = at::zeros_like(logits).index_fill(0, matched.rows, 1);
+  const at::Tensor plain = focal_loss(logits, found, options.focal_alpha, options.focal_gamma);
+  const at::Tensor is_quality = quality_rows(sets, logits, options.objectness_is_iou);
+  if (!is_quality.defined()) return plain;
+  // A shared object's weight is its quality; another match has weight 1, and its IoU.
+  const at::Tensor shared = quality_rows(sets, logits, false);
+  const at::Tensor quality_of_match =
+      shared.defined() ? at::where(shared.index_select(0, matched.rows) > 0, matched.weights, iou)
+                       : iou;
+  const at::Tensor quality = at::zeros_like(logits).index_copy(0, matched.rows, quality_of_match);
+  return at::where(is_quality > 0,
+                   varifocal_loss(logits, quality, options.focal_alpha, options.focal_gamma),
+                   plain);
 }
 
 }  // namespace
@@ -154,19 +192,28 @@ at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, doubl
   return weight * at::pow(wrong, gamma) * -log_p;
 }
 
+at::Tensor varifocal_loss(const at::Tensor& logits, const at::Tensor& quality, double alpha,
+                          double gamma) {
+  const at::Tensor negative = (1 - alpha) * at::pow(at::sigmoid(logits).detach(), gamma);
+  const at::Tensor weight = at::where(quality > 0, quality, negative);
+  return weight *
+         at::binary_cross_entropy_with_logits(logits, quality, {}, {}, at::Reduction::None);
+}
+
 std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
                                 std::span<const ImageTargets> targets,
                                 const HeadLossOptions& options) {
   const Matched matched = gather_matches(sets, targets, predictions.boxes);
   const at::Tensor boxes = predictions.boxes.index_select(0, matched.rows);
-  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1);  // [matches]
-  const at::Tensor gap =
-      1 - paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(matched.truths));  // [matches]
-  const at::Tensor found = at::zeros_like(predictions.logits).index_fill(0, matched.rows, 1);
-  at::Tensor focal =
-      focal_loss(predictions.logits, found, options.focal_alpha, options.focal_gamma);  // [rows]
+  const at::Tensor corners = cxcywh_to_xyxy(boxes);
+  const at::Tensor true_corners = cxcywh_to_xyxy(matched.truths);
+  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1) * matched.weights;      // [matches]
+  const at::Tensor gap = (1 - paired_giou(corners, true_corners)) * matched.weights;  // [matches]
+  at::Tensor objectness =
+      objectness_loss(predictions, sets, matched, paired_iou(corners, true_corners).detach(),
+                      options);  // [rows]
   const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
-  if (weights.defined()) focal = focal * upload(weights, focal.device());
+  if (weights.defined()) objectness = objectness * upload(weights, objectness.device());
 
   std::vector<LossTerm> terms;
   std::int64_t match = 0;
@@ -181,7 +228,7 @@ std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const 
     const auto count = match - first_match;
     terms.push_back({prefix + "box_l1", l1.narrow(0, first_match, count).sum()});
     terms.push_back({prefix + "giou", gap.narrow(0, first_match, count).sum()});
-    terms.push_back({prefix + "objectness", focal.narrow(0, first_row, rows).sum()});
+    terms.push_back({prefix + "objectness", objectness.narrow(0, first_row, rows).sum()});
   }
   return terms;
 }

@@ -23,6 +23,7 @@ struct Predictions {
 
 struct Match {
   std::int64_t row, image, object;  // row: of the flat predictions
+  float weight = 1;  // of its terms, in [0, 1]; below 1 where several share an object
   bool operator==(const Match&) const = default;
 };
 
@@ -35,6 +36,8 @@ struct PredictionSet {
   // Says per row what is padding, instead of counts, where it lies between; empty otherwise.
   std::vector<char> padding;
   std::vector<Match> matches;
+  // Objectness learns the matches' weights, by the varifocal loss, instead of 1.
+  bool shared = false;
 };
 
 // Cost of giving an object to a prediction, as DETR and DINO: L1, -GIoU, and what focal loss would
@@ -54,6 +57,11 @@ std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set,
 // Sigmoid focal loss (Lin et al., ICCV 2017) per element; targets in {0, 1}.
 at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, double alpha,
                       double gamma);
+
+// Varifocal loss (Zhang et al., CVPR 2021) per element: cross-entropy towards a quality q in [0,
+// 1], weighed by q where there is an object, elsewhere (q = 0) by (1 - alpha) * p^gamma.
+at::Tensor varifocal_loss(const at::Tensor& logits, const at::Tensor& quality, double alpha,
+                          double gamma);
 
 // <prefix>box_l1, <prefix>giou, <prefix>objectness for each prefix.
 std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,

@@ -1,6 +1,21 @@
 #include "model/head/layers.h"
 
+#include "model/qwen/upload.h"
+
 namespace muster::model {
+namespace {
+
+// Offsets of a grid of points in a box of sides 1 around 0: [points, 2] f32.
+at::Tensor grid_offsets() {
+  constexpr auto kSide = BoxAttention::kPointsPerSide;
+  const at::Tensor line =
+      ((at::arange(kSide, at::kFloat) + 0.5) / static_cast<double>(kSide) - 0.5) *
+      BoxAttention::kReach;
+  const at::Tensor x = line.view({1, kSide}).expand({kSide, kSide});
+  return at::stack({x, x.t()}, -1).reshape({kSide * kSide, 2});
+}
+
+}  // namespace
 
 HeadAttention::HeadAttention(std::int64_t hidden, std::int64_t heads)
     : query(hidden, hidden, true),
@@ -32,6 +47,65 @@ void HeadAttention::visit(const std::string& prefix, const ParamVisitor& visitor
   output.visit(prefix + "output.", visitor);
 }
 
+BoxAttention::BoxAttention(std::int64_t hidden, std::int64_t heads)
+    : query(hidden, hidden, true),
+      key_value(hidden, 2 * hidden, true),
+      output(hidden, hidden, true),
+      point(at::zeros({kPointsPerSide * kPointsPerSide, hidden})),
+      num_heads(heads) {}
+
+// Keys and values are made of the map before it is read, and of the points' own part by itself:
+// both are linear, and there are fewer cells than points.
+at::Tensor BoxAttention::operator()(const at::Tensor& x, const MemoryView& memory,
+                                    const at::Tensor& boxes) const {
+  const std::int64_t images = x.size(0), queries = x.size(1), hidden = x.size(2);
+  const std::int64_t points = point.size(0), head_dim = hidden / num_heads;
+  const at::Tensor where = boxes.narrow(-1, 0, 2).unsqueeze(2) +
+                           upload(grid_offsets(), boxes.device()) *
+                               boxes.narrow(-1, 2, 2).unsqueeze(2);  // [images, queries, points, 2]
+  const at::Tensor seen = memory.places->at_points(key_value(memory.map), where.flatten(1, 2));
+  const at::Tensor own = at::linear(point, key_value.weight);
+  const at::Tensor kv = (seen.view({images * queries, points, 2 * hidden}) + own)
+                            .view({images * queries, points, 2, num_heads, head_dim})
+                            .transpose(1, 3);
+  const at::Tensor q = query(x).view({images * queries, 1, num_heads, head_dim}).transpose(1, 2);
+  const at::Tensor mixed = at::scaled_dot_product_attention(q, kv.select(2, 0), kv.select(2, 1));
+  return output(mixed.reshape({images, queries, hidden}));
+}
+
+void BoxAttention::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  query.visit(prefix + "query.", visitor);
+  key_value.visit(prefix + "key_value.", visitor);
+  output.visit(prefix + "output.", visitor);
+  visitor(prefix + "point", point);
+}
+
+ConvBlock::ConvBlock(std::int64_t hidden)
+    : norm(hidden),
+      in_weight(at::empty({hidden, hidden, 3, 3})),
+      in_bias(at::zeros({hidden})),
+      out_weight(at::empty({hidden, hidden, 3, 3})),
+      out_bias(at::zeros({hidden})) {}
+
+at::Tensor ConvBlock::operator()(const at::Tensor& map, const MemoryMap& places) const {
+  const auto kept = [&](const at::Tensor& x) {  // biases and norms fill what is beyond an edge
+    return places.inside().defined() ? x * places.inside().to(x.scalar_type()) : x;
+  };
+  const auto convolve = [](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    return at::conv2d(x.permute({0, 3, 1, 2}), weight, bias, 1, 1).permute({0, 2, 3, 1});
+  };
+  const at::Tensor middle = at::silu(convolve(kept(norm(map)), in_weight, in_bias));
+  return map + kept(convolve(kept(middle), out_weight, out_bias));
+}
+
+void ConvBlock::visit(const std::string& prefix, const ParamVisitor& visitor) {
+  norm.visit(prefix + "norm.", visitor);
+  visitor(prefix + "in.weight", in_weight);
+  visitor(prefix + "in.bias", in_bias);
+  visitor(prefix + "out.weight", out_weight);
+  visitor(prefix + "out.bias", out_bias);
+}
+
 Mlp::Mlp(const std::vector<std::int64_t>& sizes) {
   for (std::size_t i = 0; i + 1 < sizes.size(); ++i)
     layers.emplace_back(sizes[i], sizes[i + 1], true);
@@ -48,20 +122,27 @@ void Mlp::visit(const std::string& prefix, const ParamVisitor& visitor) {
     layers[i].visit(prefix + std::to_string(i) + ".", visitor);
 }
 
-QueryLayer::QueryLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size)
+QueryLayer::QueryLayer(std::int64_t hidden, std::int64_t num_heads, std::int64_t mlp_size,
+                       bool box_attention)
     : self_norm(hidden),
       cross_norm(hidden),
       mlp_norm(hidden),
       self_attention(hidden, num_heads),
-      cross_attention(hidden, num_heads),
-      mlp({hidden, mlp_size, hidden}) {}
+      mlp({hidden, mlp_size, hidden}) {
+  if (box_attention)
+    cross_attention = BoxAttention(hidden, num_heads);
+  else
+    cross_attention = HeadAttention(hidden, num_heads);
+}
 
-at::Tensor QueryLayer::operator()(at::Tensor x, const at::Tensor& position,
-                                  const at::Tensor& self_mask, const at::Tensor& memory,
-                                  const at::Tensor& memory_mask) const {
+at::Tensor QueryLayer::operator()(at::Tensor x, const at::Tensor& position, const at::Tensor& boxes,
+                                  const at::Tensor& self_mask, const MemoryView& memory) const {
   const at::Tensor own = self_norm(x) + position;
   x = x + self_attention(own, own, self_mask);
-  x = x + cross_attention(cross_norm(x) + position, memory, memory_mask);
+  const at::Tensor asked = cross_norm(x) + position;
+  const auto* near = std::get_if<BoxAttention>(&cross_attention);
+  x = x + (near ? (*near)(asked, memory, boxes)
+                : std::get<HeadAttention>(cross_attention)(asked, memory.tokens, memory.mask));
   return x + mlp(mlp_norm(x));
 }
 
@@ -69,7 +150,7 @@ void QueryLayer::visit(const std::string& prefix, const ParamVisitor& visitor) {
   self_norm.visit(prefix + "self_norm.", visitor);
   self_attention.visit(prefix + "self_attention.", visitor);
   cross_norm.visit(prefix + "cross_norm.", visitor);
-  cross_attention.visit(prefix + "cross_attention.", visitor);
+  std::visit([&](auto& a) { a.visit(prefix + "cross_attention.", visitor); }, cross_attention);
   mlp_norm.visit(prefix + "mlp_norm.", visitor);
   mlp.visit(prefix + "mlp.", visitor);
 }

@@ -4,16 +4,18 @@
 #include <algorithm>
 
 #include "model/head/detection_head.h"
+#include "model/head/one_to_many.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {
 namespace {
 
 constexpr const char* kAux = "aux_";
+constexpr const char* kMany = "many_";
 constexpr const char* kDenoising = "dn_";
 
 // Holds sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the
-// last layer, dn_ (all layers).
+// last layer, many_, dn_ (all layers).
 class FlatSets {
  public:
   explicit FlatSets(std::int64_t images) : images_(images) {}
@@ -34,8 +36,9 @@ class FlatSets {
 
   Predictions predictions() const { return {at::cat(boxes_), at::cat(logits_)}; }
   std::vector<PredictionSet>& sets() { return sets_; }
-  const PredictionSet& last_layer() const {
-    return *std::ranges::find(sets_, "", &PredictionSet::prefix);
+  // The first of that prefix.
+  const PredictionSet& first(const char* prefix) const {
+    return *std::ranges::find(sets_, prefix, &PredictionSet::prefix);
   }
 
  private:
@@ -64,22 +67,35 @@ FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQ
     flat.add(&layer == &output.layers.back() ? "" : kAux, layer.boxes.narrow(1, 0, output.queries),
              layer.logits.narrow(1, 0, output.queries), output.counts);
   }
+  if (output.many_boxes.defined()) {
+    flat.add(kMany, output.many_boxes, output.many_logits, output.token_counts).shared = true;
+  }
   if (denoising.slots() == 0) return flat;
   for (const LayerOutput& layer : output.layers)
     add_denoising_set(flat, layer, output.queries, denoising);
   return flat;
 }
 
+// What decides which prediction an object goes to, beside boxes and objectness.
+struct Matching {
+  at::Tensor caption_cost;       // as match_set takes it
+  std::int64_t one_to_many = 0;  // tokens per object
+};
+
 // Denoising sets know their matches. Captions decide in the last layer alone.
-void match_all(FlatSets& flat, const Predictions& predictions,
+void match_all(FlatSets& flat, const Predictions& predictions, const HeadOutput& output,
                std::span<const ImageTargets> targets, const HeadLossOptions& options,
-               const at::Tensor& caption_cost) {
+               const Matching& matching) {
   const Predictions cpu{predictions.boxes.detach().cpu(),
                         predictions.logits.detach().cpu()};  // one copy a micro-batch
   for (PredictionSet& set : flat.sets()) {
     if (set.prefix == kDenoising) continue;
-    set.matches =
-        match_set(cpu, set, targets, options, set.prefix.empty() ? caption_cost : at::Tensor());
+    if (set.prefix == kMany) {
+      set.matches = match_many(cpu, set, targets, output.token_centres, matching.one_to_many);
+    } else {
+      set.matches = match_set(cpu, set, targets, options,
+                              set.prefix.empty() ? matching.caption_cost : at::Tensor());
+    }
   }
 }
 
@@ -107,11 +123,16 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   const Predictions predictions = flat.predictions();
   const at::Tensor captions =
       options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
-  match_all(flat, predictions, targets, options, captions);
+  match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
   std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
   terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries),
-                               rows_from_zero(flat.last_layer()), targets, embedding));
+                               rows_from_zero(flat.first("")), targets, embedding));
+  // A token's class is cheap where the set is closed; free text of every token would not be.
+  if (classes_ && output.many_boxes.defined()) {
+    terms.push_back(caption_term("many_caption", output.token_states,
+                                 rows_from_zero(flat.first(kMany)), targets, embedding));
+  }
   if (denoising.slots() > 0) {
     terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()),
                                  denoising.matches, targets, embedding));
@@ -164,15 +185,17 @@ at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
   return captions_.first_log_probs(states, upload(columns, states.device()), embedding).exp();
 }
 
-// Sum of -log p of each caption's class. states [captions, hidden].
+// Sum of -log p of each caption's class. states [captions, hidden], weight [captions] f32.
 at::Tensor DetectionHead::class_loss_sum(const at::Tensor& states,
                                          const std::vector<const CaptionIds*>& captions,
+                                         const at::Tensor& weight,
                                          const at::Tensor& embedding) const {
   if (captions.empty()) return states.to(at::kFloat).sum() * 0;
   std::vector<std::int64_t> truth;
   for (const CaptionIds* caption : captions) truth.push_back(classes_->index_of(*caption));
   const at::Tensor column = upload(truth, states.device()).unsqueeze(1);
-  return -captions_.class_log_probs(states, *classes_, embedding).gather(1, column).sum();
+  const at::Tensor log_p = captions_.class_log_probs(states, *classes_, embedding);
+  return -(log_p.gather(1, column).squeeze(1) * weight).sum();
 }
 
 // states [images, width, hidden]; rows of the matches count from 0.
@@ -181,14 +204,19 @@ LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& 
                                      std::span<const ImageTargets> targets,
                                      const at::Tensor& embedding) const {
   std::vector<std::int64_t> rows;
+  std::vector<float> weights;
   std::vector<const CaptionIds*> captions;
   for (const Match& match : matches) {
     rows.push_back(match.row);
+    weights.push_back(match.weight);
     captions.push_back(&targets[match.image].captions[match.object]);
   }
   const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
-  if (classes_)
-    return {name, class_loss_sum(chosen, captions, embedding), LossTerm::Denominator::kBoxes};
+  if (classes_) {
+    const at::Tensor weight = upload(at::tensor(weights, at::kFloat), states.device());
+    return {name, class_loss_sum(chosen, captions, weight, embedding),
+            LossTerm::Denominator::kBoxes};
+  }
   return {name, captions_.loss_sum(chosen, captions, embedding),
           LossTerm::Denominator::kCaptionTokens};
 }

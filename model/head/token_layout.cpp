@@ -1,7 +1,8 @@
+#include "model/head/token_layout.h"
+
 #include <algorithm>
 #include <limits>
 
-#include "model/head/detection_head.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {

@@ -65,19 +65,63 @@ class Mlp(nn.ModuleList):
         return x
 
 
+class BoxAttention(nn.Module):
+    """From each query to a grid of points over its own box, a fifth wider than the box."""
+
+    def __init__(self, hidden, heads, side=5, reach=1.2):
+        super().__init__()
+        self.query = nn.Linear(hidden, hidden)
+        self.key_value = nn.Linear(hidden, 2 * hidden)
+        self.output = nn.Linear(hidden, hidden)
+        self.point = nn.Parameter(torch.zeros(side * side, hidden))
+        self.heads, self.side, self.reach = heads, side, reach
+
+    def forward(self, x, memory, boxes):
+        """x [1, n, hidden]; memory a map [1, hidden, rows, columns]; boxes [1, n, 4] in [0,1]."""
+        _, n, hidden = x.shape
+        line = ((torch.arange(self.side, device=x.device) + 0.5) / self.side - 0.5) * self.reach
+        offsets = torch.stack([line.repeat(self.side), line.repeat_interleave(self.side)], -1)
+        where = boxes[0, :, None, :2] + offsets * boxes[0, :, None, 2:]   # [n, points, 2]
+        kv = self.key_value(memory.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        seen = F.grid_sample(kv, (where * 2 - 1)[None].to(kv.dtype), padding_mode="border",
+                             align_corners=False)[0].permute(1, 2, 0)   # [n, points, 2 * hidden]
+        kv = seen + F.linear(self.point, self.key_value.weight)
+        kv = kv.view(n, len(self.point), 2, self.heads, -1).transpose(1, 3)
+        q = self.query(x).view(n, 1, self.heads, -1).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, kv[:, :, 0], kv[:, :, 1])
+        return self.output(mixed.reshape(1, n, hidden))
+
+
+class ConvBlock(nn.Module):
+    """x + conv(silu(conv(norm(x)))) over a map [1, rows, columns, hidden]."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.add_module("in", nn.Conv2d(hidden, hidden, 3, padding=1))
+        self.out = nn.Conv2d(hidden, hidden, 3, padding=1)
+
+    def forward(self, x):
+        middle = F.silu(getattr(self, "in")(self.norm(x).permute(0, 3, 1, 2)))
+        return x + self.out(middle).permute(0, 2, 3, 1)
+
+
 class QueryLayer(nn.Module):
     """Self-attention among an image's queries, cross-attention to its memory, MLP; pre-norm."""
 
-    def __init__(self, hidden, heads, mlp):
+    def __init__(self, hidden, heads, mlp, box_attention):
         super().__init__()
         self.self_norm, self.cross_norm, self.mlp_norm = (nn.LayerNorm(hidden) for _ in range(3))
-        self.self_attention, self.cross_attention = Attention(hidden, heads), Attention(hidden, heads)
+        self.self_attention = Attention(hidden, heads)
+        self.cross_attention = (BoxAttention if box_attention else Attention)(hidden, heads)
+        self.box_attention = box_attention
         self.mlp = Mlp(hidden, mlp, hidden)
 
-    def forward(self, x, position, memory):
+    def forward(self, x, position, memory, boxes):
         own = self.self_norm(x) + position
         x = x + self.self_attention(own, own)
-        x = x + self.cross_attention(self.cross_norm(x) + position, memory)
+        near = (boxes,) if self.box_attention else ()
+        x = x + self.cross_attention(self.cross_norm(x) + position, memory, *near)
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -188,13 +232,21 @@ class DetectionHead(nn.Module):
     """Vision tokens and language states of one image become a memory; queries (its best-scored
     tokens, or learned ones) read it and end as a box, an objectness and a caption."""
 
-    def __init__(self, config, text_hidden):
+    def __init__(self, config, vision_hidden, text_hidden):
         super().__init__()
         self.config = config
         hidden = config["hidden_size"]
-        self.vision, self.vision_norm = nn.Linear(text_hidden, hidden), nn.LayerNorm(hidden)
+        self.vision, self.vision_norm = nn.Linear(vision_hidden, hidden), nn.LayerNorm(hidden)
+        self.boxes = config.get("box_attention", False)
+        self.neck = nn.ModuleList(ConvBlock(hidden) for _ in range(config.get("neck_layers", 0)))
+        # One map, to which language states are added; else both stand side by side.
+        self.one_map = self.boxes or len(self.neck) > 0 or config.get("use_patches", False)
         if config["use_language"]:
-            self.language, self.language_norm = nn.Linear(text_hidden, hidden), nn.LayerNorm(hidden)
+            self.language = nn.Linear(text_hidden, hidden)
+            if not self.one_map:
+                self.language_norm = nn.LayerNorm(hidden)
+        if config.get("one_to_many", 0) > 0:   # training's; they have a place in the file
+            self.many_score, self.many_box = nn.Linear(hidden, 1), Mlp(hidden, hidden, 4)
         if config["proposals"]:
             self.fused_norm, self.proposal_score = nn.LayerNorm(hidden), nn.Linear(hidden, 1)
             self.proposal_box, self.query = Mlp(hidden, hidden, 4), nn.Linear(hidden, hidden)
@@ -204,30 +256,47 @@ class DetectionHead(nn.Module):
             if config["denoising_groups"] > 0:   # training's; it has a place in the file
                 self.denoising_query = nn.Parameter(torch.zeros(1, hidden))
         self.position = Mlp(2 * hidden, hidden, hidden)
-        self.layers = nn.ModuleList(QueryLayer(hidden, config["num_heads"], config["mlp_size"])
-                                    for _ in range(config["num_layers"]))
+        self.layers = nn.ModuleList(
+            QueryLayer(hidden, config["num_heads"], config["mlp_size"], self.boxes)
+            for _ in range(config["num_layers"]))
         self.norm, self.score = nn.LayerNorm(hidden), nn.Linear(hidden, 1)
         self.box = Mlp(hidden, hidden, hidden, 4)
         self.caption = CaptionDecoder(config, text_hidden)
 
     def forward(self, vision, language, rows, columns):
-        """vision, language [rows * columns, text hidden] of one image, language None where the
-        head reads none: states [queries, hidden], boxes cx,cy,w,h in [0,1], objectness, fp32."""
+        """vision [rows * columns, vision hidden] and language [rows * columns, text hidden] of one
+        image, language None where the head reads none: states [queries, hidden], boxes cx,cy,w,h
+        in [0,1], objectness, fp32."""
         seen = self.vision(vision)[None]   # [1, tokens, hidden]
         centres = token_centres(rows, columns).to(seen.device)[None]
         where = sine_features(centres, seen.shape[-1] // 2).to(seen.dtype)
-        fused, memory = seen, self.vision_norm(seen) + where
-        if self.config["use_language"]:
-            read = self.language(language)[None]
-            fused = seen + read
-            memory = torch.cat([memory, self.language_norm(read) + where], 1)
+        read = self.language(language)[None] if self.config["use_language"] else None
+        fused = seen if read is None else seen + read
+        if self.one_map:
+            fused, memory = self.map_memory(fused, where, rows, columns)
+        else:
+            memory = self.vision_norm(seen) + where
+            if read is not None:
+                memory = torch.cat([memory, self.language_norm(read) + where], 1)
         states, reference = self.first_queries(fused, centres, rows, columns)
         for layer in self.layers:
-            near = sine_features(reference.sigmoid(), seen.shape[-1] // 2).to(seen.dtype)
-            states = layer(states, self.position(near), memory)
+            before = reference.sigmoid()
+            near = sine_features(before, seen.shape[-1] // 2).to(seen.dtype)
+            states = layer(states, self.position(near), memory, before)
             final = self.norm(states)
             reference = reference + self.box(final).float()
         return final[0], reference.sigmoid()[0], self.score(final).squeeze(-1).float().sigmoid()[0]
+
+    def map_memory(self, tokens, where, rows, columns):
+        """What queries are made of, and what they read: the tokens, or their map."""
+        x = tokens.view(1, rows, columns, -1)
+        for block in self.neck:
+            x = block(x)
+        made = x.reshape(1, rows * columns, -1)
+        normed = self.vision_norm(made)
+        if self.boxes:
+            return made, normed.view(x.shape).permute(0, 3, 1, 2)
+        return made, normed + where
 
     def first_queries(self, fused, centres, rows, columns):
         """states [1, queries, hidden] and the logits of the boxes they start from, fp32."""
@@ -247,7 +316,7 @@ class DetectionHead(nn.Module):
 
 
 def token_centres(rows, columns):
-    """The centre of every merged token, x and y in [0,1]: [rows * columns, 2] fp32."""
+    """The centre of every token, x and y in [0,1]: [rows * columns, 2] fp32."""
     y = (torch.arange(rows, dtype=torch.float32) + 0.5) / rows
     x = (torch.arange(columns, dtype=torch.float32) + 0.5) / columns
     return torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1)
@@ -442,9 +511,9 @@ class MusterDetector(nn.Module):
 
     def _detect_one(self, image, prompt, threshold):
         pixels, grid = self.pictures.patches(image)
-        rows, columns = grid[1] // self.pictures.merge, grid[2] // self.pictures.merge
-        vision, language = self._see(pixels, grid, prompt, rows, columns)
-        states, boxes, scores = self.head(vision, language, rows, columns)
+        vision, language = self._see(pixels, grid, prompt)
+        merge = 1 if self.head.config.get("use_patches", False) else self.pictures.merge
+        states, boxes, scores = self.head(vision, language, grid[1] // merge, grid[2] // merge)
         embedding = self.backbone.get_input_embeddings().weight
         captions, log_probs = self.head.caption(states, embedding, self.words.end)
         found = []
@@ -457,10 +526,27 @@ class MusterDetector(nn.Module):
                           "caption": caption, "category_id": self.category_ids.get(folded(caption), -1)})
         return sorted(found, key=lambda one: -one["score"])
 
-    def _see(self, pixels, grid, prompt, rows, columns):
-        """The merged vision tokens and the language states at the picture: [tokens, text hidden]."""
-        device = self.device
+    def _see(self, pixels, grid, prompt):
+        """The vision tokens, merged or patches as the head reads them, and the language states
+        at them: [tokens, vision hidden], [tokens, text hidden]."""
+        device, merge = self.device, self.pictures.merge
+        rows, columns = grid[1] // merge, grid[2] // merge
+        patches = self.head.config.get("use_patches", False)
         pixels, grid = pixels.to(device, self.dtype), torch.tensor([grid], device=device)
+        with keeping_input(self._vision_tower().merger) as before_merging:
+            vision, language = self._run(pixels, grid, prompt, rows, columns)
+        if not patches:
+            return vision, language
+        order = visiting_order(rows, columns, self._vision_tower().config, merge)
+        vision = raster_patches(before_merging[0], order, rows, columns, merge)
+        if language is not None:   # every patch has its merged token's
+            language = language.view(rows, columns, -1).repeat_interleave(merge, 0)
+            language = language.repeat_interleave(merge, 1).flatten(0, 1)
+        return vision, language
+
+    def _run(self, pixels, grid, prompt, rows, columns):
+        """The merged vision tokens and the language states at them, None where none are read."""
+        device = self.device
         if not self.head.config["use_language"]:
             return merged_tokens(self._vision_tower()(pixels, grid_thw=grid)), None
         ids = self.words.question(self.settings["data"]["system_prompt"], prompt, rows * columns)
@@ -495,6 +581,34 @@ def keeping_output(module):
         handle.remove()
 
 
+@contextmanager
+def keeping_input(module):
+    """What the module is given while this lasts."""
+    kept = []
+    handle = module.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
+def visiting_order(rows, columns, vision, merge):
+    """The merged token that the tower visits k-th: window by window where the family has them."""
+    side = getattr(vision, "window_size", 0) // (vision.patch_size * merge) or max(rows, columns)
+    return [row * columns + column
+            for top in range(0, rows, side) for left in range(0, columns, side)
+            for row in range(top, min(top + side, rows))
+            for column in range(left, min(left + side, columns))]
+
+
+def raster_patches(visited, order, rows, columns, merge):
+    """Patches as visited, in groups of merged tokens, put row by row: [patches, vision hidden]."""
+    groups = visited.reshape(rows * columns, merge, merge, -1)
+    in_place = torch.empty_like(groups)
+    in_place[torch.tensor(order, device=groups.device)] = groups
+    return in_place.view(rows, columns, merge, merge, -1).transpose(1, 2).flatten(0, 3)
+
+
 def merged_tokens(output):
     """The vision tower's answer in any version: a tensor, (tensor, levels), or an object."""
     if torch.is_tensor(output):
@@ -507,7 +621,7 @@ def load_head(path, text_hidden):
     with safe_open(path, "pt") as file:
         config = json.loads(file.metadata()["config"])
         tensors = {name.removeprefix("detection_head."): file.get_tensor(name) for name in file.keys()}
-    head = DetectionHead(config, text_hidden)
+    head = DetectionHead(config, tensors["vision.weight"].shape[1], text_hidden)
     head.load_state_dict(tensors, strict=True)
     return head
 

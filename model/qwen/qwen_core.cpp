@@ -70,7 +70,7 @@ VisionOutput QwenCore::vision(const at::Tensor& pixel_values, const at::Tensor& 
   // A frozen tower keeps no activations.
   const at::AutoGradMode mode(at::GradMode::is_enabled() && vision_trained());
   return net.vision(upload(pixel_values, options.device).to(options.dtype), grid_thw,
-                    options.checkpoint_vision, gate);
+                    {options.checkpoint_vision, options.keep_patches}, gate);
 }
 
 at::Tensor QwenCore::embed(const at::Tensor& input_ids) const {
@@ -84,6 +84,7 @@ QwenOutput QwenCore::forward(const MicroBatch& batch, const RopeIndex& rope, KvC
   if (batch.pixel_values.defined()) {
     VisionOutput seen = vision(batch.pixel_values, batch.grid_thw);
     out.image_embeds = seen.embeds;
+    out.image_patches = seen.patches;
     deepstack.levels = seen.deepstack;
     out.deepstack = std::move(seen.deepstack);
   }

@@ -19,12 +19,15 @@ struct QwenOptions {
   at::Device device = at::kCPU;
   bool checkpoint_vision = false, checkpoint_language = false;
   std::int64_t logits_chunk_tokens = 1024;
+  bool keep_patches = false;                       // what QwenOutput::image_patches needs
   std::optional<LoraOptions> lora = std::nullopt;  // adapters beside layers of these weights
 };
 
 struct QwenOutput {
   at::Tensor image_embeds;  // [merged tokens, hidden], in image order; undefined without images
   at::Tensor hidden;        // [tokens, hidden], after the final norm
+  // [patches, vision hidden] before merging, row by row of each image; only with keep_patches.
+  at::Tensor image_patches = {};
   // Per level [merged tokens, hidden], where the family has them.
   std::vector<at::Tensor> deepstack = {};
 };

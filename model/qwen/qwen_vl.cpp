@@ -77,8 +77,9 @@ QwenOutput QwenVL::forward(const MicroBatch& batch) const {
       batch, rope_index(batch.input_ids, batch.cu_seqlens, batch.grid_thw, core_->config));
 }
 
-at::Tensor QwenVL::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const {
-  return core_->vision(pixel_values, grid_thw).embeds;
+QwenOutput QwenVL::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const {
+  VisionOutput seen = core_->vision(pixel_values, grid_thw);
+  return {seen.embeds, {}, seen.patches, std::move(seen.deepstack)};
 }
 
 at::Tensor QwenVL::logits(const at::Tensor& hidden) const {

@@ -8,6 +8,7 @@
 #include "model/qwen/attention.h"
 #include "model/qwen/fused.h"
 #include "model/qwen/learned_positions.h"
+#include "model/qwen/merged_grid.h"
 #include "model/qwen/recompute.h"
 #include "model/qwen/upload.h"
 
@@ -60,6 +61,23 @@ std::vector<std::int64_t> inverse(const std::vector<std::int64_t>& order) {
   std::vector<std::int64_t> result(order.size());
   for (std::size_t i = 0; i < order.size(); ++i) result[order[i]] = static_cast<std::int64_t>(i);
   return result;
+}
+
+// The place in the tower's order of every patch, row by row of each image.
+std::vector<std::int64_t> raster_places(const at::Tensor& grid_thw, std::int64_t merge,
+                                        const std::vector<std::int64_t>& order) {
+  const std::vector<std::int64_t> place = inverse(order);
+  std::vector<std::int64_t> places;
+  std::int64_t first = 0;
+  for (const MergedGrid& grid : merged_grids(grid_thw, merge)) {
+    for (std::int64_t row = 0; row < grid.frames * grid.rows * merge; ++row)
+      for (std::int64_t column = 0; column < grid.columns * merge; ++column) {
+        const std::int64_t group = first + row / merge * grid.columns + column / merge;
+        places.push_back((place[group] * merge + row % merge) * merge + column % merge);
+      }
+    first += grid.tokens();
+  }
+  return places;
 }
 
 std::string named(const std::string& prefix, std::string_view name) {
@@ -235,7 +253,7 @@ at::Tensor VisionTower::embed(const at::Tensor& patches, const at::Tensor& grid_
 }
 
 VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
-                                     bool recompute_blocks, const ForwardGate& gate) const {
+                                     const VisionPass& pass, const ForwardGate& gate) const {
   const auto enter = [&](const std::string& prefix) {
     if (gate) gate("visual." + prefix);
   };
@@ -252,11 +270,15 @@ VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::T
     const auto& full = config.full_attention_blocks;
     const VisionBlock::Context context{
         plan, std::find(full.begin(), full.end(), static_cast<std::int64_t>(i)) != full.end()};
-    x = recompute_blocks ? recompute_block(blocks[i], x, context) : blocks[i](x, context);
+    x = pass.recompute_blocks ? recompute_block(blocks[i], x, context) : blocks[i](x, context);
     const auto level = deepstack_level(i);
     if (!level) continue;
     enter(deepstack_prefix(*level));
     result.deepstack.push_back(merge(deepstack_mergers[*level], x));
+  }
+  if (pass.keep_patches) {
+    const auto places = raster_places(grid_thw, config.spatial_merge_size, plan->order);
+    result.patches = x.index_select(0, upload(places, x.device()));
   }
   enter("merger.");
   result.embeds = merge(merger, x);

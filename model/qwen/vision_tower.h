@@ -74,8 +74,15 @@ struct PatchMerger {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
+// What a pass through the tower does beside its work.
+struct VisionPass {
+  bool recompute_blocks = false;
+  bool keep_patches = false;  // VisionOutput::patches
+};
+
 struct VisionOutput {
   at::Tensor embeds;                  // [merged tokens, out_hidden], in image order
+  at::Tensor patches;                 // [patches, hidden] before merging, row by row of each image
   std::vector<at::Tensor> deepstack;  // per level the same shape
 };
 
@@ -91,7 +98,7 @@ struct VisionTower {
   // pixel_values [patches, patch_dim] or [N, C, H, W], in the weights' dtype; grid_thw [images, 3].
   // Throws DataError when the two do not fit each other.
   VisionOutput operator()(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
-                          bool recompute_blocks, const ForwardGate& gate) const;
+                          const VisionPass& pass, const ForwardGate& gate) const;
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 
  private:

@@ -21,7 +21,9 @@ using Catch::Matchers::ContainsSubstring;
 using test::image_batch, test::loss_options, test::values, test::tiny_head, test::tiny_qwen;
 
 Detector make(const HeadConfig& head = tiny_head(), std::uint64_t seed = 4) {
-  return Detector::create(QwenVL::random(tiny_qwen(), {}, 4), head, test::kCaptionEnd, seed);
+  QwenOptions options;
+  options.keep_patches = head.use_patches;
+  return Detector::create(QwenVL::random(tiny_qwen(), options, 4), head, test::kCaptionEnd, seed);
 }
 
 TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
@@ -132,6 +134,21 @@ TEST_CASE("detections are in the image, best first, the same packed or alone", "
     }
   }
   for (std::size_t i = 0; i < 4; ++i)
+    CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
+}
+
+// Language states are those of a patch's merged token.
+TEST_CASE("a head of patches reads four times the tokens, the same packed or alone", "[unit]") {
+  HeadConfig head = tiny_head();
+  head.use_patches = true;
+  head.num_queries = 100;
+  Detector detector = make(head);
+  detector.set_training(false);
+  const MicroBatch both = image_batch({{4, 4}, {8, 6}}, 1);
+  const auto alone = detector.detect(image_batch({{4, 4}}, 1)), packed = detector.detect(both);
+  REQUIRE(packed[0].size() == 16);
+  CHECK(packed[1].size() == 48);
+  for (std::size_t i = 0; i < 16; ++i)
     CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
 }
 

@@ -62,6 +62,17 @@ TEST_CASE("closed labels with denoising give the same bits on 1, 2 and 4 ranks",
   CHECK(train(1) != one);
 }
 
+TEST_CASE("heads of patches and boxes give the same bits on 1, 2 and 4 ranks", "[ranks]") {
+  const std::vector<std::string> head = {
+      "detection.memory=patches+language", "detection.cross_attention=boxes",
+      "detection.neck_layers=1",           "detection.one_to_many=4",
+      "detection.labels=closed",           "loss.objectness_target=iou"};
+  const RunResult one = train(1, head);
+  CHECK(train(2, head) == one);
+  CHECK(train(4, head) == one);
+  CHECK(train(1) != one);
+}
+
 TEST_CASE("negative control: another order of the same samples gives other bits", "[ranks]") {
   CHECK(train(2, {"run.seed=1"}).parameters != train(2).parameters);
 }

@@ -101,10 +101,12 @@ model::Detector load_detector(const configs::Config& config, const fs::path& che
         fmt::format("{}: no {}; this folder holds a language model but no trained detector",
                     checkpoint.string(), kHeadFile));
   }
-  model::Detector detector = model::Detector::create(
-      load_backbone(checkpoint, qwen_options(config)),
-      model::read_head_config(checkpoint / kHeadFile), caption_end_token(tokenizer),
-      static_cast<std::uint64_t>(config.run.seed));
+  const model::HeadConfig head = model::read_head_config(checkpoint / kHeadFile);
+  model::QwenOptions options = qwen_options(config);
+  options.keep_patches = head.use_patches;
+  model::Detector detector = model::Detector::create(load_backbone(checkpoint, options), head,
+                                                     caption_end_token(tokenizer),
+                                                     static_cast<std::uint64_t>(config.run.seed));
   detector.load_head(checkpoint / kHeadFile);
   return detector;
 }

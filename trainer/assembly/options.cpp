@@ -78,12 +78,17 @@ model::QwenOptions qwen_options(const configs::Config& config) {
           .device = config.run.device == configs::Device::kCuda ? at::kCUDA : at::kCPU,
           .checkpoint_vision = config.model.checkpoint_vision,
           .checkpoint_language = config.model.checkpoint_language,
-          .logits_chunk_tokens = config.model.logits_chunk_tokens};
+          .logits_chunk_tokens = config.model.logits_chunk_tokens,
+          .keep_patches = configs::has_patches(config.detection.memory)};
 }
 
 model::HeadConfig head_config(const configs::Detection& d) {
   return {.proposals = d.queries == configs::Queries::kProposals,
-          .use_language = d.memory == configs::Memory::kVisionLanguage,
+          .use_language = configs::has_language(d.memory),
+          .use_patches = configs::has_patches(d.memory),
+          .box_attention = d.cross_attention == configs::CrossAttention::kBoxes,
+          .neck_layers = d.neck_layers,
+          .one_to_many = d.one_to_many,
           .num_queries = d.num_queries,
           .hidden_size = d.hidden_size,
           .num_layers = d.num_layers,
@@ -103,6 +108,7 @@ model::HeadLossOptions head_loss_options(const configs::Config& config) {
           .match_giou = l.match_giou,
           .match_objectness = l.match_objectness,
           .match_caption = l.match_caption,
+          .objectness_is_iou = l.objectness_target == configs::Objectness::kIou,
           .detection = config.detection.enabled};
 }
 

@@ -36,7 +36,7 @@ HeadConfig closed_head(std::vector<CaptionIds> classes = kTrieNames) {
 }
 
 DetectionHead make_head(const HeadConfig& config) {
-  return {config, kTrieText, kTrieEnd, 5, at::kFloat, at::kCPU};
+  return {config, {kTrieText, kTrieText}, kTrieEnd, 5, at::kFloat, at::kCPU};
 }
 
 // log p(id | prefix) over the whole vocabulary: what teacher forcing of both captions differs in.

@@ -34,6 +34,22 @@ HeadConfig small_head() {
   return config;
 }
 
+// Heads that differ in where queries start and what they read.
+std::vector<HeadConfig> kinds_of_head() {
+  std::vector<HeadConfig> kinds(6, small_head());
+  kinds[1].proposals = false;
+  kinds[2].neck_layers = 2;
+  kinds[3].box_attention = true;
+  kinds[3].use_language = false;
+  kinds[4].box_attention = true;
+  kinds[4].neck_layers = 1;
+  kinds[4].one_to_many = 3;
+  kinds[5].proposals = false;
+  kinds[5].neck_layers = 1;
+  kinds[5].box_attention = true;
+  return kinds;
+}
+
 ImageTargets objects(const std::vector<float>& boxes, std::vector<CaptionIds> captions) {
   const auto count = static_cast<std::int64_t>(captions.size());
   return {at::tensor(boxes, at::kFloat).view({count, 4}), captions,
@@ -41,7 +57,7 @@ ImageTargets objects(const std::vector<float>& boxes, std::vector<CaptionIds> ca
 }
 
 DetectionHead make_head(const HeadConfig& config, std::int64_t end = kEnd) {
-  return {config, kText, end, 5, at::kFloat, at::kCPU};
+  return {config, {kText, kText}, end, 5, at::kFloat, at::kCPU};
 }
 
 // The last box layer starts at zero, which would hide what the states say.
@@ -86,11 +102,10 @@ TEST_CASE("tokens know where they lie", "[unit]") {
 }
 
 TEST_CASE("every parameter is drawn from its own stream and gets a gradient", "[unit]") {
-  for (const bool proposals : {true, false}) {
-    HeadConfig config = small_head();
-    config.proposals = proposals;
+  for (HeadConfig config : kinds_of_head()) {
+    config.classes = {{4, 7}, {9}, {1, 2, 3}, {4, 8}};  // two share a first token
     DetectionHead head = awake_head(config), same = make_head(config),
-                  other{config, kText, kEnd, 6, at::kFloat, at::kCPU};
+                  other{config, {kText, kText}, kEnd, 6, at::kFloat, at::kCPU};
     const Batch batch;
     const DenoisingQueries denoising = make_denoising(batch.targets, 2, 0.4, 77);
     at::Tensor total;
@@ -125,9 +140,8 @@ at::Tensor by_score(const LayerOutput& layer, std::int64_t image, std::int64_t q
 }
 
 TEST_CASE("images packed together say what they say alone", "[unit]") {
-  for (const bool proposals : {true, false}) {
-    HeadConfig config = small_head();
-    config.proposals = proposals;
+  for (const HeadConfig& config : kinds_of_head()) {
+    CAPTURE(config.proposals, config.neck_layers, config.box_attention);
     const DetectionHead head = awake_head(config);
     const Batch batch;
     const HeadOutput together = head.forward(batch.vision, batch.language, batch.layout, {});
@@ -213,9 +227,8 @@ TEST_CASE("a batch without any object still trains objectness", "[unit]") {
 // behind the proposals: elsewhere references are detached on purpose, which differences would not
 // know.
 TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
-  for (const bool proposals : {true, false}) {
-    HeadConfig config = small_head();
-    config.proposals = proposals;
+  for (HeadConfig config : kinds_of_head()) {
+    const bool proposals = config.proposals;
     config.num_layers = 1;
     DetectionHead head = awake_head(config);
     const Batch batch;
@@ -227,12 +240,15 @@ TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
     };
     total().backward();
     std::uint64_t seed = 500;
-    for (const char* part :
-         {"vision.", "layers.", "box.", "score.", "caption.", "position.", "learned_box"}) {
+    for (const char* part : {"vision.", "neck.", "layers.", "box.", "score.", "caption.",
+                             "position.", "learned_box"}) {
+      // Where a box's points lie has no gradient.
+      if (config.box_attention && part == std::string("learned_box")) continue;
       double along = 0;
       std::vector<std::pair<at::Tensor, at::Tensor>> moves;  // parameter, direction
       head.visit("", [&](const std::string& name, at::Tensor& tensor) {
-        if (!name.starts_with(part) || (proposals && name.starts_with("vision."))) return;
+        const bool selects = name.starts_with("vision.") || name.starts_with("neck.");
+        if (!name.starts_with(part) || (proposals && selects)) return;
         const at::Tensor direction = noise(++seed, tensor.sizes());
         along += (tensor.grad() * direction).sum().item<double>();
         moves.emplace_back(tensor, direction);
@@ -248,6 +264,7 @@ TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
       };
       const double slope = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
       INFO(part << (proposals ? " proposals" : " learned"));
+      CAPTURE(config.neck_layers, config.box_attention);
       CHECK(slope == Catch::Approx(along).epsilon(0.05).margin(0.5));
     }
   }
@@ -315,7 +332,7 @@ TEST_CASE("decoding agrees with the loss", "[unit]") {
 
 TEST_CASE("bf16 parameters still give fp32 boxes and terms", "[unit]") {
   const Batch batch;
-  const DetectionHead head{small_head(), kText, kEnd, 5, at::kBFloat16, at::kCPU};
+  const DetectionHead head{small_head(), {kText, kText}, kEnd, 5, at::kBFloat16, at::kCPU};
   const DenoisingQueries denoising = make_denoising(batch.targets, 2, 0.4, 77);
   const HeadOutput output = head.forward(batch.vision.to(at::kBFloat16),
                                          batch.language.to(at::kBFloat16), batch.layout, denoising);

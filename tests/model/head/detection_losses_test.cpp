@@ -116,6 +116,49 @@ TEST_CASE("box terms are sums over matched pairs, objectness over every row but 
   CHECK(got.size() == 6);
 }
 
+// Cross-entropy of a logit towards a quality.
+double cross_entropy(double logit, double quality) {
+  const double p = 1 / (1 + std::exp(-logit));
+  return -quality * std::log(p) - (1 - quality) * std::log(1 - p);
+}
+
+TEST_CASE("varifocal loss is its formula; its negatives' weight has no gradient", "[unit]") {
+  const at::Tensor logits = at::tensor({0.7f, -1.2f, 2.0f}).requires_grad_();
+  const at::Tensor quality = at::tensor({0.6f, 0.0f, 0.0f});
+  const at::Tensor loss = varifocal_loss(logits, quality, 0.25, 2);
+  loss.sum().backward();
+  CHECK(loss[0].item<double>() == Approx(0.6 * cross_entropy(0.7, 0.6)));
+  for (const auto& [i, logit] : {std::pair{1, -1.2}, {2, 2.0}}) {
+    const double p = 1 / (1 + std::exp(-logit));
+    CHECK(loss[i].item<double>() == Approx(0.75 * p * p * cross_entropy(logit, 0)));
+    CHECK(logits.grad()[i].item<double>() == Approx(0.75 * p * p * p));  // d(-log(1-p))/dx = p
+  }
+}
+
+TEST_CASE("objectness learns the IoU of its box, a shared object's the match's weight", "[unit]") {
+  Predictions two{at::tensor({0.5f, 0.5f, 0.2f, 0.2f, 0.5f, 0.5f, 0.1f, 0.2f}).view({2, 4}),
+                  at::tensor({0.3f, -0.4f})};
+  const std::vector<ImageTargets> targets{
+      targets_of(at::tensor({0.5f, 0.5f, 0.2f, 0.2f}).view({1, 4}))};
+  std::vector<PredictionSet> sets(1);
+  sets[0].width = 2;
+  sets[0].counts = {2};
+  sets[0].matches = {{1, 0, 0}};
+  HeadLossOptions options = loss_options(0);
+  options.objectness_is_iou = true;
+  const double background = 0.75 * std::pow(1 / (1 + std::exp(-0.3)), 2) * cross_entropy(0.3, 0);
+  CHECK(values(box_terms(two, sets, targets, options)).at("objectness") ==
+        Approx(background + 0.5 * cross_entropy(-0.4, 0.5)));  // half the box: IoU 1/2
+
+  sets[0].shared = true;
+  sets[0].matches = {{0, 0, 0, 0.8f}, {1, 0, 0, 0.4f}};
+  const auto shared = values(box_terms(two, sets, targets, loss_options(0)));
+  CHECK(shared.at("objectness") ==
+        Approx(0.8 * cross_entropy(0.3, 0.8) + 0.4 * cross_entropy(-0.4, 0.4)));
+  CHECK(shared.at("box_l1") == Approx(0.4 * 0.1));
+  CHECK(shared.at("giou") == Approx(0.4 * 0.5));
+}
+
 TEST_CASE("the order of the queries does not matter", "[unit]") {
   Rng rng(23);
   const Predictions a{random_boxes(rng, 7), random_logits(rng, 7)};

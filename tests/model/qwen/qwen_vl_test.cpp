@@ -116,7 +116,7 @@ TEST_CASE("a frozen tower's activations cost no memory", "[unit]") {
     for (const auto& p : qwen.parameters()) p.tensor.requires_grad_(trained);
     qwen.vision(batch.pixel_values, batch.grid_thw);  // fills the caches of the first call
     const MemoryMeter meter;
-    const at::Tensor embeds = qwen.vision(batch.pixel_values, batch.grid_thw);
+    const at::Tensor embeds = qwen.vision(batch.pixel_values, batch.grid_thw).image_embeds;
     return meter.held() - static_cast<std::int64_t>(embeds.nbytes());
   };
   const auto held_after_all = [&](const std::string& frozen) {
@@ -238,7 +238,33 @@ TEST_CASE("4-D images equal the same images as patches", "[unit]") {
         }
   CHECK(at::equal(patchify(images, config.vision), patches));
   const at::Tensor grid = at::tensor({1, 4, 6, 1, 4, 6}, at::kLong).view({2, 3});
-  CHECK(at::equal(qwen.vision(images, grid), qwen.vision(patches, grid)));
+  CHECK(at::equal(qwen.vision(images, grid).image_embeds, qwen.vision(patches, grid).image_embeds));
+}
+
+// Without blocks a patch is its pixels through one product, so that its place can be told. The
+// windows of 4 x 4 patches make the tower visit the patches of 6 x 10 in another order.
+TEST_CASE("patches before merging come row by row of each image", "[unit]") {
+  QwenConfig config = small_config();
+  config.vision.depth = 0;
+  config.vision.window_size = 56;
+  QwenOptions options;
+  options.keep_patches = true;
+  const QwenVL qwen = QwenVL::random(config, options, 7);
+  const at::Tensor images = at::randn({2, 3, 84, 140});
+  const at::Tensor grid = at::tensor({1, 6, 10, 1, 6, 10}, at::kLong).view({2, 3});
+  at::Tensor weight;
+  for (const NamedParam& p : qwen.parameters())
+    if (p.name.starts_with("visual.patch_embed.")) weight = p.tensor.flatten(1);
+  std::vector<at::Tensor> expected;
+  for (std::int64_t n = 0; n < 2; ++n)
+    for (std::int64_t y = 0; y < 6; ++y)
+      for (std::int64_t x = 0; x < 10; ++x) {
+        const at::Tensor patch = images[n].narrow(1, 14 * y, 14).narrow(2, 14 * x, 14);
+        expected.push_back(at::matmul(weight, at::stack({patch, patch}, 1).flatten()));
+      }
+  const QwenOutput seen = qwen.vision(images, grid);
+  CHECK(at::allclose(seen.image_patches, at::stack(expected), 1e-4, 1e-5));
+  CHECK_FALSE(QwenVL::random(config, {}, 7).vision(images, grid).image_patches.defined());
 }
 
 TEST_CASE("generation with a cache equals running everything again, and stops", "[unit]") {

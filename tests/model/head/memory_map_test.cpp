@@ -1,0 +1,64 @@
+#include "model/head/memory_map.h"
+
+#include <ATen/ops/grid_sampler_2d.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error.h"
+#include "model/head/loss_values.h"
+
+namespace muster::model {
+namespace {
+
+// Images of 3 x 4, 2 x 2 and 3 x 3 tokens.
+TokenLayout mixed_layout() {
+  return token_layout(at::tensor({1, 3, 4, 1, 2, 2, 1, 3, 3}, at::kLong).view({3, 3}), 1);
+}
+
+TEST_CASE("memory map: tokens lie in rows, and beyond a smaller image's edge is nothing",
+          "[unit]") {
+  const TokenLayout layout = mixed_layout();
+  const MemoryMap places(layout, at::kCPU);
+  const at::Tensor tokens = test::noise(1, {3, 12, 2});
+  const at::Tensor map = places.spread(tokens);
+  REQUIRE(map.sizes() == at::IntArrayRef{3, 3, 4, 2});
+  CHECK(at::equal(map[0][2][1], tokens[0][9]));
+  CHECK(at::equal(map[1][1][0], tokens[1][2]));
+  CHECK(at::equal(map[2][1][2], tokens[2][5]));
+  CHECK(map[1][2].abs().max().item<float>() == 0);
+  CHECK(map[2].select(1, 3).abs().max().item<float>() == 0);
+  const at::Tensor back = places.collect(map);
+  for (std::int64_t image = 0; image < 3; ++image)
+    CHECK(at::equal(back[image].narrow(0, 0, layout.counts[image]),
+                    tokens[image].narrow(0, 0, layout.counts[image])));
+}
+
+TEST_CASE("memory map: points are read as grid_sampler reads each image alone", "[unit]") {
+  const TokenLayout layout = mixed_layout();
+  const MemoryMap places(layout, at::kCPU);
+  const at::Tensor map = places.spread(test::noise(2, {3, 12, 5}));
+  const at::Tensor points = test::noise(3, {3, 40, 2}) * 0.6 + 0.5;  // some outside
+  const at::Tensor got = places.at_points(map, points);
+  for (std::int64_t image = 0; image < 3; ++image) {
+    const at::Tensor own = map[image]
+                               .narrow(0, 0, layout.rows[image])
+                               .narrow(1, 0, layout.columns[image])
+                               .permute({2, 0, 1})
+                               .unsqueeze(0);
+    constexpr int kBilinear = 0, kBorder = 1;
+    const at::Tensor expected =
+        at::grid_sampler_2d(own, (points[image] * 2 - 1).view({1, 1, 40, 2}), kBilinear, kBorder,
+                            /*align_corners=*/false)
+            .view({5, 40})
+            .t();
+    CHECK(at::allclose(got[image], expected, 1e-5, 1e-6));
+  }
+}
+
+TEST_CASE("memory map: several frames are no map", "[fault]") {
+  const TokenLayout film = token_layout(at::tensor({2, 4, 4}, at::kLong).view({1, 3}), 2);
+  CHECK_THROWS_AS(MemoryMap(film, at::kCPU), DataError);
+}
+
+}  // namespace
+}  // namespace muster::model
