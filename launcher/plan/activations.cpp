@@ -85,8 +85,8 @@ std::int64_t captions(const configs::Config& c, const MicroBatchShape& s) {
 
 // A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
 // every layer; a memory token keeps two norms, projections, and keys and values of every layer, and
-// what the neck's convolutions read. Where queries read boxes, each keeps keys and values of its
-// points, with and without the points' own part.
+// what the neck's convolutions read. Where queries read boxes, each keeps its points as
+// seen, with their own part, and as keys and values.
 std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
                         const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;

@@ -54,8 +54,6 @@ BoxAttention::BoxAttention(std::int64_t hidden, std::int64_t heads)
       point(at::zeros({kPointsPerSide * kPointsPerSide, hidden})),
       num_heads(heads) {}
 
-// Keys and values are made of the map before it is read, and of the points' own part by itself:
-// both are linear, and there are fewer cells than points.
 at::Tensor BoxAttention::operator()(const at::Tensor& x, const MemoryView& memory,
                                     const at::Tensor& boxes) const {
   const std::int64_t images = x.size(0), queries = x.size(1), hidden = x.size(2);
@@ -63,9 +61,8 @@ at::Tensor BoxAttention::operator()(const at::Tensor& x, const MemoryView& memor
   const at::Tensor where = boxes.narrow(-1, 0, 2).unsqueeze(2) +
                            upload(grid_offsets(), boxes.device()) *
                                boxes.narrow(-1, 2, 2).unsqueeze(2);  // [images, queries, points, 2]
-  const at::Tensor seen = memory.places->at_points(key_value(memory.map), where.flatten(1, 2));
-  const at::Tensor own = at::linear(point, key_value.weight);
-  const at::Tensor kv = (seen.view({images * queries, points, 2 * hidden}) + own)
+  const at::Tensor seen = memory.places->at_points(memory.map, where.flatten(1, 2));
+  const at::Tensor kv = key_value(seen.view({images * queries, points, hidden}) + point)
                             .view({images * queries, points, 2, num_heads, head_dim})
                             .transpose(1, 3);
   const at::Tensor q = query(x).view({images * queries, 1, num_heads, head_dim}).transpose(1, 2);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/head/mixed_rows.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {
@@ -64,32 +65,30 @@ at::Tensor MemoryMap::collect(const at::Tensor& map) const {
   return flat.index_select(0, cell_of_token_).view({images_, width_, map.size(3)});
 }
 
-// A sum over the four cells around each point, one after the other, so that one gathered tensor
-// exists at a time; their weights are constants, so that backward needs none of them.
+// The four cells around each point are (low, low), (high, low), (low, high), (high, high) in x, y.
 at::Tensor MemoryMap::at_points(const at::Tensor& map, const at::Tensor& points) const {
   const at::Tensor last = sides_ - 1;
   const at::Tensor zero = at::zeros({}, points.options());
+  // In cells. A box that is not a number reads some cell; its loss is not a number either (law 10).
   const at::Tensor place =
-      at::minimum(at::maximum(points.detach() * sides_ - 0.5, zero), last);  // in cells
+      at::minimum(at::maximum((points.detach() * sides_ - 0.5).nan_to_num(0), zero), last);
   const at::Tensor low = place.floor();
   const at::Tensor high = at::minimum(low + 1, last);
   const at::Tensor share = place - low;  // of the higher cell, for x and y
+  const auto both = [&](std::int64_t axis) {
+    return at::stack({low.select(-1, axis), high.select(-1, axis)}, -1).to(at::kLong);
+  };
   const at::Tensor first =
-      at::arange(images_, points.options().dtype(at::kLong)).view({images_, 1}) * rows_;
-  const at::Tensor flat = map.reshape({-1, map.size(3)});
-  at::Tensor sum;
-  for (const bool lower_y : {true, false})
-    for (const bool lower_x : {true, false}) {
-      const at::Tensor x = (lower_x ? low : high).select(-1, 0).to(at::kLong);
-      const at::Tensor y = (lower_y ? low : high).select(-1, 1).to(at::kLong);
-      const at::Tensor weight = (lower_x ? 1 - share.select(-1, 0) : share.select(-1, 0)) *
-                                (lower_y ? 1 - share.select(-1, 1) : share.select(-1, 1));
-      const at::Tensor rows = ((first + y) * columns_ + x).flatten();
-      const at::Tensor part =
-          flat.index_select(0, rows) * weight.flatten().unsqueeze(1).to(map.scalar_type());
-      sum = sum.defined() ? sum + part : part;
-    }
-  return sum.view({images_, points.size(1), map.size(3)});
+      at::arange(images_, points.options().dtype(at::kLong)).view({images_, 1, 1, 1}) * rows_;
+  const at::Tensor cells =
+      (first + both(1).unsqueeze(-1)) * columns_ + both(0).unsqueeze(-2);  // [images, n, y, x]
+  const auto shares = [&](std::int64_t axis) {
+    const at::Tensor upper = share.select(-1, axis);
+    return at::stack({1 - upper, upper}, -1);
+  };
+  const at::Tensor weights = shares(1).unsqueeze(-1) * shares(0).unsqueeze(-2);
+  return mix_rows(map.reshape({-1, map.size(3)}), cells.reshape({-1, 4}), weights.reshape({-1, 4}))
+      .view({images_, points.size(1), map.size(3)});
 }
 
 }  // namespace muster::model

@@ -82,11 +82,9 @@ class BoxAttention(nn.Module):
         line = ((torch.arange(self.side, device=x.device) + 0.5) / self.side - 0.5) * self.reach
         offsets = torch.stack([line.repeat(self.side), line.repeat_interleave(self.side)], -1)
         where = boxes[0, :, None, :2] + offsets * boxes[0, :, None, 2:]   # [n, points, 2]
-        kv = self.key_value(memory.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        seen = F.grid_sample(kv, (where * 2 - 1)[None].to(kv.dtype), padding_mode="border",
-                             align_corners=False)[0].permute(1, 2, 0)   # [n, points, 2 * hidden]
-        kv = seen + F.linear(self.point, self.key_value.weight)
-        kv = kv.view(n, len(self.point), 2, self.heads, -1).transpose(1, 3)
+        seen = F.grid_sample(memory, (where * 2 - 1)[None].to(memory.dtype), padding_mode="border",
+                             align_corners=False)[0].permute(1, 2, 0)   # [n, points, hidden]
+        kv = self.key_value(seen + self.point).view(n, len(self.point), 2, self.heads, -1).transpose(1, 3)
         q = self.query(x).view(n, 1, self.heads, -1).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, kv[:, :, 0], kv[:, :, 1])
         return self.output(mixed.reshape(1, n, hidden))

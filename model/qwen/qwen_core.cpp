@@ -66,11 +66,12 @@ bool QwenCore::vision_trained() {
   return trained;
 }
 
-VisionOutput QwenCore::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) {
+VisionOutput QwenCore::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw,
+                              bool merge) {
   // A frozen tower keeps no activations.
   const at::AutoGradMode mode(at::GradMode::is_enabled() && vision_trained());
   return net.vision(upload(pixel_values, options.device).to(options.dtype), grid_thw,
-                    {options.checkpoint_vision, options.keep_patches}, gate);
+                    {options.checkpoint_vision, options.keep_patches, merge}, gate);
 }
 
 at::Tensor QwenCore::embed(const at::Tensor& input_ids) const {
@@ -82,7 +83,7 @@ QwenOutput QwenCore::forward(const MicroBatch& batch, const RopeIndex& rope, KvC
   QwenOutput out;
   DeepStack deepstack;
   if (batch.pixel_values.defined()) {
-    VisionOutput seen = vision(batch.pixel_values, batch.grid_thw);
+    VisionOutput seen = vision(batch.pixel_values, batch.grid_thw, /*merge=*/true);
     out.image_embeds = seen.embeds;
     out.image_patches = seen.patches;
     deepstack.levels = seen.deepstack;

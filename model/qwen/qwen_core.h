@@ -29,7 +29,7 @@ class QwenCore {
   }
   // What the adapters of later forward passes drop is drawn from this; none: they drop nothing.
   void set_dropout(std::optional<std::uint64_t> seed);
-  VisionOutput vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw);
+  VisionOutput vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw, bool merge);
   QwenOutput forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache = nullptr);
 
  private:

@@ -78,7 +78,7 @@ QwenOutput QwenVL::forward(const MicroBatch& batch) const {
 }
 
 QwenOutput QwenVL::vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const {
-  VisionOutput seen = core_->vision(pixel_values, grid_thw);
+  VisionOutput seen = core_->vision(pixel_values, grid_thw, !core_->options.keep_patches);
   return {seen.embeds, {}, seen.patches, std::move(seen.deepstack)};
 }
 

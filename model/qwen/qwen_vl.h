@@ -40,7 +40,7 @@ class QwenVL {
   // REQUIRES pixel_values and grid_thw both or neither (error naming both). pixel_values 2-D
   // [patches, dim] or 4-D [N,C,H,W].
   QwenOutput forward(const MicroBatch& batch) const;
-  // The pictures alone: `hidden` is undefined.
+  // The pictures alone: `hidden` is undefined. With keep_patches only the patches are made.
   QwenOutput vision(const at::Tensor& pixel_values, const at::Tensor& grid_thw) const;
   at::Tensor logits(const at::Tensor& hidden) const;  // [tokens, vocab]
   // Sum over labels of -log p(label[t] | tokens < t), fp32 scalar; shifts inside each sample, in

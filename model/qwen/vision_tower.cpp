@@ -272,7 +272,7 @@ VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::T
         plan, std::find(full.begin(), full.end(), static_cast<std::int64_t>(i)) != full.end()};
     x = pass.recompute_blocks ? recompute_block(blocks[i], x, context) : blocks[i](x, context);
     const auto level = deepstack_level(i);
-    if (!level) continue;
+    if (!level || !pass.merge) continue;
     enter(deepstack_prefix(*level));
     result.deepstack.push_back(merge(deepstack_mergers[*level], x));
   }
@@ -280,6 +280,7 @@ VisionOutput VisionTower::operator()(const at::Tensor& pixel_values, const at::T
     const auto places = raster_places(grid_thw, config.spatial_merge_size, plan->order);
     result.patches = x.index_select(0, upload(places, x.device()));
   }
+  if (!pass.merge) return result;
   enter("merger.");
   result.embeds = merge(merger, x);
   return result;

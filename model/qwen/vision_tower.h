@@ -78,6 +78,7 @@ struct PatchMerger {
 struct VisionPass {
   bool recompute_blocks = false;
   bool keep_patches = false;  // VisionOutput::patches
+  bool merge = true;          // VisionOutput::embeds and deepstack
 };
 
 struct VisionOutput {

@@ -1,8 +1,11 @@
 #include "model/head/memory_map.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/grid_sampler_2d.h>
 
+#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <limits>
 
 #include "base/error.h"
 #include "model/head/loss_values.h"
@@ -53,6 +56,25 @@ TEST_CASE("memory map: points are read as grid_sampler reads each image alone", 
             .t();
     CHECK(at::allclose(got[image], expected, 1e-5, 1e-6));
   }
+  at::Tensor astray = points.clone();
+  astray[0][0][0] = std::numeric_limits<float>::quiet_NaN();
+  astray[1][0][1] = std::numeric_limits<float>::infinity();
+  CHECK(at::equal(places.at_points(map, astray)[2], got[2]));
+}
+
+TEST_CASE("memory map: the gradient of points' values goes to their cells", "[unit]") {
+  const MemoryMap places(mixed_layout(), at::kCPU);
+  const at::Tensor tokens = test::noise(4, {3, 12, 2}).to(at::kDouble).requires_grad_();
+  const at::Tensor points = test::noise(5, {3, 7, 2}) * 0.3 + 0.5;
+  const at::Tensor weight = test::noise(6, {3, 7, 2});
+  const auto sum = [&](const at::Tensor& x) {
+    return (places.at_points(places.spread(x), points) * weight).sum();
+  };
+  sum(tokens).backward();
+  const at::Tensor direction = test::noise(7, {3, 12, 2}).to(at::kDouble);
+  const at::NoGradGuard no_grad;
+  const double slope = (sum(tokens + direction) - sum(tokens - direction)).item<double>() / 2;
+  CHECK((tokens.grad() * direction).sum().item<double>() == Catch::Approx(slope));  // it is linear
 }
 
 TEST_CASE("memory map: several frames are no map", "[fault]") {
