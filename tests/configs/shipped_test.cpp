@@ -58,8 +58,9 @@ TEST_CASE("values of the shipped configs arrive in their members", "[unit]") {
   const Config bccd = load(shipped("bccd_small.yaml"));
   CHECK(bccd.tokens.expected.at("<|image_pad|>") == 151655);
   CHECK(bccd.data.max_vision_tokens == 200);
-  CHECK(bccd.data.answer == Answer::kLabels);
-  CHECK(bccd.loss.lm == 1);
+  CHECK(bccd.data.answer == Answer::kNone);  // the language model rests
+  CHECK(bccd.loss.lm == 0);
+  CHECK(bccd.detection.labels == Labels::kClosed);
   CHECK(bccd.batch.micro_batches_per_step % 4 == 0);  // 1, 2 or 4 ranks
 }
 

@@ -86,7 +86,8 @@ TEST_CASE("remedies: recompute first, then half micro-batches and twice as many"
   const auto file = test::source_dir() / "configs" / "bccd_small.yaml";
   const std::vector<std::string> top{"model.checkpoint_vision=false", "batch.max_samples=5",
                                      "batch.max_tokens=2000", "batch.max_vision_tokens=700",
-                                     "data.max_vision_tokens=200"};
+                                     "data.max_vision_tokens=200", "loss.lm=1",
+                                     "groups.model.lr=1e-3"};
   const configs::Config config = configs::load(file, top);
   const std::vector<Rung> ladder = oom_ladder(config);
   const std::vector<configs::Config> rungs = loaded(file, top, ladder);
