@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/tensors/tensor_memory.h"
 #include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
@@ -299,6 +300,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
               loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,
                              state_.step)) {
   detector_.set_forward_gate([this](std::string_view prefix) { zero_.await(prefix); });
+  trim_tensor_memory();  // what loading needed at once, steps need not
   if (state_.step > 0) recorder_.set_step(state_.step);
   if (collective_->rank() != 0) return;
   data_.log_summary();
