@@ -316,6 +316,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
 sharding::ZeroEngine Trainer::build_engine() {
   timer_.enter(Phase::kLoad);
   sharding::EngineOptions options = engine_options(config_);
+  options.micro_batches_per_rank = config_.batch.micro_batches_per_step / collective_->size();
+  if (options.reduce == sharding::ReduceKind::kTree)
+    options.ranks_per_node = ranks_per_node(*collective_);  // [C]
   options.observer = [this](int bucket, std::int64_t collective_number, std::string_view) {
     recorder_.record(Phase::kReduce, bucket, collective_number);
   };
