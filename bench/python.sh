@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # ./run bench python [--json]: the detector that `muster export` wrote, run by transformers without muster (modeling_muster.py),
 # beside `muster predict` on 50 pictures: boxes to 1e-3 of the picture, scores to 1e-4, captions equal. Tiny models of every
-# family, a LoRA run merged, learned queries without the language model and closed labels, each trained here for a minute, in several versions
-# of transformers. The thin Python module (packaging/python) asks muster.
+# family, from a config.json as published and from one as transformers 5 saves it, a LoRA run merged, learned queries without
+# the language model and closed labels, each trained here for a minute, in several versions of transformers. The thin Python
+# module (packaging/python) asks muster.
 # Environment: MUSTER_BENCH_TRANSFORMERS ("4.49.0 4.57.1 5.24.0"), MUSTER_BENCH_STEPS (150).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -41,7 +42,10 @@ for family in qwen2_vl qwen2_5_vl qwen3_vl; do
   python3 bench/tiny_family.py "$family" "$work/$family.model"
   train "$family" "$work/$family.model"
   build/muster export "$work/$family" -o "$work/$family.hf" >&2
-  cases+=("$family")
+  python3 bench/tiny_family.py "$family" "$work/$family.nested_model" nested
+  train "${family}_nested" "$work/$family.nested_model"
+  build/muster export "$work/${family}_nested" -o "$work/${family}_nested.hf" >&2
+  cases+=("$family" "${family}_nested")
 done
 train learned "$work/qwen2_5_vl.model" detection.queries=learned detection.memory=vision data.system_prompt=Short.
 build/muster export "$work/learned" -o "$work/learned.hf" >&2

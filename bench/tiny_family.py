@@ -1,13 +1,14 @@
-"""tiny_family.py FAMILY FOLDER: the demo's model as qwen2_vl, qwen2_5_vl or qwen3_vl: FOLDER/config.json.
+"""tiny_family.py FAMILY FOLDER [nested]: the demo's model as qwen2_vl, qwen2_5_vl or qwen3_vl: FOLDER/config.json.
 
-Beside Qwen2.5-VL's lie a processor_config.json and a template as transformers 5 saves them, with other limits than the run's.
+With `nested` in the layout of transformers 5 (text_config, rope_parameters, dtype), else as published. Beside Qwen2.5-VL's lie a
+processor_config.json and a template as transformers 5 saves them, with other limits than the run's.
 """
 import json
 import os
 import sys
 
 
-def main(family, folder):
+def main(family, folder, layout="published"):
     with open("configs/models/demo/config.json") as file:
         config = json.load(file)
     vision, text = config["vision_config"], config["text_config"]
@@ -23,23 +24,28 @@ def main(family, folder):
         vision.update(patch_size=16, num_position_embeddings=64, deepstack_visual_indexes=[0, 1], hidden_act="gelu_pytorch_tanh")
         text.update(head_dim=32, attention_bias=False)
         text["rope_parameters"].update(mrope_section=[6, 5, 5], mrope_interleaved=True)
-    for section in (vision, text):
-        section.pop("model_type", None)
-    # As they were published, which every version reads: rope_scaling, and flat where 4.49 knows no text_config.
-    rope = text.pop("rope_parameters")
-    text["rope_theta"] = rope.pop("rope_theta")
-    text["rope_scaling"] = rope
-    if family != "qwen3_vl":
-        text["rope_scaling"]["type"] = "mrope"
-        config.update(config.pop("text_config"))
-        config["model_type"] = family
+    if layout == "nested":
+        vision["model_type"], text["model_type"] = f"{family}_vision", f"{family}_text"
+    else:
+        as_published(config)
     os.makedirs(folder)
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(config, file, indent=1)
-
-
     if family == "qwen2_5_vl":
         write_processor(folder)
+
+
+def as_published(config):
+    """What every version reads: rope_scaling, and flat where 4.49 knows no text_config."""
+    vision, text = config["vision_config"], config["text_config"]
+    for section in (vision, text):
+        section.pop("model_type", None)
+    rope = text.pop("rope_parameters")
+    text["rope_theta"] = rope.pop("rope_theta")
+    text["rope_scaling"] = rope
+    if config["model_type"] != "qwen3_vl":
+        rope["type"] = "mrope"
+        config.update(config.pop("text_config"))
 
 
 def write_processor(folder):

@@ -143,9 +143,10 @@ inline constexpr auto kNames<Backend> = std::to_array<Named<Backend>>({{Backend:
                                                                        {Backend::kSelf, "self"}});
 
 // kOrdered gives the same bits on any number of ranks.
-enum class Reduce { kOrdered, kNative };
+enum class Reduce { kOrdered, kTree, kNative };
 template <>
 inline constexpr auto kNames<Reduce> = std::to_array<Named<Reduce>>({{Reduce::kOrdered, "ordered"},
+                                                                     {Reduce::kTree, "tree"},
                                                                      {Reduce::kNative, "native"}});
 
 // Where moments and masters are: with the weights, or in the host's memory.

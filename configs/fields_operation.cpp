@@ -22,7 +22,8 @@ std::vector<Field> sharding_fields() {
       sharding("wire_dtype", &Sharding::wire_dtype, one_of({Dtype::kFp32, Dtype::kBf16}), "",
                "of gradients between ranks; sums are fp32 either way", kTold),
       sharding("reduce", &Sharding::reduce, one_of<Reduce>(), "",
-               "ordered: same bits on any number of ranks; native: the backend's reduce-scatter",
+               "ordered: same bits on any number of ranks; tree: the same with other bits, added "
+               "within each node first, for many nodes; native: the backend's reduce-scatter",
                kTold),
       sharding("accumulation_budget_bytes", &Sharding::accumulation_budget_bytes, at_least(0),
                "bytes",

@@ -360,6 +360,7 @@ EngineBytes ZeroEngine::bytes() const {
                     .staging = my.reducer.staging_bytes(),
                     .accumulation = my.reducer.accumulation_bytes(),
                     .ema = my.state.ema_bytes(),
+                    .partial_sums = my.reducer.partial_bytes(),
                     .host = {}};
   if (my.host == nullptr) return bytes;
   bytes.host = {.parameters = my.host->parameter_bytes(),
@@ -378,13 +379,20 @@ EngineBytes ZeroEngine::planned_bytes() const {
                       .bucket_bytes = core.options.bucket_bytes,
                       .param_bytes = static_cast<int>(c10::elementSize(core.param_type())),
                       .wire_bytes = static_cast<int>(c10::elementSize(core.wire_type())),
+                      .micro_batches_per_rank = core.options.micro_batches_per_rank,
                       .accumulation_budget_bytes = core.options.accumulation_budget_bytes,
                       .native_reduce = core.options.reduce == ReduceKind::kNative,
+                      .tree_reduce = core.options.reduce == ReduceKind::kTree,
+                      .ranks_per_node = core.options.ranks_per_node,
                       .master = core.options.master,
                       .bf16_moments = core.options.bf16_moments,
                       .ema = core.options.ema.on(),
                       .optimizer_on_host = core.offloads()})
       .bytes;
+}
+
+std::int64_t ZeroEngine::bytes_between_nodes() const {
+  return impl_->reducer.bytes_between_nodes();
 }
 
 TransientBytes ZeroEngine::step_peak() const { return impl_->step_peak; }

@@ -82,6 +82,8 @@ class ZeroEngine {
 
   EngineBytes bytes() const;
   EngineBytes planned_bytes() const;
+  // What this rank sent to ranks of other nodes to reduce gradients, with ReduceKind::kTree.
+  std::int64_t bytes_between_nodes() const;
   // The most that was held for a while only, in the step that the newest empty_partition_cache()
   // ended.
   TransientBytes step_peak() const;

@@ -15,6 +15,7 @@ namespace muster::sharding {
 
 enum class ReduceKind {
   kOrdered,  // all-to-all, then slices added in rank order: same bits for any world size
+  kTree,     // added in a fixed binary tree, ranks of a node first: likewise, and other bits
   kNative    // the backend's reduce-scatter
 };
 
@@ -43,6 +44,10 @@ struct EngineOptions {
   bool overlap = true;
   WireDtype wire_dtype = WireDtype::kFloat32;
   ReduceKind reduce = ReduceKind::kOrdered;
+  // Of a step, at most, and how many ranks each machine has, next to each other; 1: not known.
+  // kTree keeps and exchanges its sums by them; the bits do not depend on them.
+  std::int64_t micro_batches_per_rank = 1;
+  int ranks_per_node = 1;
   double beta1 = 0, beta2 = 0, eps = 0;  // betas of groups that have none of their own
   double clip_norm = 0;                  // 0: none
   // The last windows, as far as this reaches, are summed in fp32 on each rank and reduced once a

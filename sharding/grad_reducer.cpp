@@ -52,6 +52,8 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
       state.deferred |= may_repeat(core.param(piece.param), core.options.reused);
     if (w >= first_local_) state.local = core.zeros(window.elements, at::kFloat);
   }
+  if (core_.options.reduce == ReduceKind::kTree)
+    tree_ = std::make_unique<TreeReducer>(core_, shard_);
   hooks_ = std::make_unique<GradHooks>(leaves_of(core.registry),
                                        [this](int param) { on_gradient(param); });
 }
@@ -162,7 +164,7 @@ void GradReducer::complete() {
   for (int w = 0; w < end_; ++w) {
     WindowState& state = windows_[w];
     if (std::exchange(state.fresh, false)) slice_of(w).zero_();
-    if (!std::exchange(state.final, true)) reduced_(w);
+    if (!std::exchange(state.final, true)) finish_window(w);
   }
 }
 
@@ -220,6 +222,7 @@ void GradReducer::zero_uncovered(int window, const at::Tensor& buffer,
 
 // This runs on the main thread, so that bytes can be counted while the queue works.
 void GradReducer::make_receive() {
+  if (tree_ != nullptr) return tree_->make_buffers(shared_.defined());
   const bool native = core_.options.reduce == ReduceKind::kNative;
   if (core_.world_size() == 1 || receive_.defined() || (shared_.defined() && !native)) return;
   const std::int64_t elements = core_.layout.window_elements() / (native ? core_.world_size() : 1);
@@ -235,14 +238,29 @@ at::Tensor GradReducer::slice_of(int window) const {
 // else's until the queue is drained. The slice holds acc + g0 + ... of all micro-batches before
 // this one.
 void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
-  const Window range = core_.layout.window(window);
   WindowState& state = windows_[window];
+  if (tree_ != nullptr)
+    tree_->add(window, wire);  // [C]
+  else
+    add_slices(window, wire, state.fresh);  // [C]
+  state.fresh = false;
+  if (final) finish_window(window);
+  state.final = final;
+}
+
+void GradReducer::finish_window(int window) {
+  if (tree_ != nullptr) tree_->finish(window);
+  reduced_(window);
+}
+
+void GradReducer::add_slices(int window, const at::Tensor& wire, bool fresh) {
+  const Window range = core_.layout.window(window);
   const std::span<const std::byte> send = bytes_of(wire.narrow(0, 0, range.elements));
   const auto received = [&](std::int64_t elements) {
     return receive_.defined() ? bytes_of(receive_.narrow(0, 0, elements)) : std::span<std::byte>();
   };
   const auto add = [&](Rows rows) {
-    core_.kernels->accumulate(rows, core_.wire_type(), slice_of(window), state.fresh);
+    core_.kernels->accumulate(rows, core_.wire_type(), slice_of(window), fresh);
   };
   if (core_.world_size() == 1) {
     add(std::array{send.data()});
@@ -253,9 +271,6 @@ void GradReducer::reduce(int window, const at::Tensor& wire, bool final) {
   } else {
     core_.collective->all_to_all(send, received(range.elements), add);  // [C]
   }
-  state.fresh = false;
-  if (final) reduced_(window);
-  state.final = final;
 }
 
 void GradReducer::reset() {
@@ -263,6 +278,7 @@ void GradReducer::reset() {
     window.fresh = true;
     window.final = false;
   }
+  if (tree_ != nullptr) tree_->reset();
   nonfinite_.zero_();
   std::fill(used_.begin(), used_.end(), std::uint8_t{0});
   last_ = false;
@@ -270,7 +286,16 @@ void GradReducer::reset() {
 }
 
 std::int64_t GradReducer::staging_bytes() const {
-  return staging_.bytes() + (receive_.defined() ? static_cast<std::int64_t>(receive_.nbytes()) : 0);
+  return staging_.bytes() + (tree_ != nullptr ? tree_->buffer_bytes() : 0) +
+         (receive_.defined() ? static_cast<std::int64_t>(receive_.nbytes()) : 0);
+}
+
+std::int64_t GradReducer::partial_bytes() const {
+  return tree_ != nullptr ? tree_->partial_bytes() : 0;
+}
+
+std::int64_t GradReducer::bytes_between_nodes() const {
+  return tree_ != nullptr ? tree_->bytes_between_nodes() : 0;
 }
 
 std::int64_t GradReducer::accumulation_bytes() const {
@@ -283,6 +308,7 @@ std::int64_t GradReducer::accumulation_bytes() const {
 void GradReducer::release_staging() {
   staging_.release();
   receive_.reset();
+  if (tree_ != nullptr) tree_->release_buffers();
 }
 
 }  // namespace muster::sharding

@@ -2,7 +2,8 @@
 // parameter copies its gradient into the staging buffers of the windows it lies in, in wire dtype,
 // and drops it. A complete window is handed to the queue when all windows before it were; there it
 // goes all-to-all, and the received slices are added in rank order onto the shard: acc + g0 + g1 +
-// ..., so k micro-batches on N ranks add up exactly as k*N on one. Windows under the accumulation
+// ..., so k micro-batches on N ranks add up exactly as k*N on one; or in phases, in the order of a
+// tree, which is as independent of N (tree_reducer.h). Windows under the accumulation
 // budget sum their gradients in fp32 here instead, and go out once a step.
 #pragma once
 
@@ -15,6 +16,7 @@
 
 #include "sharding/engine_core.h"
 #include "sharding/staging.h"
+#include "sharding/tree_reducer.h"
 
 namespace muster::sharding {
 
@@ -45,6 +47,9 @@ class GradReducer {
   std::int64_t staging_bytes() const;
   void release_staging();
   std::int64_t accumulation_bytes() const;
+  std::int64_t partial_bytes() const;
+  // Sent by this rank to those of other nodes, of `reduce: tree`.
+  std::int64_t bytes_between_nodes() const;
 
  private:
   at::Tensor make_staging(int index) const;
@@ -60,7 +65,10 @@ class GradReducer {
   void zero_uncovered(int window, const at::Tensor& buffer,
                       const std::vector<std::uint8_t>& covered) const;
   at::Tensor slice_of(int window) const;
-  void reduce(int window, const at::Tensor& wire, bool final);  // on the queue's thread
+  // These run on the queue's thread.
+  void reduce(int window, const at::Tensor& wire, bool final);
+  void add_slices(int window, const at::Tensor& wire, bool fresh);
+  void finish_window(int window);
 
   struct WindowState {
     std::vector<Piece> pieces;  // in flat order
@@ -83,6 +91,7 @@ class GradReducer {
   int first_local_;                   // windows from here on accumulate locally
   at::Tensor receive_;  // wire dtype: a window, or a slice of one (native); for the queue's thread
   at::Tensor shard_;
+  std::unique_ptr<TreeReducer> tree_;  // or none
   at::Tensor nonfinite_;
   std::vector<std::uint8_t> used_;   // per parameter: got a gradient in this step
   std::vector<std::uint8_t> fired_;  // per parameter: got one in this micro-batch

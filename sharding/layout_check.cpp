@@ -25,6 +25,11 @@ Fingerprint fingerprint(const std::string& text) {
   return print;
 }
 
+std::string_view reduce_name(ReduceKind reduce) {
+  constexpr std::array<std::string_view, 3> kNames{"ordered", "tree", "native"};
+  return kNames[static_cast<std::size_t>(reduce)];
+}
+
 std::string line_of(const std::vector<std::string>& lines, std::size_t index) {
   return index < lines.size() ? fmt::format("'{}'", lines[index]) : "nothing";
 }
@@ -58,9 +63,11 @@ std::string describe_layout(const EngineCore& core) {
       toString(core.param_type()), toString(core.wire_type()));
   text += fmt::format("adamw beta1 {} beta2 {} eps {} clip_norm {}\n", o.beta1, o.beta2, o.eps,
                       o.clip_norm);
-  text += fmt::format("reduce {} accumulation budget {}\n",
-                      o.reduce == ReduceKind::kNative ? "native" : "ordered",
+  text += fmt::format("reduce {} accumulation budget {}\n", reduce_name(o.reduce),
                       o.accumulation_budget_bytes);
+  if (o.reduce == ReduceKind::kTree)
+    text += fmt::format("micro-batches per rank {} ranks per node {}\n", o.micro_batches_per_rank,
+                        o.ranks_per_node);
   text += fmt::format(
       "master {} moments {} rounding {} seed {} loss scale {} interval {} hysteresis {}\n",
       static_cast<int>(o.master), o.bf16_moments ? "bf16" : "fp32",

@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/tensors/tensor_memory.h"
 #include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
@@ -299,6 +300,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
               loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,
                              state_.step)) {
   detector_.set_forward_gate([this](std::string_view prefix) { zero_.await(prefix); });
+  trim_tensor_memory();  // what loading needed at once, steps need not
   if (state_.step > 0) recorder_.set_step(state_.step);
   if (collective_->rank() != 0) return;
   data_.log_summary();
@@ -314,6 +316,9 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
 sharding::ZeroEngine Trainer::build_engine() {
   timer_.enter(Phase::kLoad);
   sharding::EngineOptions options = engine_options(config_);
+  options.micro_batches_per_rank = config_.batch.micro_batches_per_step / collective_->size();
+  if (options.reduce == sharding::ReduceKind::kTree)
+    options.ranks_per_node = ranks_per_node(*collective_);  // [C]
   options.observer = [this](int bucket, std::int64_t collective_number, std::string_view) {
     recorder_.record(Phase::kReduce, bucket, collective_number);
   };

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <list>
+#include <map>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -44,6 +44,7 @@ class LargeTensors final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     const std::int64_t before = waiting_;
     give_back_until(0);
+    most_used_ = used_;
     return before;
   }
 
@@ -57,32 +58,55 @@ class LargeTensors final : public c10::Allocator {
   static constexpr std::uint8_t kPriority =
       100;  // above LibTorch's own, below sharding/tensor_meter's
 
-  struct Block {
-    void* data;
-    std::size_t size;
+  // Free memory, one range for all neighbours, by where it begins.
+  struct Range {
+    std::size_t size = 0;
+    std::int64_t freed = 0;  // the number of the free that touched it last
   };
+  using Ranges = std::map<char*, Range>;
 
   static void release(void* data) { instance().put_back(data); }
 
-  // Takes, of the blocks that fit with an eighth to spare, the one that waited shortest: it is
-  // likeliest to be in a cache.
   void* take(std::size_t size) {
     const std::lock_guard lock(mutex_);
-    const auto fits = std::find_if(
-        waiting_blocks_.rbegin(), waiting_blocks_.rend(),
-        [size](const Block& block) { return block.size >= size && block.size <= size + size / 8; });
-    Block block{nullptr, size};
-    if (fits != waiting_blocks_.rend()) {
-      block = *fits;
-      waiting_blocks_.erase(std::next(fits).base());
-      waiting_ -= static_cast<std::int64_t>(block.size);
-    } else {
-      block.data = map(size);
-    }
-    used_ += static_cast<std::int64_t>(block.size);
+    const auto fits = best_fit(size);
+    void* const data = fits != waiting_ranges_.end() ? cut(fits, size) : map_anew(size);
+    used_ += static_cast<std::int64_t>(size);
     most_used_ = std::max(most_used_, used_);
-    sizes_.emplace(block.data, block.size);
-    return block.data;
+    sizes_.emplace(data, size);
+    return data;
+  }
+
+  // Of the ranges that fit with an eighth to spare, the one that waited shortest: it is likeliest
+  // to be in a cache. Without one, the smallest that fits.
+  Ranges::iterator best_fit(std::size_t size) {
+    auto best = waiting_ranges_.end();
+    for (auto it = waiting_ranges_.begin(); it != waiting_ranges_.end(); ++it) {
+      if (it->second.size < size) continue;
+      if (best == waiting_ranges_.end() || better(it->second, best->second, size)) best = it;
+    }
+    return best;
+  }
+  static bool better(const Range& a, const Range& b, std::size_t size) {
+    const bool a_close = a.size <= size + size / 8, b_close = b.size <= size + size / 8;
+    if (a_close && b_close) return a.freed > b.freed;
+    return a.size < b.size;
+  }
+
+  // The front of a range; what is left of it waits on.
+  void* cut(Ranges::iterator at, std::size_t size) {
+    char* const data = at->first;
+    const Range range = at->second;
+    waiting_ranges_.erase(at);
+    waiting_ -= static_cast<std::int64_t>(size);
+    if (range.size > size)
+      waiting_ranges_.emplace(data + size, Range{range.size - size, range.freed});
+    return data;
+  }
+
+  void* map_anew(std::size_t size) {
+    give_back_until(kept_beside(used_ + static_cast<std::int64_t>(size)));
+    return map(size);
   }
 
   static void* map(std::size_t size) {
@@ -101,28 +125,59 @@ class LargeTensors final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     const auto found = sizes_.find(data);
     if (found == sizes_.end()) return inner_->raw_deallocate(data);
-    const Block block{data, found->second};
+    const std::size_t size = found->second;
     sizes_.erase(found);
-    used_ -= static_cast<std::int64_t>(block.size);
-    waiting_ += static_cast<std::int64_t>(block.size);
-    waiting_blocks_.push_back(block);
-    give_back_until(std::max(kAlwaysKept, most_used_ / kKeptPart));
+    used_ -= static_cast<std::int64_t>(size);
+    waiting_ += static_cast<std::int64_t>(size);
+    wait(static_cast<char*>(data), size);
+    give_back_until(kept_beside(used_));
   }
 
+  // What may wait while `used` is in use: the next step will want what this one had, so as much as
+  // was ever used, and a little always.
+  std::int64_t kept_beside(std::int64_t used) const {
+    return std::max({most_used_ - used, kAlwaysKept, most_used_ / kKeptPart});
+  }
+
+  // Neighbours become one range: tensors of the next step have other sizes.
+  void wait(char* data, std::size_t size) {
+    const auto next = waiting_ranges_.lower_bound(data);
+    if (next != waiting_ranges_.end() && data + size == next->first) {
+      size += next->second.size;
+      waiting_ranges_.erase(next);
+    }
+    const auto after = waiting_ranges_.lower_bound(data);
+    if (after != waiting_ranges_.begin()) {
+      Range& before = std::prev(after)->second;
+      if (std::prev(after)->first + before.size == data) {
+        before = {before.size + size, ++frees_};
+        return;
+      }
+    }
+    waiting_ranges_.emplace(data, Range{size, ++frees_});
+  }
+
+  // The range that waited longest goes first, from its end, and no more of it than is asked for.
   void give_back_until(std::int64_t limit) {
     while (waiting_ > limit) {
-      const Block oldest = waiting_blocks_.front();
-      waiting_blocks_.pop_front();
-      waiting_ -= static_cast<std::int64_t>(oldest.size);
-      ::munmap(oldest.data, oldest.size);
+      const auto oldest = std::ranges::min_element(
+          waiting_ranges_, {}, [](const auto& entry) { return entry.second.freed; });
+      Range& range = oldest->second;
+      const auto excess = static_cast<std::size_t>(waiting_ - limit);
+      const std::size_t size = std::min(range.size, (excess + kGranule - 1) / kGranule * kGranule);
+      range.size -= size;
+      ::munmap(oldest->first + range.size, size);
+      waiting_ -= static_cast<std::int64_t>(size);
+      if (range.size == 0) waiting_ranges_.erase(oldest);
     }
   }
 
   mutable std::mutex mutex_;
   c10::Allocator* inner_ = nullptr;
   std::unordered_map<void*, std::size_t> sizes_;  // of the blocks in use
-  std::list<Block> waiting_blocks_;               // in the order they were freed
-  std::int64_t used_ = 0, most_used_ = 0, waiting_ = 0;
+  Ranges waiting_ranges_;
+  std::int64_t used_ = 0, most_used_ = 0, waiting_ = 0;  // bytes
+  std::int64_t frees_ = 0;
 };
 
 }  // namespace

@@ -1,8 +1,9 @@
 // Where large tensors of the host lie. The C library keeps large and small blocks in one heap, so
 // that a small one that stays behind holds up to 40 MB of freed tensors below it, differently in
-// every run, and hands the system pages back that the next step faults in again. Here each large
-// tensor has pages of its own (huge ones, where the system allows), and a freed one waits for the
-// next tensor of its size.
+// every run, and hands the system pages back that the next step faults in again. Here large tensors
+// have pages of their own (huge ones, where the system allows), and what they free waits for the
+// next ones: together never more than were in use at once before, so that a step faults nothing in
+// that the one before had, and the process's peak is that of its tensors.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,14 @@ void use_tensor_memory();
 
 struct TensorMemoryBytes {
   std::int64_t used = 0;  // by large tensors, rounded up to pages
-  std::int64_t waiting =
-      0;  // freed, and not yet given back: at most 16 MiB, or 1/16 of the most ever used
+  // Freed, and not yet given back: with what is used at most the most ever used since it was trimmed, or 16 MiB more, or
+  // 1/16 of it more.
+  std::int64_t waiting = 0;
 };
 TensorMemoryBytes tensor_memory_bytes();
 
-// Gives all that waits back to the system. Returns how much that was, in bytes.
+// Gives all that waits back to the system, and forgets how much was in use before: after loading,
+// and at the end of an epoch. Returns how much that was, in bytes.
 std::int64_t trim_tensor_memory();
 
 }  // namespace muster

@@ -112,6 +112,8 @@ sharding::PlanInput engine_input(const configs::Config& config, const Counted& c
       std::max<std::int64_t>(1, config.batch.micro_batches_per_step / ranks);
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.native_reduce = config.sharding.reduce == configs::Reduce::kNative;
+  input.tree_reduce = config.sharding.reduce == configs::Reduce::kTree;
+  input.ranks_per_node = std::max(1, static_cast<int>(config.launch.ranks_per_node));
   const sharding::EngineOptions options = trainer::engine_options(config);
   input.master = options.master;
   input.bf16_moments = options.bf16_moments;

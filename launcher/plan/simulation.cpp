@@ -56,6 +56,7 @@ sharding::SimulationInput input_of(const configs::Config& config, const model::Q
   input.wire_bytes = configs::dtype_bytes(config.sharding.wire_dtype);
   input.overlap = config.sharding.overlap;
   input.native_reduce = config.sharding.reduce == configs::Reduce::kNative;
+  input.tree_reduce = config.sharding.reduce == configs::Reduce::kTree;
   input.accumulation_budget_bytes = config.sharding.accumulation_budget_bytes;
   input.deferred_from = plan.tied_offset;
   input.forward_s = forward / cluster.flops;
@@ -87,6 +88,7 @@ std::vector<SimulatedRun> simulate_run(const configs::Config& config,
   for (const int n : ranks) {
     configs::Config scaled = config;
     scaled.batch.micro_batches_per_step = per_rank * n;
+    scaled.launch.ranks_per_node = cluster.network.ranks_per_node;
     const RunPlan plan = make_plan(scaled, model, n, shape);
     sharding::SimulationInput input = input_of(scaled, model, plan, cluster);
     input.micro_batches_per_rank = per_rank;
@@ -94,6 +96,7 @@ std::vector<SimulatedRun> simulate_run(const configs::Config& config,
     SimulatedRun run{
         n, per_rank, plan.total(), input.update_on_host, sharding::simulate_step(input), {}};
     input.native_reduce = true;
+    input.tree_reduce = false;
     run.native = sharding::simulate_step(input);
     runs.push_back(std::move(run));
   }

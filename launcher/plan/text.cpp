@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "sharding/kernels/reduce_tree.h"
 
 namespace muster::launcher {
 namespace {
@@ -36,6 +37,7 @@ std::vector<PlanRow> rows_of(const RunPlan& plan) {
           {"master shard", b.master, kCyan},
           {"moments shard", b.moments, kCyan},
           {"running mean (EMA) shard", b.ema, kCyan},
+          {"partial sums (fp32)", b.partial_sums, kCyan},
           {"local accumulation (fp32)", b.accumulation, kCyan},
           {"staging and receiving", t.staging + t.receive, kGreen},
           {"largest gradient", t.gradient, kGreen},
@@ -98,6 +100,24 @@ std::string groups_text(const RunPlan& plan, bool adapters) {
   return text;
 }
 
+// The order in which gradients are added, which decides their last bits.
+std::string order_text(const RunPlan& plan, const configs::Config& config) {
+  switch (config.sharding.reduce) {
+    case configs::Reduce::kOrdered:
+      return "one micro-batch after the other, on any number of ranks";
+    case configs::Reduce::kNative: return "the backend's, which the number of ranks may change";
+    case configs::Reduce::kTree: break;
+  }
+  const auto per_node = static_cast<int>(std::max<std::int64_t>(1, config.launch.ranks_per_node));
+  const std::vector<int> radices = sharding::reduce_radices(plan.ranks, per_node);
+  std::string text = "a binary tree of micro-batches, on any number of ranks; ";
+  if (radices.size() > 1) return text + fmt::format("{} ranks at once", fmt::join(radices, ", "));
+  text += "all ranks at once";
+  if (plan.ranks > per_node)
+    text += ": no two ranks of a node (launch.ranks_per_node) are siblings in every round";
+  return text;
+}
+
 std::string micro_batch_text(const MicroBatchShape& s) {
   return fmt::format(
       "{} samples, {} tokens, {} of vision, {} labels, {} objects ({})", s.samples, s.tokens,
@@ -128,6 +148,7 @@ std::string format_plan(const RunPlan& plan, const configs::Config& config, bool
   text += fmt::format("traffic per step and rank: {} of gradients out, {} of parameters out\n",
                       human_bytes(plan.memory.reduce_bytes_per_step),
                       human_bytes(plan.memory.gather_bytes_per_step));
+  text += fmt::format("gradients are added in the order of {}\n", order_text(plan, config));
   text += host_text(plan);
   constexpr int kGreen = 42, kRed = 41;
   text +=

@@ -14,7 +14,8 @@ using Json = nlohmann::json;
 // The tokens are the same in all classes: Qwen2VLConfig, Qwen2_5_VLConfig and Qwen3VLConfig.
 Json common_root() {
   return parse_json(
-      R"({"image_token_id": 151655, "vision_start_token_id": 151652, "tie_word_embeddings": false})");
+      R"({"image_token_id": 151655, "video_token_id": 151656, "vision_start_token_id": 151652,
+        "vision_end_token_id": 151653, "tie_word_embeddings": false})");
 }
 
 // Qwen2VLTextConfig and Qwen2_5_VLTextConfig, and the flat Qwen2VLConfig (4.45) and

@@ -28,6 +28,7 @@ constexpr Family kFamilies[] = {
                 .merger_out = "mlp.2"},
      .text = {.qkv_bias = true, .qk_norm = false, .interleaved_mrope = false},
      .nested_names = false,
+     .flat_config = true,
      .system_prompt = kAssistant},
     {.model_type = "qwen2_5_vl",
      .vision = {.rms_norm = true,
@@ -44,6 +45,7 @@ constexpr Family kFamilies[] = {
                 .merger_out = "mlp.2"},
      .text = {.qkv_bias = true, .qk_norm = false, .interleaved_mrope = false},
      .nested_names = false,
+     .flat_config = true,
      .system_prompt = kAssistant},
     {.model_type = "qwen3_vl",
      .vision = {.rms_norm = false,
@@ -60,6 +62,7 @@ constexpr Family kFamilies[] = {
                 .merger_out = "linear_fc2"},
      .text = {.qkv_bias = false, .qk_norm = true, .interleaved_mrope = true},
      .nested_names = true,
+     .flat_config = false,
      .system_prompt = ""},
 };
 

@@ -30,6 +30,8 @@ struct Family {
   VisionFamily vision;
   TextFamily text;
   bool nested_names;  // files say model.visual.*, model.language_model.*; else visual.*, model.*
+  // config.json was published with the text's sizes at its top; transformers 4.49 reads no other.
+  bool flat_config;
   // What the published chat template puts first when the chat has no system turn.
   std::string_view system_prompt;
 };

@@ -27,6 +27,18 @@ class C10dCollective final : public Collective {
     });
   }
 
+  // Ranks outside the circle get nothing.
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    const std::int64_t part = static_cast<std::int64_t>(send.size()) / circle.count;
+    call("exchange", send.size(), part * (circle.count - 1), [&] {
+      at::Tensor in = bytes_of(send), out = bytes_of(receive);
+      std::vector<std::int64_t> parts(size(), 0);
+      for (int i = 0; i < circle.count; ++i) parts[circle.first + i * circle.stride] = part;
+      finish(backend_->alltoall_base(out, in, parts, parts));
+    });
+  }
+
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {
     const std::int64_t sent = chunk(send.size()) * (size() - 1) * options_.reduce_scatter_cost;

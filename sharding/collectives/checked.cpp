@@ -11,15 +11,23 @@
 namespace muster::sharding {
 namespace {
 
-enum Kind : std::int64_t { kAllToAll, kReduceScatter, kAllGather, kBroadcast, kAllReduce };
-constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather", "broadcast",
-                                "all_reduce_sum"};
+enum Kind : std::int64_t {
+  kAllToAll,
+  kReduceScatter,
+  kAllGather,
+  kBroadcast,
+  kAllReduce,
+  kExchange
+};
+constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather",
+                                "broadcast",  "all_reduce_sum",     "exchange"};
 
-using Header = std::array<std::int64_t, 4>;  // kind, bytes, root or type, sequence
+using Header = std::array<std::int64_t, 4>;  // kind, bytes, root, type or stride, sequence
 
 std::string describe(const Header& h) {
   std::string detail;
   if (h[0] == kBroadcast) detail = fmt::format(", root {}", h[2]);
+  if (h[0] == kExchange) detail = fmt::format(", each {}-th rank", h[2]);
   if (h[0] == kReduceScatter) detail = fmt::format(", type {}", h[2]);
   return fmt::format("{} of {} bytes{} (collective {})", kKindNames[h[0]], h[1], detail, h[3]);
 }
@@ -33,6 +41,11 @@ class CheckedCollective final : public Collective {
 
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     checked(kAllToAll, send.size(), 0, [&] { inner_->all_to_all(send, receive); });
+  }
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    checked(kExchange, send.size(), circle.stride,
+            [&] { inner_->exchange(circle, send, receive); });
   }
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {

@@ -1,6 +1,15 @@
 #include "sharding/collectives/collective.h"
 
+#include "base/error.h"
+
 namespace muster::sharding {
+
+void Collective::exchange(const Circle& circle, std::span<const std::byte> send,
+                          std::span<std::byte> receive) {
+  if (circle.count != size())
+    throw CollectiveError(name() + ": only all ranks can exchange at once");
+  all_to_all(send, receive);  // [C]
+}
 
 void Collective::all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                             const std::function<void(Chunks)>& use) {

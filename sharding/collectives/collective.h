@@ -24,6 +24,11 @@ struct CollectiveStats {
   std::int64_t bytes_sent = 0;
 };
 
+// Ranks first, first + stride, ..., this one among them.
+struct Circle {
+  int first = 0, stride = 1, count = 1;
+};
+
 // One chunk per rank, in rank order.
 using Chunks = std::span<const std::byte* const>;
 
@@ -37,6 +42,10 @@ class Collective {
   // `send` and `receive` hold size() equal chunks: chunk i of `send` goes to rank i, chunk i of
   // `receive` came from rank i.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) = 0;
+  // all_to_all among the ranks of a circle: `count` equal chunks, in the circle's order. Every rank
+  // calls it at the same time, with the same stride and count and a circle of its own.
+  virtual void exchange(const Circle& circle, std::span<const std::byte> send,
+                        std::span<std::byte> receive);
   // `receive` = the sum over ranks of their chunk rank() of `send` (size() equal chunks), added in
   // the order and precision the backend likes.
   virtual void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,

@@ -18,7 +18,8 @@ constexpr auto kSpin = std::chrono::microseconds(50);    // then the core is off
 constexpr auto kYield = std::chrono::microseconds(500);  // ... and then left to them
 constexpr auto kSleep = std::chrono::microseconds(60);
 constexpr int kBroadcastChunk = 1 << 30;  // bytes
-constexpr int kBlockBytes = 64;           // unit of counts that do not fit an int
+constexpr int kExchangeTag = 1;
+constexpr int kBlockBytes = 64;  // unit of counts that do not fit an int
 
 // A count that fits an int: it counts bytes, or 64-byte blocks for anything from 2 GiB.
 struct Count {
@@ -68,6 +69,24 @@ class MpiCollective final : public Collective {
     finish(request, sent_to_each(send.size()));
   }
 
+  // A message to each other rank of the circle; collectives of the same communicator do not meet
+  // them.
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    begin("exchange", send.size());
+    const std::size_t chunk = send.size() / circle.count;
+    const Count n = count_of(chunk);
+    std::vector<MPI_Request> requests;
+    for (int i = 0; i < circle.count; ++i) {
+      const int peer = circle.first + i * circle.stride;
+      check(MPI_Irecv(receive.data() + i * chunk, n.count, n.type, peer, kExchangeTag, comm_,
+                      &requests.emplace_back()));
+      check(MPI_Isend(send.data() + i * chunk, n.count, n.type, peer, kExchangeTag, comm_,
+                      &requests.emplace_back()));
+    }
+    finish(requests, static_cast<std::int64_t>(chunk) * (circle.count - 1));
+  }
+
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {
     const bool wide = type == WireDtype::kFloat32;
@@ -112,8 +131,8 @@ class MpiCollective final : public Collective {
   }
 
  private:
-  Count per_rank(std::size_t total) const {
-    const std::size_t bytes = total / size_;
+  Count per_rank(std::size_t total) const { return count_of(total / size_); }
+  Count count_of(std::size_t bytes) const {
     if (bytes <= INT_MAX) return {static_cast<int>(bytes), MPI_BYTE};
     TORCH_CHECK(bytes % kBlockBytes == 0 && bytes / kBlockBytes <= INT_MAX, "mpi: ", bytes,
                 " bytes per rank in one call");
@@ -141,10 +160,14 @@ class MpiCollective final : public Collective {
   }
 
   void finish(MPI_Request& request, std::int64_t bytes_sent) {
+    finish(std::span(&request, 1), bytes_sent);
+  }
+  void finish(std::span<MPI_Request> requests, std::int64_t bytes_sent) {
     const auto start = Clock::now();
     int done = 0;
     while (true) {
-      check(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+      check(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done,
+                        MPI_STATUSES_IGNORE));
       if (done != 0) break;
       const auto waited = Clock::now() - start;
       if (waited > timeout_)

@@ -64,6 +64,10 @@ class NodeCollective final : public Collective {
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive) override {
     through_inner([&] { inner_->all_to_all(send, receive); });
   }
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    through_inner([&] { inner_->exchange(circle, send, receive); });
+  }
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {
     through_inner([&] { inner_->reduce_scatter_sum(send, receive, type); });

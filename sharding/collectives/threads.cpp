@@ -96,6 +96,18 @@ class ThreadCollective final : public Collective {
     leave(static_cast<std::int64_t>(chunk) * (size() - 1));
   }
 
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    meet(fmt::format("exchange of {} ranks, each {}-th,", circle.count, circle.stride), send.data(),
+         send.size());
+    const std::size_t chunk = send.size() / circle.count;
+    const int place = (rank_ - circle.first) / circle.stride;
+    for (int i = 0; i < circle.count; ++i)
+      copy(receive.data() + i * chunk,
+           meeting_->data(circle.first + i * circle.stride) + place * chunk, chunk);
+    leave(static_cast<std::int64_t>(chunk) * (circle.count - 1));
+  }
+
   // Adds in the order of a ring that ends at this rank.
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {

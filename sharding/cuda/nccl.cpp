@@ -59,6 +59,12 @@ class NcclCollective final : public Collective {
     stats_ = inner_->stats();
   }
 
+  void exchange(const Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    inner_->exchange(circle, send, receive);
+    stats_ = inner_->stats();
+  }
+
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           WireDtype type) override {
     if (on_device(send.data())) {

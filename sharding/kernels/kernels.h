@@ -46,6 +46,11 @@ class Kernels {
   // `fresh`: acc counts as 0.
   virtual void accumulate(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) = 0;
 
+  // acc[i] += tree(i), where tree is rows[0][i] + rows[1][i] of two, and of more the tree of the
+  // first half + the tree of the second. REQUIRES that there are a power of two, at most
+  // kMostTreeRows (sharding/kernels/reduce_tree.h). `fresh`: acc counts as 0.
+  virtual void add_tree(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) = 0;
+
   // Adds the squares of `values` to limbs (i64 [ExactSum::kLimbs]): fp64 sums of 16-element blocks,
   // added exactly. A block that is not finite sets nonfinite[0] instead. Carries may be left in the
   // limbs: ExactSum::value() knows them.

@@ -1,6 +1,8 @@
 #include <ATen/Parallel.h>
 
+#include <bit>
 #include <cmath>
+#include <vector>
 
 #include "base/vectorize.h"
 #include "sharding/kernels/exact_sum.h"
@@ -86,6 +88,37 @@ void add_ranks(Rows rows, float* acc, std::int64_t count, bool fresh) {
       next = 1;
     }
     for (; next < rows.size(); ++next) add_rank(acc + begin, row(next) + begin, n);
+  }
+}
+
+constexpr std::int64_t kTreeBlock = 1024;  // elements; with those of every level in the cache
+
+// sum = the rows' tree, from element `begin` on; `spare` has a block for each level below. A zero
+// is +0 whatever the signs of the rows' zeros, so that it does not matter how many were added at
+// once.
+template <typename Wire>
+void sum_tree(Rows rows, std::int64_t begin, std::int64_t count, float* sum, float* spare) {
+  const auto row = [&](std::size_t r) { return reinterpret_cast<const Wire*>(rows[r]) + begin; };
+  if (rows.size() == 1) return set_to_first(sum, row(0), count);
+  if (rows.size() == 2) return set_to_two(sum, row(0), row(1), count);
+  const std::size_t half = rows.size() / 2;
+  sum_tree<Wire>(rows.first(half), begin, count, sum, spare);
+  sum_tree<Wire>(rows.last(half), begin, count, spare, spare + kTreeBlock);
+  add_rank(sum, spare, count);
+}
+
+template <typename Wire>
+void add_rows_tree(Rows rows, float* acc, std::int64_t count, bool fresh) {
+  const auto levels = static_cast<std::size_t>(std::bit_width(rows.size()));
+  std::vector<float> spare(levels * kTreeBlock);
+  for (std::int64_t begin = 0; begin < count; begin += kTreeBlock) {
+    const std::int64_t n = std::min(kTreeBlock, count - begin);
+    if (fresh) {
+      sum_tree<Wire>(rows, begin, n, acc + begin, spare.data());
+      continue;
+    }
+    sum_tree<Wire>(rows, begin, n, spare.data(), spare.data() + kTreeBlock);
+    add_rank(acc + begin, spare.data(), n);
   }
 }
 
@@ -234,6 +267,13 @@ class CpuKernels final : public Kernels {
       add_ranks<float>(rows, data_of<float>(acc), acc.numel(), fresh);
     else
       add_ranks<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
+  }
+
+  void add_tree(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
+    if (type == at::kFloat)
+      add_rows_tree<float>(rows, data_of<float>(acc), acc.numel(), fresh);
+    else
+      add_rows_tree<Bf16Bits>(rows, data_of<float>(acc), acc.numel(), fresh);
   }
 
   void add_squares(const at::Tensor& values, const at::Tensor& limbs,

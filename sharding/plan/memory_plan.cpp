@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sharding/kernels/exact_sum.h"
+#include "sharding/kernels/reduce_tree.h"
 #include "sharding/layout/flat_space.h"
 
 namespace muster::sharding {
@@ -12,6 +13,20 @@ namespace {
 std::int64_t master_bytes(MasterKind master) {
   if (master == MasterKind::kNone) return 0;
   return master == MasterKind::kSplit ? 2 : 4;
+}
+
+// A tree sends sums in fp32 after its first phase, and keeps some of this rank's slices.
+void plan_tree(const PlanInput& input, const ShardLayout& layout, std::int64_t sharded,
+               MemoryPlan& plan) {
+  const auto traffic = [&](std::int64_t elements) {
+    return tree_traffic(elements, input.wire_bytes, input.world_size, input.ranks_per_node);
+  };
+  const int rows = reduce_radices(input.world_size, input.ranks_per_node).back();
+  const int most = most_partial_sums(rows, input.micro_batches_per_rank);
+  plan.bytes.partial_sums = (most - 1) * layout.shard_elements() * 4;
+  plan.transient.receive = traffic(layout.window_elements()).buffers;
+  plan.reduce_bytes_per_step = traffic(sharded).sent * input.micro_batches_per_rank +
+                               traffic(layout.padded_elements() - sharded).sent;
 }
 
 }  // namespace
@@ -54,6 +69,7 @@ MemoryPlan plan_memory(const PlanInput& input) {
   const std::int64_t sharded_others = sharded / input.world_size * (input.world_size - 1);
   plan.reduce_bytes_per_step =
       (sharded_others * input.micro_batches_per_rank + others - sharded_others) * input.wire_bytes;
+  if (input.tree_reduce) plan_tree(input, layout, sharded, plan);
   plan.gather_bytes_per_step = shard * (input.world_size - 1) * input.param_bytes;
   return plan;
 }

@@ -25,9 +25,11 @@ struct HostBytes {
 struct EngineBytes {
   std::int64_t parameters = 0, gradient_shard = 0, master = 0, moments = 0, staging = 0,
                accumulation = 0, ema = 0;
-  HostBytes host = {};  // beside a device: not in the total
+  std::int64_t partial_sums = 0;  // of `reduce: tree`, beside the gradient shard
+  HostBytes host = {};            // beside a device: not in the total
   std::int64_t total() const {
-    return parameters + gradient_shard + master + moments + staging + accumulation + ema;
+    return parameters + gradient_shard + master + moments + staging + accumulation + ema +
+           partial_sums;
   }
   bool operator==(const EngineBytes&) const = default;
 };
@@ -41,7 +43,8 @@ struct PlanInput {
   int wire_bytes = 4;
   std::int64_t micro_batches_per_rank = 1;
   std::int64_t accumulation_budget_bytes = 0;
-  bool native_reduce = false;
+  bool native_reduce = false, tree_reduce = false;
+  int ranks_per_node = 1;  // next to each other; matters to a tree alone
   MasterKind master = MasterKind::kFloat32;
   bool bf16_moments = false;
   bool ema = false;                    // a running mean is kept

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sharding/kernels/reduce_tree.h"
 #include "sharding/layout/flat_space.h"
 #include "sharding/plan/memory_plan.h"
 
@@ -97,14 +98,29 @@ class StepModel {
 
   void reduce(int window) {
     const std::int64_t bytes = layout_.window(window).elements * in_.wire_bytes;
-    const double seconds = in_.native_reduce
-                               ? all_gather_seconds(bytes, in_.world_size, in_.network)
-                               : all_to_all_seconds(bytes, in_.world_size, in_.network);
-    post(Work::kReduce, window, seconds + share(window) * in_.add_s, bytes, main_);
+    post(Work::kReduce, window, reduce_seconds(bytes) + share(window) * add_seconds(), bytes,
+         main_);
     reduced_.push_back(wire_);
     if (!last_ || !in_.update_on_host) return;
     fetched_ = std::max(fetched_, wire_) + share(window) * in_.fetch_s;
     if (!in_.overlap) main_ = fetched_;
+  }
+
+  double reduce_seconds(std::int64_t bytes) const {
+    if (in_.native_reduce) return all_gather_seconds(bytes, in_.world_size, in_.network);
+    return in_.tree_reduce ? tree_seconds(bytes, in_.wire_bytes, in_.world_size, in_.network)
+                           : all_to_all_seconds(bytes, in_.world_size, in_.network);
+  }
+
+  // Each phase but the last also sorts what it sends: a pass more.
+  double add_seconds() const {
+    if (!in_.tree_reduce) return in_.add_s;
+    double passes = 0, part = 1;
+    for (const int radix : reduce_radices(in_.world_size, in_.network.ranks_per_node)) {
+      passes += 2 * part;
+      part /= radix;
+    }
+    return (passes - 1) * in_.add_s;
   }
 
   void consensus() {
@@ -184,6 +200,21 @@ double all_to_all_seconds(std::int64_t bytes, int world_size, const Network& net
   const double near = transfer(chunk * (split.near - 1), network.node);
   const double far = transfer(chunk * (world_size - split.near), network.cluster);
   return latency + network.message_s * (world_size - 1) + std::max(near, far);
+}
+
+double tree_seconds(std::int64_t bytes, int wire_bytes, int world_size, const Network& network) {
+  double seconds = 0;
+  auto left = static_cast<double>(bytes);
+  int stride = 1;
+  for (const int radix : reduce_radices(world_size, network.ranks_per_node)) {
+    const Link& link = stride * radix > network.ranks_per_node ? network.cluster : network.node;
+    if (radix > 1)
+      seconds += link.latency_s + network.message_s * (radix - 1) +
+                 transfer(left / radix * (radix - 1), link);
+    left = left / radix * (stride == 1 ? 4.0 / wire_bytes : 1);
+    stride *= radix;
+  }
+  return seconds;
 }
 
 // A node's ranks fetch every foreign chunk once, each through its own port, and pass it on inside.

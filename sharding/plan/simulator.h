@@ -32,6 +32,7 @@ struct SimulationInput {
   bool overlap = true;
   // A reduce-scatter that adds on its way, instead of all-to-all and ordered sum.
   bool native_reduce = false;
+  bool tree_reduce = false;  // all-to-all in phases, a node's ranks first
   // The last windows, as far as this reaches, are reduced once, before the consensus.
   std::int64_t accumulation_budget_bytes = 0;
   // Flat position of the first tied parameter: its window and those after it wait for the end of
@@ -72,6 +73,8 @@ Simulation simulate_step(const SimulationInput& input);
 
 // What one collective over `world_size` ranks takes, `bytes` being the whole buffer on each.
 double all_to_all_seconds(std::int64_t bytes, int world_size, const Network& network);
+// The phases of `reduce: tree` (sharding/kernels/reduce_tree.h), of a buffer in the wire's dtype.
+double tree_seconds(std::int64_t bytes, int wire_bytes, int world_size, const Network& network);
 // A native reduce-scatter takes as long as a gather.
 double all_gather_seconds(std::int64_t bytes, int world_size, const Network& network);
 

@@ -28,11 +28,11 @@ inline std::string shown(std::byte value) {
 }
 inline std::string shown(const sharding::EngineBytes& b) {
   return fmt::format(
-      "parameters {} gradient shard {} master {} moments {} staging {} accumulation {}; on the "
-      "host: "
+      "parameters {} gradient shard {} master {} moments {} staging {} accumulation {} "
+      "partial sums {}; on the host: "
       "parameters {} gradient {} master {} moments {}",
       b.parameters, b.gradient_shard, b.master, b.moments, b.staging, b.accumulation,
-      b.host.parameters, b.host.gradient, b.host.master, b.host.moments);
+      b.partial_sums, b.host.parameters, b.host.gradient, b.host.master, b.host.moments);
 }
 
 template <typename Value, typename Wanted>

@@ -113,6 +113,17 @@ TEST_CASE("CUDA kernels take rows at any distance and elements at any place", "[
         cpu->accumulate(rows(wire), at::kFloat, acc, fresh);
         gpu->accumulate(rows(on), at::kFloat, gpu_acc, fresh);
         REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+        for (const std::size_t count : {1, 2, 4}) {
+          const auto even = [&](const at::Tensor& t) {
+            std::vector<const std::byte*> starts;
+            for (std::size_t r = 0; r < count; ++r)
+              starts.push_back(bytes_of(t).data() + 4 * (5000 * r + first));
+            return starts;
+          };
+          cpu->add_tree(even(wire), at::kFloat, acc, fresh);
+          gpu->add_tree(even(on), at::kFloat, gpu_acc, fresh);
+          REQUIRE((host_bytes(gpu_acc) == raw_bytes(acc)));
+        }
       }
     }
   }

@@ -69,6 +69,13 @@ TEST_CASE("a split master trains to the losses of an fp32 one, and a run may cha
   require_same_after_resume(split, bf16);
 }
 
+TEST_CASE("gradients added as a tree have the same bits on any ranks, also after a resume",
+          "[ranks]") {
+  const Keys tree{"sharding.reduce=tree"};
+  CHECK(ten_steps(4, tree) == ten_steps(1, tree));
+  require_same_after_resume(tree, tree);
+}
+
 TEST_CASE("bf16 moments and no master: bits that depend on the seed alone, also after a resume",
           "[ranks]") {
   const Keys small{"model.dtype=bf16", "optimizer.master=none", "optimizer.moments=bf16",

@@ -10,6 +10,7 @@
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/adapters/peft_folder.h"
+#include "model/files/portable_config.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
@@ -28,31 +29,10 @@ std::string transformers_dtype(at::ScalarType dtype) {
   return dtype == at::kHalf ? "float16" : "float32";
 }
 
-// A value that one version of transformers left to its class is written out where the next version
-// has another default: Qwen3-VL's rope_theta, 5e6 in 4.57 and 5e5 in 5.24.
-void keep_rope_theta(nlohmann::ordered_json& config, double rope_theta) {
-  const bool nested = config.contains("text_config") && config["text_config"].is_object();
-  auto& text = nested ? config["text_config"] : config;
-  for (const char* rope : {"rope_parameters", "rope_scaling"})
-    if (text.contains(rope) && text[rope].is_object() && text[rope].contains("rope_theta")) return;
-  if (!text.contains("rope_theta")) text["rope_theta"] = rope_theta;
-}
-
-// transformers loads in the dtype that config.json names, in any of the sections that name one.
-void write_config(const fs::path& from, const fs::path& to, at::ScalarType dtype,
-                  double rope_theta) {
-  auto config = parse_ordered_json(read_text(from));
-  const auto name = transformers_dtype(dtype);
-  const auto set = [&](nlohmann::ordered_json& section) {
-    for (const char* key : {"dtype", "torch_dtype"})
-      if (section.contains(key)) section[key] = name;
-  };
-  keep_rope_theta(config, rope_theta);
-  if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = name;
-  set(config);
-  for (const char* section : {"text_config", "vision_config"})
-    if (config.contains(section)) set(config[section]);
-  write_text(to, config.dump(2) + "\n");
+void write_config(const fs::path& from, const fs::path& to, const model::QwenConfig& config,
+                  at::ScalarType dtype) {
+  const auto file = parse_ordered_json(read_text(from));
+  write_text(to, model::portable_config(file, config, transformers_dtype(dtype)).dump(2) + "\n");
 }
 
 // With it AutoModel.from_pretrained(FOLDER, trust_remote_code=True) is the detector; every other
@@ -76,8 +56,8 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
     tensors.emplace_back(model::file_name(name, model::family_of(config.model_type)),
                          reader.view(stored.at(name)));
   model::write_safetensors_folder(out, tensors, shard_bytes);
-  write_config(checkpoint / "config.json", out / "config.json",
-               tensors.front().second.scalar_type(), config.text.rope_theta);
+  write_config(checkpoint / "config.json", out / "config.json", config,
+               tensors.front().second.scalar_type());
 }
 
 // transformers 5 writes one file of processors and a template as text; 4.49 reads neither. All
@@ -117,8 +97,7 @@ void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t 
   for (const model::NamedParam& p : backbone.merged_parameters())
     tensors.emplace_back(model::file_name(p.name, family), p.tensor.detach());
   model::write_safetensors_folder(out, tensors, shard_bytes);
-  write_config(checkpoint / "config.json", out / "config.json", dtype,
-               backbone.config().text.rope_theta);
+  write_config(checkpoint / "config.json", out / "config.json", backbone.config(), dtype);
 }
 
 void copy_adapters(const fs::path& checkpoint, const fs::path& out) {

@@ -53,6 +53,15 @@ data::AnswerFormat answer_format(configs::Answer answer) {
   return data::AnswerFormat::kNone;
 }
 
+sharding::ReduceKind reduce_kind(configs::Reduce reduce) {
+  switch (reduce) {
+    case configs::Reduce::kOrdered: return sharding::ReduceKind::kOrdered;
+    case configs::Reduce::kTree: return sharding::ReduceKind::kTree;
+    case configs::Reduce::kNative: return sharding::ReduceKind::kNative;
+  }
+  return sharding::ReduceKind::kOrdered;
+}
+
 sharding::MasterKind master_kind(configs::Master master) {
   switch (master) {
     case configs::Master::kFp32: return sharding::MasterKind::kFloat32;
@@ -241,9 +250,7 @@ sharding::EngineOptions engine_options(const configs::Config& config) {
                         .growth_interval = o.loss_scale_growth_interval,
                         .hysteresis = o.loss_scale_hysteresis};
   options.ema = {.decay = config.ema.decay, .tau = config.ema.tau};
-  options.reduce = config.sharding.reduce == configs::Reduce::kNative
-                       ? sharding::ReduceKind::kNative
-                       : sharding::ReduceKind::kOrdered;
+  options.reduce = reduce_kind(config.sharding.reduce);
   options.optimizer_device = config.sharding.optimizer_device == configs::OptimizerDevice::kCpu
                                  ? sharding::OptimizerDevice::kHost
                                  : sharding::OptimizerDevice::kParameters;

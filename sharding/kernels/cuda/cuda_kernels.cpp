@@ -63,6 +63,19 @@ class CudaKernels final : public Kernels {
     }
   }
 
+  // REQUIRES rows at one distance, as a received buffer has them.
+  void add_tree(Rows rows, at::ScalarType type, const at::Tensor& acc, bool fresh) override {
+    const std::int64_t size = type == at::kFloat ? 4 : 2;
+    const std::ptrdiff_t apart = rows.size() > 1 ? rows[1] - rows[0] : 0;
+    for (std::size_t r = 1; r < rows.size(); ++r)
+      TORCH_CHECK(rows[r] - rows[r - 1] == apart && apart % size == 0, "add_tree: uneven rows");
+    on_device_of(acc, [&](cudaStream_t stream) {
+      cuda::add_tree(rows[0], size == 4 ? Type::kFloat32 : Type::kBFloat16,
+                     static_cast<int>(rows.size()), apart / size, data_of<float>(acc), acc.numel(),
+                     fresh, stream);
+    });
+  }
+
   void add_squares(const at::Tensor& values, const at::Tensor& limbs,
                    const at::Tensor& nonfinite) override {
     on_device_of(values, [&](cudaStream_t stream) {

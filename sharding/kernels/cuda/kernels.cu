@@ -67,6 +67,52 @@ __global__ void accumulate_kernel(const Wire* wire, int ranks, std::int64_t stri
   for_packs<N>(n, body);
 }
 
+// The tree of `Ranks` rows from `wire` on: the first half's + the second's. A zero is +0.
+template <int Ranks, int N, typename Wire>
+__device__ Pack<float, N> tree_of(const Wire* wire, std::int64_t stride, std::int64_t i) {
+  Pack<float, N> sum = {};
+  if constexpr (Ranks <= 2) {
+#pragma unroll
+    for (int r = 0; r < Ranks; ++r) {
+      const Pack<Wire, N> w = read<N>(wire + r * stride, i);
+#pragma unroll
+      for (int k = 0; k < N; ++k) sum.at[k] += to_float(w.at[k]);
+    }
+  } else {
+    sum = tree_of<Ranks / 2, N>(wire, stride, i);
+    const Pack<float, N> second = tree_of<Ranks / 2, N>(wire + Ranks / 2 * stride, stride, i);
+#pragma unroll
+    for (int k = 0; k < N; ++k) sum.at[k] += second.at[k];
+  }
+  return sum;
+}
+
+template <int Ranks, typename Wire>
+struct AddTree {
+  const Wire* wire;
+  std::int64_t stride;
+  float* acc;
+  bool fresh;
+
+  template <int N>
+  __device__ void run(std::int64_t i) {
+    Pack<float, N> sum = tree_of<Ranks, N>(wire, stride, i);
+    if (!fresh) {
+      const Pack<float, N> before = read<N>(acc, i);
+#pragma unroll
+      for (int k = 0; k < N; ++k) sum.at[k] = before.at[k] + sum.at[k];
+    }
+    write<N>(acc, i, sum);
+  }
+};
+
+template <int N, int Ranks, typename Wire>
+__global__ void add_tree_kernel(const Wire* wire, std::int64_t stride, float* acc, std::int64_t n,
+                                bool fresh) {
+  AddTree<Ranks, Wire> body{wire, stride, acc, fresh};
+  for_packs<N>(n, body);
+}
+
 __device__ void add_limb(std::int64_t* limb, std::uint64_t value) {
   if (value != 0)
     atomicAdd(reinterpret_cast<unsigned long long*>(limb), static_cast<unsigned long long>(value));
@@ -359,6 +405,30 @@ void accumulate_as(const Wire* wire, int ranks, std::int64_t stride, float* acc,
   }
 }
 
+template <int Ranks, typename Wire>
+void add_tree_of(const Wire* wire, std::int64_t stride, float* acc, std::int64_t n, bool fresh,
+                 cudaStream_t stream) {
+  if (pack_aligned(wire) && pack_aligned(acc) && (Ranks == 1 || stride % kPack == 0)) {
+    add_tree_kernel<kPack, Ranks>
+        <<<blocks_for(n / kPack), kThreads, 0, stream>>>(wire, stride, acc, n, fresh);
+  } else {
+    add_tree_kernel<1, Ranks><<<blocks_for(n), kThreads, 0, stream>>>(wire, stride, acc, n, fresh);
+  }
+}
+
+template <typename Wire>
+void add_tree_as(const Wire* wire, int ranks, std::int64_t stride, float* acc, std::int64_t n,
+                 bool fresh, cudaStream_t stream) {
+  switch (ranks) {
+    case 1: return add_tree_of<1>(wire, stride, acc, n, fresh, stream);
+    case 2: return add_tree_of<2>(wire, stride, acc, n, fresh, stream);
+    case 4: return add_tree_of<4>(wire, stride, acc, n, fresh, stream);
+    case 8: return add_tree_of<8>(wire, stride, acc, n, fresh, stream);
+    case 16: return add_tree_of<16>(wire, stride, acc, n, fresh, stream);
+    default: return add_tree_of<32>(wire, stride, acc, n, fresh, stream);
+  }
+}
+
 }  // namespace
 
 void to_wire(const void* gradient, Type gradient_type, void* wire, Type wire_type, std::int64_t n,
@@ -379,6 +449,14 @@ void accumulate(const void* wire, Type wire_type, int ranks, std::int64_t stride
     accumulate_as(static_cast<const float*>(wire), ranks, stride, acc, n, fresh, stream);
   else
     accumulate_as(static_cast<const Bf16Bits*>(wire), ranks, stride, acc, n, fresh, stream);
+}
+
+void add_tree(const void* wire, Type wire_type, int ranks, std::int64_t stride, float* acc,
+              std::int64_t n, bool fresh, cudaStream_t stream) {
+  if (wire_type == Type::kFloat32)
+    add_tree_as(static_cast<const float*>(wire), ranks, stride, acc, n, fresh, stream);
+  else
+    add_tree_as(static_cast<const Bf16Bits*>(wire), ranks, stride, acc, n, fresh, stream);
 }
 
 void add_squares(const float* values, std::int64_t n, std::int64_t* limbs, std::uint8_t* nonfinite,

@@ -25,6 +25,12 @@ class Forwarding : public sharding::Collective {
     inner_->all_to_all(send, receive);
     stats_ = inner_->stats();
   }
+  void exchange(const sharding::Circle& circle, std::span<const std::byte> send,
+                std::span<std::byte> receive) override {
+    before("exchange", send.size());
+    inner_->exchange(circle, send, receive);
+    stats_ = inner_->stats();
+  }
   void reduce_scatter_sum(std::span<const std::byte> send, std::span<std::byte> receive,
                           sharding::WireDtype type) override {
     before("reduce_scatter_sum", send.size());
@@ -79,6 +85,25 @@ void check_reduce_scatter(sharding::Collective& c, std::size_t count, sharding::
                std::vector<Value>(count, sharding::from_float<Value>(static_cast<float>(sum))));
 }
 
+// Circles of neighbours, and of every second rank, where the world has them.
+inline void check_exchange(sharding::Collective& c, std::size_t chunk) {
+  const int count = c.size() % 2 == 0 ? c.size() / 2 : c.size();
+  for (const int stride : {1, c.size() / count}) {
+    const int place = c.rank() / stride % count;
+    const sharding::Circle circle{c.rank() - place * stride, stride, count};
+    const auto value = [](int from, int to) { return static_cast<std::byte>(16 * from + to); };
+    std::vector<std::byte> send, expected;
+    for (int i = 0; i < count; ++i) {
+      const int peer = circle.first + i * stride;
+      send.insert(send.end(), chunk, value(c.rank(), peer));
+      expected.insert(expected.end(), chunk, value(peer, c.rank()));
+    }
+    std::vector<std::byte> receive(send.size());
+    c.exchange(circle, send, receive);
+    expect_equal("exchange", receive, expected);
+  }
+}
+
 inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) {
   const std::size_t n = c.size();
   const std::size_t me = c.rank();
@@ -100,6 +125,7 @@ inline void check_collective(sharding::Collective& c, std::size_t chunk = 1000) 
   expect_equal("all_to_all", receive, expected);
   expect_equal("bytes sent", c.stats().bytes_sent - before,
                static_cast<std::int64_t>(chunk * (n - 1)));
+  check_exchange(c, chunk);
   std::fill_n(all.begin() + static_cast<std::ptrdiff_t>(me * chunk), chunk, value(me, 7));
   c.all_gather(all);
   expect_equal("all_gather", all, gathered);

@@ -228,6 +228,26 @@ TEST_CASE("simulator: nodes", "[unit]") {
   const double ordered = simulate_step(input).wire_s;
   input.native_reduce = true;
   CHECK(simulate_step(input).wire_s < ordered);
+  // Eight ranks of a node exchange first; an eighth of the bytes goes on, to 7 of 8 nodes.
+  CHECK(tree_seconds(bytes, 4, 64, network) ==
+        Approx(bytes * 7.0 / 8 / 100e9 + bytes / 8.0 * 7 / 8 / 10e9));
+  CHECK(tree_seconds(bytes, 2, 64, network) ==
+        Approx(bytes * 7.0 / 8 / 100e9 + 2 * bytes / 8.0 * 7 / 8 / 10e9));
+  CHECK(tree_seconds(bytes, 4, 8, network) == Approx(all_to_all_seconds(bytes, 8, network)));
+  input.native_reduce = false;
+  input.tree_reduce = true;
+  CHECK(simulate_step(input).wire_s < ordered);
+}
+
+// A message costs its sender 1 us: all-to-all sends one to every rank, circles of circles few. The
+// figures are `muster plan --simulate`'s own.
+TEST_CASE("simulator: a tree scales where all-to-all does not", "[unit]") {
+  const Network network{
+      .ranks_per_node = 8, .node = {10e-6, 300e9}, .cluster = {20e-6, 40e9}, .message_s = 1e-6};
+  const std::int64_t bytes = 64 << 20;
+  CHECK(all_to_all_seconds(bytes, 4096, network) > 4095e-6);
+  CHECK(tree_seconds(bytes, 2, 4096, network) < 1e-3);
+  CHECK(tree_seconds(bytes, 2, 4096, network) < 1.1 * tree_seconds(bytes, 2, 512, network));
 }
 
 // Sleeps stand for computing, so that the two cores of a busy machine do not matter; noise only

@@ -83,6 +83,21 @@ TEST_CASE("training over mpi and gloo has the bits of one rank and of N threads"
   }
 }
 
+TEST_CASE("a tree over mpi and gloo has the bits of one rank, whatever the nodes", "[ranks]") {
+  EngineOptions options = toy_options();
+  options.reduce = ReduceKind::kTree;
+  options.micro_batches_per_rank = kPerStep;
+  const State one = expected(1, options);
+  for (const int per_node : {1, 2}) {
+    if (world_size() % per_node != 0) continue;
+    options.ranks_per_node = per_node;
+    REQUIRE((train(make_mpi(kTimeout), options) == one));
+    REQUIRE((train(make_checked(make_mpi(kTimeout)), options) == one));
+    REQUIRE((train(node(), options) == one));
+    REQUIRE((train(gloo(), options) == one));
+  }
+}
+
 TEST_CASE("local accumulation over mpi and gloo has the bits of N threads", "[ranks]") {
   EngineOptions options = toy_options();
   options.accumulation_budget_bytes = 5 * 4096;
