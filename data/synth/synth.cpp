@@ -20,6 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kJpegQuality = 92;
+constexpr int kLeastExtent = 3;  // 6 pixels of 336
 
 void check_options(const SynthOptions& o) {
   if (o.images < 1)
@@ -29,9 +30,9 @@ void check_options(const SynthOptions& o) {
   if (o.min_shapes < 1 || o.max_shapes < o.min_shapes || o.max_shapes > 64)
     throw UsageError(fmt::format("synth: {} to {} shapes; 1 <= min <= max <= 64 is needed",
                                  o.min_shapes, o.max_shapes));
-  if (o.min_extent < 4 || o.max_extent < o.min_extent)
-    throw UsageError(fmt::format("synth: shapes of {} to {} pixels; 4 <= min <= max is needed",
-                                 o.min_extent, o.max_extent));
+  if (o.min_extent < kLeastExtent || o.max_extent < o.min_extent)
+    throw UsageError(fmt::format("synth: shapes of {} to {} pixels; {} <= min <= max is needed",
+                                 o.min_extent, o.max_extent, kLeastExtent));
 }
 
 std::string image_name(std::int64_t index) { return fmt::format("scene-{:06}.jpg", index); }

@@ -35,6 +35,13 @@ void add_shapes(CLI::App& command, data::SynthOptions& scenes) {
       .add_option("--max-extent", scenes.max_extent,
                   "greatest width and height of a shape, pixels at size 168")
       ->capture_default_str();
+  const auto small = [&scenes](std::int64_t) {
+    scenes.min_extent = 3;
+    scenes.max_extent = 10;
+  };
+  command.add_flag("--small", small, "shapes of 3 to 10 pixels at size 168, 6 to 20 at 336")
+      ->excludes("--min-extent")
+      ->excludes("--max-extent");
 }
 
 }  // namespace

@@ -97,22 +97,27 @@ DetectionHead::DetectionHead(const HeadConfig& config, const HeadSizes& sizes,
     if (!config.one_map()) language_norm_ = LayerNorm(hidden);
   }
   for (std::int64_t i = 0; i < config.neck_layers; ++i) neck_.emplace_back(hidden);
-  if (config.one_to_many > 0) {
-    many_score_ = Linear(hidden, 1, true);
-    many_box_ = Mlp({hidden, hidden, 4});
-  }
-  if (config.proposals) {
-    proposal_score_ = Linear(hidden, 1, true);
-    proposal_box_ = Mlp({hidden, hidden, 4});
-    query_ = Linear(hidden, hidden, true);
-  } else {
-    learned_query_ = at::zeros({config.num_queries, hidden});
-    learned_box_ = spread_boxes(config.num_queries);
-    if (config.denoising_groups > 0) denoising_query_ = at::zeros({1, hidden});
-  }
+  make_starts();
   for (std::int64_t i = 0; i < config.num_layers; ++i)
     layers_.emplace_back(hidden, config.num_heads, config.mlp_size, config.box_attention);
   initialise(seed, dtype, device);
+}
+
+// What queries start from.
+void DetectionHead::make_starts() {
+  const std::int64_t hidden = config_.hidden_size;
+  if (!config_.proposals) {
+    learned_query_ = at::zeros({config_.num_queries, hidden});
+    learned_box_ = spread_boxes(config_.num_queries);
+    if (config_.denoising_groups > 0) denoising_query_ = at::zeros({1, hidden});
+    return;
+  }
+  proposal_score_ = Linear(hidden, 1, true);
+  proposal_box_ = Mlp({hidden, hidden, 4});
+  query_ = Linear(hidden, hidden, true);
+  if (config_.one_to_many == 0) return;
+  many_score_ = Linear(hidden, 1, true);
+  many_box_ = Mlp({hidden, hidden, 4});
 }
 
 // Every matrix but the learned boxes starts as Xavier says, biases as zeros. Final box layers are

@@ -84,6 +84,7 @@ class DetectionHead {
  private:
   struct Memory;
   struct Queries;
+  void make_starts();
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
   void add_many(const at::Tensor& fused, const TokenLayout& layout, HeadOutput& output) const;
   Memory make_memory(const at::Tensor& vision, const at::Tensor& language,
