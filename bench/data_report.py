@@ -30,6 +30,7 @@ def main():
         "measure_seconds_per_million": measure["seconds_per_million"],
         "measure_seconds_per_million_augmented": measure["seconds_per_million_augmented"],
         "images_per_s": images["pictures_per_s"],
+        "images_decoded_per_s": images["decoded_per_s"],
         "images_per_s_transformers": images_peer and images_peer["pictures_per_s"],
         "images_ratio": images_peer and ratio(images["pictures_per_s"], images_peer["pictures_per_s"]),
         "tokenizer_mb_per_s": tokens["mb_per_s"],

@@ -244,7 +244,8 @@ struct Logging {
   std::int64_t every_steps;
   std::int64_t max_bytes;
   bool tensorboard;
-  std::vector<std::string> command;  // a program fed the lines of metrics.jsonl; empty: none
+  std::vector<std::string> command;   // a program fed the lines of metrics.jsonl; empty: none
+  std::optional<double> peak_tflops;  // of one rank's device, for the MFU
 };
 
 struct Launch {

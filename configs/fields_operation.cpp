@@ -128,6 +128,10 @@ std::vector<Field> logging_fields() {
               "also write TensorBoard event files", kFree),
       logging("command", &Logging::command, anything(), "",
               "program and arguments; rank 0 feeds it the lines of metrics.jsonl; []: none", kFree),
+      logging("peak_tflops", &Logging::peak_tflops, above(0), "1e12 operations/s",
+              "that one rank's device can do in model.dtype, for the MFU; null: a known GPU's data "
+              "sheet, a CPU's own short product",
+              kFree),
   };
 }
 

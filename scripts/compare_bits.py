@@ -18,7 +18,7 @@ import tempfile
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # A fresh process measures these anew each time; all others follow from the micro-batches alone.
-MEASURED = ("seconds", "memory", "tokens_per_s")
+MEASURED = ("seconds", "memory", "tokens_per_s", "tflops", "mfu")
 
 # The machine may be busy with other work: a slow step is no hang here.
 PATIENCE = {f"launch.{what}_timeout_s": 7200 for what in ("start", "step", "checkpoint")} | {

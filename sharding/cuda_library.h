@@ -25,6 +25,7 @@ struct CudaLibrary {
   std::unique_ptr<Collective> (*make_nccl)(const StoreAddress& store, int rank, int size,
                                            std::chrono::duration<double> timeout);
   DeviceMemory (*device_memory)();
+  std::string (*device_name)();  // as the driver says it: "NVIDIA H200"
 };
 
 // Looks beside the executable, then where the loader looks. Throws PreflightError with what to do:

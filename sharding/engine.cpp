@@ -21,6 +21,7 @@
 #include "sharding/plan/memory_plan.h"
 #include "sharding/state/shard_store.h"
 #include "sharding/step_consensus.h"
+#include "sharding/update_meter.h"
 
 namespace muster::sharding {
 namespace {
@@ -99,7 +100,10 @@ struct ZeroEngine::Impl {
   }
   void on_reduced(int window);
   at::Tensor reduced(int window) const;
-  std::vector<AdamWRun> updates_of(int window, std::span<const double> lr, double scale) const;
+  void update(std::span<const double> lr, const StepVerdict& verdict, UpdateMeter* meter);  // [C]
+  std::vector<AdamWRun> updates_of(int window, std::span<const double> lr, double scale,
+                                   const UpdateMeter* meter) const;
+  void add_untouched(UpdateMeter& meter) const;
   AdamWRun update_of(const Segment& segment, double lr, double scale) const;
   void forget_step();
   std::vector<Segment> segments_of(std::string_view name, const Slot*& slot) const;
@@ -163,14 +167,49 @@ void ZeroEngine::Impl::on_reduced(int window) {
   if (host != nullptr) host->fetch(window, reduced(window));
 }
 
+// [C] Every window: update, then gather. `meter` may be null.
+void ZeroEngine::Impl::update(std::span<const double> lr, const StepVerdict& verdict,
+                              UpdateMeter* meter) {
+  TORCH_CHECK(lr.size() == core.registry.groups().size(), "step: ", lr.size(),
+              " learning rates for ", core.registry.groups().size(), " groups");
+  TORCH_CHECK(verdict.finite, "step: the verdict is not finite, call skip_step()");
+  TORCH_CHECK(!used.empty(), "step: consensus() must come first");
+  const double scale = clip_scale(core.options.clip_norm, verdict.grad_norm) / verdict.loss_scale;
+  for (std::size_t p = 0; p < param_steps.size(); ++p) param_steps[p] += used[p] > 0 ? 1 : 0;
+  for (int w = core.layout.num_windows() - 1; w >= 0; --w) {
+    std::vector<AdamWRun> runs = updates_of(w, lr, scale, meter);
+    if (host != nullptr) {
+      const CommQueue::Ticket updated = host->update(w, std::move(runs));
+      gather.start(w, [&my_host = *host, w, updated] { my_host.put_back(w, updated); });
+    } else {
+      for (const AdamWRun& run : runs) core.kernels->adamw(run);
+      gather.start(w);
+    }
+  }
+}
+
 std::vector<AdamWRun> ZeroEngine::Impl::updates_of(int window, std::span<const double> lr,
-                                                   double scale) const {
+                                                   double scale, const UpdateMeter* meter) const {
   std::vector<AdamWRun> runs;
   for (const Segment& segment : segments[window]) {
-    if (used[segment.param] > 0)
-      runs.push_back(update_of(segment, lr[core.param(segment.param).group], scale));
+    if (used[segment.param] == 0) continue;
+    const int group = core.param(segment.param).group;
+    runs.push_back(update_of(segment, lr[group], scale));
+    if (meter != nullptr) runs.back().squares = meter->sums_of(group);
   }
   return runs;
+}
+
+// REQUIRES: all updates are done.
+void ZeroEngine::Impl::add_untouched(UpdateMeter& meter) const {
+  const std::unique_ptr<Kernels> host_kernels = host != nullptr ? make_cpu_kernels() : nullptr;
+  Kernels& kernels = host != nullptr ? *host_kernels : *core.kernels;
+  for (const std::vector<Segment>& window : segments) {
+    for (const Segment& segment : window) {
+      if (used[segment.param] == 0)
+        meter.add_untouched(core.param(segment.param).group, kernels, state.run(segment));
+    }
+  }
 }
 
 AdamWRun ZeroEngine::Impl::update_of(const Segment& s, double lr, double scale) const {
@@ -290,26 +329,21 @@ StepVerdict ZeroEngine::consensus(std::span<const std::int64_t> counts,
 
 void ZeroEngine::step(std::span<const double> lr, const StepVerdict& verdict) {
   Impl& my = *impl_;
-  TORCH_CHECK(lr.size() == my.core.registry.groups().size(), "step: ", lr.size(),
-              " learning rates for ", my.core.registry.groups().size(), " groups");
-  TORCH_CHECK(verdict.finite, "step: the verdict is not finite, call skip_step()");
-  TORCH_CHECK(!my.used.empty(), "step: consensus() must come first");
-  const double scale =
-      clip_scale(my.core.options.clip_norm, verdict.grad_norm) / verdict.loss_scale;
-  for (std::size_t p = 0; p < my.param_steps.size(); ++p)
-    my.param_steps[p] += my.used[p] > 0 ? 1 : 0;
-  for (int w = my.core.layout.num_windows() - 1; w >= 0; --w) {
-    std::vector<AdamWRun> runs = my.updates_of(w, lr, scale);
-    if (my.host != nullptr) {
-      const CommQueue::Ticket updated = my.host->update(w, std::move(runs));
-      my.gather.start(w, [&host = *my.host, w, updated] { host.put_back(w, updated); });
-    } else {
-      for (const AdamWRun& run : runs) my.core.kernels->adamw(run);
-      my.gather.start(w);
-    }
-  }
+  my.update(lr, verdict, nullptr);
   ++my.steps_taken;
   my.forget_step();
+}
+
+std::vector<UpdateNorms> ZeroEngine::measured_step(std::span<const double> lr,
+                                                   const StepVerdict& verdict) {
+  Impl& my = *impl_;
+  UpdateMeter meter(my.core, my.host != nullptr ? at::Device(at::kCPU) : my.flat.device());
+  my.update(lr, verdict, &meter);
+  if (my.host != nullptr) my.host->settle();
+  my.add_untouched(meter);
+  ++my.steps_taken;
+  my.forget_step();
+  return meter.agree();  // [C]
 }
 
 void ZeroEngine::show_ema() {

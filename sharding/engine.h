@@ -54,6 +54,10 @@ class ZeroEngine {
   // no gradient on any rank are left alone.
   void step(std::span<const double> lr, const StepVerdict& verdict);
 
+  // [C] The same step, bit for bit, and how far it moved the weights: one entry per group, the same
+  // on every rank. One more collective, behind the gathers.
+  std::vector<UpdateNorms> measured_step(std::span<const double> lr, const StepVerdict& verdict);
+
   // Call it instead of step: it forgets the accumulated gradients.
   void skip_step();
 

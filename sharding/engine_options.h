@@ -93,4 +93,10 @@ struct StepVerdict {
   bool stop = false;                 // some rank was asked to stop
 };
 
+// One step of one group's trained parameters, over all ranks.
+struct UpdateNorms {
+  double weight = 0;  // of the masters, after the step
+  double update = 0;  // of what the step changed in them
+};
+
 }  // namespace muster::sharding

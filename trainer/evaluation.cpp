@@ -82,6 +82,45 @@ std::string text_line(const TextResult& text) {
                      text.exact, text.answers, text.cut);
 }
 
+CocoNumbers no_coco() {
+  CocoNumbers numbers;
+  for (const std::string_view name : metric::kCoco) numbers[std::string(name)] = -1;
+  return numbers;
+}
+
+void set_unmeasured(BoxResult& boxes, const std::vector<std::string>& packs) {
+  boxes.coco.metrics = no_coco();
+  for (const std::string& pack : packs) {
+    PackResult& one = boxes.packs.emplace_back();
+    one.name = pack;
+    one.coco.metrics = no_coco();
+  }
+}
+
+// An evaluation with all that this config asks for, and no sample.
+Evaluation nothing_measured(const configs::Config& config, const std::vector<std::string>& packs) {
+  Evaluation evaluation;
+  if (config.detection.enabled && config.eval.from != configs::EvalFrom::kText)
+    set_unmeasured(evaluation.head.emplace(), packs);
+  if (config.eval.from != configs::EvalFrom::kHead) {
+    TextResult& text = evaluation.text.emplace();
+    text.has_boxes = lists_boxes(answer_format(config.data.answer));
+    if (text.has_boxes) set_unmeasured(text.boxes, packs);
+  }
+  if (!config.eval.loss) return evaluation;
+  const LossTerms terms(config.loss, config.detection.labels);
+  evaluation.loss.emplace().loss.terms.resize(static_cast<std::size_t>(terms.size()));
+  for (std::int64_t i = 0; i < terms.size(); ++i) evaluation.loss_names.push_back(terms.name(i));
+  return evaluation;
+}
+
+// One of COCO's numbers of the boxes that a run is judged by.
+bool is_coco_name(std::string_view name) {
+  return std::ranges::any_of(metric::kCoco, [&](std::string_view coco) {
+    return name == metric::name(metric::kEval, coco);
+  });
+}
+
 }  // namespace
 
 const BoxResult* Evaluation::boxes() const {
@@ -91,7 +130,8 @@ const BoxResult* Evaluation::boxes() const {
 
 Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokenizer,
                         const data::SampleSet& set, const data::SampleEncoder& encoder,
-                        const configs::Config& config, sharding::Collective& collective) {
+                        const configs::Config& config, sharding::Collective& collective,
+                        std::optional<ValidationBatches>& kept) {
   const EvalOptions options{.max_samples = config.eval.max_samples,
                             .samples_per_batch = config.batch.max_samples};
   Evaluation evaluation;
@@ -104,8 +144,9 @@ Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokeni
                                     collective);  // [C]
   if (!config.eval.loss) return evaluation;
   const LossTerms terms(config.loss, config.detection.labels);
-  evaluation.loss = validation_loss(detector, set, encoder, terms, head_loss_options(config),
-                                    options, collective);  // [C]
+  if (!kept) kept = validation_batches(set, encoder, options);
+  evaluation.loss = validation_loss(detector, set, *kept, encoder, terms, head_loss_options(config),
+                                    collective);  // [C]
   for (std::int64_t i = 0; i < terms.size(); ++i) evaluation.loss_names.push_back(terms.name(i));
   return evaluation;
 }
@@ -119,21 +160,36 @@ MetricsRow evaluation_row(std::int64_t step, const Evaluation& evaluation) {
   return row;
 }
 
-double best_metric_of(const Evaluation& evaluation, const configs::Eval& config) {
-  constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
-  const MetricsRow row = evaluation_row(0, evaluation);
-  const auto found = std::ranges::find(row, config.best_metric, &MetricsRow::value_type::first);
-  if (found != row.end()) return measured(found->second) ? found->second : kNothing;
-  if (evaluation.boxes() == nullptr)
-    return kNothing;  // a run without boxes is never judged by them
+std::vector<std::string> evaluation_metrics(const configs::Config& config,
+                                            const std::vector<std::string>& packs) {
+  const Evaluation measured = nothing_measured(config, packs);
   std::vector<std::string> names;
-  for (const auto& [name, value] : row) {
+  for (const auto& [name, value] : evaluation_row(0, measured)) {
     if (name != metric::kStep) names.push_back(name);
   }
-  const std::string near = nearest_name(config.best_metric, names);
+  return names;
+}
+
+void check_best_metric(const configs::Config& config, const data::SampleSet& val) {
+  const std::string& wanted = config.eval.best_metric;
+  const std::vector<std::string> packs = pack_names(val);
+  const bool boxes = nothing_measured(config, {}).boxes() != nullptr;
+  const std::vector<std::string> names =
+      evaluation_metrics(config, packs.size() > 1 ? packs : std::vector<std::string>{});
+  if (std::ranges::find(names, wanted) != names.end()) return;
+  // base.yaml names boxes' AP50: a run without boxes is never judged by them.
+  if (!boxes && is_coco_name(wanted)) return;
+  const std::string near = nearest_name(wanted, names);
   throw ConfigError(fmt::format(
-      "eval.best_metric: an evaluation has no {}{}; it has {}", config.best_metric,
+      "eval.best_metric: no evaluation of this config has {}{}; they have {}", wanted,
       near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near), join(names, ", ")));
+}
+
+double best_metric_of(const Evaluation& evaluation, const configs::Eval& config) {
+  const MetricsRow row = evaluation_row(0, evaluation);
+  const auto found = std::ranges::find(row, config.best_metric, &MetricsRow::value_type::first);
+  const bool known = found != row.end() && measured(found->second);
+  return known ? found->second : std::numeric_limits<double>::quiet_NaN();
 }
 
 std::vector<std::string> evaluation_lines(const Evaluation& evaluation) {

@@ -32,15 +32,22 @@ struct Evaluation {
 };
 
 // [C] As `config`'s sections eval, loss, detection and batch say. Every rank ends with the same
-// numbers, the same for every number of ranks.
+// numbers, the same for every number of ranks. `kept`, of a caller that evaluates more than once,
+// takes what the first evaluation finds out about the set.
 Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokenizer,
                         const data::SampleSet& set, const data::SampleEncoder& encoder,
-                        const configs::Config& config, sharding::Collective& collective);
+                        const configs::Config& config, sharding::Collective& collective,
+                        std::optional<ValidationBatches>& kept);
 
 // An evaluation as its line of metrics.jsonl.
 MetricsRow evaluation_row(std::int64_t step, const Evaluation& evaluation);
-// What eval.best_metric names in it; NaN where there was nothing to measure. Throws ConfigError
-// with the nearest name when an evaluation has no such metric.
+// The names that evaluations with this config have, in the order of their line. `packs`: names of
+// data.val's; none for one pack.
+std::vector<std::string> evaluation_metrics(const configs::Config& config,
+                                            const std::vector<std::string>& packs);
+// Throws ConfigError with the nearest name when no evaluation of this config has eval.best_metric.
+void check_best_metric(const configs::Config& config, const data::SampleSet& val);
+// What eval.best_metric names in it; NaN where there was nothing to measure.
 double best_metric_of(const Evaluation& evaluation, const configs::Eval& config);
 // The same in a few sentences, for the log.
 std::vector<std::string> evaluation_lines(const Evaluation& evaluation);

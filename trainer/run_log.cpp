@@ -109,7 +109,8 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       bytes_sent_(start.bytes_sent),
       started_step_(start.step),
       length_(start.length),
-      rank_flops_(step_flops(registry) / start.ranks) {
+      rank_flops_(step_flops(registry) / start.ranks),
+      peak_tflops_(start.peak_tflops) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)
     tensorboard_.emplace(fs::path(config.run.dir) / "tensorboard", start.step + 1);
@@ -151,6 +152,30 @@ void RunLog::write_row(std::int64_t step, const MetricsRow& row, bool in_tensorb
   if (tensorboard_ && in_tensorboard) tensorboard_->write(step, measured_only(row));
 }
 
+double RunLog::tflops(const StepStats& stats) const {
+  return rank_flops_ * static_cast<double>(stats.forward_flops) / stats.seconds() / 1e12;
+}
+
+// 0 where the peak is not known.
+double RunLog::mfu(const StepStats& stats) const {
+  return peak_tflops_ > 0 ? tflops(stats) / peak_tflops_ : 0;
+}
+
+// Weights are told of groups that have any to train.
+void RunLog::append_groups(MetricsRow& row, const StepStats& stats) const {
+  const auto& groups = registry_.groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    append(row, metric::name(metric::kLearningRate, groups[g].name), stats.group_lrs[g]);
+    append(row, metric::name(metric::kGroupGradNorm, groups[g].name), stats.group_norms[g]);
+  }
+  for (std::size_t g = 0; g < stats.group_updates.size(); ++g) {
+    const sharding::UpdateNorms& norms = stats.group_updates[g];
+    if (norms.weight == 0) continue;
+    append(row, metric::name(metric::kWeightNorm, groups[g].name), norms.weight);
+    append(row, metric::name(metric::kUpdateRatio, groups[g].name), norms.update / norms.weight);
+  }
+}
+
 MetricsRow RunLog::row_of(const StepStats& stats) {
   MetricsRow row;
   append(row, metric::kStep, stats.step);
@@ -158,11 +183,7 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kLoss, stats.agreed.loss.total);
   for (std::int64_t i = 0; i < terms_.size(); ++i)
     append(row, metric::name(metric::kLossTerm, terms_.name(i)), stats.agreed.loss.terms[i]);
-  const auto& groups = registry_.groups();
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    append(row, metric::name(metric::kLearningRate, groups[g].name), stats.group_lrs[g]);
-    append(row, metric::name(metric::kGroupGradNorm, groups[g].name), stats.group_norms[g]);
-  }
+  append_groups(row, stats);
   append(row, metric::kGradNorm, stats.grad_norm);
   append(row, metric::kSkipped, stats.applied ? 0.0 : 1.0);
   append(row, metric::kTokens, stats.agreed.tokens);
@@ -170,8 +191,8 @@ MetricsRow RunLog::row_of(const StepStats& stats) {
   append(row, metric::kFill, stats.fill.fill);
   append(row, metric::kBalance, stats.fill.balance);
   append(row, metric::kTokensPerSecond, tokens_per_second(stats));
-  append(row, metric::kTflops,
-         rank_flops_ * static_cast<double>(stats.forward_flops) / stats.seconds() / 1e12);
+  append(row, metric::kTflops, tflops(stats));
+  if (peak_tflops_ > 0) append(row, metric::kMfu, mfu(stats));
   append(row, metric::kSeconds, stats.seconds());
   append_phases(row, stats.phases);
   append(row, metric::kLossScale, stats.loss_scale);
@@ -204,6 +225,7 @@ void RunLog::say_progress(const StepStats& stats) const {
                            .grad_norm = stats.grad_norm,
                            .tokens_per_s = tokens_per_second(stats),
                            .memory_bytes = stats.agreed.memory_bytes,
+                           .mfu = mfu(stats),
                            .seconds_per_step = elapsed.count() / static_cast<double>(steps_here)}));
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
 }

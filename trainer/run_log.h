@@ -26,6 +26,7 @@ class RunLog {
   struct Start {
     LengthReport length = {};
     int ranks = 1;
+    double peak_tflops = 0;  // of one rank's device; 0: not known
     std::int64_t step = 0, epoch = 0;
     std::int64_t bytes_sent = 0;  // by rank 0's collective, up to here
   };
@@ -47,6 +48,9 @@ class RunLog {
   using Clock = std::chrono::steady_clock;
 
   MetricsRow row_of(const StepStats& stats);
+  void append_groups(MetricsRow& row, const StepStats& stats) const;
+  double tflops(const StepStats& stats) const;
+  double mfu(const StepStats& stats) const;
   void say_epoch(const StepStats& stats);
   void say_progress(const StepStats& stats) const;
   void say_length();
@@ -64,7 +68,8 @@ class RunLog {
   std::int64_t started_step_;
   OverfitWatch overfitting_;
   LengthReport length_;
-  double rank_flops_;  // of a training step on each rank, over those of its forward pass on all
+  double rank_flops_;   // of a training step on each rank, over those of its forward pass on all
+  double peak_tflops_;  // of one rank's device; 0: not known
   bool epoch_said_ = false;
   Clock::time_point started_ = Clock::now();
   double measured_s_ = 0;  // of all steps but the first

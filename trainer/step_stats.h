@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/fill.h"
+#include "sharding/engine_options.h"
 #include "sharding/plan/ledger.h"
 #include "trainer/step_timer.h"
 #include "trainer/step_totals.h"
@@ -19,10 +20,11 @@ struct StepStats {
   bool applied = false;
   std::string skip_reason = {};  // in words, when it was not applied
   StepTotals::Agreed agreed = {};
-  double loss_scale = 1;                                 // of fp16
-  double grad_norm = 0;                                  // of the summed gradient, before clipping
-  std::vector<double> group_norms = {}, group_lrs = {};  // in the order of configs::kGroups
-  std::int64_t engine_bytes = 0;                         // held by the engine between steps
+  double loss_scale = 1;                                  // of fp16
+  double grad_norm = 0;                                   // of the summed gradient, before clipping
+  std::vector<double> group_norms = {}, group_lrs = {};   // in the order of configs::kGroups
+  std::vector<sharding::UpdateNorms> group_updates = {};  // likewise; empty: not measured
+  std::int64_t engine_bytes = 0;                          // held by the engine between steps
   sharding::TransientBytes engine_peaks = {};  // the most of each transient kind within the step
   StepTimer::Seconds phases = {};
   bool stop = false, last_in_epoch = false;

@@ -21,6 +21,7 @@
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
+#include "trainer/assembly/peak.h"
 #include "trainer/evaluate/gallery_files.h"
 #include "trainer/evaluation.h"
 #include "trainer/kept_batch.h"
@@ -49,14 +50,17 @@ StepStats Trainer::train_step() {
   timer_.enter(Phase::kOptimizer);
   const std::vector<double> lrs = current_lrs(step.steps_in_epoch);
   const bool applied = health_.accept(state_.step, verdict, agreed.loss, terms_);
+  std::vector<sharding::UpdateNorms> updates;
   if (applied) {
-    zero_.step(lrs, verdict);  // [C] fused AdamW, gather
+    updates = update(lrs, verdict);  // [C] fused AdamW, gather
   } else {
     zero_.skip_step();
     if (!verdict.scale_too_high) keep_suspects(step, verdict);
   }
   zero_.empty_partition_cache(step.last_in_epoch);  // at epoch ends the host's free pages go, too
-  return finish_step(step, verdict, agreed, lrs, applied);
+  StepStats stats = finish_step(step, verdict, agreed, lrs, applied);
+  stats.group_updates = std::move(updates);
+  return stats;
 }
 
 // This rank's k-th micro-batch of the step: the weighted sum of its loss terms, [] fp32 with a
@@ -76,6 +80,15 @@ at::Tensor Trainer::forward(const data::StepBatches& step, std::size_t k, StepTo
   totals.add(batch, slot, sums);
   const at::Tensor loss = terms_.weigh(sums, step.denominators);
   return fault::take_nan() ? loss * std::numeric_limits<float>::quiet_NaN() : loss;
+}
+
+// Steps that the log tells of are measured: a look at every update would cost each step.
+std::vector<sharding::UpdateNorms> Trainer::update(const std::vector<double>& lrs,
+                                                   const sharding::StepVerdict& verdict) {
+  if ((state_.step + 1) % config_.logging.every_steps == 0)
+    return zero_.measured_step(lrs, verdict);  // [C]
+  zero_.step(lrs, verdict);                    // [C]
+  return {};
 }
 
 // Micro-batches of this rank that may be why the step was skipped, for muster check --replay: those
@@ -230,7 +243,7 @@ Trainer::Evaluated Trainer::evaluate_now() {
   zero_.await_all();
   show_ema();  // [C]
   const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
-                                             config_, *collective_);  // [C]
+                                             config_, *collective_, validation_batches_);  // [C]
   if (log_) log_->evaluation(state_.step, evaluation);
   if (log_ && evaluation.head && log_->wants_pictures())
     log_->pictures(state_.step, first_pictures());
@@ -280,6 +293,16 @@ void Trainer::write_predictions() {
 
 // --- building and resuming -----------------------------------------------------------------------
 
+namespace {
+
+// Before the model is built: what no evaluation can measure is refused at once.
+const RunData& checked(const RunData& data, const configs::Config& config) {
+  if (data.val) check_best_metric(config, *data.val);
+  return data;
+}
+
+}  // namespace
+
 Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
                  EpochChange epoch)
     : config_(std::move(config)),
@@ -290,7 +313,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       resume_(config_, *collective_, epoch),  // [C]
       terms_(config_.loss, config_.detection.labels),
       data_(config_),
-      length_(config_.schedule, data_.sampler),
+      length_(config_.schedule, checked(data_, config_).sampler),
       detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
@@ -308,6 +331,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
   log_.emplace(config_, terms_, zero_.registry(),
                RunLog::Start{.length = length,
                              .ranks = collective_->size(),
+                             .peak_tflops = peak_tflops(config_),
                              .step = state_.step,
                              .epoch = state_.cursor.epoch,
                              .bytes_sent = collective_->stats().bytes_sent});

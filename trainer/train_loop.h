@@ -23,6 +23,7 @@
 #include "trainer/step_stats.h"
 #include "trainer/step_timer.h"
 #include "trainer/step_totals.h"
+#include "trainer/validation_loss.h"
 
 namespace muster::trainer {
 
@@ -60,6 +61,8 @@ class Trainer {
  private:
   sharding::ZeroEngine build_engine();  // [C]
   at::Tensor forward(const data::StepBatches& step, std::size_t k, StepTotals& totals);
+  std::vector<sharding::UpdateNorms> update(const std::vector<double>& lrs,
+                                            const sharding::StepVerdict& verdict);  // [C]
   StepStats finish_step(const data::StepBatches& step, const sharding::StepVerdict& verdict,
                         const StepTotals::Agreed& agreed, const std::vector<double>& lrs,
                         bool applied);
@@ -94,6 +97,7 @@ class Trainer {
   data::Loader loader_;
   std::optional<RunLog> log_;         // first rank
   std::vector<std::int64_t> errors_;  // of the last evaluation, per sample; empty without one
+  std::optional<ValidationBatches> validation_batches_;  // once an evaluation has needed them
   bool waits_for_new_values_ = false;
   std::function<void(const StepStats&)> step_observer_;
   std::optional<Profile> profile_;

@@ -12,11 +12,17 @@
 namespace muster::trainer {
 namespace {
 
-// The samples, in batches that are the same for every number of ranks.
-std::vector<std::vector<std::int64_t>> batches_of(const data::SampleSet& set,
-                                                  const data::SampleEncoder& encoder,
-                                                  const EvalOptions& options) {
-  std::vector<std::vector<std::int64_t>> batches;
+std::vector<double> host_values(const at::Tensor& sums) {  // [terms] f64
+  const at::Tensor host = sums.cpu();
+  const double* data = host.const_data_ptr<double>();
+  return {data, data + host.numel()};
+}
+
+}  // namespace
+
+ValidationBatches validation_batches(const data::SampleSet& set, const data::SampleEncoder& encoder,
+                                     const EvalOptions& options) {
+  ValidationBatches batches;
   for (std::int64_t i = 0; i < set.size(); ++i) {
     if (!is_evaluated(set, i, options.max_samples) || encoder.measure(set.sample(i)).dropped)
       continue;
@@ -28,21 +34,12 @@ std::vector<std::vector<std::int64_t>> batches_of(const data::SampleSet& set,
   return batches;
 }
 
-std::vector<double> host_values(const at::Tensor& sums) {  // [terms] f64
-  const at::Tensor host = sums.cpu();
-  const double* data = host.const_data_ptr<double>();
-  return {data, data + host.numel()};
-}
-
-}  // namespace
-
 ValidationLoss validation_loss(model::Detector& detector, const data::SampleSet& set,
-                               const data::SampleEncoder& encoder, const LossTerms& terms,
-                               const model::HeadLossOptions& head, const EvalOptions& options,
+                               const ValidationBatches& batches, const data::SampleEncoder& encoder,
+                               const LossTerms& terms, const model::HeadLossOptions& head,
                                sharding::Collective& collective) {
   const c10::NoGradGuard no_grad;
   const model::EvalMode evaluating(detector);
-  const auto batches = batches_of(set, encoder, options);
   const auto num_terms = static_cast<std::size_t>(terms.size());
   const auto stride = static_cast<std::size_t>(collective.size());
   std::vector<double> slots(batches.size() * num_terms, 0.0);  // in the order of the batches

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "data/encoder.h"
 #include "data/sample_set.h"
@@ -18,10 +19,16 @@ struct ValidationLoss {
   double perplexity = -1;  // exp of the `lm` term; -1 where no text is learned
 };
 
-// [C] The same bits for every number of ranks. Samples over the vision-token budget are left out.
+// The samples that are evaluated, in batches that are the same for every number of ranks. Those
+// over the vision-token budget are left out, so each is measured: worth keeping.
+using ValidationBatches = std::vector<std::vector<std::int64_t>>;
+ValidationBatches validation_batches(const data::SampleSet& set, const data::SampleEncoder& encoder,
+                                     const EvalOptions& options);
+
+// [C] The same bits for every number of ranks.
 ValidationLoss validation_loss(model::Detector& detector, const data::SampleSet& set,
-                               const data::SampleEncoder& encoder, const LossTerms& terms,
-                               const model::HeadLossOptions& head, const EvalOptions& options,
+                               const ValidationBatches& batches, const data::SampleEncoder& encoder,
+                               const LossTerms& terms, const model::HeadLossOptions& head,
                                sharding::Collective& collective);
 
 }  // namespace muster::trainer

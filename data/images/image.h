@@ -5,11 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "data/images/pixels.h"
+
 namespace muster::data {
 
 struct Image {
   std::int64_t width = 0, height = 0;
-  std::vector<std::uint8_t> rgb;  // [height, width, 3]
+  Pixels rgb;  // [height, width, 3]
   // What was not as it should be in a file that could be read all the same, such as "JPEG without
   // an end marker". Empty for most pictures.
   std::vector<std::string> warnings = {};

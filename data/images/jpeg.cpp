@@ -338,7 +338,7 @@ Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
                                       decoder.info().num_components));
   Image image{decoder.info().image_width, decoder.info().image_height, {}};
   const auto pixels = static_cast<std::size_t>(image.width * image.height);
-  std::vector<std::uint8_t> stored(pixels * (decoder.in_cmyk() ? 4 : 3));
+  Pixels stored = Pixels::to_write(pixels * (decoder.in_cmyk() ? 4 : 3));
   if (!decoder.read_pixels(stored.data())) throw_bad_image(name, decoder.message());
   image.rgb = decoder.in_cmyk() ? inverted_cmyk_to_rgb(stored) : std::move(stored);
   image.warnings = decoder.warnings();

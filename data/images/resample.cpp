@@ -28,9 +28,7 @@ inline std::uint8_t clip8(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
-// The two kernels below work on several bytes at once. On x86-64 they are compiled twice, and the
-// processor is asked once which to run.
-#define MUSTER_KERNEL [[gnu::always_inline]] inline
+// The two kernels below work on several bytes at once, on whatever vectors the compiler has.
 
 constexpr std::int64_t kLanes = 8;  // two RGB pixels and two values that get weight 0
 using Lanes8 [[gnu::vector_size(kLanes * 4)]] = std::int32_t;
@@ -57,8 +55,7 @@ PairedWeights pair_up(const ResampleWeights& weights) {
 
 constexpr std::int64_t kBlock = 32;  // bytes per iteration of simple loops
 
-MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size,
-                         std::int32_t* __restrict__ out) {
+void widen(const std::uint8_t* __restrict__ in, std::int64_t size, std::int32_t* __restrict__ out) {
   std::int64_t x = 0;
   for (; x + kBlock <= size; x += kBlock) {
     for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = in[x + j];
@@ -66,8 +63,8 @@ MUSTER_KERNEL void widen(const std::uint8_t* __restrict__ in, std::int64_t size,
   for (; x < size; ++x) out[x] = in[x];
 }
 
-MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size,
-                          std::uint8_t* __restrict__ out) {
+void narrow(const std::int32_t* __restrict__ in, std::int64_t size,
+            std::uint8_t* __restrict__ out) {
   std::int64_t x = 0;
   for (; x + kBlock <= size; x += kBlock) {
     for (std::int64_t j = 0; j < kBlock; ++j) out[x + j] = clip8(in[x + j]);
@@ -78,8 +75,8 @@ MUSTER_KERNEL void narrow(const std::int32_t* __restrict__ in, std::int64_t size
 // One row of fixed-point sums. Every position takes all its pairs, also those of weight 0: a loop
 // whose length never changes is predicted. Reads values behind the last pixel (with weight 0) and
 // writes kLanes - 3 behind the last sum.
-MUSTER_KERNEL void row_sums(const std::int32_t* in, const ResampleWeights& weights,
-                            const PairedWeights& paired, std::int32_t* out) {
+void row_sums(const std::int32_t* in, const ResampleWeights& weights, const PairedWeights& paired,
+              std::int32_t* out) {
   const std::int64_t *first = weights.first.data(), *end = first + weights.first.size();
   const std::int32_t* lane = paired.lanes.data();
   const std::int64_t pairs = paired.pairs;
@@ -100,8 +97,8 @@ MUSTER_KERNEL void row_sums(const std::int32_t* in, const ResampleWeights& weigh
 
 // One output row from `count` input rows `stride` bytes apart; every byte column has the same
 // weights.
-MUSTER_KERNEL void column_sums(const std::uint8_t* in, std::int64_t stride,
-                               const std::int32_t* weights, std::int64_t count, std::uint8_t* out) {
+void column_sums(const std::uint8_t* in, std::int64_t stride, const std::int32_t* weights,
+                 std::int64_t count, std::uint8_t* out) {
   std::int64_t x = 0;
   for (; x + kBlock <= stride; x += kBlock) {
     std::int32_t sum[kBlock];
@@ -119,7 +116,7 @@ MUSTER_KERNEL void column_sums(const std::uint8_t* in, std::int64_t stride,
   }
 }
 
-MUSTER_KERNEL void rows_pass(const Raster& in, const ResampleWeights& weights, std::uint8_t* out) {
+void rows_pass(const Raster& in, const ResampleWeights& weights, std::uint8_t* out) {
   const PairedWeights paired = pair_up(weights);
   const std::int64_t in_stride = in.stride(), out_stride = 3 * weights.size();
   std::vector<std::int32_t> row(static_cast<std::size_t>(in_stride + paired.pairs * 6 + kLanes));
@@ -131,8 +128,7 @@ MUSTER_KERNEL void rows_pass(const Raster& in, const ResampleWeights& weights, s
   }
 }
 
-MUSTER_KERNEL void columns_pass(const Raster& in, const ResampleWeights& weights,
-                                std::uint8_t* out) {
+void columns_pass(const Raster& in, const ResampleWeights& weights, std::uint8_t* out) {
   const std::int64_t stride = in.stride();
   for (std::int64_t y = 0; y < weights.size(); ++y) {
     const auto i = static_cast<std::size_t>(y);
@@ -141,17 +137,6 @@ MUSTER_KERNEL void columns_pass(const Raster& in, const ResampleWeights& weights
                 out + y * stride);
   }
 }
-
-#if defined(__x86_64__)
-[[gnu::target("avx2")]] void rows_avx2(const Raster& in, const ResampleWeights& weights,
-                                       std::uint8_t* out) {
-  rows_pass(in, weights, out);
-}
-[[gnu::target("avx2")]] void columns_avx2(const Raster& in, const ResampleWeights& weights,
-                                          std::uint8_t* out) {
-  columns_pass(in, weights, out);
-}
-#endif
 
 }  // namespace
 
@@ -204,7 +189,7 @@ void resample_rows(const Raster& in, const ResampleWeights& weights, std::uint8_
                    ResampleIsa isa) {
   if (isa == ResampleIsa::kAvx512 && resample_rows_avx512(in, weights, out)) return;
 #if defined(__x86_64__)
-  if (isa != ResampleIsa::kBaseline) return rows_avx2(in, weights, out);
+  if (isa != ResampleIsa::kBaseline) return resample_rows_avx2(in, weights, out);
 #endif
   rows_pass(in, weights, out);
 }
@@ -212,9 +197,7 @@ void resample_rows(const Raster& in, const ResampleWeights& weights, std::uint8_
 void resample_columns(const Raster& in, const ResampleWeights& weights, std::uint8_t* out,
                       ResampleIsa isa) {
   if (isa == ResampleIsa::kAvx512 && resample_columns_avx512(in, weights, out)) return;
-#if defined(__x86_64__)
-  if (isa != ResampleIsa::kBaseline) return columns_avx2(in, weights, out);
-#endif
+  if (isa != ResampleIsa::kBaseline && resample_columns_avx2(in, weights, out)) return;
   columns_pass(in, weights, out);
 }
 

@@ -40,6 +40,11 @@ void resample_rows(const Raster& in, const ResampleWeights& weights, std::uint8_
 void resample_columns(const Raster& in, const ResampleWeights& weights, std::uint8_t* out,
                       ResampleIsa isa);
 
+// The same with AVX2's products of 16-bit pairs. The second returns false, and has written nothing,
+// for narrow pictures.
+void resample_rows_avx2(const Raster& in, const ResampleWeights& weights, std::uint8_t* out);
+bool resample_columns_avx2(const Raster& in, const ResampleWeights& weights, std::uint8_t* out);
+
 // The same with AVX-512's products of bytes (VNNI, VBMI). They return false, and have written
 // nothing, for weights or widths that do not suit them.
 bool has_byte_products();

@@ -4,7 +4,6 @@
 #include "data/images/resize.h"
 
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 
 #include "data/images/resample.h"
@@ -19,18 +18,17 @@ Image resize_bicubic(const Image& image, std::int64_t width, std::int64_t height
   if (width <= 0 || height <= 0 || image.width <= 0 || image.height <= 0)
     throw std::logic_error("resize_bicubic: an image without area");
   if (width == image.width && height == image.height) return {width, height, image.rgb};
-  Image out{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(3 * width * height))};
+  Image out{width, height, Pixels::to_write(static_cast<std::size_t>(3 * width * height))};
   Raster rows{image.rgb.data(), image.width, image.height};
   if (height == image.height) {
     resample_rows(rows, resample_weights(image.width, width), out.rgb.data(), isa);
     return out;
   }
-  std::unique_ptr<std::uint8_t[]> between;
+  Pixels between;
   if (width != image.width) {
-    between = std::make_unique_for_overwrite<std::uint8_t[]>(
-        static_cast<std::size_t>(3 * width * image.height));
-    resample_rows(rows, resample_weights(image.width, width), between.get(), isa);
-    rows = {between.get(), width, image.height};
+    between = Pixels::to_write(static_cast<std::size_t>(3 * width * image.height));
+    resample_rows(rows, resample_weights(image.width, width), between.data(), isa);
+    rows = {between.data(), width, image.height};
   }
   resample_columns(rows, resample_weights(image.height, height), out.rgb.data(), isa);
   return out;

@@ -15,12 +15,14 @@
 #include "launcher/commands/check_gradients.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
+#include "launcher/plan/hours.h"
 #include "launcher/plan/text.h"
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/assembly/run_length.h"
 #include "trainer/checkpoint/model_folder.h"
+#include "trainer/evaluation.h"
 
 namespace muster::launcher {
 namespace {
@@ -55,13 +57,6 @@ void print_set(const char* key, const data::SampleSet& set,
       key, set.size(), objects, set.class_map().size(), longest, vision, dropped);
 }
 
-void print_length(const configs::Config& config, const trainer::RunData& data) {
-  const trainer::LengthReport length =
-      trainer::report_length(config.schedule, data.sampler, data.train);
-  fmt::print("{:<16}{}\n", "length", length.text());
-  for (const std::string& warning : length.warnings()) fmt::print("{:<16}{}\n", "warning", warning);
-}
-
 void check_data(const configs::Config& config) {
   const trainer::RunData data(config);
   print_set("data.train", data.train, data.sampler.sizes());
@@ -70,8 +65,10 @@ void check_data(const configs::Config& config) {
       "; {} steps an epoch, micro-batches {:.1f} % full, their costs' mean {:.1f} % of a "
       "step's largest\n",
       epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
-  print_length(config, data);
+  const auto length = trainer::report_length(config.schedule, data.sampler, data.train);
+  fmt::print("{}", length_text(config, length, std::nullopt));
   if (!data.val) return;
+  trainer::check_best_metric(config, *data.val);
   print_set("data.val", *data.val, trainer::sizes_of(config, *data.val, data.encoder));
   fmt::print("\n");
 }

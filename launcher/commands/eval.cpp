@@ -136,8 +136,9 @@ trainer::Evaluation evaluate_checkpoint(const EvalOptions& options, RankWorld& w
   eval.from = configs::from_name<configs::EvalFrom>(options.from).value_or(eval.from);
   eval.max_answer_tokens = options.max_answer_tokens.value_or(eval.max_answer_tokens);
   eval.loss = options.loss;
+  std::optional<trainer::ValidationBatches> batches;
   return trainer::evaluate_all(opened.detector, opened.tokenizer, set, opened.encoder,
-                               opened.config, world.collective());  // [C]
+                               opened.config, world.collective(), batches);  // [C]
 }
 
 ExitCode eval(const EvalOptions& options) {

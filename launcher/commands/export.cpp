@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
 
 #include "launcher/commands/checkpoint_arguments.h"
@@ -16,13 +17,12 @@ namespace {
 struct ExportOptions {
   std::string checkpoint;
   std::string out;
-  std::int64_t shard_bytes = 5'000'000'000;
-  bool merge = false;
+  trainer::ExportOptions what;
 };
 
 void export_checkpoint(const ExportOptions& options) {
   const std::filesystem::path folder = trainer::resolve_checkpoint(options.checkpoint);
-  trainer::export_folder(folder, options.out, options.shard_bytes, options.merge);
+  trainer::export_folder(folder, options.out, options.what);
   fmt::print(stderr, "exported {} to {}\n", folder.string(), options.out);
 }
 
@@ -37,13 +37,20 @@ void add_export(CommandLine& cli) {
   command.add_option("CHECKPOINT", options->checkpoint, kCheckpointHelp)->required();
   command.add_option("-o,--out", options->out, "the folder to make")->required();
   command
-      .add_option("--shard-bytes", options->shard_bytes,
+      .add_option("--shard-bytes", options->what.shard_bytes,
                   "largest weight file; more than that is split")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_flag("--merge", options->merge,
+  command.add_flag("--merge", options->what.merge,
                    "of a LoRA run: whole weights with the adapters in them; without it the folder "
                    "is one of PEFT's");
+  using enum trainer::ExportedWeights;
+  command
+      .add_option("--weights", options->what.weights,
+                  "raw: as the last step left them; ema: their running mean; without it what the "
+                  "checkpoint has as its model, which is the mean where the run kept one")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, trainer::ExportedWeights>{{"raw", kRaw}, {"ema", kEma}}));
   command.callback([options] { export_checkpoint(*options); });
 }
 

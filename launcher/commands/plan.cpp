@@ -14,6 +14,7 @@
 #include "launcher/commands/command_table.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/advice.h"
+#include "launcher/plan/hours.h"
 #include "launcher/plan/picture.h"
 #include "launcher/plan/plan.h"
 #include "launcher/plan/simulation.h"
@@ -86,6 +87,16 @@ void simulate(const PlanOptions& options, const configs::Config& config,
   fmt::print(stderr, "picture: {}\n", options.picture);
 }
 
+// Of a GPU, where the figures of the simulated cluster mean something.
+std::optional<double> simulated_step_s(const PlanOptions& options, const configs::Config& config,
+                                       const model::QwenConfig& model,
+                                       const MicroBatchShape& shape) {
+  if (config.run.device != configs::Device::kCuda) return std::nullopt;
+  return simulate_run(config, model, shape, cluster_of(options), {options.ranks})
+      .front()
+      .step.step_s;
+}
+
 std::int64_t bytes_of_gib(double gib) {
   return static_cast<std::int64_t>(gib * (std::int64_t{1} << 30));
 }
@@ -99,6 +110,8 @@ int plan_command(const PlanOptions& options) {
   RunPlan plan = make_plan(config, model, options.ranks, shape, bytes_of_gib(options.memory_gib));
   plan.host_available_bytes = bytes_of_gib(options.host_memory_gib);
   fmt::print("{}", format_plan(plan, config, ::isatty(STDOUT_FILENO) != 0));
+  fmt::print("{}", length_text(config, planned_length(config, model),
+                               simulated_step_s(options, config, model, shape)));
   fmt::print("{}", format_advice(advise(config, model, plan), plan));
   if (options.simulate || !options.picture.empty()) simulate(options, config, model, shape);
   return plan.fits() ? 0 : 1;

@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -45,6 +46,15 @@ DeviceMemory device_memory() {
   const auto& held = stats.allocated_bytes[kAggregate];
   const auto& reserved = stats.reserved_bytes[kAggregate];
   return {held.current, held.peak, reserved.peak};
+}
+
+std::string device_name() {
+  cudaDeviceProp properties{};
+  if (cudaGetDeviceProperties(&properties, c10::cuda::current_device()) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return "";
+  }
+  return properties.name;
 }
 
 }  // namespace muster::sharding::cuda

@@ -4,5 +4,5 @@
 extern "C" muster::sharding::CudaLibrary muster_cuda_open() {
   using namespace muster::sharding;
   register_kernels(at::kCUDA, cuda::make_cuda_kernels);
-  return {cuda::use_device, cuda::make_nccl, cuda::device_memory};
+  return {cuda::use_device, cuda::make_nccl, cuda::device_memory, cuda::device_name};
 }

@@ -16,5 +16,6 @@ std::unique_ptr<Collective> make_nccl(const StoreAddress& address, int rank, int
                                       std::chrono::duration<double> timeout);
 void use_device(int local_rank, bool deterministic);
 DeviceMemory device_memory();
+std::string device_name();
 
 }  // namespace muster::sharding::cuda

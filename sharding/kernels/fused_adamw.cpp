@@ -14,8 +14,6 @@
 namespace muster::sharding {
 namespace {
 
-constexpr std::int64_t kAdamBlock = 1024;  // elements: their fp32 values stay in the first cache
-
 // One block, seen as fp32: where it lies if it is stored so, else in buffers.
 struct Working {
   const float* gradient;
@@ -242,20 +240,24 @@ CpuIsa best_cpu_isa() {
 }
 
 void adamw_cpu(const AdamWSpans& s, std::int64_t begin, std::int64_t end,
-               const AdamWFactors& factors, CpuIsa isa) {
-  alignas(64) float master[kAdamBlock], exp_avg[kAdamBlock], exp_avg_sq[kAdamBlock];
-  for (std::int64_t at = begin; at < end; at += kAdamBlock) {
-    const std::int64_t count = std::min(kAdamBlock, end - at);
+               const AdamWFactors& factors, CpuIsa isa, UpdateSquares* squares) {
+  alignas(64) float master[kAdamWBlock], exp_avg[kAdamWBlock], exp_avg_sq[kAdamWBlock];
+  alignas(64) float before[kAdamWBlock];
+  for (std::int64_t at = begin; at < end; at += kAdamWBlock) {
+    const std::int64_t count = std::min(kAdamWBlock, end - at);
     const Working working{
         .gradient = s.gradient + at,
         .master = load_master(s, at, count, master),
         .exp_avg = load_moment(s.exp_avg, s.moment_type, at, count, exp_avg),
         .exp_avg_sq = load_moment(s.exp_avg_sq, s.moment_type, at, count, exp_avg_sq),
         .count = count};
+    if (squares != nullptr) std::copy_n(working.master, count, before);
     update(working, factors, isa);
     update_ema(working, s, at, factors, isa);
     store_moments(working, s, at);
     store_parameter(working, s, at);
+    // The master is read again: one that is bf16 was rounded when it was stored.
+    if (squares != nullptr) squares->add(before, load_master(s, at, count, master), count, isa);
   }
 }
 

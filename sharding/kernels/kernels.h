@@ -28,7 +28,13 @@ struct AdamWRun {
   double scale = 1;        // of the gradient: clipping, loss scale
   double lr = 0, weight_decay = 0, beta1 = 0, beta2 = 0, eps = 0;
   std::int64_t step = 0;  // of this parameter, from 1
+  // i64 [2, ExactSum::kLimbs]; undefined: not asked for. Squares of the new masters, and of what
+  // the update changed in them, are added as add_squares() adds.
+  at::Tensor squares = {};
 };
+
+// The fp32 values behind the run's parameters, in memory of their own.
+at::Tensor masters_of(const AdamWRun& run);
 
 using Rows = std::span<const std::byte* const>;
 
@@ -65,6 +71,10 @@ class Kernels {
 };
 
 std::unique_ptr<Kernels> make_cpu_kernels();
+
+// Updates and adds to run.squares by the other operations alone, for a device whose pass cannot: a
+// piece at a time, which takes 8 MiB more for as long.
+void measured_adamw(Kernels& kernels, const AdamWRun& run);
 
 // The kernels of a device; ConfigError when none are loaded. libmuster_cuda.so registers its own.
 std::unique_ptr<Kernels> make_kernels(at::DeviceType device);

@@ -309,4 +309,39 @@ at::Tensor parameter_in(const ShardTensors& tensors, const Slot& slot, std::int6
   return parameter;
 }
 
+struct SavedMasters::Impl {
+  std::vector<OpenShard> shards;
+  std::vector<SegmentsByParam> segments;  // of each file
+};
+
+SavedMasters::SavedMasters(const std::vector<fs::path>& files) : impl_(std::make_unique<Impl>()) {
+  for (const fs::path& path : files) impl_->shards.push_back(open_shard(path));
+  check_set(impl_->shards);
+  for (const OpenShard& shard : impl_->shards)
+    impl_->segments.push_back(by_param(shard.header.space, shard.header.layout, shard.header.rank));
+}
+SavedMasters::~SavedMasters() = default;
+
+bool SavedMasters::contains(const std::string& name) const {
+  return std::ranges::find(impl_->shards[0].header.space.slots(), name, &Slot::name) !=
+         impl_->shards[0].header.space.slots().end();
+}
+
+at::Tensor SavedMasters::read(const std::string& name, at::ScalarType dtype) const {
+  const std::vector<Slot>& slots = impl_->shards[0].header.space.slots();
+  const auto slot = std::ranges::find(slots, name, &Slot::name);
+  if (slot == slots.end())
+    throw CheckpointError(fmt::format("the optimizer's shards have no master of {}", name));
+  ShardTensors whole;
+  whole.master = at::empty({slot->numel}, at::kFloat);
+  for (std::size_t f = 0; f < impl_->shards.size(); ++f) {
+    for (const Segment& s : impl_->segments[f][static_cast<std::size_t>(slot->param)])
+      impl_->shards[f].file.read_part(
+          "master", s.shard_begin,
+          floats(whole.master)
+              .subspan(static_cast<std::size_t>(s.param_begin), static_cast<std::size_t>(s.count)));
+  }
+  return parameter_in(whole, *slot, 0, dtype);
+}
+
 }  // namespace muster::sharding

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,22 @@ LoadedShard read_shards(const std::vector<std::filesystem::path>& files, const F
 // The names of the parameters whose state the file, one of a set, holds a part of. Throws
 // CheckpointError.
 std::vector<std::string> parameters_in(const std::filesystem::path& file);
+
+// The masters in a whole set of files, one parameter at a time.
+class SavedMasters {
+ public:
+  // Throws CheckpointError when the files are no whole set.
+  explicit SavedMasters(const std::vector<std::filesystem::path>& files);
+  ~SavedMasters();
+
+  bool contains(const std::string& name) const;
+  // On the host, in its shape: the parameter as it was after the step (parameter_in(), below).
+  at::Tensor read(const std::string& name, at::ScalarType dtype) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 // All of a parameter in one rank's shard, in its dtype and shape, with the bits that a checkpoint's
 // weights have. Where a mean is kept it is that, rounded to nearest; else the parameter itself

@@ -1,4 +1,5 @@
 // Length in epochs, the best model, the running mean, freezing, a look inside: runs of a few steps.
+#include <fmt/core.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -12,12 +13,14 @@
 #include "model/files/safetensors_reader.h"
 #include "trainer/anomaly.h"
 #include "trainer/assembly/detector.h"
+#include "trainer/assembly/export_folder.h"
 #include "trainer/assembly/finite_weights.h"
 #include "trainer/assembly/first_micro_batch.h"
 #include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/step_folders.h"
 #include "trainer/gradient_report.h"
 #include "trainer/kept_batch.h"
+#include "trainer/log_capture.h"
 #include "trainer/profile.h"
 #include "trainer/show/metrics.h"
 #include "trainer/tiny_run.h"
@@ -126,6 +129,73 @@ TEST_CASE("a checkpoint's weights are the running mean, its masters are not", "[
   const at::Tensor mean = trainer.engine().full(name, sharding::StateKind::kEma);
   CHECK(reader.copy(name).equal(mean));
   CHECK_FALSE(trainer.engine().full(name, sharding::StateKind::kMaster).equal(mean));
+}
+
+std::string exported_line(const fs::path& from, const fs::path& out, ExportedWeights weights) {
+  const test::LogCapture captured;
+  export_folder(from, out, {.weights = weights});
+  const std::string text = captured.text();
+  const std::size_t at = text.find("weights: ");
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+}
+
+TEST_CASE("export: the running mean unless raw weights are asked for, bit for bit either way",
+          "[ranks]") {
+  const TempDir dir;
+  const fs::path run = dir.path() / "run", raw = dir.path() / "raw", ema = dir.path() / "ema";
+  const auto config =
+      tiny_config(run, joined(kMean, {"schedule.max_steps=3", "checkpoint.every_steps=3",
+                                      "groups.visual.lr=0", "logging.level=info"}));
+  // Two shards, of which both have a part of most parameters.
+  const test::RunResult trained = run_threads(config, 2).front();
+  const fs::path step = run / "checkpoints" / step_folder_name(3);
+  CHECK_THAT(exported_line(step, ema, ExportedWeights::kStored),
+             ContainsSubstring("the running mean (ema), as evaluated"));
+  CHECK_THAT(exported_line(step, raw, ExportedWeights::kRaw),
+             ContainsSubstring("raw, as the last step left them"));
+  const data::Tokenizer tokenizer(raw);
+  const auto hash = [&](const fs::path& folder) {
+    return test::parameter_hash(
+        load_detector(configs::load(folder / "config.yaml"), folder, tokenizer));
+  };
+  CHECK(hash(ema) == hash(step));
+  CHECK(hash(raw) == trained.parameters);
+  CHECK(hash(raw) != hash(ema));
+  CHECK_THROWS_WITH(export_folder(ema, dir.path() / "x", {.weights = ExportedWeights::kRaw}),
+                    ContainsSubstring("name a step-* folder of the run"));
+}
+
+TEST_CASE("export: without a running mean there are raw weights alone", "[ranks]") {
+  const TempDir dir;
+  const fs::path run = dir.path() / "run", out = dir.path() / "raw";
+  run_threads(tiny_config(run, {"schedule.max_steps=2", "logging.level=info"}), 1);
+  const fs::path step = run / "checkpoints" / step_folder_name(2);
+  CHECK_THAT(exported_line(step, out, ExportedWeights::kRaw), ContainsSubstring("weights: raw: "));
+  CHECK_THROWS_WITH(export_folder(step, dir.path() / "x", {.weights = ExportedWeights::kEma}),
+                    ContainsSubstring("has no running mean (ema.decay)"));
+}
+
+TEST_CASE(
+    "norms of weights and updates are in every logging.every_steps-th line, same bits on 1, 2 "
+    "and 4 ranks",
+    "[ranks]") {
+  const auto lines = [](int ranks) {
+    const TempDir dir;
+    run_threads(tiny_config(dir.path(), {"schedule.max_steps=5", "logging.every_steps=2"}), ranks);
+    std::map<std::string, double> measured;
+    for (const auto& row : read_metrics(dir.path() / "metrics.jsonl"))
+      for (const auto& [name, value] : row)
+        if (name.starts_with("weight_norm.") || name.starts_with("update_ratio."))
+          measured[fmt::format("{} {}", name, row.at("step"))] = value;
+    return measured;
+  };
+  const auto alone = lines(1);
+  CHECK(alone.contains("weight_norm.model 2"));
+  CHECK(alone.contains("update_ratio.detection_head 4"));
+  CHECK(!alone.contains("weight_norm.model 1"));
+  CHECK(alone.at("update_ratio.detection_head 4") > 0);
+  CHECK(lines(2) == alone);
+  CHECK(lines(4) == alone);
 }
 
 TEST_CASE("during freeze_epochs neither the head nor its gradient moves anything", "[ranks]") {

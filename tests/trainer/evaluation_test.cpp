@@ -1,11 +1,14 @@
 // Evaluation of a whole detector: the same on any number of ranks, and right where it is known.
 #include "trainer/evaluation.h"
 
+#include <algorithm>
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 #include <numeric>
 #include <optional>
 
+#include "base/error.h"
 #include "model/eval_mode.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
@@ -16,6 +19,7 @@ namespace muster::trainer {
 namespace {
 
 using Catch::Approx;
+using Catch::Matchers::ContainsSubstring;
 
 struct Bench {
   explicit Bench(const std::vector<std::string>& overrides = {})
@@ -26,7 +30,8 @@ struct Bench {
   // As one rank, with a detector of its own.
   Evaluation run(sharding::Collective& collective) const {
     model::Detector detector = build_detector(config, tokenizer, set.class_map());
-    return evaluate_all(detector, tokenizer, set, encoder(), config, collective);
+    std::optional<ValidationBatches> kept;
+    return evaluate_all(detector, tokenizer, set, encoder(), config, collective, kept);
   }
 
   std::vector<Evaluation> run_ranks(int ranks) const {
@@ -130,6 +135,58 @@ TEST_CASE("evaluation: a model that learned one answer by heart writes it, and i
   // Whole pixels of the resized picture are as near to the truth as an answer comes.
   CHECK(row.at("eval.text.AP50") == Approx(1));
   CHECK(row.at("eval.perplexity") < 1.2);
+}
+
+TEST_CASE("evaluation: the names that are promised before a run are those of its evaluations",
+          "[unit]") {
+  const std::vector<std::string> base = {"loss.lm=1", "batch.max_tokens=4096",
+                                         "eval.max_answer_tokens=4", "data.limit=1"};
+  for (const char* setting : {"eval.from=head", "eval.from=text", "eval.from=both",
+                              "eval.loss=false", "data.answer=labels"}) {
+    INFO(setting);
+    std::vector<std::string> set = base;
+    set.emplace_back("data.answer=json");
+    set.emplace_back(setting);
+    const Bench bench(set);
+    const auto self = sharding::make_self();
+    std::vector<std::string> names;
+    for (const auto& [name, value] : evaluation_row(0, bench.run(*self)))
+      if (name != "step") names.push_back(name);
+    std::vector<std::string> promised = evaluation_metrics(bench.config, {});
+    std::ranges::sort(names);
+    std::ranges::sort(promised);
+    CHECK(promised == names);
+  }
+}
+
+TEST_CASE("eval.best_metric that no evaluation can have stops the start, naming those that can",
+          "[unit]") {
+  const auto refusal = [](const std::vector<std::string>& overrides) -> std::string {
+    const TempDir dir;
+    try {
+      const Trainer trainer(test::tiny_config(dir.path(), overrides), sharding::make_self());
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(refusal({}).empty());
+  CHECK(refusal({"eval.best_metric=eval.loss"}).empty());
+  CHECK(refusal({"detection.enabled=false", "loss.lm=1", "data.answer=json"}).empty());
+  CHECK(refusal({"data.val=[]", "eval.best_metric=eval.whatever"}).empty());
+  CHECK_THAT(refusal({"eval.best_metric=eval.AP5O"}),
+             ContainsSubstring("no evaluation of this config has eval.AP5O (did you mean "
+                               "'eval.AP50'?); they have eval.AP, "));
+  CHECK_THAT(refusal({"eval.best_metric=eval.other.AP"}), ContainsSubstring("eval.other.AP"));
+  CHECK_THAT(refusal({"eval.best_metric=eval.loss", "eval.loss=false"}),
+             ContainsSubstring("no evaluation of this config has eval.loss"));
+  CHECK_THAT(refusal({"eval.best_metric=eval.text.AP50"}), ContainsSubstring("eval.text.AP50"));
+  const std::string val = (test::TinyData::instance().folder() / "val.h5").string();
+  const std::string train = (test::TinyData::instance().folder() / "train.h5").string();
+  const std::string both =
+      "data.val=[{pack: " + val + ", weight: 1}, {pack: " + train + ", weight: 1}]";
+  CHECK(refusal({both, "eval.best_metric=eval.val.AP"}).empty());
+  CHECK_THAT(refusal({both, "eval.best_metric=eval.vals.AP"}), ContainsSubstring("'eval.val.AP'"));
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ TEST_CASE("a checkpoint of every family is exported in shards and loads to the s
   train_family(type, dir.path(), 1);
   const fs::path checkpoint = trainer::resolve_checkpoint(dir.path() / "run"),
                  out = dir.path() / "hf";
-  trainer::export_folder(checkpoint, out, 200'000);
+  trainer::export_folder(checkpoint, out, {.shard_bytes = 200'000});
   const std::string index = read_text(out / "model.safetensors.index.json");
   CHECK_THAT(index, ContainsSubstring(type == "qwen3_vl" ? "\"model.language_model.norm.weight\""
                                                          : "\"model.norm.weight\""));
@@ -91,7 +91,7 @@ TEST_CASE("a checkpoint of every family is exported in shards and loads to the s
   const data::PatchOptions patches = data::read_preprocessor(out / "preprocessor_config.json");
   CHECK(patches.patch_size == (type == "qwen3_vl" ? 16 : 14));
   CHECK(patches.max_pixels == family_run(dir.path() / "run", dir.path()).data.max_pixels);
-  CHECK_THROWS_AS(trainer::export_folder(checkpoint, out, 200'000), UsageError);
+  CHECK_THROWS_AS(trainer::export_folder(checkpoint, out, {.shard_bytes = 200'000}), UsageError);
 }
 
 // The published limits and the run's differ: the export says the run's, in every file that it has.
@@ -110,8 +110,7 @@ TEST_CASE("an export says how the run prepared its pictures", "[ranks]") {
   write_text(dir.path() / "chat_template.jinja", "{{ \"words\" }}");
   write_text(dir.path() / "generation_config.json", R"({"repetition_penalty": 1.05})");
   train_family("qwen2_5_vl", dir.path(), 1);
-  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), dir.path() / "hf",
-                         1 << 30);
+  trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), dir.path() / "hf", {});
   const configs::Config config = family_run(dir.path() / "run", dir.path());
   const fs::path hf = dir.path() / "hf";
   const data::PatchOptions told = data::read_preprocessor(hf / "preprocessor_config.json");
@@ -167,7 +166,7 @@ TEST_CASE("export refuses a checkpoint whose weights do not match their checksum
   std::string weights = read_text(checkpoint / "model.safetensors");
   weights[weights.size() / 2] ^= 1;
   write_text(checkpoint / "model.safetensors", weights);
-  CHECK_THROWS_WITH(trainer::export_folder(checkpoint, dir.path() / "hf", 200'000),
+  CHECK_THROWS_WITH(trainer::export_folder(checkpoint, dir.path() / "hf", {.shard_bytes = 200'000}),
                     ContainsSubstring("model.safetensors does not match its checksum"));
   CHECK_FALSE(fs::exists(dir.path() / "hf"));
 }
@@ -184,7 +183,7 @@ TEST_CASE(
   train_family(type, dir.path(), 1);
   const fs::path out = dir.path() / "hf";
   trainer::export_folder(trainer::resolve_checkpoint(dir.path() / "run"), out,
-                         GENERATE(200'000, 1'000'000'000));
+                         {.shard_bytes = GENERATE(200'000, 1'000'000'000)});
   write_case(model::QwenVL::load(out, {}), dir.path() / "case.safetensors");
   const std::string command = std::string(python) + " " +
                               (source_dir() / "bench/export_check.py").string() + " " +

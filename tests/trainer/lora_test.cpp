@@ -179,7 +179,7 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
                 2);
     const fs::path checkpoint = newest(dir.path() / "run"), peft = dir.path() / "peft",
                    merged = dir.path() / "merged";
-    trainer::export_folder(checkpoint, peft, 1 << 30);
+    trainer::export_folder(checkpoint, peft, {});
     CHECK_FALSE(fs::exists(peft / "model.safetensors"));
     CHECK_FALSE(fs::exists(peft / "modeling_muster.py"));  // whole weights alone are a detector
     const auto facts = trainer::read_adapter_facts(dir.path() / "run");
@@ -191,7 +191,7 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
     check_same(backbone_of(peft), backbone_of(checkpoint));
     CHECK(trainer::OpenedCheckpoint(peft).config.lora.rank == 2);
 
-    trainer::export_folder(checkpoint, merged, 1 << 30, /*merge=*/true);
+    trainer::export_folder(checkpoint, merged, {.merge = true});
     CHECK_FALSE(model::is_adapter_folder(merged));
     CHECK(fs::exists(merged / "modeling_muster.py"));
     const trainer::OpenedCheckpoint with(checkpoint), alone(merged);
@@ -204,7 +204,7 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
     const MicroBatch batch = trainer::first_micro_batch(trainer::RunData(with.config));
     CHECK(at::allclose(with.detector.backbone().forward(batch).hidden,
                        alone.detector.backbone().forward(batch).hidden, 1e-3, 1e-4));
-    CHECK_THROWS_AS(trainer::export_folder(merged, dir.path() / "again", 1 << 30, true),
+    CHECK_THROWS_AS(trainer::export_folder(merged, dir.path() / "again", {.merge = true}),
                     UsageError);
   }
 }
@@ -231,7 +231,7 @@ TEST_CASE("model.adapter starts from a folder of PEFT's, if it is of this config
   const TempDir dir;
   run_threads(lora_config(dir.path() / "run"), 1);
   const fs::path peft = dir.path() / "peft";
-  trainer::export_folder(newest(dir.path() / "run"), peft, 1 << 30);
+  trainer::export_folder(newest(dir.path() / "run"), peft, {});
   const std::string adapter = "model.adapter=" + peft.string();
   trainer::Trainer second(lora_config(dir.path() / "second", {adapter}), sharding::make_self());
   check_same(values_of(second.detector().backbone().parameters()), backbone_of(peft));

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -11,6 +12,7 @@
 namespace muster::trainer {
 namespace {
 
+using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 
 // Three groups: one that trains, one without parameters, one that is frozen.
@@ -85,6 +87,40 @@ TEST_CASE("a step's line holds the terms, groups and phases by name", "[unit]") 
   CHECK(row.at("seconds") == 1);
   CHECK(row.at("seconds.forward") == 0.9);
   CHECK(row.at("tokens_per_s") == 100);
+}
+
+TEST_CASE("norms of weights and updates stand in the lines of measured steps alone", "[unit]") {
+  Rig rig;
+  StepStats stats = first_step();
+  rig.log.step(stats);
+  stats.step = 2;
+  stats.group_updates = {{.weight = 8, .update = 0.5}, {}, {}};
+  rig.log.step(stats);
+  const auto rows = read_metrics(rig.dir.path() / "metrics.jsonl");
+  CHECK(!rows.at(0).contains("weight_norm.model"));
+  CHECK(rows.at(1).at("weight_norm.model") == 8);
+  CHECK(rows.at(1).at("update_ratio.model") == 0.0625);
+  CHECK(!rows.at(1).contains("update_ratio.lm_head"));  // has nothing to train
+  CHECK_THAT(rig.tensorboard(), ContainsSubstring("update_ratio.model"));
+}
+
+TEST_CASE("the MFU is told where the device's peak is known, and nowhere else", "[unit]") {
+  Rig rig;
+  StepStats stats = first_step();
+  stats.forward_flops = 1'000'000'000'000;
+  rig.log.step(stats);
+  CHECK_THAT(rig.captured.text(), !ContainsSubstring("MFU"));
+  CHECK(!read_metrics(rig.dir.path() / "metrics.jsonl").at(0).contains("mfu"));
+  const TempDir dir;
+  const configs::Config config = Rig::make_config(dir.path());
+  RunLog log(config, rig.terms, rig.registry,
+             {.length = {.steps = 10, .steps_per_epoch = 5}, .ranks = 2, .peak_tflops = 5});
+  log.step(stats);
+  const auto row = read_metrics(dir.path() / "metrics.jsonl").at(0);
+  // Half of the parameters learn: 1e12 * 2.5 in one second on two ranks.
+  CHECK(row.at("tflops") == Approx(1.25));
+  CHECK(row.at("mfu") == Approx(0.25));
+  CHECK_THAT(rig.captured.text(), ContainsSubstring("MFU 25 %"));
 }
 
 TEST_CASE("wire_bytes counts from the step before, on from where the process began", "[unit]") {

@@ -2,11 +2,13 @@
 
 #include <fmt/core.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "data/images/preprocessor_file.h"
 #include "model/adapters/peft_folder.h"
@@ -15,10 +17,12 @@
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/weights.h"
+#include "sharding/state/shard_store.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/modeling_file.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/files.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {
@@ -44,20 +48,67 @@ void write_python(const fs::path& out) {
   write_text(out / "config.json", config.dump(2) + "\n");
 }
 
-// Views into the mapped checkpoint: nothing is copied before it is written.
-void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+// Views into the mapped checkpoint: nothing is copied before it is written. With `masters` what
+// trains is as the last step left it.
+void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes,
+                   const sharding::SavedMasters* masters) {
   const model::QwenConfig config = model::read_config(checkpoint);
   model::check_weights(checkpoint, config);
   const model::SafetensorsReader reader(checkpoint);
   std::map<std::string, std::string> stored;
   for (const std::string& name : reader.names()) stored[model::published_name(name)] = name;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, shape] : model::parameter_shapes(config))
+  for (const auto& [name, shape] : model::parameter_shapes(config)) {
+    const at::Tensor tensor = reader.view(stored.at(name));
+    const bool raw = masters != nullptr && masters->contains(name);
     tensors.emplace_back(model::file_name(name, model::family_of(config.model_type)),
-                         reader.view(stored.at(name)));
+                         raw ? masters->read(name, tensor.scalar_type()) : tensor);
+  }
   model::write_safetensors_folder(out, tensors, shard_bytes);
   write_config(checkpoint / "config.json", out / "config.json", config,
                tensors.front().second.scalar_type());
+}
+
+// In place of the copy that holds the running mean.
+void write_raw_head(const fs::path& checkpoint, const fs::path& out,
+                    const sharding::SavedMasters& masters) {
+  const model::SafetensorsReader reader(checkpoint / kHeadFile);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const std::string& name : reader.names()) {
+    const at::Tensor tensor = reader.view(name);
+    tensors.emplace_back(
+        name, masters.contains(name) ? masters.read(name, tensor.scalar_type()) : tensor);
+  }
+  model::write_safetensors(out / kHeadFile, tensors, reader.metadata());
+}
+
+bool keeps_mean(const fs::path& checkpoint) {
+  const fs::path config = checkpoint / "config.yaml";
+  return fs::exists(config) && configs::load(config).ema.decay > 0;
+}
+
+// What the raw weights are read from; null where the folder's own weights are meant.
+std::unique_ptr<sharding::SavedMasters> raw_masters(const fs::path& checkpoint,
+                                                    ExportedWeights weights) {
+  const bool mean = keeps_mean(checkpoint);
+  if (weights == ExportedWeights::kEma && !mean)
+    throw UsageError(fmt::format("export --weights ema: {} has no running mean (ema.decay)",
+                                 checkpoint.string()));
+  if (weights != ExportedWeights::kRaw || !mean) {
+    log::info("weights: {}", mean ? "the running mean (ema), as evaluated; --weights raw has those "
+                                    "of the last step"
+                                  : "raw: the run kept no running mean (ema.decay)");
+    return nullptr;
+  }
+  if (model::is_adapter_folder(checkpoint))
+    throw UsageError("export --weights raw: of adapters only the running mean is exported");
+  if (!fs::exists(checkpoint / kManifestFile))
+    throw UsageError(fmt::format(
+        "export --weights raw: {} holds the running mean alone; name a step-* folder of the run",
+        checkpoint.string()));
+  log::info("weights: raw, as the last step left them; evaluations measured the running mean");
+  return std::make_unique<sharding::SavedMasters>(
+      optimizer_files(checkpoint, read_manifest(checkpoint)));
 }
 
 // transformers 5 writes one file of processors and a template as text; 4.49 reads neither. All
@@ -115,24 +166,26 @@ void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
 
 }  // namespace
 
-void export_folder(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes,
-                   bool merge) {
+void export_folder(const fs::path& checkpoint, const fs::path& out, const ExportOptions& options) {
   if (fs::exists(out))
     throw UsageError(fmt::format("export: {} exists already; name a new folder", out.string()));
-  verify_checkpoint(checkpoint, /*with_optimizer=*/false);
+  verify_checkpoint(checkpoint, /*with_optimizer=*/options.weights == ExportedWeights::kRaw);
   const bool lora = model::is_adapter_folder(checkpoint);
-  if (merge && !lora)
+  if (options.merge && !lora)
     throw UsageError(
         fmt::format("export --merge: {} has no adapters; leave --merge out", checkpoint.string()));
+  const auto masters = raw_masters(checkpoint, options.weights);
   AtomicFolder folder(out);
-  if (merge)
-    write_merged(checkpoint, folder.part(), shard_bytes);
+  if (options.merge)
+    write_merged(checkpoint, folder.part(), options.shard_bytes);
   else if (lora)
     copy_adapters(checkpoint, folder.part());
   else
-    write_weights(checkpoint, folder.part(), shard_bytes);
+    write_weights(checkpoint, folder.part(), options.shard_bytes, masters.get());
   copy_small_files(checkpoint, folder.part());
-  if ((merge || !lora) && fs::exists(folder.part() / kHeadFile)) write_python(folder.part());
+  const bool head = fs::exists(folder.part() / kHeadFile);
+  if (head && masters != nullptr) write_raw_head(checkpoint, folder.part(), *masters);
+  if ((options.merge || !lora) && head) write_python(folder.part());
   folder.commit();
 }
 

@@ -6,6 +6,16 @@
 
 namespace muster::trainer {
 
+// Which weights of a checkpoint: those that it has as its model's, which of a run with ema.decay
+// are the running mean; or one of the two by name.
+enum class ExportedWeights { kStored, kRaw, kEma };
+
+struct ExportOptions {
+  std::int64_t shard_bytes = 5'000'000'000;
+  bool merge = false;
+  ExportedWeights weights = ExportedWeights::kStored;
+};
+
 // Whole or absent: written beside `out` and renamed. Weights go to one file, or to shards of at
 // most `shard_bytes` with an index, under the names that transformers looks for; config.json has
 // the layout that its every version reads (model/files/portable_config.h); the small files come
@@ -17,7 +27,10 @@ namespace muster::trainer {
 // the config.
 // A LoRA run's checkpoint becomes a folder in PEFT's format instead, with the head beside; with
 // `merge` its adapters become part of the weights, in the dtype the run trained in.
+// Raw weights of a run with a running mean are read from the optimizer's shards, which only a
+// checkpoint has: UsageError for any other folder, for a LoRA run's, and for kEma without a mean.
+// The log says which weights were taken, and why.
 void export_folder(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
-                   std::int64_t shard_bytes, bool merge = false);
+                   const ExportOptions& options);
 
 }  // namespace muster::trainer

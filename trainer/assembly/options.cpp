@@ -43,16 +43,6 @@ void check_pixels(const configs::Config& config, const model::VisionConfig& visi
         fmt::join(ours, ", "), fmt::join(theirs, ", "), file->string()));
 }
 
-data::AnswerFormat answer_format(configs::Answer answer) {
-  switch (answer) {
-    case configs::Answer::kJson: return data::AnswerFormat::kJson;
-    case configs::Answer::kJson1000: return data::AnswerFormat::kJson1000;
-    case configs::Answer::kLabels: return data::AnswerFormat::kLabels;
-    case configs::Answer::kNone: return data::AnswerFormat::kNone;
-  }
-  return data::AnswerFormat::kNone;
-}
-
 sharding::ReduceKind reduce_kind(configs::Reduce reduce) {
   switch (reduce) {
     case configs::Reduce::kOrdered: return sharding::ReduceKind::kOrdered;
@@ -72,6 +62,16 @@ sharding::MasterKind master_kind(configs::Master master) {
 }
 
 }  // namespace
+
+data::AnswerFormat answer_format(configs::Answer answer) {
+  switch (answer) {
+    case configs::Answer::kJson: return data::AnswerFormat::kJson;
+    case configs::Answer::kJson1000: return data::AnswerFormat::kJson1000;
+    case configs::Answer::kLabels: return data::AnswerFormat::kLabels;
+    case configs::Answer::kNone: return data::AnswerFormat::kNone;
+  }
+  return data::AnswerFormat::kNone;
+}
 
 at::ScalarType scalar_type(configs::Dtype dtype) {
   switch (dtype) {

@@ -15,6 +15,7 @@
 namespace muster::trainer {
 
 at::ScalarType scalar_type(configs::Dtype dtype);
+data::AnswerFormat answer_format(configs::Answer answer);
 model::QwenOptions qwen_options(const configs::Config& config);
 model::HeadConfig head_config(const configs::Detection& detection);
 model::HeadLossOptions head_loss_options(const configs::Config& config);

@@ -14,10 +14,6 @@
 namespace muster::trainer {
 namespace {
 
-bool lists_boxes(data::AnswerFormat form) {
-  return form == data::AnswerFormat::kJson || form == data::AnswerFormat::kJson1000;
-}
-
 std::vector<std::int64_t> ids_of(const at::Tensor& ids) {  // [tokens] i64
   const at::Tensor host = ids.cpu().contiguous();
   const std::int64_t* data = host.const_data_ptr<std::int64_t>();
@@ -146,6 +142,10 @@ TextResult summed(const TextResult& mine, sharding::Collective& collective) {
 }
 
 }  // namespace
+
+bool lists_boxes(data::AnswerFormat form) {
+  return form == data::AnswerFormat::kJson || form == data::AnswerFormat::kJson1000;
+}
 
 AnsweredBoxes read_boxes(std::string_view answer, const AnswerScale& scale) {
   AnsweredBoxes read;

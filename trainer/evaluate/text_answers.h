@@ -34,6 +34,9 @@ TextResult evaluate_text(model::Detector& detector, const data::Tokenizer& token
                          const data::SampleSet& set, const data::SampleEncoder& encoder,
                          const TextOptions& options, sharding::Collective& collective);
 
+// Whether answers of this form have boxes to read.
+bool lists_boxes(data::AnswerFormat form);
+
 // What a box of an answer is written in.
 struct AnswerScale {
   data::AnswerFormat form = data::AnswerFormat::kJson;

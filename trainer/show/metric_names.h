@@ -21,6 +21,7 @@ inline constexpr std::string_view kFill = "fill";
 inline constexpr std::string_view kBalance = "balance";
 inline constexpr std::string_view kTokensPerSecond = "tokens_per_s";
 inline constexpr std::string_view kTflops = "tflops";
+inline constexpr std::string_view kMfu = "mfu";
 inline constexpr std::string_view kSeconds = "seconds";
 inline constexpr std::string_view kLossScale = "loss_scale";
 inline constexpr std::string_view kWireBytes = "wire_bytes";
@@ -30,6 +31,8 @@ inline constexpr std::string_view kMemoryBytes = "memory_bytes";
 inline constexpr std::string_view kLossTerm = "loss.";
 inline constexpr std::string_view kLearningRate = "lr.";
 inline constexpr std::string_view kGroupGradNorm = "grad_norm.";
+inline constexpr std::string_view kWeightNorm = "weight_norm.";
+inline constexpr std::string_view kUpdateRatio = "update_ratio.";
 inline constexpr std::string_view kPhaseSeconds = "seconds.";
 inline constexpr std::string_view kMemory = "memory.";
 inline constexpr std::string_view kEval = "eval.";
@@ -91,6 +94,12 @@ inline constexpr std::array kMetrics = {
     MetricEntry{metric::kLearningRate, "<group>", "the group's learning rate in this step"},
     MetricEntry{metric::kGroupGradNorm, "<group>", "the norm of the group's gradient"},
     MetricEntry{metric::kGradNorm, "", "the norm of the whole gradient, before clipping"},
+    MetricEntry{metric::kWeightNorm, "<group>",
+                "the norm of the group's trained weights after the step, as the optimizer holds "
+                "them; like the next one, of every `logging.every_steps`-th step that was not "
+                "skipped"},
+    MetricEntry{metric::kUpdateRatio, "<group>",
+                "the norm of what the step changed in them, over that; about 1e-3 is usual"},
     MetricEntry{metric::kSkipped, "", "1 when the step changed no parameter, else 0"},
     MetricEntry{metric::kTokens, "", "tokens of all ranks"},
     MetricEntry{metric::kImages, "", "images of all ranks"},
@@ -103,7 +112,10 @@ inline constexpr std::array kMetrics = {
     MetricEntry{metric::kTokensPerSecond, "", "tokens of all ranks per second of this step"},
     MetricEntry{metric::kTflops, "",
                 "1e12 floating-point operations per second and rank that the network needs for "
-                "this step; over the device's peak it is the MFU ([flops.md](flops.md))"},
+                "this step ([flops.md](flops.md))"},
+    MetricEntry{metric::kMfu, "",
+                "`tflops` over the device's peak: the model FLOPs utilisation; absent where the "
+                "peak is not known ([flops.md](flops.md))"},
     MetricEntry{metric::kSeconds, "", "wall time of the step on rank 0"},
     MetricEntry{metric::kPhaseSeconds, "<phase>",
                 "rank 0's part of it in `data`, `forward`, `backward`, `communication` and "

@@ -19,6 +19,7 @@ std::string progress_line(const StepLine& line) {
   std::string text = fmt::format("step {}/{} loss {:.4g} lr {:.1e} grad {:.3g} {:.0f} tok/s {}",
                                  line.step, line.max_steps, line.loss, line.lr, line.grad_norm,
                                  line.tokens_per_s, mebibytes(line.memory_bytes));
+  if (line.mfu > 0) text += fmt::format(" MFU {:.3g} %", 100 * line.mfu);
   const auto left = static_cast<double>(line.max_steps - line.step);
   if (left > 0 && line.seconds_per_step > 0)
     text += " ETA " + human_seconds(left * line.seconds_per_step);

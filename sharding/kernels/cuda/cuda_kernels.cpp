@@ -85,6 +85,7 @@ class CudaKernels final : public Kernels {
   }
 
   void adamw(const AdamWRun& run) override {
+    if (run.squares.defined()) return measured_adamw(*this, run);
     on_device_of(run.gradient, [&](cudaStream_t stream) {
       cuda::adamw(adamw_spans(run), adamw_factors(run), stream);
     });
