@@ -1,6 +1,6 @@
-// libexpat asks glibc 2.36 for random bytes, which no older one has; the kernel gives the same to all.
-// What we distribute is libexpat's archive with this in place of that function, so that it runs on
-// Ubuntu 22.04 (glibc 2.35).
+// libexpat asks glibc 2.36 for random bytes, which no older one has; the kernel gives the same to
+// all. What we distribute is libexpat's archive with this in place of that function, so that it
+// runs on Ubuntu 22.04 (glibc 2.35).
 #include <sys/random.h>
 
 #include <cstddef>
