@@ -24,7 +24,7 @@ container=$(buildah from --pull-never "$image")
 trap 'buildah rm "$container" >/dev/null' EXIT
 settings=()
 for setting in "$@"; do settings+=(--set "$setting"); done
-echo "$ docker run muster demo ${settings[*]}"
+echo "$ muster demo ${settings[*]}"
 entry=$(buildah inspect --type image --format '{{index .OCIv1.Config.Entrypoint 0}}' "$image")
 buildah run "${options[@]}" "$container" "$entry" --version
 buildah run "${options[@]}" "$container" "$entry" demo "${settings[@]}" | tee /dev/stderr | grep -q '^AP50 [01]\.[0-9]'
