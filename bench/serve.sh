@@ -32,16 +32,19 @@ for ((i = 0; i < count; ++i)); do
   if ((i < count / 4)); then ln -s "$file" "$work/few/$(printf '%06d' "$i").${file##*.}"; fi
 done
 
-# predict's rate without its start: the difference of two sizes.
-wall() {
-  local begin
-  begin=$(date +%s.%N)
-  "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
-  echo "$(date +%s.%N) - $begin" | bc
+# cost COMMAND...: its wall seconds and its processor seconds; the latter mean something on a machine that others use, too.
+cost() {
+  local TIMEFORMAT='%R %U %S'
+  { time "$@" >"$work/log" 2>&1; } 2>"$work/cost" || { cat "$work/log" >&2; return 1; }
+  awk '{print $1, $2 + $3}' "$work/cost"
 }
+processor_of_server() {
+  awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$server/stat"
+}
+# predict's rate without its start: the difference of two sizes.
 echo "predict: $count pictures" >&2
-few=$(wall "$build/muster" predict "$checkpoint" "$work/few" -o "$work/out" --no-overlay)
-many=$(wall "$build/muster" predict "$checkpoint" "$work/many" -o "$work/out" --no-overlay)
+cost "$build/muster" predict "$checkpoint" "$work/few" -o "$work/out" --no-overlay >"$work/few.cost"
+cost "$build/muster" predict "$checkpoint" "$work/many" -o "$work/out" --no-overlay >"$work/many.cost"
 
 "$build/muster" serve runs --try "$checkpoint" --port 0 --token bench >"$work/address" 2>"$work/serve.log" &
 server=$!
@@ -52,20 +55,28 @@ done
 port=$(sed 's#.*:\([0-9]*\)/.*#\1#' "$work/address")
 "$build/bench_serve" load "$port" bench "$folder" 50 8 >/dev/null   # opens the checkpoint
 echo "serve: $count pictures from 16 clients, then from 1" >&2
+processor_of_server >"$work/serve.cost"
 "$build/bench_serve" load "$port" bench "$folder" "$count" 16 >"$work/many.json"
+processor_of_server >>"$work/serve.cost"
 "$build/bench_serve" load "$port" bench "$folder" "$((count / 4))" 1 >"$work/one.json"
 echo "serve: $requests requests, most of them broken" >&2
 "$build/bench_serve" mixed "$port" bench "$folder" "$requests" >"$work/mixed.json"
 
-python3 - "$work" "$count" "$few" "$many" "${1:-}" <<'PY'
+python3 - "$work" "$count" "${1:-}" <<'PY'
 import json, sys
-work, count, few, many, form = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
+work, count, form = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 read = lambda name: json.load(open(f"{work}/{name}.json"))
-predict = (count - count // 4) / (many - few)
+costs = lambda name: [float(word) for word in open(f"{work}/{name}.cost").read().split()]
+more = count - count // 4
+wall, processor = (many - few for many, few in zip(costs("many"), costs("few")))
+before, after = costs("serve")
+predict = more / wall
 served, alone, mixed = read("many"), read("one"), read("mixed")
 memory = mixed["resident_bytes"]
 result = {"predict_pictures_per_s": predict, "serve_pictures_per_s": served["pictures_per_s"],
-          "ratio": served["pictures_per_s"] / predict, "failed": served["failed"] + alone["failed"],
+          "ratio": served["pictures_per_s"] / predict,
+          "predict_cpu_s_per_picture": processor / more, "serve_cpu_s_per_picture": (after - before) / count,
+          "failed": served["failed"] + alone["failed"],
           "p99_s_16_clients": served["p99_s"], "median_s_1_client": alone["median_s"], "requests": mixed["requests"],
           "statuses": mixed["statuses"], "resident_mib_tenth": memory[len(memory) // 10] / 2**20,
           "resident_mib_half": memory[len(memory) // 2] / 2**20, "resident_mib_end": memory[-1] / 2**20}

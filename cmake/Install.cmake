@@ -14,19 +14,32 @@ add_custom_target(muster_texts DEPENDS "${texts}/man/man1/muster.1")
 add_library(muster_no_jbig SHARED EXCLUDE_FROM_ALL packaging/no_jbig.cpp)
 set_target_properties(muster_no_jbig PROPERTIES OUTPUT_NAME jbig SOVERSION 0 LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/made")
 
-# What cmake --install needs besides the programs: ./run package builds it.
-add_custom_target(packable DEPENDS muster muster_texts muster_no_jbig)
+# libexpat without what only glibc 2.36 has: packaging/random.cpp.
+find_library(EXPAT_ARCHIVE NAMES libexpat.a)
+if(EXPAT_ARCHIVE)
+  add_library(muster_expat SHARED EXCLUDE_FROM_ALL packaging/random.cpp)
+  set_target_properties(muster_expat PROPERTIES OUTPUT_NAME expat SOVERSION 1 LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/made")
+  target_link_options(muster_expat PRIVATE -Wl,--wrap=arc4random_buf)
+  target_link_libraries(muster_expat PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${EXPAT_ARCHIVE}>")
+  set(expat $<TARGET_FILE:muster_expat>)
+endif()
 
+# What cmake --install needs besides the programs: ./run package builds it.
+add_custom_target(packable DEPENDS muster muster_texts muster_no_jbig $<TARGET_NAME_IF_EXISTS:muster_expat>)
+
+if(MUSTER_FAULTS)
+  install(CODE "message(FATAL_ERROR \"this build breaks on request (MUSTER_FAULTS): install build-release, as ./run package does\")")
+endif()
 set(share "share/muster")
 install(PROGRAMS $<TARGET_FILE:muster> $<TARGET_FILE:muster-torch> $<TARGET_FILE:muster-rank-wrap> DESTINATION bin)
 if(MUSTER_CUDA)
   install(PROGRAMS $<TARGET_FILE:muster_cuda> DESTINATION lib)
 endif()
 install(DIRECTORY configs DESTINATION "${share}" FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json")
-install(FILES DEBUG_DIARY.md LICENSE README.md CHANGELOG.md DESTINATION "${share}")
+install(FILES DEBUG_DIARY.md LICENSE NOTICE README.md CHANGELOG.md DESTINATION "${share}")
 install(FILES slurm/train.sbatch DESTINATION "${share}/slurm")
 install(DIRECTORY "${texts}/" DESTINATION share)
-install(CODE "set(MUSTER_NO_JBIG \"$<TARGET_FILE:muster_no_jbig>\")\nset(MUSTER_SOURCE \"${CMAKE_SOURCE_DIR}\")")
+install(CODE "set(MUSTER_NO_JBIG \"$<TARGET_FILE:muster_no_jbig>\")\nset(MUSTER_EXPAT \"${expat}\")\nset(MUSTER_SOURCE \"${CMAKE_SOURCE_DIR}\")")
 install(SCRIPT packaging/bundle.cmake)
 
 set(CPACK_GENERATOR TGZ)

@@ -123,7 +123,8 @@ def main():
     wheel.add(f"{info}/METADATA", METADATA.format(version=version, readme=readme).encode())
     wheel.add(f"{info}/WHEEL", WHEEL.format(tag=tag).encode())
     wheel.add(f"{info}/entry_points.txt", b"[console_scripts]\nmuster = muster.__main__:main\n")
-    wheel.add(f"{info}/licenses/LICENSE", (HERE.parent / "LICENSE").read_bytes())
+    for name in ("LICENSE", "NOTICE"):
+        wheel.add(f"{info}/licenses/{name}", (HERE.parent / name).read_bytes())
     wheel.close(f"{info}/RECORD")
     print(file)
 

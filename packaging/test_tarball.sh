@@ -2,7 +2,7 @@
 # test_tarball.sh TARBALL [SETTING...]: another root, made of a bare distribution, with nothing of this machine in it but the
 # network's settings: unpack, run `muster demo` in it as a user of its own. Needs root, debootstrap and unshare.
 #
-# MUSTER_TEST_SUITE: the distribution's release, bookworm unless said.
+# MUSTER_TEST_SUITE: the distribution's release, bookworm unless said; jammy is Ubuntu 22.04 (packages debootstrap, ubuntu-keyring).
 set -euo pipefail
 tarball=$(readlink -f "$1")
 shift
@@ -15,7 +15,9 @@ if [ ! -f "$root/complete" ]; then
   rm -rf "$root"
   # shellcheck disable=SC2016  # words of apt-get's own format
   mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' | awk -v c="$suite" '$1==c {print $2; exit}')
-  debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv,libgomp1,libstdc++6 \
+  components=main
+  if [ "$suite" = jammy ] || [ "$suite" = noble ]; then components=main,universe; fi   # Ubuntu's pip is in universe
+  debootstrap --variant=minbase --components="$components" --include=ca-certificates,python3,python3-pip,python3-venv,libgomp1,libstdc++6 \
     "$suite" "$root" "${mirror:-}" >/dev/null
   touch "$root/complete"
 fi

@@ -7,6 +7,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 wheel=$(readlink -f "$1")
 shift
+
+# The tag is true, and the check can tell one that is not.
+"$here/check_wheel.py" "$wheel"
+old=$(mktemp -d)
+ln -s "$wheel" "$old/muster-0-py3-none-manylinux_2_17_x86_64.whl"
+if "$here/check_wheel.py" "$old"/*.whl 2>/dev/null; then echo "test_wheel: check_wheel.py takes any tag" >&2; exit 70; fi
+rm -r "$old"
+
 [ "$(id -u)" = 0 ] || { echo "test_wheel: root is needed to become user nobody" >&2; exit 69; }
 
 home=$(mktemp -d /tmp/muster-nobody.XXXXXX)

@@ -69,7 +69,7 @@ std::string size_text(std::int64_t width, std::int64_t height) {
 class BatchLook {
  public:
   BatchLook(std::string file, const configs::Config& config, const LookOptions& options)
-      : file_(std::move(file)), data_(config), classes_(data_.train) {
+      : file_(std::move(file)), data_(config), shares_(config.data.train), classes_(data_.train) {
     micro_batches_per_step_ = config.batch.micro_batches_per_step;
     const std::vector<std::int64_t> asked = find_samples(data_.train, options.samples);
     take({asked.begin(), asked.end()}, options.first >= 0 ? options.first : kSamplesOfConfig);
@@ -80,6 +80,7 @@ class BatchLook {
     return {{"kind", "config"},
             {"path", file_},
             {"num_samples", data_.train.size()},
+            {"packs", packs_json()},
             {"dropped", data_.sampler.dropped()},
             {"resized", resized()},
             {"max_vision_tokens", data_.encoder.options().max_vision_tokens},
@@ -91,6 +92,7 @@ class BatchLook {
   ordered_json sample(std::int64_t k) const {
     const TrainedSample& sample = samples_[static_cast<std::size_t>(k)];
     ordered_json json = sample_json(data_.train, sample.index, classes_);
+    json["pack"] = share_of(sample).pack;
     json["micro_batch"] = sample.micro_batch;
     json["trained"] = trained_json(sample);
     return json;
@@ -155,6 +157,19 @@ class BatchLook {
     }
   }
 
+  const configs::PackShare& share_of(const TrainedSample& sample) const {
+    return shares_[data_.train.locate(sample.index).first];
+  }
+
+  ordered_json packs_json() const {
+    ordered_json packs = ordered_json::array();
+    for (std::size_t p = 0; p < shares_.size(); ++p)
+      packs.push_back({{"path", shares_[p].pack},
+                       {"weight", shares_[p].weight},
+                       {"num_samples", data_.train.used(p)}});
+    return packs;
+  }
+
   std::int64_t resized() const {
     return std::ranges::count_if(data_.sampler.sizes(), &data::SampleSize::resized);
   }
@@ -194,6 +209,15 @@ class BatchLook {
     return sample.pictures[static_cast<std::size_t>(object.picture)].image;
   }
 
+  // Of one pack the whole list says it all.
+  std::vector<trainer::Fact> pack_tiles() const {
+    std::vector<trainer::Fact> facts;
+    for (std::size_t p = 0; p < shares_.size() && shares_.size() > 1; ++p)
+      facts.push_back({fmt::format("in {}, weight {}", shares_[p].pack, shares_[p].weight),
+                       fmt::format("{}", data_.train.used(p))});
+    return facts;
+  }
+
   std::vector<trainer::Fact> tiles() const {
     const auto number = [](std::int64_t n) { return fmt::format("{}", n); };
     std::int64_t learned = 0;
@@ -201,12 +225,16 @@ class BatchLook {
       for (const trainer::TextRun& run : sample.report.text)
         learned += run.learned ? run.tokens : 0;
     }
-    return {{"samples of data.train", number(data_.train.size())},
-            {"shown here", number(num_samples())},
-            {"vision tokens allowed", number(data_.encoder.options().max_vision_tokens)},
-            {"shrunk to fit them", number(resized())},
-            {"dropped because of them", number(data_.sampler.dropped())},
-            {"tokens learned, shown here", number(learned)}};
+    std::vector<trainer::Fact> facts = {
+        {"samples of data.train", number(data_.train.size())},
+        {"shown here", number(num_samples())},
+        {"vision tokens allowed", number(data_.encoder.options().max_vision_tokens)},
+        {"shrunk to fit them", number(resized())},
+        {"dropped because of them", number(data_.sampler.dropped())},
+        {"tokens learned, shown here", number(learned)}};
+    const std::vector<trainer::Fact> packs = pack_tiles();
+    facts.insert(facts.begin() + 1, packs.begin(), packs.end());
+    return facts;
   }
 
   std::vector<std::string> notes() const {
@@ -232,6 +260,7 @@ class BatchLook {
     card.name = sample.report.name;
     card.note = fmt::format("{} tokens{}", sample.report.tokens,
                             sample.report.annotated ? "" : "; not annotated: no detection loss");
+    if (shares_.size() > 1) card.note += ", from " + share_of(sample).pack;
     card.open = true;
     for (std::size_t p = 0; p < sample.pictures.size(); ++p)
       card.pictures.push_back(shown_picture(sample, p, room));
@@ -283,6 +312,7 @@ class BatchLook {
 
   std::string file_;
   trainer::RunData data_;
+  std::vector<configs::PackShare> shares_;  // data_.train's packs, in its order
   ClassList classes_;
   std::int64_t micro_batches_per_step_ = 1;
   std::vector<TrainedSample> samples_;

@@ -106,6 +106,10 @@ TEST_CASE("faults are in builds for tests alone", "[unit]") {
         std::string::npos);
   CHECK(read_text(test::source_dir() / "CMakeLists.txt").find("option(MUSTER_FAULTS") !=
         std::string::npos);
+  CHECK(read_text(test::source_dir() / "run").find("parse_build release \"$@\"") !=
+        std::string::npos);
+  CHECK(read_text(test::source_dir() / "cmake/Install.cmake").find("if(MUSTER_FAULTS)") !=
+        std::string::npos);
   std::string words = "ASK:TLUAF_RETSUM";  // turned round: this test is part of the program
   words = std::string(words.rbegin(), words.rend()).substr(0, 13);
   const bool known = read_text("/proc/self/exe").find(words) != std::string::npos;

@@ -1,7 +1,8 @@
 // A line chart that is drawn again as its points grow. The pointer, or the arrow keys, read values.
 import {el, svg, number} from '/dom.js';
 
-const W = 560, H = 240, LEFT = 54, RIGHT = 12, TOP = 10, BOTTOM = 28, COLORS = 8;
+// About as wide as a column is, so that letters keep their size.
+const W = 420, H = 190, LEFT = 48, RIGHT = 12, TOP = 10, BOTTOM = 26, COLORS = 8;
 
 function roundStep(rough) {
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -11,6 +12,14 @@ function roundStep(rough) {
 function ticks(low, high, count) {
   const step = roundStep((high - low) / count), at = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; ++k) at.push(k * step);
+  return at;
+}
+
+// 1, 3, 10, 30 ..., or decades alone where there are many; low and high are logarithms.
+function logTicks(low, high) {
+  const at = [];
+  for (let k = Math.floor(low); k <= high; ++k)
+    for (const t of high - low > 4 ? [k] : [k, k + Math.log10(3)]) if (t >= low && t <= high) at.push(t);
   return at;
 }
 
@@ -75,7 +84,7 @@ export class Chart {
 
   grid() {
     const {x0, x1, y0, y1} = this.range, nodes = [];
-    for (const t of ticks(y0, y1, 5)) {
+    for (const t of this.log ? logTicks(y0, y1) : ticks(y0, y1, 5)) {
       const value = this.log ? 10 ** t : t, y = this.py(value).toFixed(1);
       nodes.push(svg('line', {class: 'grid', x1: LEFT, x2: W - RIGHT, y1: y, y2: y}),
         svg('text', {x: LEFT - 7, y: Number(y) + 4, 'text-anchor': 'end'}, number(value)));

@@ -15,9 +15,12 @@ function first(culprit) {
     culprit.error ? el('pre', {class: 'log', tabindex: '0'}, culprit.error) : null);
 }
 
+// What the value should be is not always known.
+const changed = ({key, old, new: better, file, line}) => `${key}: ${old}${better ? ` -> ${better}` : ''}${file ? `   (${file}:${line})` : ''}`;
+
 function row(match) {
   const changes = match.config?.length ? el('div', {}, el('h4', {}, 'In the config'), el('pre', {class: 'log', tabindex: '0'},
-    match.config.map((change) => `${change.key}: ${change.old} -> ${change.new}${change.file ? `   (${change.file}:${change.line})` : ''}`).join('\n'))) : null;
+    match.config.map(changed).join('\n'))) : null;
   return el('article', {class: 'card diary'}, el('h3', {}, `${match.id} `, el('small', {}, match.role)), prose(match.symptom),
     el('h4', {}, 'Cause'), prose(match.cause), el('h4', {}, 'What to do'), prose(match.fix), changes,
     el('p', {class: 'note'}, `Try again: ${match.retry}`), el('h4', {}, 'Evidence'), el('pre', {class: 'log', tabindex: '0'}, match.evidence));

@@ -1,7 +1,7 @@
 // A picture in, boxes and captions out. The answer holds every box; the slider only chooses.
 import {el, svg, ask, askJson, problem, say} from '/dom.js';
 
-const COLORS = 8;
+const COLORS = 8, LETTERS = 13;   // pixels of the screen, however large the picture
 
 function save(name, type, text) {
   const link = el('a', {href: URL.createObjectURL(new Blob([text], {type})), download: name});
@@ -33,6 +33,7 @@ class Trial {
     this.image = el('img', {alt: '', onload: () => this.fit()});
     this.boxes = svg('svg', {class: 'boxes', role: 'img'});
     this.stage = el('div', {class: 'stage', hidden: true}, this.image, this.boxes);
+    new ResizeObserver(() => this.draw()).observe(this.stage);
     this.rows = el('tbody');
     this.table = el('div', {class: 'card wide', hidden: true}, el('table', {}, el('caption', {class: 'hidden'}, 'Boxes'), el('thead', {}, el('tr', {},
       ...['Caption', 'Score', 'Box'].map((name) => el('th', {scope: 'col', class: name === 'Caption' ? null : 'n'}, name)))), this.rows));
@@ -106,8 +107,8 @@ class Trial {
     const {width, height} = this.entry, kept = this.kept();
     this.boxes.setAttribute('viewBox', `0 0 ${width} ${height}`);
     this.boxes.setAttribute('aria-label', `${kept.length} boxes; the table below has them`);
-    const unit = Math.max(width, height) / 100;
-    this.boxes.replaceChildren(...[...kept].reverse().map((one) => this.box(one, unit, width)));
+    const size = LETTERS * width / (this.stage.clientWidth || width);
+    this.boxes.replaceChildren(...[...kept].reverse().map((one) => this.box(one, size, width)));
     this.rows.replaceChildren(...kept.map((one) => this.row(one)));
     this.table.hidden = false;
     const best = this.entry.detections[0]?.score;
@@ -115,12 +116,13 @@ class Trial {
       (kept.length === 0 && best !== undefined ? `; the best score is ${best.toFixed(3)}` : '');
   }
 
-  box(one, unit, width) {
+  // size: of its letters, in pixels of the picture.
+  box(one, size, width) {
     const [x1, y1, x2, y2] = one.box;
     const group = svg('g', {class: `c${this.color(one.caption)}`}, svg('rect', {class: 'box', x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1)}));
     one.node = group;
     if (!this.labels.checked) return group;
-    const text = `${one.caption} ${one.score.toFixed(2)}`, size = 2.6 * unit, room = (text.length * 0.56 + 0.6) * size;
+    const text = `${one.caption} ${one.score.toFixed(2)}`, room = (text.length * 0.56 + 0.6) * size;
     const x = Math.max(0, Math.min(x1, width - room)), y = y1 > size * 1.4 ? y1 - size * 1.4 : y1;
     group.append(svg('rect', {class: 'plate', x, y, width: room, height: size * 1.4}),
       svg('text', {class: 'label', x: x + 0.3 * size, y: y + size * 1.05, 'font-size': size}, text));
@@ -179,6 +181,6 @@ export async function showTry(view, life) {
       el('label', {for: 'threshold'}, el('span', {}, 'Score at least ', trial.shownThreshold), trial.slider),
       el('label', {class: 'check'}, trial.labels, 'captions'), trial.again,
       el('span', {class: 'group', role: 'group', 'aria-label': 'take the boxes away as'}, trial.json, trial.csv)),
-    trial.status, trial.stage, trial.table);
+    trial.status, el('div', {class: 'answer'}, trial.stage, trial.table));
   trial.draw();
 }

@@ -135,3 +135,26 @@ TEST_CASE("look at a config: -n and --sample choose, in the order of training", 
   REQUIRE(view.num_samples == 1);
   CHECK(view.sample(0)["name"] == "s1");
 }
+
+TEST_CASE("look at a config: of several packs each sample says which one it is from", "[unit]") {
+  PaintedRun run;
+  const std::string first = run.config.data.train.front().pack;
+  const fs::path second = run.dir.path() / "second.h5";
+  fs::copy_file(first, second);
+  CHECK_THAT(run.look().page().sections[0].cards[0].note, !ContainsSubstring(first));
+  run.config.data.train.push_back({.pack = second.string(), .weight = 2});
+  const View view = run.look();
+  CHECK(view.num_samples == 9);
+  CHECK(view.facts["packs"][1] ==
+        ordered_json{{"path", second.string()}, {"weight", 2.0}, {"num_samples", 3}});
+  std::int64_t from_second = 0;
+  for (std::int64_t k = 0; k < view.num_samples; ++k)
+    from_second += view.sample(k)["pack"] == second.string() ? 1 : 0;
+  CHECK(from_second == 6);  // of weight 2
+
+  const trainer::Gallery page = view.page();
+  CHECK(page.facts[1].name == "in " + first + ", weight 1");
+  CHECK(page.facts[2].value == "3");
+  CHECK_THAT(page.sections[0].cards[0].note,
+             ContainsSubstring(view.sample(0)["pack"].get<std::string>()));
+}

@@ -238,7 +238,8 @@ std::string render_gallery(const Gallery& gallery, std::size_t most_bytes) {
         fmt::format("{} of {} samples are shown: all would make this page larger than {} MB",
                     cards.shown, cards.all, most_bytes / 1'000'000));
   }
-  return head + note_list(std::move(notes)) + middle + cards.html + tail;
+  return head + note_list(std::move(notes)) + middle + "<div class=\"sections\">\n" + cards.html +
+         "</div>\n" + tail;
 }
 
 }  // namespace muster::trainer
