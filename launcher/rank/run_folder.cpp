@@ -59,6 +59,17 @@ std::int64_t newest_checkpoint(const fs::path& run_dir) {
   return newest;
 }
 
+std::vector<std::string> damaged_checkpoints(const fs::path& run_dir) {
+  std::vector<std::string> names;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", absent)) {
+    if (entry.path().extension() == kDamagedSuffix)
+      names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 fs::path set_aside(const fs::path& run_dir) {
   std::vector<fs::path> parts;
   for (const char* name :

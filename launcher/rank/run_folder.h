@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 namespace muster::launcher {
 
@@ -12,6 +14,9 @@ void make_run_folder(const std::filesystem::path& run_dir);
 
 // Returns the newest step whose checkpoints/step-*/manifest.json exists, -1 when there is none.
 std::int64_t newest_checkpoint(const std::filesystem::path& run_dir);
+
+// Names of the checkpoints that ranks found damaged and set aside, sorted.
+std::vector<std::string> damaged_checkpoints(const std::filesystem::path& run_dir);
 
 // What --fresh does: it moves checkpoints, metrics, TensorBoard files and the report into
 // run_dir/before-<n>/. Returns that folder, or "" when there was nothing.

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/step_folder.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "launcher/rank/run_folder.h"
@@ -119,6 +120,12 @@ json first_as_json(const Culprit& culprit) {
 std::string newest_as_text(const fs::path& run_dir) {
   if (!fs::is_directory(run_dir / "checkpoints")) return "";
   const std::int64_t step = newest_checkpoint(run_dir);
+  const std::vector<std::string> damaged = damaged_checkpoints(run_dir);
+  if (step < 0 && !damaged.empty())
+    return fmt::format(
+        "\nEvery checkpoint is damaged and set aside ({}): the next launch stops as well, until "
+        "one of them is restored under its name without {}, or --fresh begins anew (R-028).\n",
+        join(damaged, ", "), kDamagedSuffix);
   if (step < 0) return "\nNo checkpoint is committed: the next launch begins at step 0.\n";
   return fmt::format("\nNewest checkpoint: step {}; the next launch resumes from it.\n", step);
 }

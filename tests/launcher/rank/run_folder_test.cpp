@@ -28,6 +28,10 @@ TEST_CASE("run folder: only a checkpoint with its manifest counts", "[unit]") {
   add_checkpoint(dir.path(), "step-000011", false);
   add_checkpoint(dir.path(), "step-000012.tmp", true);
   CHECK(newest_checkpoint(dir.path()) == 10);
+  CHECK(damaged_checkpoints(dir.path()).empty());
+  add_checkpoint(dir.path(), "step-000014.damaged", true);
+  CHECK(damaged_checkpoints(dir.path()) == std::vector<std::string>{"step-000014.damaged"});
+  CHECK(newest_checkpoint(dir.path()) == 10);
 }
 
 TEST_CASE("run folder: --fresh moves, never deletes", "[unit]") {

@@ -224,6 +224,23 @@ TEST_CASE("a run in which nothing failed is said to be so", "[unit]") {
              ContainsSubstring("Nothing failed") && ContainsSubstring("W-004"));
 }
 
+TEST_CASE("the last line says where the next launch begins", "[unit]") {
+  const TempDir dir;
+  const fs::path& run = dir.path();
+  write_status(run, 0, 2000, 74, 0, {{"error", "checkpoint of step 2 is damaged"}});
+  const auto text = [&] { return verdict_as_text(triage(gather(run), diary()), run); };
+  fs::create_directories(run / "checkpoints");
+  CHECK_THAT(text(), ContainsSubstring("the next launch begins at step 0"));
+  fs::create_directories(run / "checkpoints" / "step-000002.damaged");
+  fs::create_directories(run / "checkpoints" / "step-000004.damaged");
+  CHECK_THAT(text(), !ContainsSubstring("step 0") && ContainsSubstring("step-000002.damaged, ") &&
+                         ContainsSubstring("the next launch stops as well") &&
+                         ContainsSubstring("--fresh"));
+  fs::create_directories(run / "checkpoints" / "step-000002");
+  write_text(run / "checkpoints" / "step-000002" / "manifest.json", "{}");
+  CHECK_THAT(text(), ContainsSubstring("step 2; the next launch resumes from it"));
+}
+
 TEST_CASE("a rank that left with 0 before the end is named, not the peer that was torn down",
           "[fault]") {
   const TempDir dir;
