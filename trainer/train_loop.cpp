@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
+#include "trainer/assembly/collective.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/groups.h"

@@ -110,12 +110,13 @@ std::string order_text(const RunPlan& plan, const configs::Config& config) {
   }
   const auto per_node = static_cast<int>(std::max<std::int64_t>(1, config.launch.ranks_per_node));
   const std::vector<int> radices = sharding::reduce_radices(plan.ranks, per_node);
-  std::string text = "a binary tree of micro-batches, on any number of ranks; ";
-  if (radices.size() > 1) return text + fmt::format("{} ranks at once", fmt::join(radices, ", "));
-  text += "all ranks at once";
-  if (plan.ranks > per_node)
-    text += ": no two ranks of a node (launch.ranks_per_node) are siblings in every round";
-  return text;
+  constexpr const char* kTree = "a binary tree of micro-batches, on any number of ranks; ";
+  if (radices.size() > 1) return fmt::format("{}{} ranks at once", kTree, fmt::join(radices, ", "));
+  const char* apart =
+      plan.ranks > per_node
+          ? ": no two ranks of a node (launch.ranks_per_node) are siblings in every round"
+          : "";
+  return fmt::format("{}all ranks at once{}", kTree, apart);
 }
 
 std::string micro_batch_text(const MicroBatchShape& s) {
