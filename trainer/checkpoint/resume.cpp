@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "sharding/collectives/texts.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 namespace muster::trainer {
 namespace {
