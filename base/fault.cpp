@@ -3,6 +3,7 @@
 #if MUSTER_FAULTS
 
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -147,7 +148,17 @@ int file_error_of(What what) {
   }
 }
 
+// Past every buffer: whoever asked for a fault must be able to tell whether there was one.
+void tell() noexcept {
+  constexpr std::string_view kWords = "MUSTER_FAULT: it happens now\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kWords.data(), kWords.size());
+}
+
+// NaN and errors of files wait for the next loss and the next file.
+bool waits(What what) { return what == What::kNan || file_error_of(what) != 0; }
+
 void happen(What what) {
+  if (!waits(what)) tell();
   if (what == What::kBitflip) flip_a_bit();
   if (what == What::kBitflip || what == What::kSigkill) ::raise(SIGKILL);
   if (what == What::kSigstop) ::raise(SIGSTOP);
@@ -174,8 +185,16 @@ void at(Phase phase, int rank, std::int64_t step) {
   happen(kWanted->what);
 }
 
-bool take_nan() noexcept { return nan_due.exchange(false); }
-int take_file_error() noexcept { return file_error_due.exchange(0); }
+bool take_nan() noexcept {
+  const bool due = nan_due.exchange(false);
+  if (due) tell();
+  return due;
+}
+int take_file_error() noexcept {
+  const int error = file_error_due.exchange(0);
+  if (error != 0) tell();
+  return error;
+}
 std::int64_t clock_ahead_ns() noexcept { return ahead_ns; }
 
 }  // namespace muster::fault

@@ -5,7 +5,6 @@
 //   mpirun -n N bench_checkpoint FOLDER PARAMETERS ROUNDS       rank 0 prints one JSON object
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 #include <fmt/core.h>
 #include <mpi.h>
 
@@ -19,7 +18,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/tensors/tensor_memory.h"
-#include "model/files/safetensors_reader.h"
 #include "sharding/engine.h"
 #include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -179,12 +177,7 @@ class Bench {
     keep(best.verify, seconds_since(start));
     start = Clock::now();
     trainer::Verification verification(folder, manifest_, collective_->rank(), collective_->size());
-    const c10::NoGradGuard no_grad;
-    const model::SafetensorsReader reader(folder);
-    for (const NamedTensor& p : parameters_) {
-      at::Tensor target = p.tensor;
-      target.copy_(reader.view(p.name));
-    }
+    // As in a run, weights that have masters are not read: the masters and the gather bring them.
     std::vector<fs::path> shards;
     for (int rank = 0; rank < collective_->size(); ++rank)
       shards.push_back(folder / fmt::format("optimizer-{}.h5", rank));

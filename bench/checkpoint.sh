@@ -1,25 +1,28 @@
 #!/usr/bin/env bash
-# ./run bench checkpoint [--json] [--parameters N] [--rounds R]: fp32 weights, masters and moments of N parameters (16 N bytes), on
+# ./run bench checkpoint [--json] [--write] [--parameters N] [--rounds R]: fp32 weights, masters and moments of N parameters (16 N bytes), on
 # 2 CPU ranks of one thread each, saved in the background and loaded: muster against torch.distributed.checkpoint's async_save, in
 # turn, on the same disk. N = 1e9 needs 30 GB of memory. Files are read from the cache of the system, by both.
 # blocked: what the training thread waits while a fixed computation runs beside the save; at once: when nothing runs beside it;
-# delay: blocked, and by how much the computation is slowed down.
+# delay: blocked, and by how much the computation is slowed down. load: until every rank has all weights and its part of the state,
+# ours with the checksums of all files; load_share: the peer's, of what each rank wrote alone. --write: into docs/reliability.md.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 source bench/peer_venv.sh
 readonly kRanks=2
 json=""
+write=""
 parameters=100000000
 rounds=3
 while [ $# -gt 0 ]; do
   case "$1" in
     --json) json=json ;;
+    --write) write=yes ;;
     --parameters | --rounds)
       if [ "$1" = --rounds ]; then rounds=${2:?}; else parameters=$(printf '%.0f' "${2:?}"); fi
       shift
       ;;
     *)
-      echo "bench checkpoint: unknown option $1; there are --json, --parameters N, --rounds R" >&2
+      echo "bench checkpoint: unknown option $1; there are --json, --write, --parameters N, --rounds R" >&2
       exit 64
       ;;
   esac
@@ -51,19 +54,4 @@ for ((round = 1; round <= rounds; ++round)); do   # in turns, so that a busy mac
   done
   rm -rf "$work/peer"
 done
-"$python" - "$work" "$json" <<'PY'
-import json, sys
-work, as_json = sys.argv[1:]
-def best(name):
-    rows = [json.loads(line) for line in open(f"{work}/{name}.jsonl")]
-    return {key: min(row[key] for row in rows) for key in rows[0]}
-ours, peer = best("ours"), best("peer")
-ratio = {key: ours[key] / peer[key] for key in ("blocked", "blocked_at_once", "delay", "write", "load")}
-print(f"{'':<18}{'muster':>10}{'torch dcp':>11}{'ratio':>8}", file=sys.stderr)
-for key in ("blocked", "blocked_at_once", "delay", "write", "verify", "load"):
-    other = f"{peer[key]:11.3f}{ratio[key]:8.2f}" if key in peer else f"{'-':>11}{'-':>8}"
-    print(f"{key + ', s':<18}{ours[key]:>10.3f}{other}", file=sys.stderr)
-print(f"{'GB':<18}{ours['bytes'] / 1e9:>10.3f}{peer['bytes'] / 1e9:11.3f}", file=sys.stderr)
-if as_json:
-    print(json.dumps({"ours": ours, "peer": peer, "ratio": ratio}))
-PY
+"$python" bench/checkpoint_report.py "$work" "$parameters" "$json" "$write"

@@ -30,11 +30,16 @@ def slowest(seconds):
     return value.item()
 
 
+def weights_of(parameters):
+    count = -(-parameters // (HIDDEN * HIDDEN))
+    return {f"layers.{i}.weight": torch.full((HIDDEN, HIDDEN), 0.5 + 1e-3 * i) for i in range(count)}
+
+
 def state_of(rank, ranks, parameters):
     """Whole weights of this rank's share; its slices of masters and moments."""
-    count = -(-parameters // (HIDDEN * HIDDEN))
-    state = {f"layers.{i}.weight": torch.full((HIDDEN, HIDDEN), 0.5 + 1e-3 * i)
-             for i in range(count) if i % ranks == rank}
+    weights = weights_of(parameters)
+    count = len(weights)
+    state = {name: tensor for i, (name, tensor) in enumerate(weights.items()) if i % ranks == rank}
     shard = count * HIDDEN * HIDDEN // ranks
     for kind in ("master", "exp_avg", "exp_avg_sq"):
         for begin in range(0, shard, 8 << 20):   # in windows of the same bytes
@@ -70,7 +75,12 @@ def main():
             keep("write", time.perf_counter() - start)
         start = time.perf_counter()
         dcp.load(state, checkpoint_id=folder)
+        keep("load_share", time.perf_counter() - start)
+        whole = weights_of(parameters) | {name: tensor for name, tensor in state.items() if not name.startswith("layers.")}
+        start = time.perf_counter()
+        dcp.load(whole, checkpoint_id=folder)
         keep("load", time.perf_counter() - start)
+        del whole
     mine = torch.tensor([sum(t.numel() * t.element_size() for t in state.values())])
     dist.all_reduce(mine)
     if rank == 0:

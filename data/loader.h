@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
+#include "data/pack/cursor.h"
 #include "data/sampler.h"
 #include "data/training_samples.h"
 

@@ -65,11 +65,4 @@ class Sampler {
   EpochOrder order_;
 };
 
-// Where a run stands: the next step to take. Saved in every checkpoint; independent of the world
-// size.
-struct Cursor {
-  std::int64_t epoch = 0, step_in_epoch = 0;
-  bool operator==(const Cursor&) const = default;
-};
-
 }  // namespace muster::data

@@ -473,10 +473,7 @@ void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::pat
 void ZeroEngine::load(const std::vector<std::filesystem::path>& files) {
   Impl& my = *impl_;
   await_all();
-  ShardTensors tensors = my.state.export_shard();
-  tensors.exp_avg.zero_();
-  tensors.exp_avg_sq.zero_();
-  if (tensors.ema.defined()) tensors.ema = tensors.master.clone();
+  ShardTensors tensors = my.state.begin_import();
   LoadedShard loaded = my.read_agreed(files, tensors);
   for (const std::string& name : loaded.absent)
     log::info("{} is not in the checkpoint's optimizer state: moments start at 0", name);

@@ -123,14 +123,11 @@ void OptimizerState::write_master(const Run& run, const at::Tensor& values) {
   if (host_ != nullptr) flat_.narrow(0, run.flat_begin, run.count).copy_(params);
 }
 
-ShardTensors OptimizerState::export_shard() const {
-  ShardTensors tensors{.master = at::empty({core_.layout.shard_elements()}, at::kFloat),
-                       .exp_avg = host_copy(exp_avg_),
-                       .exp_avg_sq = host_copy(exp_avg_sq_),
-                       .ema = {}};
+at::Tensor OptimizerState::export_master() const {
+  at::Tensor master = at::empty({core_.layout.shard_elements()}, at::kFloat);
   for (int w = 0; w < core_.layout.num_windows(); ++w) {
     const Run run = own_slice(w);
-    const at::Tensor home = tensors.master.narrow(0, run.shard_begin, run.count);
+    const at::Tensor home = master.narrow(0, run.shard_begin, run.count);
     if (master_.defined())
       home.copy_(master_.narrow(0, run.shard_begin, run.count));
     else if (remainder_.defined())
@@ -138,7 +135,29 @@ ShardTensors OptimizerState::export_shard() const {
     else
       home.copy_(parameters(run));
   }
+  return master;
+}
+
+ShardTensors OptimizerState::export_shard() const {
+  ShardTensors tensors{.master = export_master(),
+                       .exp_avg = host_copy(exp_avg_),
+                       .exp_avg_sq = host_copy(exp_avg_sq_),
+                       .ema = {}};
   if (ema_.defined()) tensors.ema = host_copy(ema_);
+  return tensors;
+}
+
+ShardTensors OptimizerState::begin_import() {
+  const auto emptied = [](const at::Tensor& moment) {
+    const bool fits = moment.is_cpu() && moment.scalar_type() == at::kFloat;
+    if (!fits) return at::zeros(moment.sizes(), at::kFloat);
+    return moment.zero_();
+  };
+  ShardTensors tensors{.master = export_master(),
+                       .exp_avg = emptied(exp_avg_),
+                       .exp_avg_sq = emptied(exp_avg_sq_),
+                       .ema = {}};
+  if (ema_.defined()) tensors.ema = tensors.master.clone();
   return tensors;
 }
 

@@ -28,6 +28,10 @@ class OptimizerState {
   AdamWRun run(const Segment& segment) const;
 
   ShardTensors export_shard() const;
+  // What a load fills, for import_shard(): masters as they are, means of the weights like them,
+  // moments at 0. Moments of fp32 on the host are this state's own, so that a load needs no second
+  // copy: after a load that failed they are of no use until another succeeds.
+  ShardTensors begin_import();
   // Also writes this rank's slices of the parameters.
   void import_shard(const ShardTensors& tensors);
 
@@ -54,6 +58,7 @@ class OptimizerState {
   at::Tensor zeros(at::ScalarType type) const;       // [shard elements]
   at::Tensor parameters(const Run& run) const;       // as the optimizer has them
   at::Tensor read_master(const Run& run) const;      // [count] f32, on the host
+  at::Tensor export_master() const;                  // [shard elements] f32, on the host
   void write_master(const Run& run, const at::Tensor& values);
 
   const EngineCore& core_;

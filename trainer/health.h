@@ -8,7 +8,7 @@
 
 #include "configs/config.h"
 #include "sharding/engine_options.h"
-#include "trainer/checkpoint/run_state.h"
+#include "trainer/checkpoint/manifest/run_state.h"
 #include "trainer/loss_terms.h"
 
 namespace muster::trainer {

@@ -5,7 +5,7 @@
 
 #include "configs/config.h"
 #include "trainer/assembly/run_length.h"
-#include "trainer/checkpoint/run_state.h"
+#include "trainer/checkpoint/manifest/run_state.h"
 
 namespace muster::trainer {
 

@@ -22,8 +22,8 @@ class StepTimer {
     }
   };
 
-  // Keeps a reference.
-  explicit StepTimer(FlightRecorder& recorder) : recorder_(recorder) {}
+  // Keeps a reference. The first phase is told as well: what fails in it has a place.
+  explicit StepTimer(FlightRecorder& recorder) : recorder_(recorder) { recorder_.record(phase_); }
 
   // Ends the current phase and begins `phase`.
   void enter(Phase phase) {

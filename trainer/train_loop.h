@@ -14,7 +14,7 @@
 #include "sharding/engine.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/assembly/run_length.h"
-#include "trainer/checkpoint/run_state.h"
+#include "trainer/checkpoint/manifest/run_state.h"
 #include "trainer/checkpoint_schedule.h"
 #include "trainer/health.h"
 #include "trainer/loss_terms.h"

@@ -12,7 +12,7 @@
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/first_micro_batch.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/checkpoint/verify.h"
 #include "trainer/gradient_report.h"
 #include "trainer/kept_batch.h"

@@ -9,7 +9,7 @@
 #include "launcher/commands/checkpoint_arguments.h"
 #include "launcher/commands/command_table.h"
 #include "trainer/assembly/export_folder.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 namespace muster::launcher {
 namespace {

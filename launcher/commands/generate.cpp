@@ -26,7 +26,7 @@
 #include "model/files/family.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/checkpoint/verify.h"
 
 namespace muster::launcher {

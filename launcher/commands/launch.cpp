@@ -36,8 +36,8 @@
 #include "launcher/supervise/supervisor.h"
 #include "trainer/assembly/model_check.h"
 #include "trainer/assembly/run_data.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/checkpoint/model_folder.h"
-#include "trainer/checkpoint/step_folders.h"
 
 namespace muster::launcher {
 namespace {

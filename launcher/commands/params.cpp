@@ -11,7 +11,7 @@
 #include "launcher/commands/command_table.h"
 #include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 namespace muster::launcher {
 namespace {

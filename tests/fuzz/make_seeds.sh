@@ -130,6 +130,17 @@ run_folders() {
   seed run_folder beats < <(printf '\x07muster-beats 0 1 1.5\nmuster-beat kept b 0 1 5 250 7 0 3 9 1 -1 5 83 1024 1000 4 -1 -1 -1\n')
 }
 
+checkpoints() {
+  seed manifest format_1 <<'TXT'
+{"format": 1, "step": 3, "epoch": 1, "step_in_epoch": 2, "health": {"recent_losses": [1.5, 2], "skips_in_row": 0, "skips": 1, "lr_scale": 0.5},
+ "plateau": {"best": 0.25, "stale": 1, "factor": 0.1}, "ended_early": false, "world_size": 2,
+ "layout_hash": "0123456789abcdef0123456789abcdef", "data_fingerprint": "x", "muster_version": "0.1",
+ "base_model": {"path": "/m", "fingerprint": "", "seed": 7}, "files": {"part-0": {"bytes": 5, "xxh128": "0123456789abcdef0123456789abcdef"}}}
+TXT
+  seed manifest no_checksum < <(printf '{\n "format": 2,\n "step": 3,\n "xxh128": "0123456789abcdef0123456789abcdef"\n}\n')
+  seed best one.json < <(printf '{"checkpoint": "step-000004", "metric": 0.5, "name": "ap", "before": ["step-000002", "../x"]}\n')
+}
+
 forms() {
   seed form picture < <(printf 'boundary="b"\n--b\r\nContent-Disposition: form-data; name="image"; filename="a \\"b\\".jpg"\r\nContent-Type: image/jpeg\r\n\r\nbytes\r\n--b\r\ncontent-disposition: form-data; name=prompt\r\n\r\nred\r\n--b--\r\n')
 }
@@ -143,4 +154,5 @@ answers
 packs
 json_files
 run_folders
+checkpoints
 forms

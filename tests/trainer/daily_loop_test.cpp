@@ -17,7 +17,7 @@
 #include "trainer/assembly/finite_weights.h"
 #include "trainer/assembly/first_micro_batch.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/gradient_report.h"
 #include "trainer/kept_batch.h"
 #include "trainer/log_capture.h"

@@ -21,6 +21,7 @@ TEST_CASE("a scope's phase ends with it, and the one before goes on", "[unit]") 
   const fs::path file = dir.path() / "rank-0.bin";
   FlightRecorder recorder(file, 0, 1);
   StepTimer timer(recorder);
+  CHECK(last_phase(file) == Phase::kStart);
   timer.enter(Phase::kIdle);
   {
     const StepTimer::Scope outer(timer, Phase::kCheckpoint);

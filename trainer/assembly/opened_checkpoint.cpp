@@ -8,7 +8,7 @@
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/device.h"
 #include "trainer/assembly/options.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {

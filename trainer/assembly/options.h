@@ -6,6 +6,7 @@
 #include "data/augment/augmentation.h"
 #include "data/encoder.h"
 #include "data/loader.h"
+#include "data/pack/cursor.h"
 #include "data/sample_set.h"
 #include "data/sampler.h"
 #include "model/head/detection.h"

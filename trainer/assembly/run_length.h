@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "configs/config.h"
+#include "data/pack/cursor.h"
 #include "data/sample_set.h"
 #include "data/sampler.h"
 

@@ -1,24 +1,14 @@
 // The frozen weights beneath a LoRA run's adapters: where they lie, and which they are.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "configs/config.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 namespace muster::trainer {
-
-struct BaseModel {
-  std::string path;  // absolute: a Hugging Face folder, or where config.json of random weights lies
-  std::optional<std::uint64_t> seed = std::nullopt;  // of random weights
-  // 32 hex digits over every tensor's name, dtype, shape, first and last 4 KiB; of random weights
-  // over config.json and the seed. "" in a folder that muster did not write. It tells two models
-  // apart without reading all of them; it is no checksum.
-  std::string fingerprint = "";
-};
 
 // The one that a config names. Throws CheckpointError when its files are damaged.
 BaseModel base_of(const configs::Config& config);

@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "sharding/collectives/collective.h"
-#include "trainer/checkpoint/manifest.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/manifest.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 namespace muster::trainer {
 

@@ -13,17 +13,17 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
+#include "base/step_folder.h"
 #include "base/text.h"
 #include "sharding/collectives/texts.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 namespace muster::trainer {
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kDamaged = ".damaged";
 constexpr const char* kFindings = "damage.txt";  // in a folder that was set aside
 
 // What rank 0 tells the others.
@@ -74,7 +74,7 @@ std::vector<std::string> damaged_folders(const fs::path& root) {
   for (fs::directory_iterator entry(root, error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     const fs::path& folder = entry->path();
-    if (folder.extension() != kDamaged) continue;
+    if (folder.extension() != kDamagedSuffix) continue;
     std::error_code ignored;
     const std::string why = fs::exists(folder / kFindings, ignored)
                                 ? read_text(folder / kFindings)
@@ -98,7 +98,7 @@ Resume::Resume(configs::Config& config, sharding::Collective& collective, EpochC
 }
 
 void Resume::set_aside(const fs::path& folder, const std::string& problem) const {
-  const fs::path aside = folder.string() + kDamaged;
+  const fs::path aside = folder.string() + std::string(kDamagedSuffix);
   std::error_code error;
   fs::remove_all(aside, error);
   fs::rename(folder, aside, error);
@@ -112,7 +112,7 @@ void Resume::refuse_all_damaged() const {
   throw CheckpointError(
       fmt::format("(R-028) every checkpoint of {} is damaged: {}. Nothing was deleted: restore one "
                   "under its name without {}, or start afresh with --fresh",
-                  root_.string(), join(damaged_folders(root_), "; "), kDamaged));
+                  root_.string(), join(damaged_folders(root_), "; "), kDamagedSuffix));
 }
 
 std::optional<Resume::Found> Resume::newest_plausible() {

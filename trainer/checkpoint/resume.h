@@ -8,7 +8,7 @@
 
 #include "configs/config.h"
 #include "sharding/collectives/collective.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 #include "trainer/checkpoint/resume_contract.h"
 #include "trainer/checkpoint/verify.h"
 

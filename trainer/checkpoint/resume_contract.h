@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "configs/config.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 namespace muster::trainer {
 

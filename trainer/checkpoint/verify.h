@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 namespace muster::trainer {
 

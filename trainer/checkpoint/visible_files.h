@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 namespace muster::trainer {
 

@@ -65,6 +65,31 @@ TEST_CASE("HDF5: what is written is read", "[unit]") {
   CHECK(part == std::vector<float>{2.5F, -3});
 }
 
+TEST_CASE("HDF5: large parts have the library's values, and its checksums are checked", "[unit]") {
+  const TempDir dir;
+  const fs::path path = dir.path() / "a.h5";
+  std::vector<float> values(200'000);  // three chunks and a part of one
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 1e-3F * static_cast<float>(i * i);
+  Hdf5File file = Hdf5File::create(path, Metadata::kChecksummed);
+  file.write<float>("floats", values, Storage::kChecksummed);
+  file.close();
+  for (const auto& [begin, size] : {std::pair(0, 200'000), {65'536, 65'536}, {5, 150'001}}) {
+    std::vector<float> part(static_cast<std::size_t>(size));
+    Hdf5File::open(path).read_part<float>("floats", begin, part);
+    CHECK(part == std::vector<float>(values.begin() + begin, values.begin() + begin + size));
+  }
+  std::string bytes = read_text(path);
+  const std::string_view one(reinterpret_cast<const char*>(&values[100'000]), sizeof(float));
+  const std::size_t at = bytes.find(one);
+  REQUIRE(at != bytes.npos);
+  bytes[at] ^= 1;
+  write_text(path, bytes);
+  std::vector<float> part(100'000);
+  CHECK_NOTHROW(Hdf5File::open(path).read_part<float>("floats", 0, std::span(part).first(65'536)));
+  CHECK_THROWS_MATCHES(Hdf5File::open(path).read_part<float>("floats", 50'000, part), IoError,
+                       MessageMatches(ContainsSubstring("a checksum differs")));
+}
+
 TEST_CASE("HDF5: parts are written where they belong", "[unit]") {
   const TempDir dir;
   const fs::path path = dir.path() / "a.h5";

@@ -19,6 +19,7 @@
 
 using namespace muster;
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
@@ -75,11 +76,13 @@ TEST_CASE("faults: the same bits as a run that was left alone, or the one right 
   REQUIRE(alone.losses.size() == kSteps);
   REQUIRE(!alone.weights.empty());
   for (const char* fault :
-       {"rank=1,step=4,phase=backward,what=sigkill", "rank=1,step=3,phase=optimizer,what=throw",
-        "rank=0,step=4,phase=consensus,what=sigstop", "rank=1,step=7,phase=data,what=bitflip"}) {
+       {"rank=1,phase=init,what=exit", "rank=1,step=4,phase=backward,what=sigkill",
+        "rank=1,step=3,phase=optimizer,what=throw", "rank=0,step=4,phase=consensus,what=sigstop",
+        "rank=1,step=7,phase=data,what=bitflip"}) {
     const Run run = run_with(fault);
     INFO(fault << "\n" << run.output);
     CHECK(run.exit_code == 0);
+    CHECK_THAT(run.output, ContainsSubstring("MUSTER_FAULT: it happens now"));
     CHECK(run.weights == alone.weights);
     CHECK(run.losses == alone.losses);
     CHECK(run.first["rank"] == (std::string(fault).starts_with("rank=1") ? 1 : 0));

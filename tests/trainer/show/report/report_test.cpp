@@ -9,7 +9,7 @@
 #include "base/files.h"
 #include "base/pattern.h"
 #include "base/process/atomic_file.h"
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 #include "trainer/show/adapter_facts.h"
 #include "trainer/show/evaluation_record.h"
 #include "trainer/show/judged_pictures.h"

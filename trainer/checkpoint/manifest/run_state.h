@@ -5,7 +5,7 @@
 #include <deque>
 #include <optional>
 
-#include "data/sampler.h"
+#include "data/pack/cursor.h"
 
 namespace muster::trainer {
 

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/step_folders.h"
+#include "trainer/checkpoint/manifest/step_folders.h"
 
 #include <fmt/core.h>
 
@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process/atomic_file.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 namespace muster::trainer {
 namespace {

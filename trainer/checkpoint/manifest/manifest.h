@@ -9,12 +9,21 @@
 #include <string>
 #include <string_view>
 
-#include "trainer/checkpoint/base_model.h"
-#include "trainer/checkpoint/run_state.h"
+#include "trainer/checkpoint/manifest/run_state.h"
 
 namespace muster::trainer {
 
 inline constexpr const char* kManifestFile = "manifest.json";
+
+// The frozen weights beneath a LoRA run's adapters: where they lie, and which they are.
+struct BaseModel {
+  std::string path;  // absolute: a Hugging Face folder, or where config.json of random weights lies
+  std::optional<std::uint64_t> seed = std::nullopt;  // of random weights
+  // 32 hex digits over every tensor's name, dtype, shape, first and last 4 KiB; of random weights
+  // over config.json and the seed. "" in a folder that muster did not write. It tells two models
+  // apart without reading all of them; it is no checksum.
+  std::string fingerprint = "";
+};
 
 struct Manifest {
   RunState state;

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 
 #include <fmt/core.h>
 
