@@ -225,8 +225,8 @@ void RunLog::say_progress(const StepStats& stats) const {
                            .grad_norm = stats.grad_norm,
                            .tokens_per_s = tokens_per_second(stats),
                            .memory_bytes = stats.agreed.memory_bytes,
-                           .mfu = mfu(stats),
-                           .seconds_per_step = elapsed.count() / static_cast<double>(steps_here)}));
+                           .seconds_per_step = elapsed.count() / static_cast<double>(steps_here),
+                           .mfu = mfu(stats)}));
   if (steps_here > 1) warn_of_slow_loader(stats);  // the first step fills the queue
 }
 

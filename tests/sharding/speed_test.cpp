@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "sharding/engine_core.h"
+#include "sharding/kernels/exact_sum.h"
 #include "sharding/kernels/kernels.h"
 #include "sharding/toy.h"
 
@@ -65,6 +66,8 @@ TEST_CASE("fused AdamW on 16 Mi parameters", "[.][speed]") {
   report("fused AdamW, fp32", seconds([&] { kernels->adamw(run); }));
   run.parameter = low;
   report("fused AdamW, fp32 master and bf16 out", seconds([&] { kernels->adamw(run); }));
+  run.squares = at::zeros({2, ExactSum::kLimbs}, at::kLong);
+  report("the same, measured", seconds([&] { kernels->adamw(run); }));
   report("at::_fused_adamw_, fp32, no clipping", seconds([&] {
            at::_fused_adamw_({p}, {g}, {m}, {v}, {}, {t}, 1e-3, 0.9, 0.95, 0.1, 1e-8, false, false);
          }));

@@ -100,6 +100,8 @@ TEST_CASE("the progress line says everything in one line", "[unit]") {
   line.seconds_per_step = 0;
   line.memory_bytes = 81LL << 30;
   CHECK(progress_line(line) == "step 120/600 loss 1.234 lr 1.0e-03 grad 0.52 1234 tok/s 81.0 GiB");
+  line.mfu = 0.405;
+  CHECK_THAT(progress_line(line), Catch::Matchers::EndsWith("81.0 GiB MFU 40.5 %"));
   line.step = line.max_steps;
   line.seconds_per_step = 1;
   CHECK(progress_line(line).find("ETA") == std::string::npos);
