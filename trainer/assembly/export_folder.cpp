@@ -22,7 +22,7 @@
 #include "trainer/assembly/modeling_file.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/files.h"
-#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/manifest/manifest.h"
 #include "trainer/checkpoint/verify.h"
 
 namespace muster::trainer {

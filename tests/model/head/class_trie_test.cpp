@@ -1,5 +1,7 @@
 #include "model/head/class_trie.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
@@ -35,7 +37,7 @@ HeadConfig closed_head(std::vector<CaptionIds> classes = kTrieNames) {
   return config;
 }
 
-DetectionHead make_head(const HeadConfig& config) {
+DetectionHead closed_set_head(const HeadConfig& config) {
   return {config, {kTrieText, kTrieText}, kTrieEnd, 5, at::kFloat, at::kCPU};
 }
 
@@ -74,7 +76,7 @@ TEST_CASE("class trie: names that cannot be told apart are refused", "[fault]") 
 }
 
 TEST_CASE("closed labels: a class's probability is the vocabulary's, among the choices", "[unit]") {
-  const DetectionHead head = make_head(closed_head());
+  const DetectionHead head = closed_set_head(closed_head());
   const ClassTrie trie(kTrieNames, kTrieEnd);
   const at::Tensor embedding = noise(1, {kTrieVocab, kTrieText});
   const at::Tensor queries = noise(2, {6, 16});
@@ -96,7 +98,7 @@ TEST_CASE("closed labels: a class's probability is the vocabulary's, among the c
 }
 
 TEST_CASE("closed labels: only the rows of choices and prefixes learn", "[unit]") {
-  const DetectionHead head = make_head(closed_head());
+  const DetectionHead head = closed_set_head(closed_head());
   const ClassTrie trie(kTrieNames, kTrieEnd);
   const at::Tensor embedding = noise(1, {kTrieVocab, kTrieText}).requires_grad_();
   const at::Tensor queries = noise(2, {3, 16}).requires_grad_();
@@ -107,7 +109,7 @@ TEST_CASE("closed labels: only the rows of choices and prefixes learn", "[unit]"
 }
 
 TEST_CASE("closed labels: every detection is called by a class", "[unit]") {
-  const DetectionHead head = make_head(closed_head());
+  const DetectionHead head = closed_set_head(closed_head());
   const at::NoGradGuard no_grad;
   const at::Tensor embedding = noise(1, {kTrieVocab, kTrieText});
   const at::Tensor states = noise(3, {40, 16}) * 2;
@@ -125,7 +127,7 @@ TEST_CASE("closed labels: every detection is called by a class", "[unit]") {
 }
 
 TEST_CASE("closed labels: one class needs no decision", "[unit]") {
-  const DetectionHead head = make_head(closed_head({{3, 4}}));
+  const DetectionHead head = closed_set_head(closed_head({{3, 4}}));
   const at::NoGradGuard no_grad;
   const std::vector<DecodedCaption> said =
       head.likeliest_captions(noise(3, {2, 16}), noise(1, {kTrieVocab, kTrieText}));
