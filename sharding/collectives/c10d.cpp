@@ -33,9 +33,10 @@ class C10dCollective final : public Collective {
     const std::int64_t part = static_cast<std::int64_t>(send.size()) / circle.count;
     call("exchange", send.size(), part * (circle.count - 1), [&] {
       at::Tensor in = bytes_of(send), out = bytes_of(receive);
-      std::vector<std::int64_t> parts(size(), 0);
-      for (int i = 0; i < circle.count; ++i) parts[circle.first + i * circle.stride] = part;
-      finish(backend_->alltoall_base(out, in, parts, parts));
+      std::vector<std::int64_t> sent(size(), 0);
+      for (int i = 0; i < circle.count; ++i) sent[circle.first + i * circle.stride] = part;
+      std::vector<std::int64_t> received = sent;  // Gloo moves each vector away
+      finish(backend_->alltoall_base(out, in, received, sent));
     });
   }
 

@@ -34,7 +34,7 @@ const std::map<std::string, Lines> kWords = {
     {"sharding.backend", {"mpi", "gloo", "nccl", "self"}},
     {"eval.best_mode", {"max", "min"}},
     {"sharding.wire_dtype", {"fp32", "bf16"}},
-    {"sharding.reduce", {"ordered", "native"}},
+    {"sharding.reduce", {"ordered", "tree", "native"}},
     {"sharding.optimizer_device", {"device", "cpu"}},
     {"eval.from", {"head", "text", "both"}},
     {"logging.level", {"debug", "info", "warn", "error"}},
