@@ -23,20 +23,17 @@ data() {
 data train 64
 data val 4
 
-# The head as base.yaml has it; a case that is about the head says what it has instead.
-plain=(detection.labels=open detection.memory=vision+language detection.cross_attention=memory detection.neck_layers=0
-  detection.one_to_many=0 loss.objectness_target=one)
 # train CASE MODEL [KEY=VALUE]...: a run of CASE, exported to CASE.hf
 train() {
   local case=$1 model=$2 set=()
   shift 2
   for key in run.dir="$work/$case" model.path="$model" tokens.tokenizer="$work/train" data.train="$work/train.h5" \
-    data.val="$work/val.h5" "${plain[@]}" schedule.max_steps="$steps" schedule.warmup_steps=5 checkpoint.every_steps="$steps" \
+    data.val="$work/val.h5" schedule.max_steps="$steps" schedule.warmup_steps=5 checkpoint.every_steps="$steps" \
     eval.every_steps=0 "$@"; do
     set+=(--set "$key")
   done
   echo "training $case" >&2
-  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 build/muster launch configs/demo.yaml -n 1 "${set[@]}" >"$work/$case.log" 2>&1 ||
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 build/muster launch tests/support/plain_demo.yaml -n 1 "${set[@]}" >"$work/$case.log" 2>&1 ||
     { tail -20 "$work/$case.log" >&2; exit 1; }
 }
 

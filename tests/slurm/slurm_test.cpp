@@ -76,7 +76,7 @@ class Work {
   // A config of its own run folder; everything else is the same for all.
   fs::path config(const std::string& name, int steps) const {
     const fs::path file = dir_.path() / (name + ".yaml");
-    write_text(file, fmt::format(R"(extends: {0}/configs/demo.yaml
+    write_text(file, fmt::format(R"(extends: {0}/tests/support/plain_demo.yaml
 run: {{dir: {1}/{2}}}
 model: {{path: {0}/configs/models/demo}}
 tokens: {{tokenizer: {1}/train}}

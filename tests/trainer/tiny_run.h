@@ -46,14 +46,6 @@ class TinyData {
   TempDir dir_;
 };
 
-// The head as base.yaml has it: free captions, which need no classes, and no convolutions, which
-// bf16 makes slow on a CPU.
-inline constexpr const char* kPlainHead[] = {
-    "detection.labels=open",   "detection.memory=vision+language",
-    "detection.neck_layers=0", "detection.cross_attention=memory",
-    "detection.one_to_many=0", "loss.objectness_target=one",
-    "loss.objectness=1"};
-
 inline configs::Config tiny_config(const fs::path& run_dir,
                                    const std::vector<std::string>& overrides = {}) {
   const fs::path data = TinyData::instance().folder(), source = source_dir();
@@ -72,9 +64,8 @@ inline configs::Config tiny_config(const fs::path& run_dir,
                                   "logging.level=warn",
                                   "logging.every_steps=1000",
                                   "sharding.bucket_bytes=430080"};
-  for (const char* plain : kPlainHead) set.emplace_back(plain);
   set.insert(set.end(), overrides.begin(), overrides.end());
-  return configs::load(source / "configs/demo.yaml", set);
+  return configs::load(source / "tests/support/plain_demo.yaml", set);
 }
 
 // As much augmentation as there is.

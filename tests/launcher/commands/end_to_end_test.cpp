@@ -64,7 +64,7 @@ TEST_CASE("program: a rank that runs out of memory leaves with 78 and says who h
   const auto run = program.run({"train", program.config.string()});
   INFO(run.output);
   CHECK(run.exit_code == 78);
-  CHECK_THAT(run.output, ContainsSubstring("out of memory (R-001): ") &&
+  CHECK_THAT(run.output, ContainsSubstring("out of memory in phase start (R-001): ") &&
                              ContainsSubstring("who holds what") &&
                              ContainsSubstring("resident at the peak"));
   CHECK_THAT(read_text(program.dir.path() / "run" / "black_box" / "rank-0.error"),

@@ -35,7 +35,7 @@ TEST_CASE(
                    Catch::Matchers::ContainsSubstring("allocate"));
   }
   const std::string report = launcher::memory_report(
-      configs::load(test::source_dir() / "configs" / "demo.yaml",
+      configs::load(test::source_dir() / "tests" / "support" / "plain_demo.yaml",
                     std::vector<std::string>{
                         "model.path=" + (test::source_dir() / "configs/models/demo").string()}),
       2);

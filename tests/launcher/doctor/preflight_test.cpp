@@ -160,7 +160,7 @@ TEST_CASE("preflight: what differs between nodes is found, and the odd node is n
 TEST_CASE("preflight: does the plan fit the machine? states are exact, activations an estimate",
           "[unit]") {
   const configs::Config config =
-      configs::load(test::source_dir() / "configs/demo.yaml",
+      configs::load(test::source_dir() / "tests/support/plain_demo.yaml",
                     std::vector<std::string>{
                         "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   NodeFacts node = good_node("a");
@@ -177,7 +177,7 @@ TEST_CASE("preflight: does the plan fit the machine? states are exact, activatio
 TEST_CASE("preflight: nodes are judged each by itself and together; a silent one is R-007",
           "[unit]") {
   configs::Config config =
-      configs::load(test::source_dir() / "configs/demo.yaml",
+      configs::load(test::source_dir() / "tests/support/plain_demo.yaml",
                     std::vector<std::string>{
                         "model.path=" + (test::source_dir() / "configs/models/demo").string()});
   LaunchSpec spec;

@@ -84,9 +84,13 @@ TEST_CASE("remedies: what plan advises first is what launch steps down to first"
 
 TEST_CASE("remedies: recompute first, then half micro-batches and twice as many", "[unit]") {
   const auto file = test::source_dir() / "configs" / "bccd_small.yaml";
-  const std::vector<std::string> top{"model.checkpoint_vision=false", "batch.max_samples=5",
-                                     "batch.max_tokens=2000", "batch.max_vision_tokens=700",
-                                     "data.max_vision_tokens=200", "loss.lm=1",
+  const std::vector<std::string> top{"model.checkpoint_vision=false",
+                                     "batch.max_samples=5",
+                                     "batch.max_tokens=2000",
+                                     "batch.max_vision_tokens=700",
+                                     "data.max_vision_tokens=200",
+                                     "data.answer=labels",
+                                     "loss.lm=1",
                                      "groups.model.lr=1e-3"};
   const configs::Config config = configs::load(file, top);
   const std::vector<Rung> ladder = oom_ladder(config);

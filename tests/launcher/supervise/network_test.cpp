@@ -28,7 +28,7 @@ TEST_CASE("network: ranks on two hosts finish; every node answers the preflight"
   CHECK(read_rank_status(world.spec.run_dir, 3)->host == "h2");
   CHECK(silent_hosts(world.spec, world.spec.placement.hosts).empty());
 
-  const fs::path config = test::source_dir() / "configs/demo.yaml";
+  const fs::path config = test::source_dir() / "tests/support/plain_demo.yaml";
   const auto answers =
       ask_nodes(world.spec, 2,
                 {(test::build_dir() / "muster").string(), "doctor", config.string(), "--set",

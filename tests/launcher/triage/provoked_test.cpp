@@ -68,7 +68,7 @@ class Bench {
                    "84", "--seed", "3"}));
       good(muster({"pack", folder + "/annotations.json", "-o", folder + ".h5"}));
     }
-    write_text(config(), fmt::format(R"(extends: {0}/configs/demo.yaml
+    write_text(config(), fmt::format(R"(extends: {0}/tests/support/plain_demo.yaml
 run: {{dir: {1}/runs/tiny}}
 model: {{path: {0}/configs/models/demo}}
 tokens: {{tokenizer: {1}/train}}

@@ -60,7 +60,7 @@ void save_as_one(const fs::path& run, std::int64_t step) {
 
 std::int64_t step_taken(const fs::path& run) {
   const std::vector<std::string> sets{"run.dir=" + run.string()};
-  configs::Config config = configs::load(source_dir() / "configs/demo.yaml", sets);
+  configs::Config config = configs::load(source_dir() / "tests/support/plain_demo.yaml", sets);
   const auto collective = sharding::make_self();
   Resume resume(config, *collective, EpochChange::kRefuse);
   if (!resume.found()) return -1;

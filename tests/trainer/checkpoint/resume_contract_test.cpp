@@ -21,7 +21,7 @@ namespace {
 using Sets = std::vector<std::string>;
 
 configs::Config demo(const Sets& sets = {}) {
-  return configs::load(test::source_dir() / "configs/demo.yaml", sets);
+  return configs::load(test::source_dir() / "tests/support/plain_demo.yaml", sets);
 }
 
 constexpr data::Cursor kInside{.epoch = 3, .step_in_epoch = 2}, kBoundary{.epoch = 3};

@@ -21,7 +21,8 @@ namespace {
 // The step that a run continues from, agreed by all ranks; -1: from the beginning.
 std::int64_t resumed_step(const fs::path& run, int ranks = 2) {
   const std::vector<std::string> sets{"run.dir=" + run.string()};
-  const configs::Config config = configs::load(source_dir() / "configs/demo.yaml", sets);
+  const configs::Config config =
+      configs::load(source_dir() / "tests/support/plain_demo.yaml", sets);
   std::vector<std::int64_t> steps(static_cast<std::size_t>(ranks), -1);
   as_ranks(ranks, [&](sharding::Collective& collective) {
     configs::Config mine = config;
@@ -144,7 +145,8 @@ TEST_CASE("what loading finds wrong in whole bytes is the config's fault, not th
   const TempDir run;
   save(run.path(), 100);
   const std::vector<std::string> sets{"run.dir=" + run.path().string()};
-  const configs::Config config = configs::load(source_dir() / "configs/demo.yaml", sets);
+  const configs::Config config =
+      configs::load(source_dir() / "tests/support/plain_demo.yaml", sets);
   const auto resume_with = [&](const std::string& problem_of_rank_1) {
     as_ranks(2, [&](sharding::Collective& collective) {
       configs::Config mine = config;

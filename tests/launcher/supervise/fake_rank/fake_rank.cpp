@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/flight_recorder.h"
 #include "base/process/atomic_file.h"
+#include "base/step_folder.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/rendezvous/rendezvous.h"
@@ -65,7 +66,7 @@ void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms
 }
 
 void write_checkpoint(const fs::path& run_dir, int step) {
-  AtomicFolder folder(run_dir / "checkpoints" / ("step-" + std::to_string(step)));
+  AtomicFolder folder(run_dir / "checkpoints" / step_folder_name(step));
   write_text(folder.part() / "manifest.json", "{}");
   folder.commit();
 }
