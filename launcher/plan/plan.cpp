@@ -25,10 +25,9 @@ constexpr std::int64_t kCpuProcess =
 constexpr std::int64_t kGpuProcess = kGiB;  // CUDA context and NCCL's buffers
 constexpr std::int64_t kGpuMemory = 80 * kGiB;
 
-// The head is small enough to be made for its shapes.
 Shapes head_shapes(const model::HeadConfig& config, const model::QwenConfig& model) {
   Shapes shapes;
-  model::DetectionHead(config, model::head_sizes(config, model), 0, 0, at::kFloat, at::kCPU)
+  model::DetectionHead(config, model::head_sizes(config, model), 0, 0, at::kFloat, at::kMeta)
       .visit("detection_head.", [&](const std::string& name, at::Tensor& t) {
         shapes.emplace_back(name, t.sizes().vec());
       });

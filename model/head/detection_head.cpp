@@ -123,6 +123,10 @@ void DetectionHead::make_starts() {
 // Every matrix but the learned boxes starts as Xavier says, biases as zeros. Final box layers are
 // zero, so that boxes start at their reference.
 void DetectionHead::initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device) {
+  if (device.is_meta()) {
+    visit("", [&](const std::string&, at::Tensor& tensor) { tensor = tensor.to(device, dtype); });
+    return;
+  }
   visit("detection_head.", [&](const std::string& name, at::Tensor& tensor) {
     if (name == "detection_head.learned_box") return;
     if (tensor.dim() == 2 || tensor.dim() == 4) fill_xavier(tensor, seed, name);

@@ -63,7 +63,7 @@ class DetectionHead {
  public:
   DetectionHead() = default;
   // Parameters are drawn on the CPU, each from its own stream of (seed, name), then cast to `dtype`
-  // on `device`.
+  // on `device` (kMeta: shapes only, nothing is drawn).
   DetectionHead(const HeadConfig& config, const HeadSizes& sizes, std::int64_t end_token,
                 std::uint64_t seed, at::ScalarType dtype, at::Device device);
 
