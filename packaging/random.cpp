@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdlib>
 
-// The linker calls this where the archive says arc4random_buf (--wrap).
+// The linker calls this where the archive says arc4random_buf (--wrap), which is why it has this
+// name.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern "C" __attribute__((visibility("hidden"))) void __wrap_arc4random_buf(void* bytes,
                                                                             std::size_t count) {
   auto* next = static_cast<unsigned char*>(bytes);

@@ -297,9 +297,9 @@ void Trainer::write_predictions() {
 namespace {
 
 // Before the model is built: what no evaluation can measure is refused at once.
-const RunData& checked(const RunData& data, const configs::Config& config) {
+RunLength checked_length(const RunData& data, const configs::Config& config) {
   if (data.val) check_best_metric(config, *data.val);
-  return data;
+  return {config.schedule, data.sampler};
 }
 
 }  // namespace
@@ -314,7 +314,7 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       resume_(config_, *collective_, epoch),  // [C]
       terms_(config_.loss, config_.detection.labels),
       data_(config_),
-      length_(config_.schedule, checked(data_, config_).sampler),
+      length_(checked_length(data_, config_)),
       detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),

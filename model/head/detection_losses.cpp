@@ -145,7 +145,7 @@ at::Tensor objectness_loss(const Predictions& predictions, std::span<const Predi
                            const HeadLossOptions& options) {
   const at::Tensor& logits = predictions.logits;
   const at::Tensor found = at::zeros_like(logits).index_fill(0, matched.rows, 1);
-  const at::Tensor plain = focal_loss(logits, found, options.focal_alpha, options.focal_gamma);
+  at::Tensor plain = focal_loss(logits, found, options.focal_alpha, options.focal_gamma);
   const at::Tensor is_quality = quality_rows(sets, logits, options.objectness_is_iou);
   if (!is_quality.defined()) return plain;
   // A shared object's weight is its quality; another match has weight 1, and its IoU.

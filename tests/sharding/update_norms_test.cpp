@@ -139,15 +139,15 @@ TEST_CASE("a measured step changes what any other changes, bit for bit", "[unit]
 
 TEST_CASE("a device without a pass of its own measures the same squares, piece by piece",
           "[unit]") {
-  constexpr std::int64_t kElements = (1 << 20) + 5000;  // more than a piece
+  constexpr std::int64_t kBeyondPiece = (1 << 20) + 5000;  // more than a piece
   const auto kernels = make_cpu_kernels();
   std::vector<std::string> results;
   for (const bool in_pieces : {false, true}) {
     AdamWRun run;
-    run.gradient = random_tensor({kElements}, 1, 0.1);
-    run.parameter = random_tensor({kElements}, 2, 1);
-    run.exp_avg = at::zeros({kElements});
-    run.exp_avg_sq = at::zeros({kElements});
+    run.gradient = random_tensor({kBeyondPiece}, 1, 0.1);
+    run.parameter = random_tensor({kBeyondPiece}, 2, 1);
+    run.exp_avg = at::zeros({kBeyondPiece});
+    run.exp_avg_sq = at::zeros({kBeyondPiece});
     run.lr = 1e-2;
     run.beta1 = 0.9;
     run.beta2 = 0.999;
