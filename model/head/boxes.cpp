@@ -18,6 +18,25 @@ float area(const Box& box) {
   return std::max(0.0f, box[2] - box[0]) * std::max(0.0f, box[3] - box[1]);
 }
 
+// Areas of what two boxes share, and of what either covers.
+template <typename Area>
+struct Overlap {
+  Area common, both;
+};
+
+Overlap<at::Tensor> overlap(const at::Tensor& a, const at::Tensor& b) {  // [n, 4], [n, 4]
+  const at::Tensor low = at::maximum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
+  const at::Tensor high = at::minimum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
+  const at::Tensor common = area(at::cat({low, high}, -1));
+  return {common, area(a) + area(b) - common};
+}
+
+Overlap<float> overlap(const Box& a, const Box& b) {
+  const float common = area(
+      Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
+  return {common, area(a) + area(b) - common};
+}
+
 }  // namespace
 
 at::Tensor cxcywh_to_xyxy(const at::Tensor& boxes) {
@@ -31,37 +50,29 @@ Box cxcywh_to_xyxy(const Box& box) {
 }
 
 at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor low = at::maximum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
-  const at::Tensor high = at::minimum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
   const at::Tensor hull_low = at::minimum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
   const at::Tensor hull_high = at::maximum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
-  const at::Tensor common = area(at::cat({low, high}, -1));
+  const auto [common, both] = overlap(a, b);
   const at::Tensor hull = area(at::cat({hull_low, hull_high}, -1)).clamp_min(kSmallestArea);
-  const at::Tensor both = area(a) + area(b) - common;
   return common / both.clamp_min(kSmallestArea) - (hull - both).clamp_min(0) / hull;
 }
 
 at::Tensor paired_iou(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor low = at::maximum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
-  const at::Tensor high = at::minimum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
-  const at::Tensor common = area(at::cat({low, high}, -1));
-  return common / (area(a) + area(b) - common).clamp_min(kSmallestArea);
-}
-
-float iou(const Box& a, const Box& b) {
-  const float common = area(
-      Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
-  return common / std::max(area(a) + area(b) - common, float{kSmallestArea});
+  const auto [common, both] = overlap(a, b);
+  return common / both.clamp_min(kSmallestArea);
 }
 
 float giou(const Box& a, const Box& b) {
-  const float common = area(
-      Box{std::max(a[0], b[0]), std::max(a[1], b[1]), std::min(a[2], b[2]), std::min(a[3], b[3])});
+  const auto [common, both] = overlap(a, b);
   const float hull = std::max(area(Box{std::min(a[0], b[0]), std::min(a[1], b[1]),
                                        std::max(a[2], b[2]), std::max(a[3], b[3])}),
                               float{kSmallestArea});
-  const float both = area(a) + area(b) - common;
   return common / std::max(both, float{kSmallestArea}) - std::max(hull - both, 0.0f) / hull;
+}
+
+float iou(const Box& a, const Box& b) {
+  const auto [common, both] = overlap(a, b);
+  return common / std::max(both, float{kSmallestArea});
 }
 
 float l1_distance(const Box& a, const Box& b) {

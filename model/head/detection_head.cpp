@@ -152,7 +152,6 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
   HeadOutput output;
   output.token_counts = layout.counts;
   Queries queries = make_queries(memory.fused, layout, output);
-  if (config_.one_to_many > 0) add_many(memory.fused, layout, output);
   if (denoising.slots() > 0) add_denoising(queries, memory.fused, layout, denoising);
   const at::Tensor self_mask =
       on_device(self_attention_mask(output.queries, output.counts, denoising), memory.fused);
@@ -221,15 +220,6 @@ LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
   return {states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)};
 }
 
-void DetectionHead::add_many(const at::Tensor& fused, const TokenLayout& layout,
-                             HeadOutput& output) const {
-  const at::Tensor anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
-  output.many_boxes = (anchors + many_box_(fused).to(at::kFloat)).sigmoid();
-  output.many_logits = many_score_(fused).squeeze(-1).to(at::kFloat);
-  output.token_states = norm_(query_(fused));
-  output.token_centres = layout.centres();
-}
-
 DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
                                                    const TokenLayout& layout,
                                                    HeadOutput& output) const {
@@ -249,6 +239,12 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
   for (const std::int64_t count : layout.counts)
     output.counts.push_back(std::min(config_.num_queries, count));
   const at::Tensor states = query_(fused);
+  if (config_.one_to_many > 0) {
+    output.fused = fused;
+    output.token_states = states;
+    output.anchors = anchors;
+    output.token_centres = layout.centres();
+  }
   if (output.queries == layout.width) return {states, boxes.detach()};
   const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {

@@ -44,10 +44,10 @@ struct HeadOutput {
   std::vector<std::int64_t> token_counts;
   at::Tensor proposal_boxes;   // [images, width, 4] f32; undefined for learned queries
   at::Tensor proposal_logits;  // [images, width] f32; likewise
-  // What the same tokens say where several share an object; undefined without one_to_many.
-  at::Tensor many_boxes, many_logits;  // as the proposals'
-  at::Tensor token_states;             // [images, width, hidden]: what tokens are as queries
-  at::Tensor token_centres;            // [images, width, 2] f32, CPU; likewise
+  // What proposals are made of, for tokens that share an object; undefined without one_to_many.
+  at::Tensor fused, token_states;  // [images, width, hidden]: features, and as queries
+  at::Tensor anchors;              // [images, width, 4] f32, logits: boxes they start from
+  at::Tensor token_centres;        // [images, width, 2] f32, CPU
   std::vector<LayerOutput> layers;
 };
 
@@ -86,7 +86,6 @@ class DetectionHead {
   struct Queries;
   void make_starts();
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
-  void add_many(const at::Tensor& fused, const TokenLayout& layout, HeadOutput& output) const;
   Memory make_memory(const at::Tensor& vision, const at::Tensor& language,
                      const TokenLayout& layout) const;
   Memory map_memory(const at::Tensor& tokens, const TokenLayout& layout) const;
@@ -97,6 +96,7 @@ class DetectionHead {
                        HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
                      const DenoisingQueries& denoising) const;
+  Predictions shared_predictions(const HeadOutput& output) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
                           const at::Tensor& embedding) const;
   at::Tensor caption_probabilities(const at::Tensor& states,

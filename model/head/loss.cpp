@@ -59,7 +59,8 @@ void add_denoising_set(FlatSets& flat, const LayerOutput& layer, std::int64_t qu
   for (Match& match : set.matches) match.row += set.first;
 }
 
-FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQueries& denoising) {
+FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQueries& denoising,
+                 const Predictions& shared) {
   FlatSets flat(images);
   if (output.proposal_boxes.defined())
     flat.add(kAux, output.proposal_boxes, output.proposal_logits, output.token_counts);
@@ -67,9 +68,8 @@ FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQ
     flat.add(&layer == &output.layers.back() ? "" : kAux, layer.boxes.narrow(1, 0, output.queries),
              layer.logits.narrow(1, 0, output.queries), output.counts);
   }
-  if (output.many_boxes.defined()) {
-    flat.add(kMany, output.many_boxes, output.many_logits, output.token_counts).shared = true;
-  }
+  if (shared.boxes.defined())
+    flat.add(kMany, shared.boxes, shared.logits, output.token_counts).shared = true;
   if (denoising.slots() == 0) return flat;
   for (const LayerOutput& layer : output.layers)
     add_denoising_set(flat, layer, output.queries, denoising);
@@ -119,7 +119,8 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           const DenoisingQueries& denoising,
                                           const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
-  FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising);
+  const Predictions shared = shared_predictions(output);
+  FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, shared);
   const Predictions predictions = flat.predictions();
   const at::Tensor captions =
       options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
@@ -129,8 +130,8 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries),
                                rows_from_zero(flat.first("")), targets, embedding));
   // A token's class is cheap where the set is closed; free text of every token would not be.
-  if (classes_ && output.many_boxes.defined()) {
-    terms.push_back(caption_term("many_caption", output.token_states,
+  if (classes_ && shared.boxes.defined()) {
+    terms.push_back(caption_term("many_caption", norm_(output.token_states),
                                  rows_from_zero(flat.first(kMany)), targets, embedding));
   }
   if (denoising.slots() > 0) {
@@ -139,6 +140,14 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   }
   average_over_groups(terms, denoising.groups);
   return terms;
+}
+
+// What tokens say where several share an object, [images, width, 4] and [images, width]; undefined
+// without one_to_many. The loss alone asks for it: detections are of queries.
+Predictions DetectionHead::shared_predictions(const HeadOutput& output) const {
+  if (!output.fused.defined()) return {};
+  return {(output.anchors + many_box_(output.fused).to(at::kFloat)).sigmoid(),
+          many_score_(output.fused).squeeze(-1).to(at::kFloat)};
 }
 
 // The cost of a query and an object is -p(first id of the object's caption), of a closed set -p(its
