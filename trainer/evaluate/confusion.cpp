@@ -5,11 +5,10 @@
 #include <map>
 
 #include "trainer/evaluate/coco_cells.h"
+#include "trainer/evaluate/judgement.h"
 
 namespace muster::trainer {
 namespace {
-
-constexpr double kLeastOverlap = 0.5;
 
 struct Image {
   std::vector<EvalBox> detections, truths, crowds;

@@ -6,8 +6,6 @@
 namespace muster::trainer {
 namespace {
 
-constexpr double kLeastOverlap = 0.5;
-
 using Box = std::array<double, 4>;
 
 double area(const Box& box) {

@@ -9,6 +9,8 @@
 
 namespace muster::trainer {
 
+inline constexpr double kLeastOverlap = 0.5;  // IoU from which a detection may be an object's
+
 struct TrueBox {
   std::array<double, 4> box{};  // x1, y1, x2, y2, as all here
   std::int64_t category = -1;
