@@ -35,6 +35,7 @@ struct Server {
     httplib::Client made("127.0.0.1", port);
     made.set_bearer_token_auth(token.c_str());
     made.set_keep_alive(true);
+    made.set_tcp_nodelay(true);
     made.set_read_timeout(60);
     return made;
   }
@@ -63,7 +64,11 @@ json load(const Server& server, const std::vector<std::string>& pictures, int co
         const double asked = seconds_now();
         const auto& picture = pictures[static_cast<std::size_t>(i) % pictures.size()];
         const auto answer = client.Post("/v1/detect", picture, "image/jpeg");
-        if (!answer || answer->status != 200) ++failed;
+        if (!answer || answer->status != 200) {
+          ++failed;
+          fmt::print(stderr, "picture {}: {}\n", i,
+                     answer ? std::to_string(answer->status) : httplib::to_string(answer.error()));
+        }
         own.push_back(seconds_now() - asked);
       }
       const std::lock_guard lock(mutex);

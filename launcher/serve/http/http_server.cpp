@@ -84,6 +84,8 @@ class HttpServer::Impl final : public httplib::Server {
       const int yes = 1;
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
+    // An answer is sent in two parts; the second would wait until the first is acknowledged.
+    set_tcp_nodelay(true);
     set_payload_max_length(options_.most_body_bytes);
     set_handlers();
     bind();

@@ -146,3 +146,14 @@ TEST_CASE("serve: a connection serves many requests, one after the other", "[uni
     REQUIRE(client.Post("/v1/detect", "bad", "image/png")->status == 422);
   }
 }
+
+// A second part of an answer that waits until the client acknowledges the first waits for 40 ms.
+TEST_CASE("serve: an answer on a kept connection comes at once", "[unit]") {
+  const Serving serving(small());
+  auto client = serving.client();
+  client.set_keep_alive(true);
+  client.set_tcp_nodelay(true);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) REQUIRE(client.Get("/v1/runs")->status == 200);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
+}
