@@ -127,7 +127,8 @@ json plan(std::int64_t samples) {
                                               .token_pair = 147456,
                                               .vision_token = 5083299840,
                                               .vision_pair = 327680,
-                                              .label = 622329856}};
+                                              .label = 622329856,
+                                              .caption = 622329856}};
   const data::Sampler sampler(log_normal_sizes(samples), options);
   std::vector<data::MicroBatchPlan> list;
   const double seconds = best_of(3, [&] { list = sampler.epoch(0); });

@@ -12,15 +12,16 @@ struct TokenCost {
   std::int64_t token = 1;         // of text and vision alike, through the language model's layers
   std::int64_t token_pair = 0;    // times tokens^2: its attention
   std::int64_t vision_token = 0;  // its patches through the vision tower, and the merger
-  std::int64_t vision_pair =
-      0;                   // times vision tokens^2: the tower's attention over a whole picture
-  std::int64_t label = 0;  // a row of logits: of an answer's token, or of a caption's
+  std::int64_t vision_pair = 0;   // times vision tokens^2: attention over a whole picture
+  std::int64_t label = 0;         // a row of logits: of an answer's token
+  std::int64_t caption = 0;       // of a caption's token
+  bool answers_alone = false;     // the language model rests for a sample without an answer
 
   std::int64_t of(const SampleSize& size) const {
-    return token * size.tokens + token_pair * size.tokens * size.tokens +
-           vision_token * size.vision_tokens +
+    const std::int64_t tokens = answers_alone && size.denominators.tokens == 0 ? 0 : size.tokens;
+    return token * tokens + token_pair * tokens * tokens + vision_token * size.vision_tokens +
            vision_pair * size.vision_tokens * size.vision_tokens +
-           label * (size.denominators.tokens + size.denominators.caption_tokens);
+           label * size.denominators.tokens + caption * size.denominators.caption_tokens;
   }
 };
 

@@ -70,8 +70,14 @@ std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v
   return (patches * (blocks + merger + v.hidden_size) + weights) * element_bytes(c);
 }
 
+// Without answers the language model runs only for a head that attends to it.
+bool language_runs(const configs::Config& c, const MicroBatchShape& s) {
+  return s.labels > 0 || !c.detection.enabled || configs::has_language(c.detection.memory);
+}
+
 std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t,
                             const MicroBatchShape& s) {
+  if (!language_runs(c, s)) return 0;
   const std::int64_t layer = decoder_elements(c, t);
   const std::int64_t layers =
       c.model.checkpoint_language ? t.num_layers * t.hidden_size + layer : t.num_layers * layer;
@@ -226,7 +232,8 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   const std::int64_t neck = memory * d.neck_layers * 18 * d.hidden_size * d.hidden_size;
   ForwardFlops flops;
   flops.vision = twice(patches * work.patch + s.vision_tokens * work.merge);
-  flops.language = twice(s.tokens * (work.token + scores) + s.labels * work.logits);
+  if (language_runs(c, s))
+    flops.language = twice(s.tokens * (work.token + scores) + s.labels * work.logits);
   if (d.enabled) {
     flops.head = twice(queries(c, m.vision, s) * query +
                        memory * d.num_layers * 2 * d.hidden_size * d.hidden_size + neck +

@@ -57,7 +57,8 @@ constexpr TokenCost kCost{.token = 5500000000,
                           .token_pair = 147456,
                           .vision_token = 4900000000,
                           .vision_pair = 327680,
-                          .label = 622000000};
+                          .label = 622000000,
+                          .caption = 622000000};
 
 }  // namespace
 

@@ -161,13 +161,17 @@ data::AugmentOptions augment_options(const configs::Config& config) {
 data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model) {
   const model::MultiplyAdds work = model::multiply_adds(model);
   const std::int64_t patches = model.vision.merge_unit();
-  const bool captions = config.detection.enabled && config.loss.caption > 0;
-  const bool logits = config.loss.lm > 0 || captions;
+  const configs::Detection& head = config.detection;
+  const bool captions = head.enabled && head.labels == configs::Labels::kOpen;
+  const bool answers_alone = head.enabled && !configs::has_language(head.memory);
+  const bool merged = !answers_alone || !configs::has_patches(head.memory);
   return {.token = 2 * work.token,
           .token_pair = 2 * work.token_pair,
-          .vision_token = 2 * (patches * (work.patch + work.window) + work.merge),
+          .vision_token = 2 * (patches * (work.patch + work.window) + (merged ? work.merge : 0)),
           .vision_pair = 2 * patches * patches * work.patch_pair,
-          .label = logits ? 2 * work.logits : 0};
+          .label = config.loss.lm > 0 ? 2 * work.logits : 0,
+          .caption = captions && config.loss.caption > 0 ? 2 * work.logits : 0,
+          .answers_alone = answers_alone};
 }
 
 data::FillLimits fill_limits(const configs::Config& config) {
