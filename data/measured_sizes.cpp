@@ -25,8 +25,10 @@ namespace {
 
 // Goes up when the encoder counts otherwise, or the rows change.
 constexpr int kSizesVersion = 1;
-constexpr std::size_t kDigits = 32;    // of XXH3-128
-constexpr std::size_t kFilesKept = 8;  // per folder, the newest: configs come and go
+constexpr std::size_t kDigits = 32;  // of XXH3-128
+// Per folder, the newest: configs come and go. An epoch's are of use until the next begins.
+constexpr std::size_t kFilesKept = 8, kEpochsKept = 2;
+constexpr std::string_view kEpoch = "epoch-";
 
 // One sample's row; native byte order, as the machine that reads it is of the kind that wrote it
 // (the key says so).
@@ -130,30 +132,32 @@ std::optional<std::string> file_text(const std::string& key, std::span<const Sam
 }
 
 // Files of configs long gone, and what a killed process left.
-void remove_oldest(const fs::path& folder) {
+void remove_oldest(const fs::path& folder, bool epochs) {
   std::error_code ignored;
   std::vector<std::pair<fs::file_time_type, fs::path>> files;
   for (const auto& entry : fs::directory_iterator(folder, ignored))
-    files.emplace_back(fs::last_write_time(entry.path(), ignored), entry.path());
+    if (entry.path().filename().string().starts_with(kEpoch) == epochs)
+      files.emplace_back(fs::last_write_time(entry.path(), ignored), entry.path());
   std::ranges::sort(files, std::ranges::greater());
-  for (std::size_t i = kFilesKept; i < files.size(); ++i) fs::remove(files[i].second, ignored);
+  for (std::size_t i = epochs ? kEpochsKept : kFilesKept; i < files.size(); ++i)
+    fs::remove(files[i].second, ignored);
 }
 
-bool write_sizes(const fs::path& folder, const std::string& key, const std::string& text) {
+bool write_sizes(const fs::path& folder, const std::string& name, const std::string& text) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return false;
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-  const fs::path aside = folder / fmt::format("{}.{}.{}", key, ::getpid(), now);
+  const fs::path aside = folder / fmt::format("{}.{}.{}", name, ::getpid(), now);
   try {
     write_text(aside, text);
-    fs::rename(aside, folder / key);
+    fs::rename(aside, folder / name);
   } catch (const std::exception& failed) {
     log::debug("sizes are not kept in {}: {}", folder.string(), failed.what());
     fs::remove(aside, error);
     return false;
   }
-  remove_oldest(folder);
+  remove_oldest(folder, name.starts_with(kEpoch));
   return true;
 }
 
@@ -171,21 +175,30 @@ std::vector<SampleSize> measure_range(const SampleSet& set, const SampleEncoder&
   return sizes;
 }
 
-std::vector<SampleSize> sizes_of(const SampleSet& set, const SampleEncoder& encoder,
-                                 const PackRange& range, const SizesOptions& options) {
-  if (range.samples < options.smallest_kept)
-    return measure_range(set, encoder, range, options.threads);
-  const std::string key = key_of(range.pack.fingerprint(), range.samples, encoder, options);
-  const std::vector<fs::path> folders = folders_of(range.pack.path());
+// What a file beside the pack has under the name and key, else what `measure` finds, which is then
+// written there.
+template <typename Measure>
+std::vector<SampleSize> kept_or_measured(const fs::path& pack, const std::string& name,
+                                         const std::string& key, std::int64_t samples,
+                                         Measure&& measure) {
+  const std::vector<fs::path> folders = folders_of(pack);
   for (const fs::path& folder : folders)
-    if (auto sizes = read_sizes(folder / key, key, range.samples)) return std::move(*sizes);
-  std::vector<SampleSize> sizes = measure_range(set, encoder, range, options.threads);
+    if (auto sizes = read_sizes(folder / name, key, samples)) return std::move(*sizes);
+  std::vector<SampleSize> sizes = measure();
   const std::optional<std::string> text = file_text(key, sizes);
   if (text) {
     std::ignore = std::ranges::any_of(
-        folders, [&](const fs::path& folder) { return write_sizes(folder, key, *text); });
+        folders, [&](const fs::path& folder) { return write_sizes(folder, name, *text); });
   }
   return sizes;
+}
+
+std::vector<SampleSize> sizes_of(const SampleSet& set, const SampleEncoder& encoder,
+                                 const PackRange& range, const SizesOptions& options) {
+  const auto measure = [&] { return measure_range(set, encoder, range, options.threads); };
+  if (range.samples < options.smallest_kept) return measure();
+  const std::string key = key_of(range.pack.fingerprint(), range.samples, encoder, options);
+  return kept_or_measured(range.pack.path(), key, key, range.samples, measure);
 }
 
 }  // namespace
@@ -200,6 +213,17 @@ std::vector<SampleSize> measured_sizes(const SampleSet& set, const SampleEncoder
     all.insert(all.end(), sizes.begin(), sizes.end());
   }
   return all;
+}
+
+std::vector<SampleSize> measured_epoch(const TrainingSamples& samples, std::int64_t epoch,
+                                       const SizesOptions& options) {
+  const SampleSet& set = samples.set();
+  const auto measure = [&] { return samples.measure_all(epoch, options.threads); };
+  if (set.size() < options.smallest_kept) return measure();
+  const std::string stored = key_of(set.fingerprint(), set.size(), samples.encoder(), options);
+  const std::string key = hash_of(fmt::format("{} {} {}", stored, samples.drawn_by(), epoch));
+  return kept_or_measured(set.packs().front()->path(), std::string(kEpoch) + key, key, set.size(),
+                          measure);
 }
 
 }  // namespace muster::data

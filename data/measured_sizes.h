@@ -9,6 +9,7 @@
 #include "data/encoder.h"
 #include "data/sample_set.h"
 #include "data/sample_size.h"
+#include "data/training_samples.h"
 
 namespace muster::data {
 
@@ -27,6 +28,11 @@ struct SizesOptions {
 // damaged is measured and written anew. Files are written aside and renamed: any number of
 // processes may do this at once. What cannot be written is not kept.
 std::vector<SampleSize> measured_sizes(const SampleSet& set, const SampleEncoder& encoder,
+                                       const SizesOptions& options);
+
+// The same as an epoch trains on them, beside the set's first pack; KEY is also made of what the
+// epoch's draws depend on. The newest two epochs are kept.
+std::vector<SampleSize> measured_epoch(const TrainingSamples& samples, std::int64_t epoch,
                                        const SizesOptions& options);
 
 }  // namespace muster::data

@@ -1,5 +1,7 @@
 #include "data/training_samples.h"
 
+#include <fmt/core.h>
+
 #include <utility>
 
 #include "base/parallel.h"
@@ -12,6 +14,14 @@ TrainingSamples::TrainingSamples(const SampleSet& set, const SampleEncoder& enco
                                  const AugmentOptions& options, const FillLimits& limits,
                                  std::uint64_t seed)
     : set_(set), encoder_(encoder), options_(options), limits_(limits), seed_(seed) {}
+
+std::string TrainingSamples::drawn_by() const {
+  const AugmentOptions& o = options_;
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", seed_, o.flip, o.flip_words,
+                     o.scale[0], o.scale[1], o.crop, o.crop_min_size, o.min_visible, o.mosaic,
+                     o.max_pixels, limits_.max_tokens, limits_.max_vision_tokens,
+                     limits_.max_samples);
+}
 
 TrainingSamples::Chosen TrainingSamples::choose(std::int64_t i, std::int64_t epoch) const {
   Sample stored = set_.sample(i);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/tensors/micro_batch.h"
@@ -30,7 +31,12 @@ class TrainingSamples {
                   const FillLimits& limits, std::uint64_t seed);
 
   bool augments() const { return options_.any(); }
+  // Whether an epoch's samples may have other sizes than those that are stored.
+  bool resizes() const { return options_.moves_boxes(); }
   const SampleSet& set() const { return set_; }
+  const SampleEncoder& encoder() const { return encoder_; }
+  // What the draws of all epochs depend on besides the set, as one line.
+  std::string drawn_by() const;
 
   // All of these are thread-safe, and pure functions of (i, epoch) and of what the constructor was
   // given. The first two touch no picture.

@@ -1,5 +1,6 @@
 #include "data/measured_sizes.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
 #include <thread>
@@ -111,6 +112,40 @@ TEST_CASE("several processes may keep the same sizes at once", "[unit]") {
   threads.clear();
   for (const auto& sizes : found) CHECK((sizes == rig.truth));
   CHECK(files_in(rig.kept).size() == 1);
+}
+
+TEST_CASE("an epoch's augmented sizes are kept as well, the newest two of them", "[unit]") {
+  const KeptRig rig;
+  measured_sizes(rig.set, rig.encoder, kKept);
+  AugmentOptions augment;
+  augment.scale = {0.5, 1.5};
+  const TrainingSamples trained(rig.set, rig.encoder, augment, {4096, 4096, 8}, 1);
+  const std::vector<SampleSize> truth = trained.measure_all(0, 1);
+  REQUIRE((truth != rig.truth));
+  CHECK((measured_epoch(trained, 0, kKept) == truth));
+  CHECK(files_in(rig.kept).size() == 2);
+
+  // What is kept is read: a changed row comes out when its checksum is right.
+  const auto is_epoch = [](const fs::path& file) {
+    return file.filename().string().starts_with("epoch-");
+  };
+  std::vector<fs::path> files = files_in(rig.kept);
+  const fs::path file = *std::ranges::find_if(files, is_epoch);
+  std::string text = read_text(file);
+  text[32] = static_cast<char>(text[32] + 1);  // tokens of the first sample
+  const std::string body = text.substr(0, text.size() - 32);
+  write_text(file, body + xxh128(std::as_bytes(std::span(body))));
+  CHECK(measured_epoch(trained, 0, kKept)[0].tokens == truth[0].tokens + 1);
+
+  // Other draws, limits and epochs are not taken for these.
+  const TrainingSamples seeded(rig.set, rig.encoder, augment, {4096, 4096, 8}, 2);
+  CHECK((measured_epoch(seeded, 0, kKept) == seeded.measure_all(0, 1)));
+  const TrainingSamples narrow(rig.set, rig.encoder, augment, {4096, 8, 8}, 1);
+  CHECK((measured_epoch(narrow, 0, kKept) == narrow.measure_all(0, 1)));
+  CHECK((measured_epoch(trained, 1, kKept) == trained.measure_all(1, 1)));
+  files = files_in(rig.kept);
+  CHECK(std::ranges::count_if(files, is_epoch) == 2);
+  CHECK(files.size() == 3);  // the stored sizes stay
 }
 
 }  // namespace muster::data

@@ -137,24 +137,31 @@ data::TrainingSamples training_samples(const configs::Config& config, const data
           static_cast<std::uint64_t>(config.run.seed)};
 }
 
+namespace {
+
+data::SizesOptions sizes_options(const configs::Config& config) {
+  const fs::path tokenizer = fs::path(config.tokens.tokenizer) / "tokenizer.json";
+  return {.tokenizer_identity = xxh128_file(tokenizer),
+          .threads = static_cast<int>(config.data.loader_threads)};
+}
+
+}  // namespace
+
 std::vector<data::SampleSize> sizes_of(const configs::Config& config, const data::SampleSet& set,
                                        const data::SampleEncoder& encoder) {
-  const fs::path tokenizer = fs::path(config.tokens.tokenizer) / "tokenizer.json";
-  return data::measured_sizes(set, encoder,
-                              {.tokenizer_identity = xxh128_file(tokenizer),
-                               .threads = static_cast<int>(config.data.loader_threads)});
+  return data::measured_sizes(set, encoder, sizes_options(config));
 }
 
 data::Sampler training_sampler(const configs::Config& config, const model::QwenConfig& model,
                                const data::TrainingSamples& samples,
                                const data::SampleEncoder& encoder) {
   data::SizesOfEpoch augmented;
-  if (samples.augments()) {
-    const int threads = static_cast<int>(config.data.loader_threads);
+  if (samples.resizes()) {
     // Several ask for the epoch that begins: its length is told before the loader deals it.
-    augmented = [&samples, threads, last = std::make_shared<MeasuredEpoch>()](std::int64_t epoch) {
+    augmented = [&samples, options = sizes_options(config),
+                 last = std::make_shared<MeasuredEpoch>()](std::int64_t epoch) {
       const std::lock_guard lock(last->mutex);
-      if (last->epoch != epoch) last->sizes = samples.measure_all(epoch, threads);
+      if (last->epoch != epoch) last->sizes = data::measured_epoch(samples, epoch, options);
       last->epoch = epoch;
       return last->sizes;
     };
