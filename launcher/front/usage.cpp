@@ -141,12 +141,15 @@ std::string number(const std::string& type) {
 }  // namespace
 
 std::vector<std::string> choices(const CLI::Option& option) {
-  // CLI11 writes the members of a set into the type's name: "TEXT:{auto,mpirun,srun}".
+  // CLI11 writes the members of a set into the type's name: "TEXT:{auto,mpirun,srun}", those of a
+  // map with what they stand for, a character that nobody can read: "{raw->\1,ema->\2}".
   const std::string type = option.get_type_name();
   const std::size_t open = type.find('{');
   const std::size_t close = type.find('}');
   if (open == std::string::npos || close == std::string::npos) return {};
-  return split(type.substr(open + 1, close - open - 1), ',');
+  std::vector<std::string> words = split(type.substr(open + 1, close - open - 1), ',');
+  for (std::string& word : words) word = word.substr(0, word.find("->"));
+  return words;
 }
 
 std::string allowed(const CLI::Option& option) {

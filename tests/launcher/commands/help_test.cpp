@@ -15,7 +15,9 @@
 #include "base/process/process_tree.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/completion_script.h"
+#include "launcher/commands/manual_page.h"
 #include "launcher/front/command_line.h"
+#include "launcher/front/usage.h"
 #include "support/test_paths.h"
 
 using namespace muster;
@@ -106,6 +108,21 @@ TEST_CASE("help: CONFIG and --set are the same words in every command that has t
     CHECK(set->get_description() == "key.path=value, over the file's; may be repeated");
   }
   CHECK(with_config == 8);
+}
+
+TEST_CASE("help: what an option takes is told in words, wherever it is told", "[unit]") {
+  CommandTable table;
+  const auto plain = [](const std::string& text) {
+    return std::ranges::none_of(text, [](unsigned char c) { return c < ' ' && c != '\n'; });
+  };
+  for (CLI::App* command : table.commands()) {
+    INFO(command->get_name());
+    CHECK(plain(manual_of_command(*command)));
+  }
+  for (const char* shell : {"bash", "zsh"}) CHECK(plain(completion_script(table.app, shell, {})));
+  CHECK_THAT(manual_of_command(*table.app.get_subcommand("pack")),
+             ContainsSubstring("\\fInorm1000|resized|stored\\fR"));
+  CHECK(allowed(*table.app.get_subcommand("export")->get_option("--weights")) == "ema | raw");
 }
 
 TEST_CASE("help: `muster --help` lists every command", "[unit]") {

@@ -71,6 +71,8 @@ TEST_CASE("usage: a bad value is told with its option and what is allowed", "[un
         "launch: -n,--ranks is '2.5'; allowed: a whole number >= 1");
   CHECK(said({"launch", "c.yaml", "-n", "2", "--color", "alway"}) ==
         "launch: --color is 'alway'; allowed: auto | always | never; did you mean 'always'?");
+  CHECK(said({"pack", "x", "-o", "y", "--boxes", "pixels"}) ==
+        "pack: --boxes is 'pixels'; allowed: norm1000 | resized | stored");
   CHECK(said({"memcheck", "c.yaml", "--steps", "2"}) ==
         "memcheck: --steps is '2'; allowed: a whole number from 6 to 1000000");
   CHECK(said({"plan", "c.yaml", "--tflops", "x"}) ==
