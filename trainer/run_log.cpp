@@ -90,11 +90,30 @@ AdapterFacts adapter_facts(const configs::Lora& lora, const sharding::ParamRegis
   return facts;
 }
 
+// Elements of weights whose products the forward sum has: not the head's, and not those of a
+// language model that rests.
+std::int64_t elements_that_run(const std::vector<sharding::Param>& params,
+                               const sharding::ParamRegistry& registry, bool tower_alone) {
+  std::int64_t elements = 0;
+  for (const sharding::Param& param : params) {
+    const std::string& group = registry.groups()[static_cast<std::size_t>(param.group)].name;
+    if (group == "detection_head" || (tower_alone && group != "visual")) continue;
+    elements += param.tensor.numel();
+  }
+  return elements;
+}
+
 // Operations of a training step over those of its forward pass (docs/flops.md): backward makes a
 // gradient of every activation, and one of every weight that learns.
-double step_flops(const sharding::ParamRegistry& registry) {
-  const auto learns = static_cast<double>(elements_of(registry.trainable()));
-  const auto frozen = static_cast<double>(elements_of(registry.frozen()));
+double step_flops(const sharding::ParamRegistry& registry, const configs::Config& config) {
+  const bool tower_alone = config.detection.enabled &&
+                           config.data.answer == configs::Answer::kNone &&
+                           !configs::has_language(config.detection.memory);
+  const auto elements = [&](const std::vector<sharding::Param>& params) {
+    return static_cast<double>(elements_that_run(params, registry, tower_alone));
+  };
+  const double learns = elements(registry.trainable());
+  const double frozen = elements(registry.frozen());
   return 2 + (learns + frozen > 0 ? learns / (learns + frozen) : 1);
 }
 
@@ -109,7 +128,7 @@ RunLog::RunLog(const configs::Config& config, const LossTerms& terms,
       bytes_sent_(start.bytes_sent),
       started_step_(start.step),
       length_(start.length),
-      rank_flops_(step_flops(registry) / start.ranks),
+      rank_flops_(step_flops(registry, config) / start.ranks),
       peak_tflops_(start.peak_tflops) {
   metrics_.truncate_after(start.step);
   if (config.logging.tensorboard)

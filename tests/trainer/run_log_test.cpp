@@ -123,6 +123,22 @@ TEST_CASE("the MFU is told where the device's peak is known, and nowhere else", 
   CHECK_THAT(rig.captured.text(), ContainsSubstring("MFU 25 %"));
 }
 
+TEST_CASE("the MFU of a detector without language counts the tower's weights alone", "[unit]") {
+  const Rig rig;
+  const TempDir dir;
+  configs::Config config = Rig::make_config(dir.path());
+  config.detection.enabled = true;
+  config.detection.memory = configs::Memory::kPatches;
+  config.data.answer = configs::Answer::kNone;
+  RunLog log(config, rig.terms, rig.registry,
+             {.length = {.steps = 10, .steps_per_epoch = 5}, .ranks = 1, .peak_tflops = 5});
+  StepStats stats = first_step();
+  stats.forward_flops = 1'000'000'000'000;
+  log.step(stats);
+  // The tower is frozen, so that backward makes gradients of activations alone.
+  CHECK(read_metrics(dir.path() / "metrics.jsonl").at(0).at("tflops") == Approx(2));
+}
+
 TEST_CASE("wire_bytes counts from the step before, on from where the process began", "[unit]") {
   const TempDir dir;
   const configs::Config config = Rig::make_config(dir.path());
