@@ -26,6 +26,9 @@ void name_thread(std::string name);
 // Something the calling thread did; dropped while nobody looks. `category` must outlive the trace.
 void add(const char* category, std::string_view name, Clock::time_point begin,
          Clock::time_point end);
+// Likewise, on a row that is no thread's: what a device did.
+void add_to_row(const std::string& row, const char* category, std::string_view name,
+                Clock::time_point begin, Clock::time_point end);
 
 // The time until the end of the scope.
 class Span {

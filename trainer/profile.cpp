@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/trace.h"
+#include "trainer/kineto.h"
 
 namespace muster::trainer {
 namespace {
@@ -60,8 +61,11 @@ ProfiledSteps ProfiledSteps::parse(std::string_view text) {
   return steps;
 }
 
-Profile::Profile(const ProfiledSteps& steps, const std::filesystem::path& run_dir, int rank)
-    : steps_(steps), file_(run_dir / "profile" / fmt::format("rank-{}.json", rank)), rank_(rank) {
+Profile::Profile(const Options& options)
+    : steps_(options.steps),
+      file_(options.run_dir / "profile" / fmt::format("rank-{}.json", options.rank)),
+      rank_(options.rank),
+      on_gpu_(options.on_gpu) {
   trace::name_thread("main");
 }
 
@@ -72,11 +76,12 @@ Profile::~Profile() {
 void Profile::before(std::int64_t step) {
   if (looking_ || step < steps_.first || step > steps_.last || steps_.first == 0) return;
   std::filesystem::create_directories(file_.parent_path());
+  trace::start();
+  if (on_gpu_) kineto_ = std::make_unique<Kineto>(Kineto::Watched::kGpu);
   callback_ = at::addGlobalCallback(
       at::RecordFunctionCallback(begin_operation, end_operation)
           .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
   looking_ = true;
-  trace::start();
 }
 
 void Profile::after(std::int64_t step) {
@@ -89,9 +94,21 @@ void Profile::finish() {
     log::warn("--profile: the run had none of the steps {}..{}", steps_.first, steps_.last);
 }
 
+// The GPU waits once, behind the last of the steps, for its kernels to be told of.
+void Profile::end_kineto() {
+  if (!kineto_) return;
+  const std::size_t kernels = add_kernels(kineto_->stop());
+  kineto_.reset();
+  if (kernels == 0)
+    log::warn(
+        "--profile: nothing was heard of the GPU's kernels: NVIDIA's driver may keep its counters "
+        "for the administrator, or another profiler holds them");
+}
+
 void Profile::stop() {
   looking_ = false;
   at::removeCallback(callback_);
+  end_kineto();
   const trace::Seen seen = trace::stop(fmt::format("rank {}", rank_));
   write_text(file_, seen.json);
   if (seen.dropped > 0)

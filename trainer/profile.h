@@ -1,13 +1,16 @@
 // A look inside some steps of a run (--profile steps=10..12): phases, LibTorch's operations,
-// collectives and the loader of one rank in Chrome's trace format, and ranges for NVIDIA's tools on
-// a GPU.
+// collectives and the loader of one rank in Chrome's trace format; on a GPU also its kernels, and
+// ranges for NVIDIA's tools.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string_view>
 
 namespace muster::trainer {
+
+class Kineto;
 
 // Steps as the log counts them, both of them included.
 struct ProfiledSteps {
@@ -20,8 +23,14 @@ struct ProfiledSteps {
 
 class Profile {
  public:
+  struct Options {
+    ProfiledSteps steps;
+    std::filesystem::path run_dir;
+    int rank = 0;
+    bool on_gpu = false;
+  };
   // Writes RUN_DIR/profile/rank-<r>.json when the last of the steps, or the run, is over.
-  Profile(const ProfiledSteps& steps, const std::filesystem::path& run_dir, int rank);
+  explicit Profile(const Options& options);
   ~Profile();
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
@@ -32,12 +41,15 @@ class Profile {
 
  private:
   void stop();
+  void end_kineto();
 
   ProfiledSteps steps_;
   std::filesystem::path file_;
   int rank_;
+  bool on_gpu_;
   bool looking_ = false;
   std::uint64_t callback_ = 0;
+  std::unique_ptr<Kineto> kineto_;  // while it looks at a GPU
 };
 
 }  // namespace muster::trainer

@@ -265,8 +265,8 @@ void RunLog::say_hours(const StepStats& stats) const {
   constexpr std::int64_t kMeasured = 5;
   if (stats.step - started_step_ != kMeasured + 1 || stats.last) return;
   const double step_s = measured_s_ / static_cast<double>(kMeasured);
-  log::info("at {} a step the run takes {}, evaluations and checkpoints left out",
-            human_seconds(step_s), human_seconds(step_s * static_cast<double>(length_.steps)));
+  log::info("at {:.3g} s a step the run takes {}, evaluations and checkpoints left out", step_s,
+            human_seconds(step_s * static_cast<double>(length_.steps)));
 }
 
 void RunLog::evaluation(std::int64_t step, const Evaluation& evaluation) {

@@ -215,7 +215,10 @@ bool Trainer::nothing_left() const {
 }
 
 void Trainer::set_profile(const ProfiledSteps& steps) {
-  profile_.emplace(steps, config_.run.dir, collective_->rank());
+  profile_.emplace(Profile::Options{.steps = steps,
+                                    .run_dir = config_.run.dir,
+                                    .rank = collective_->rank(),
+                                    .on_gpu = config_.run.device == configs::Device::kCuda});
 }
 
 void Trainer::stop_now() {

@@ -44,6 +44,7 @@ json rank_status_as_json(const RankStatus& s) {
   return json{{"rank", s.rank},
               {"world_size", s.world_size},
               {"host", s.host},
+              {"mpi_job", s.mpi_job},
               {"pid", s.pid},
               {"attempt", s.attempt},
               {"start_unix", s.start_unix},
@@ -75,6 +76,7 @@ std::optional<RankStatus> parse_rank_status(const json& value) {
   s.start_unix = finite_number(value, "start_unix", -1);
   if (s.rank < 0 || s.world_size <= s.rank || s.start_unix < 0) return std::nullopt;
   s.host = short_text(value, "host");
+  s.mpi_job = short_text(value, "mpi_job");
   s.pid = whole_number(value, "pid", 0, 0, kMost);
   s.attempt = static_cast<int>(whole_number(value, "attempt", -1, 0, kInt));
   s.end_unix = finite_number(value, "end_unix", 0);

@@ -15,6 +15,7 @@ struct RankStatus {
   int rank = -1;
   int world_size = 0;
   std::string host;
+  std::string mpi_job;  // as Open MPI's shared memory is named (mpi_segments.h); "": no mpirun's
   std::int64_t pid = 0;
   int attempt = 0;
   double start_unix = 0;

@@ -25,6 +25,7 @@
 #include "launcher/rank/beat_sender.h"
 #include "launcher/rank/console.h"
 #include "launcher/rank/local_box.h"
+#include "launcher/rank/mpi_segments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
 
@@ -61,6 +62,7 @@ class Wrapper {
     beats_->tell(status_);  // from now on a checkpoint request is safe to send
     save_status();
     while (!ended_) wait_for_something();
+    remove_segment();
     pump(out_, false);
     pump(err_, true);
     show(tagger_.finish());
@@ -76,6 +78,7 @@ class Wrapper {
     status_.rank = world_.rank;
     status_.world_size = world_.world_size;
     status_.host = own_host();
+    status_.mpi_job = mpi_job();
     status_.attempt = spec_.attempt;
     status_.start_unix = unix_now();
   }
@@ -181,6 +184,15 @@ class Wrapper {
       log_.write(bytes);
       if (is_stderr) show(tagger_.feed(bytes));
     }
+  }
+
+  // The launcher sweeps its own host alone. While mpirun lives, it removes the file itself, once no
+  // peer looks for it any more.
+  void remove_segment() const {
+    if (::getppid() == parent_) return;
+    remove_segments(
+        kSegmentFolder,
+        {.host = status_.host, .job = status_.mpi_job, .local_rank = world_.local_rank});
   }
 
   // mpirun may be gone: then nobody looks, and the file has it all.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <set>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -16,6 +17,7 @@
 #include "base/pattern.h"
 #include "base/process/process_tree.h"
 #include "base/text.h"
+#include "launcher/rank/mpi_segments.h"
 #include "launcher/rank/run_folder.h"
 #include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/host_clocks.h"
@@ -69,6 +71,7 @@ class Attempt {
     output_.finish();
     if (result_.orphans > 0)
       log::warn("{} processes outlived {} and were ended", result_.orphans, spec_.starter.program);
+    sweep_segments();
     judge();
     save_beats();
     result_.seconds = seconds_now() - start_s_;
@@ -122,6 +125,19 @@ class Attempt {
   std::vector<RankEvidence> all_evidence() {
     return on_our_clock(merge_evidence(output_.board().evidence(),
                                        read_rank_evidence(spec_.run_dir, spec_.ranks, attempt_)));
+  }
+
+  // The wrappers have said which job mpirun made of this attempt; no rank of it is alive here.
+  void sweep_segments() const {
+    std::set<std::string> jobs;
+    for (const RankEvidence& rank : output_.board().evidence())
+      if (rank.status.host == own_host()) jobs.insert(rank.status.mpi_job);
+    int removed = 0;
+    for (const std::string& job : jobs)
+      removed += remove_segments(kSegmentFolder, {.host = own_host(), .job = job});
+    if (removed > 0)
+      log::info("{} left {} files of its ranks in {}: removed", spec_.starter.program, removed,
+                kSegmentFolder);
   }
 
   void save_beats() const {

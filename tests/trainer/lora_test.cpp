@@ -209,6 +209,51 @@ TEST_CASE("a LoRA run exports a folder of PEFT's, and merged weights that comput
   }
 }
 
+TEST_CASE("a LoRA run with a running mean exports the mean, or raw adapters and head", "[ranks]") {
+  const TempDir dir;
+  const fs::path base = base_folder(dir.path() / "full");
+  const configs::Config config = lora_config(
+      dir.path() / "run", {"ema.decay=0.9", "ema.tau=3", "groups.detection_head.lr=1e-3",
+                           "model.random_init=false", "model.path=" + base.string()});
+  // Two shards, of which both have a part of most parameters.
+  const RunResult trained = run_threads(config, 2).front();
+  const fs::path checkpoint = newest(dir.path() / "run");
+  const auto exported = [&](const std::string& name, const trainer::ExportOptions& options) {
+    trainer::export_folder(checkpoint, dir.path() / name, options);
+    return dir.path() / name;
+  };
+  using enum trainer::ExportedWeights;
+  const fs::path raw = exported("raw", {.weights = kRaw}), mean = exported("mean", {});
+  const auto hash = [](const fs::path& folder) {
+    return parameter_hash(trainer::load_detector(configs::load(folder / "config.yaml"), folder,
+                                                 data::Tokenizer(folder)));
+  };
+  CHECK(hash(mean) == hash(checkpoint));
+  CHECK(hash(raw) == trained.parameters);
+  CHECK(hash(raw) != hash(mean));
+  const auto json = [](const fs::path& folder) {
+    return read_text(folder / "adapter_config.json");
+  };
+  CHECK(json(raw) == json(mean));
+
+  const fs::path raw_merged = exported("raw-merged", {.merge = true, .weights = kRaw});
+  const fs::path mean_merged = exported("mean-merged", {.merge = true, .weights = kEma});
+  const auto merged = [](const fs::path& folder) {
+    return values_of(trainer::load_backbone(folder, {}).merged_parameters());
+  };
+  check_same(backbone_of(raw_merged), merged(raw));
+  check_same(backbone_of(mean_merged), merged(mean));
+  const std::string adapted = "model.layers.0.self_attn.q_proj.weight";
+  CHECK_FALSE(at::equal(backbone_of(raw_merged).at(adapted), backbone_of(mean_merged).at(adapted)));
+  const auto head = [](const fs::path& folder) {
+    return read_text(folder / "detection_head.safetensors");
+  };
+  CHECK(head(raw_merged) == head(raw));
+  CHECK(head(raw_merged) != head(mean_merged));
+  CHECK_THROWS_WITH(trainer::export_folder(raw, dir.path() / "x", {.weights = kRaw}),
+                    ContainsSubstring("name a step-* folder of the run"));
+}
+
 TEST_CASE("adapters without their base, or on another one, are refused by name", "[ranks][fault]") {
   const TempDir dir;
   const fs::path base = base_folder(dir.path() / "full"), away = dir.path() / "away";

@@ -77,6 +77,17 @@ TEST_CASE("the progress line shows the rate of a group that trains something", "
   CHECK_THAT(rig.captured.text(), ContainsSubstring("step 1/10 loss 2.5 lr 1.0e-04"));
 }
 
+TEST_CASE("six steps say how long the run will take, also where steps are fast", "[unit]") {
+  Rig rig;
+  StepStats stats = first_step();
+  stats.phases = {};
+  for (stats.step = 1; stats.step <= 6; ++stats.step) {
+    stats.phases.forward = stats.step == 1 ? 30 : 0.043;  // the first one pays for the start
+    rig.log.step(stats);
+  }
+  CHECK_THAT(rig.captured.text(), ContainsSubstring("at 0.043 s a step the run takes 0.4 s"));
+}
+
 TEST_CASE("a step's line holds the terms, groups and phases by name", "[unit]") {
   Rig rig;
   rig.log.step(first_step());

@@ -1,5 +1,6 @@
 #include "trainer/assembly/export_folder.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/core.h>
 
 #include <memory>
@@ -69,17 +70,21 @@ void write_weights(const fs::path& checkpoint, const fs::path& out, std::int64_t
                tensors.front().second.scalar_type());
 }
 
-// In place of the copy that holds the running mean.
-void write_raw_head(const fs::path& checkpoint, const fs::path& out,
-                    const sharding::SavedMasters& masters) {
-  const model::SafetensorsReader reader(checkpoint / kHeadFile);
+std::string as_stored(const std::string& name) { return name; }
+
+// A file of the checkpoint that holds the running mean, with the masters in place of it.
+// `parameter_of`: the parameter that a tensor of the file is.
+void write_raw(const fs::path& from, const fs::path& to, const sharding::SavedMasters& masters,
+               std::string (*parameter_of)(const std::string&)) {
+  const model::SafetensorsReader reader(from);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const std::string& name : reader.names()) {
-    const at::Tensor tensor = reader.view(name);
+  for (const std::string& stored : reader.names()) {
+    const at::Tensor tensor = reader.view(stored);
+    const std::string name = parameter_of(stored);
     tensors.emplace_back(
-        name, masters.contains(name) ? masters.read(name, tensor.scalar_type()) : tensor);
+        stored, masters.contains(name) ? masters.read(name, tensor.scalar_type()) : tensor);
   }
-  model::write_safetensors(out / kHeadFile, tensors, reader.metadata());
+  model::write_safetensors(to, tensors, reader.metadata());
 }
 
 bool keeps_mean(const fs::path& checkpoint) {
@@ -100,8 +105,6 @@ std::unique_ptr<sharding::SavedMasters> raw_masters(const fs::path& checkpoint,
                                   : "raw: the run kept no running mean (ema.decay)");
     return nullptr;
   }
-  if (model::is_adapter_folder(checkpoint))
-    throw UsageError("export --weights raw: of adapters only the running mean is exported");
   if (!fs::exists(checkpoint / kManifestFile))
     throw UsageError(fmt::format(
         "export --weights raw: {} holds the running mean alone; name a step-* folder of the run",
@@ -139,10 +142,19 @@ void write_processors(const fs::path& checkpoint, const fs::path& out) {
                                         : data::preprocessor_json(patches));
 }
 
-// The weights with the adapters in them.
-void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes) {
+// Of a LoRA run what trains there is the adapters.
+void take_masters(const model::QwenVL& backbone, const sharding::SavedMasters& masters) {
+  const at::NoGradGuard no_graph;
+  for (model::NamedParam& p : backbone.parameters())
+    if (masters.contains(p.name)) p.tensor.copy_(masters.read(p.name, p.tensor.scalar_type()));
+}
+
+// The weights with the adapters in them, with `masters` as the last step left those.
+void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t shard_bytes,
+                  const sharding::SavedMasters* masters) {
   const at::ScalarType dtype = scalar_type(configs::load(checkpoint / "config.yaml").model.dtype);
   const model::QwenVL backbone = load_backbone(checkpoint, {.dtype = dtype});
+  if (masters != nullptr) take_masters(backbone, *masters);
   const model::Family& family = model::family_of(backbone.config().model_type);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const model::NamedParam& p : backbone.merged_parameters())
@@ -151,9 +163,16 @@ void write_merged(const fs::path& checkpoint, const fs::path& out, std::int64_t 
   write_config(checkpoint / "config.json", out / "config.json", backbone.config(), dtype);
 }
 
-void copy_adapters(const fs::path& checkpoint, const fs::path& out) {
-  for (const char* name : {model::kAdapterConfigFile, model::kAdapterFile, "config.json"})
+void write_adapters(const fs::path& checkpoint, const fs::path& out,
+                    const sharding::SavedMasters* masters) {
+  for (const char* name : {model::kAdapterConfigFile, "config.json"})
     fs::copy_file(checkpoint / name, out / name);
+  const fs::path from = checkpoint / model::kAdapterFile;
+  const fs::path to = out / model::kAdapterFile;
+  if (masters == nullptr)
+    fs::copy_file(from, to);
+  else
+    write_raw(from, to, *masters, model::adapter_parameter);
 }
 
 void copy_small_files(const fs::path& checkpoint, const fs::path& out) {
@@ -177,14 +196,15 @@ void export_folder(const fs::path& checkpoint, const fs::path& out, const Export
   const auto masters = raw_masters(checkpoint, options.weights);
   AtomicFolder folder(out);
   if (options.merge)
-    write_merged(checkpoint, folder.part(), options.shard_bytes);
+    write_merged(checkpoint, folder.part(), options.shard_bytes, masters.get());
   else if (lora)
-    copy_adapters(checkpoint, folder.part());
+    write_adapters(checkpoint, folder.part(), masters.get());
   else
     write_weights(checkpoint, folder.part(), options.shard_bytes, masters.get());
   copy_small_files(checkpoint, folder.part());
   const bool head = fs::exists(folder.part() / kHeadFile);
-  if (head && masters != nullptr) write_raw_head(checkpoint, folder.part(), *masters);
+  if (head && masters != nullptr)
+    write_raw(checkpoint / kHeadFile, folder.part() / kHeadFile, *masters, as_stored);
   if ((options.merge || !lora) && head) write_python(folder.part());
   folder.commit();
 }

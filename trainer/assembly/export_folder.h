@@ -28,7 +28,7 @@ struct ExportOptions {
 // A LoRA run's checkpoint becomes a folder in PEFT's format instead, with the head beside; with
 // `merge` its adapters become part of the weights, in the dtype the run trained in.
 // Raw weights of a run with a running mean are read from the optimizer's shards, which only a
-// checkpoint has: UsageError for any other folder, for a LoRA run's, and for kEma without a mean.
+// checkpoint has: UsageError for any other folder, and for kEma without a mean.
 // The log says which weights were taken, and why.
 void export_folder(const std::filesystem::path& checkpoint, const std::filesystem::path& out,
                    const ExportOptions& options);

@@ -21,14 +21,16 @@
 
 namespace muster::launcher::fake {
 
-// Processes that name `dir` on their command line.
+// Whether the process, given by its folder of /proc, names `dir` on its command line.
+inline bool names(const fs::path& process, const fs::path& dir) {
+  std::ifstream in(process / "cmdline");
+  const std::string line((std::istreambuf_iterator<char>(in)), {});
+  return line.find(dir.string()) != std::string::npos;
+}
+
 inline int processes_of(const fs::path& dir) {
   int found = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream in(entry.path() / "cmdline");
-    const std::string line((std::istreambuf_iterator<char>(in)), {});
-    found += line.find(dir.string()) != std::string::npos;
-  }
+  for (const auto& entry : fs::directory_iterator("/proc")) found += names(entry.path(), dir);
   return found;
 }
 
@@ -67,22 +69,33 @@ inline int culprit(const LaunchResult& result) {
   return result.attempts.back().failure->rank.status.rank;
 }
 
-// The process of that name whose parent is `parent`, 0 when there is none.
-inline pid_t child_named(pid_t parent, const std::string& name) {
+inline std::vector<pid_t> children_named(pid_t parent, const std::string& name) {
+  std::vector<pid_t> children;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream in(entry.path() / "stat");
     std::string pid, comm, state, ppid;
     if (in >> pid >> comm >> state >> ppid && state != "Z" && comm == "(" + name + ")" &&
         ppid == std::to_string(parent))
-      return std::stoi(pid);
+      children.push_back(std::stoi(pid));
   }
-  return 0;
+  return children;
+}
+
+// The process of that name whose parent is `parent`, 0 when there is none.
+inline pid_t child_named(pid_t parent, const std::string& name) {
+  const std::vector<pid_t> children = children_named(parent, name);
+  return children.empty() ? 0 : children.front();
 }
 
 // mpirun becomes prterun in Open MPI 5.
+inline std::vector<pid_t> starters_of(pid_t launcher) {
+  const std::vector<pid_t> mpiruns = children_named(launcher, "mpirun");
+  return mpiruns.empty() ? children_named(launcher, "prterun") : mpiruns;
+}
+
 inline pid_t starter_of(pid_t launcher) {
-  const pid_t mpirun = child_named(launcher, "mpirun");
-  return mpirun > 0 ? mpirun : child_named(launcher, "prterun");
+  const std::vector<pid_t> starters = starters_of(launcher);
+  return starters.empty() ? 0 : starters.front();
 }
 
 inline bool all_ranks_ready(const fs::path& run_dir, int ranks) {

@@ -12,12 +12,18 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/process/atomic_file.h"
+#include "base/process/process_tree.h"
 #include "base/text.h"
+#include "launcher/rank/mpi_segments.h"
+#include "launcher/rank/segment_file.h"
+#include "launcher/supervise/command_builder.h"
 #include "launcher/supervise/fake_world.h"
 #include "launcher/supervise/status.h"
 #include "launcher/triage/triage.h"
@@ -33,6 +39,7 @@ using fake::culprit;
 using fake::processes_of;
 using fake::when_ready;
 using fake::World;
+using muster::test::SegmentFile;
 
 TEST_CASE("launch: a world that finishes", "[fault]") {
   World world(2, {"--steps", "4"});
@@ -198,6 +205,60 @@ TEST_CASE("launch: when mpirun is killed its ranks go too, and the run starts ag
   REQUIRE(result.attempts.size() == 2);
   CHECK(result.attempts[0].starter_code == 128 + SIGKILL);
   CHECK_THAT(result.attempts[0].what, ContainsSubstring("mpirun itself was killed by signal 9"));
+}
+
+TEST_CASE("launch: a killed mpirun's shared memory is removed, another job's is not", "[fault]") {
+  const auto job_in = [](const World& world) {
+    return read_rank_status(world.spec.run_dir, 0).value_or(RankStatus{}).mpi_job;
+  };
+  const auto files_of = [](const std::string& job) {
+    REQUIRE_FALSE(job.empty());
+    int files = 0;
+    for (const auto& entry : fs::directory_iterator(kSegmentFolder))
+      files += entry.path().filename().string().find("." + job + ".") != std::string::npos;
+    return files;
+  };
+  const auto wait_until = [](const std::function<bool()>& holds) {
+    for (int tries = 0; tries < 500 && !holds(); ++tries) std::this_thread::sleep_for(20ms);
+    REQUIRE(holds());
+  };
+  // A job of this user on this host that goes on meanwhile, and the file of one that is not here.
+  const SegmentFile foreign(fmt::format("vader_segment.{}.{}.f00d0001.0", own_host(), ::geteuid()));
+  const World other(2, {"--steps", "100000"});
+  const Command command = build_command(other.spec, 0);
+  ProcessTree live;
+  live.spawn(command.argv, command.environment);
+  wait_until([&] { return all_ranks_ready(other.spec.run_dir, 2); });
+  CHECK(files_of(job_in(other)) == 2);
+
+  World world(2, {"--steps", "40", "--step-ms", "50", "--checkpoint-every", "1"});
+  world.spec.restart.max_restarts = 1;
+  const fs::path seen = world.dir.path() / "seen";
+  const pid_t helper = when_ready(world, [&](pid_t launcher) {
+    for (const pid_t starter : fake::starters_of(launcher)) {
+      if (!fake::names(fs::path("/proc") / std::to_string(starter), world.dir.path())) continue;
+      const std::string job = job_in(world);
+      write_text(seen, fmt::format("{} {}", job, files_of(job)));
+      ::kill(starter, SIGKILL);
+    }
+  });
+  const LaunchResult result = world.run("segments");
+  ::waitpid(helper, nullptr, 0);
+  CHECK(result.exit_code == 0);
+  REQUIRE(result.attempts.size() == 2);
+  CHECK(result.attempts[0].starter_code == 128 + SIGKILL);
+  const std::vector<std::string> killed = split(read_text(seen), ' ');
+  CHECK(killed.at(1) == "2");  // the control: there were some
+  CHECK(killed.at(0) != job_in(world));
+  CHECK(files_of(killed.at(0)) == 0);
+  CHECK(files_of(job_in(world)) == 0);
+  CHECK(files_of(job_in(other)) == 2);
+  CHECK(fs::exists(foreign.path));
+
+  CHECK_FALSE(live.poll());
+  live.signal(SIGUSR2);
+  wait_until([&] { return live.poll().has_value(); });
+  for (const int rank : {0, 1}) CHECK(read_rank_status(other.spec.run_dir, rank)->exit_code == 75);
 }
 
 TEST_CASE("launch: out of memory steps down the ladder and says so; 78 below its last rung",
