@@ -80,7 +80,7 @@ TEST_CASE("pack's memory grows by some numbers a row", "[unit]") {
 #endif
   constexpr int kFew = 2500;
   constexpr int kMany = 4 * kFew;
-  // Pages of mapped files count, such as COCO's. Rows as objects and texts take 2,000 to 4,000.
+  // Pages of mapped files count, such as COCO's. Rows as objects and texts took about 2,000.
   constexpr std::int64_t kBytesPerRow = 700;
   const SourceFolder few{};
   const SourceFolder many{};
