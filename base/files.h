@@ -1,7 +1,9 @@
 // Files that are read: memory-mapped, checksummed with XXH3-128. base/process/atomic_file.h writes.
 #pragma once
 
+#include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -22,6 +24,17 @@ inline constexpr const char* kLfsAdvice =
 // 32 hex digits, as xxh128sum prints.
 std::string xxh128(std::span<const std::byte> bytes);
 std::string xxh128_file(const fs::path& path);
+// Of the bytes begin ... end - 1. REQUIRES a file that has them.
+std::string xxh128_file(const fs::path& path, std::int64_t begin, std::int64_t end);
+
+// The same checksum in 16 bytes, for tables of many. Digests are ordered as their digits are.
+struct Digest {
+  std::uint64_t high = 0, low = 0;
+  auto operator<=>(const Digest&) const = default;
+};
+Digest digest_of(std::string_view bytes);
+Digest digest_of(std::span<const std::byte> bytes);
+std::string to_hex(const Digest& digest);
 
 // A read-only mapping of a whole file; empty files map to an empty span.
 class MappedFile {
@@ -32,6 +45,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   std::span<const std::byte> bytes() const { return bytes_; }
   const fs::path& path() const { return path_; }
+  // The first `end` bytes are not needed soon: the system may have their memory. They stay
+  // readable.
+  void forget_until(std::size_t end) const;
 
  private:
   fs::path path_;

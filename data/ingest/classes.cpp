@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -12,15 +10,11 @@
 namespace muster::data {
 namespace {
 
-std::vector<std::string> names_of(const Source& source) {
-  std::vector<std::string> names;
-  for (const Category& category : source.categories) names.push_back(category.name);
-  return names;
-}
-
-void require_class(const Source& source, const std::string& name, const char* option) {
+void require_class(const std::vector<Category>& categories, const std::string& name,
+                   const char* option) {
   constexpr std::size_t kShown = 30;
-  std::vector<std::string> names = names_of(source);
+  std::vector<std::string> names;
+  for (const Category& category : categories) names.push_back(category.name);
   if (std::find(names.begin(), names.end(), name) != names.end()) return;
   const std::string near = nearest_name(name, names);
   if (names.size() > kShown) names.resize(kShown);
@@ -31,62 +25,72 @@ void require_class(const Source& source, const std::string& name, const char* op
 
 }  // namespace
 
-void rename_classes(Source& source,
-                    const std::vector<std::pair<std::string, std::string>>& rename) {
-  if (rename.empty()) return;
+ClassChoice::ClassChoice(std::vector<Category>& categories,
+                         const std::vector<std::pair<std::string, std::string>>& rename,
+                         const std::vector<std::string>& kept) {
+  if (!rename.empty()) rename_classes(categories, rename);
+  if (!kept.empty()) keep_classes(categories, kept);
+}
+
+void ClassChoice::rename_classes(std::vector<Category>& categories,
+                                 const std::vector<std::pair<std::string, std::string>>& rename) {
   std::unordered_map<std::string, std::string> new_name;
   for (const auto& [from, to] : rename) {
-    require_class(source, from, "--rename");
+    require_class(categories, from, "--rename");
     if (!new_name.emplace(from, to).second)
       throw UsageError(fmt::format("--rename: '{}' is renamed twice", from));
   }
   // A class that keeps its name has it first.
   std::unordered_map<std::string, std::int64_t> id_of_name;
-  for (const Category& category : source.categories)
+  for (const Category& category : categories)
     if (!new_name.contains(category.name)) id_of_name.emplace(category.name, category.id);
-  std::unordered_map<std::int64_t, std::int64_t> new_id;
-  std::unordered_map<std::int64_t, std::string> old_name;
   std::vector<Category> kept;
-  for (const Category& category : source.categories) {
-    const auto renamed = new_name.find(category.name);
-    const std::string& name = renamed == new_name.end() ? category.name : renamed->second;
+  for (const Category& category : categories) {
+    const auto change = new_name.find(category.name);
+    const bool changes = change != new_name.end();
+    const std::string& name = changes ? change->second : category.name;
     const std::int64_t id = id_of_name.emplace(name, category.id).first->second;
-    new_id.emplace(category.id, id);
-    old_name.emplace(category.id, category.name);
+    renamed_.emplace(category.id, Renamed{id, changes, category.name, name});
     if (id == category.id) kept.push_back({id, name});
   }
-  source.categories = std::move(kept);
-  for (Sample& sample : source.samples)
-    for (Object& object : sample.objects) {
-      const auto renamed = new_name.find(old_name.at(object.category));
-      const bool caption_is_name = renamed != new_name.end() && object.caption == renamed->first;
-      if (caption_is_name) object.caption = renamed->second;
-      object.category = new_id.at(object.category);
-    }
+  categories = std::move(kept);
 }
 
-std::vector<std::pair<std::string, std::int64_t>> keep_classes(
-    Source& source, const std::vector<std::string>& names) {
-  if (names.empty()) return {};
-  for (const std::string& name : names) require_class(source, name, "--classes");
+void ClassChoice::keep_classes(std::vector<Category>& categories,
+                               const std::vector<std::string>& names) {
+  for (const std::string& name : names) require_class(categories, name, "--classes");
   const std::unordered_set<std::string> wanted(names.begin(), names.end());
-  std::unordered_set<std::int64_t> kept;
-  for (const Category& category : source.categories)
-    if (wanted.contains(category.name)) kept.insert(category.id);
-  std::unordered_map<std::int64_t, std::int64_t> gone;
-  for (Sample& sample : source.samples) {
-    const auto goes = [&](const Object& object) {
-      if (kept.contains(object.category)) return false;
-      ++gone[object.category];
-      return true;
-    };
-    std::erase_if(sample.objects, goes);
+  for (const Category& category : categories) {
+    if (wanted.contains(category.name))
+      kept_.insert(category.id);
+    else
+      gone_.push_back(category);
   }
+  std::erase_if(categories, [&](const Category& category) { return !kept_.contains(category.id); });
+  keeps_all_ = false;
+}
+
+void ClassChoice::apply(Sample& sample) {
+  if (!renamed_.empty())
+    for (Object& object : sample.objects) {
+      const Renamed& renamed = renamed_.at(object.category);
+      if (renamed.changes && object.caption == renamed.from) object.caption = renamed.to;
+      object.category = renamed.id;
+    }
+  if (keeps_all_) return;
+  std::erase_if(sample.objects, [&](const Object& object) {
+    if (kept_.contains(object.category)) return false;
+    ++boxes_gone_[object.category];
+    return true;
+  });
+}
+
+std::vector<std::pair<std::string, std::int64_t>> ClassChoice::left_out() const {
   std::vector<std::pair<std::string, std::int64_t>> counts;
-  for (const Category& category : source.categories)
-    if (!kept.contains(category.id)) counts.emplace_back(category.name, gone[category.id]);
-  std::erase_if(source.categories,
-                [&](const Category& category) { return !kept.contains(category.id); });
+  for (const Category& category : gone_) {
+    const auto boxes = boxes_gone_.find(category.id);
+    counts.emplace_back(category.name, boxes == boxes_gone_.end() ? 0 : boxes->second);
+  }
   return counts;
 }
 

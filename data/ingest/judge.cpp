@@ -85,7 +85,7 @@ PictureFacts examine_picture(const fs::path& path, Reading reading) {
     facts.width = check.info.width;
     facts.height = check.info.height;
     facts.orientation = check.info.exif_orientation;
-    facts.checksum = xxh128(bytes.bytes());
+    facts.checksum = digest_of(bytes.bytes());
     facts.warnings = std::move(check.warnings);
   } catch (const Error& fault) {
     facts.fault = fmt::format("image is unreadable: {}", fault.what());
@@ -93,10 +93,10 @@ PictureFacts examine_picture(const fs::path& path, Reading reading) {
   return facts;
 }
 
-Judgement judge(const Sample& sample, const std::vector<const PictureFacts*>& facts) {
+Judgement judge(const Sample& sample, const std::vector<PictureFacts>& facts) {
   Judgement judgement;
   for (std::size_t i = 0; i < sample.pictures.size(); ++i)
-    judge_picture(sample.pictures[i], *facts[i], judgement.faults);
+    judge_picture(sample.pictures[i], facts[i], judgement.faults);
   if (sample.pictures.empty() && !sample.objects.empty())
     judgement.faults.push_back(fmt::format("{} boxes but no image", sample.objects.size()));
   for (std::size_t i = 0; i < sample.objects.size(); ++i) {
@@ -123,9 +123,7 @@ std::vector<std::string> validate(const Sample& sample, Reading reading) {
   std::vector<PictureFacts> facts;
   for (const Picture& picture : sample.pictures)
     facts.push_back(examine_picture(picture.path, reading));
-  std::vector<const PictureFacts*> pointers;
-  for (const PictureFacts& one : facts) pointers.push_back(&one);
-  const Judgement judgement = judge(sample, pointers);
+  const Judgement judgement = judge(sample, facts);
   const std::string where = sample.where.empty() ? sample.name : sample.where;
   std::vector<std::string> texts;
   for (const std::string& fault : judgement.faults)

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "data/pack/sample.h"
-#include "data/sources/source.h"
 
 namespace muster::data {
 
@@ -20,7 +20,7 @@ enum class Reading { kPixels, kStructure };
 struct PictureFacts {
   std::int64_t width = 0, height = 0;  // as stored
   int orientation = 1;                 // EXIF's
-  std::string checksum;                // of its bytes
+  Digest checksum;                     // of its bytes
   std::string fault;                   // why it cannot be read, "" when it can
   std::vector<std::string> warnings;   // what was not as it should be in a file that can be read
 };
@@ -35,7 +35,7 @@ struct Judgement {
   std::vector<BoxFault> boxes;
 };
 // `facts` are those of the sample's pictures, in order.
-Judgement judge(const Sample& sample, const std::vector<const PictureFacts*>& facts);
+Judgement judge(const Sample& sample, const std::vector<PictureFacts>& facts);
 
 // "object 3 (cell): box [1,2,1,9]: zero area"
 std::string box_fault_text(const Sample& sample, const BoxFault& fault);

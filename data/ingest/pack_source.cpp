@@ -3,43 +3,23 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <string_view>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/files.h"
-#include "base/parallel.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "data/ingest/classes.h"
 #include "data/ingest/divide.h"
 #include "data/ingest/judge.h"
 #include "data/ingest/oddities.h"
+#include "data/ingest/picture_facts.h"
+#include "data/pack/digest_map.h"
 #include "data/pack/pack.h"
 
 namespace muster::data {
 namespace {
-
-using Facts = std::unordered_map<std::string, PictureFacts>;  // by path
-
-// Every picture file once, whatever number of samples show it.
-Facts examine_all(const std::vector<Sample>& samples, const PackOptions& options) {
-  const Reading reading = options.check_only ? Reading::kStructure : Reading::kPixels;
-  Facts facts;
-  std::vector<Facts::value_type*> all;
-  for (const Sample& sample : samples)
-    for (const Picture& picture : sample.pictures) {
-      const auto [at, added] = facts.emplace(picture.path.string(), PictureFacts{});
-      if (added) all.push_back(&*at);
-    }
-  parallel_for("validating", static_cast<std::int64_t>(all.size()), options.threads,
-               [&](std::int64_t i) {
-                 auto& [path, one] = *all[static_cast<std::size_t>(i)];
-                 one = examine_picture(path, reading);
-               });
-  return facts;
-}
 
 std::string box_text(const std::array<double, 4>& box) {
   return fmt::format("[{},{},{},{}]", box[0], box[1], box[2], box[3]);
@@ -68,27 +48,123 @@ void clip_boxes(Sample& sample, std::vector<std::string>& clipped) {
   }
 }
 
+// A name is how messages point at a sample, so a second 'a' becomes 'a#2'.
+class UniqueNames {
+ public:
+  void make_unique(std::string& name) {
+    const std::string own = name;
+    const Digest key = digest_of(own);
+    while (seen_.emplace(digest_of(name), 0).first++ > 0)
+      name = fmt::format("{}#{}", own, seen_.find(key));
+    if (name != own && renamed_++ == 0) first_ = name;
+  }
+
+  void tell(std::vector<std::string>& warnings) const {
+    if (renamed_ > 0)
+      warnings.push_back(fmt::format("{} samples share another's name and are numbered, e.g. {}",
+                                     renamed_, first_));
+  }
+
+ private:
+  DigestMap seen_;  // how often each name came up
+  std::int64_t renamed_ = 0;
+  std::string first_;
+};
+
+// Counts what is packed, as its samples come.
+class Census {
+ public:
+  Census(const SampleStore& samples, const FactsTable& facts, PackReport& report)
+      : pictures_(samples.pictures()),
+        facts_(facts),
+        report_(report),
+        packed_(static_cast<std::size_t>(pictures_.size()), false) {}
+
+  void see(const Sample& sample) {
+    report_.unboxed += sample.boxed ? 0 : 1;
+    for (const Object& object : sample.objects) {
+      ++report_.objects;
+      report_.crowds += object.crowd ? 1 : 0;
+      ++per_category_[object.category];
+    }
+    for (const Picture& picture : sample.pictures) see_picture(picture);
+  }
+
+  // What the pictures have to say, each once, goes to the report's warnings.
+  void tell(const std::vector<Category>& categories) {
+    for (const Category& category : categories)
+      report_.objects_per_category.emplace_back(category.name, per_category_[category.id]);
+    std::ranges::move(warnings_, std::back_inserter(report_.warnings));
+    report_.pictures = num_contents();
+  }
+
+ private:
+  void see_picture(const Picture& picture) {
+    const auto index = static_cast<std::size_t>(picture.index);
+    if (packed_[index]) return;
+    packed_[index] = true;
+    for (const std::string& warning : facts_.warnings(picture.index))
+      warnings_.push_back(fmt::format("{}: {}", pictures_.path(picture.index), warning));
+    if (picture.orientation != 1)
+      report_.turned.push_back(fmt::format("{}: EXIF orientation {}", pictures_.path(picture.index),
+                                           picture.orientation));
+  }
+
+  // Two files may hold the same bytes.
+  std::int64_t num_contents() const {
+    std::vector<Digest> contents;
+    contents.reserve(static_cast<std::size_t>(std::ranges::count(packed_, true)));
+    for (std::size_t i = 0; i < packed_.size(); ++i)
+      if (packed_[i]) contents.push_back(facts_.checksum(static_cast<std::int64_t>(i)));
+    std::ranges::sort(contents);
+    const auto twice = std::ranges::unique(contents);
+    return static_cast<std::int64_t>(contents.size() - twice.size());
+  }
+
+  const PictureTable& pictures_;
+  const FactsTable& facts_;
+  PackReport& report_;
+  std::vector<bool> packed_;  // pictures
+  std::unordered_map<std::int64_t, std::int64_t> per_category_;
+  std::vector<std::string> warnings_;
+};
+
 // Sorts samples and faults into what is packed, what is left out, and what is refused.
 class Selection {
  public:
-  Selection(Source& source, const PackOptions& options, const Facts& facts, PackReport& report)
-      : source_(source), options_(options), facts_(facts), report_(report) {}
+  Selection(Source& source, const PackOptions& options, ClassChoice& classes,
+            const FactsTable& facts, PackReport& report)
+      : source_(source),
+        options_(options),
+        classes_(classes),
+        facts_(facts),
+        report_(report),
+        oddities_(source.samples.pictures().size()),
+        bad_(source.samples.pictures().size()),
+        census_(source.samples, facts, report) {}
 
-  std::vector<Sample> select() {
-    std::vector<std::vector<Fault>> of_sample(source_.samples.size());
-    for (Fault& fault : source_.faults) {
-      if (fault.sample >= 0)
-        of_sample[static_cast<std::size_t>(fault.sample)].push_back(std::move(fault));
+  SampleStore select() {
+    for (const Fault& fault : source_.faults)
+      if (fault.sample < 0) take_lost(fault);
+    std::ranges::stable_sort(source_.faults, {}, &Fault::sample);
+    auto fault =
+        std::ranges::find_if(source_.faults, [](const Fault& one) { return one.sample >= 0; });
+    SampleStore good = source_.samples.sibling();
+    std::int64_t at = 0;
+    for (SampleStore::Pass pass(source_.samples); pass.next(); ++at) {
+      std::vector<Fault> parsed;
+      for (; fault != source_.faults.end() && fault->sample == at; ++fault)
+        parsed.push_back(std::move(*fault));
+      if (take(pass.sample(), parsed))
+        keep(pass.sample(), good);
       else
-        take_lost(fault);
+        bad_.see(pass.sample());
     }
-    source_.faults.clear();
-    std::vector<Sample> good;
-    for (std::size_t i = 0; i < source_.samples.size(); ++i) {
-      if (take(source_.samples[i], of_sample[i])) good.push_back(std::move(source_.samples[i]));
-      of_sample[i] = {};
-    }
-    refuse(good);
+    refuse(good.size());
+    report_.other_classes = classes_.left_out();
+    names_.tell(report_.warnings);
+    census_.tell(source_.categories);
+    std::ranges::move(oddities_.lines(source_.pixels), std::back_inserter(report_.warnings));
     return good;
   }
 
@@ -107,13 +183,18 @@ class Selection {
     refused_.insert(refused_.end(), faults.begin(), faults.end());
   }
 
+  void keep(Sample& sample, SampleStore& good) {
+    names_.make_unique(sample.name);
+    census_.see(sample);
+    oddities_.see(sample);
+    good.add(sample);
+  }
+
   bool take(Sample& sample, const std::vector<Fault>& parsed) {
+    classes_.apply(sample);
     if (sample.where.empty()) sample.where = sample.name;
     if (options_.clip) clip_boxes(sample, report_.clipped);
-    std::vector<const PictureFacts*> facts;
-    for (const Picture& picture : sample.pictures)
-      facts.push_back(&facts_.at(picture.path.string()));
-    const Judgement judgement = judge(sample, facts);
+    const Judgement judgement = judged(sample);
     std::vector<std::string> faults;
     std::vector<std::string> boxes;
     for (const Fault& fault : parsed)
@@ -137,113 +218,85 @@ class Selection {
     return true;
   }
 
-  void refuse(const std::vector<Sample>& good) {
+  Judgement judged(Sample& sample) {
+    facts_of_sample_.clear();
+    for (const Picture& picture : sample.pictures)
+      facts_of_sample_.push_back(facts_.at(picture.index));
+    Judgement judgement = judge(sample, facts_of_sample_);
+    if (judgement.faults.empty()) return judgement;
+    source_.samples.set_paths(sample);  // which only the texts of faults need
+    return judge(sample, facts_of_sample_);
+  }
+
+  void refuse(std::int64_t good) {
     constexpr std::size_t kListed = 100;
     std::string listing;
     for (std::size_t i = 0; i < std::min(kListed, refused_.size()); ++i)
       listing += "\n  " + refused_[i];
     if (refused_.size() > kListed)
       listing += fmt::format("\n  and {} more (--json lists all)", refused_.size() - kListed);
-    const std::int64_t read = static_cast<std::int64_t>(source_.samples.size()) + lost_;
+    const std::int64_t read = source_.samples.size() + lost_;
     report_.read = read;
-    const std::int64_t bad = read - static_cast<std::int64_t>(good.size());
+    const std::int64_t bad = read - good;
     if (!options_.skip_bad && !refused_.empty()) {
-      const std::string hint = source_.pixels ? frame_hint(source_.samples, good) : "";
+      const std::string hint = source_.pixels ? frame_hint(bad_, oddities_.reach()) : "";
       throw PackError(
           fmt::format("{} of {} samples cannot be packed:{}\nmend them, or leave them out with "
                       "--skip-bad{}",
                       bad, read, listing, hint.empty() ? "" : "\n" + hint),
           refused_);
     }
-    if (good.empty())
+    if (good == 0)
       throw PackError(fmt::format("no sample to pack: {} read, {} bad{}", read, bad, listing),
                       refused_);
   }
 
   Source& source_;
   const PackOptions& options_;
-  const Facts& facts_;
+  ClassChoice& classes_;
+  const FactsTable& facts_;
   PackReport& report_;
+  UniqueNames names_;
+  Oddities oddities_;
+  Reach bad_;
+  Census census_;
+  std::vector<PictureFacts> facts_of_sample_;
   std::vector<std::string> refused_;  // fault by fault
   std::int64_t lost_ = 0;             // samples that could not be made
 };
 
-// A name is how messages point at a sample, so a second 'a' becomes 'a#2'.
-void make_names_unique(std::vector<Sample>& samples, PackReport& report) {
-  std::unordered_map<std::string, std::int64_t> seen;
-  std::int64_t renamed = 0;
-  std::string first;
-  for (Sample& sample : samples) {
-    const std::string name = sample.name;
-    while (seen[sample.name]++ > 0) sample.name = fmt::format("{}#{}", name, seen[name]);
-    if (sample.name == name) continue;
-    if (renamed++ == 0) first = sample.name;
-  }
-  if (renamed > 0)
-    report.warnings.push_back(
-        fmt::format("{} samples share another's name and are numbered, e.g. {}", renamed, first));
-}
-
-void count_objects(const Source& source, const std::vector<Sample>& samples, PackReport& report) {
-  std::unordered_map<std::int64_t, std::int64_t> per_category;
-  for (const Sample& sample : samples) {
-    report.unboxed += sample.boxed ? 0 : 1;
-    for (const Object& object : sample.objects) {
-      ++report.objects;
-      report.crowds += object.crowd ? 1 : 0;
-      ++per_category[object.category];
-    }
-  }
-  for (const Category& category : source.categories)
-    report.objects_per_category.emplace_back(category.name, per_category[category.id]);
-}
-
-// What the pictures that are packed have to say, each once.
-void report_pictures(const std::vector<Sample>& samples, const Facts& facts, PackReport& report) {
-  std::unordered_set<const PictureFacts*> seen;
-  std::unordered_set<std::string_view> contents;  // views of the facts' checksums
-  for (const Sample& sample : samples)
-    for (const Picture& picture : sample.pictures) {
-      const std::string path = picture.path.string();
-      const PictureFacts& one = facts.at(path);
-      if (!seen.insert(&one).second) continue;
-      contents.insert(one.checksum);
-      for (const std::string& warning : one.warnings)
-        report.warnings.push_back(fmt::format("{}: {}", path, warning));
-      if (picture.orientation != 1)
-        report.turned.push_back(fmt::format("{}: EXIF orientation {}", path, picture.orientation));
-    }
-  report.pictures = static_cast<std::int64_t>(contents.size());
-}
-
-std::vector<bool> validation_part(const std::vector<Sample>& samples, const Facts& facts,
+std::vector<bool> validation_part(const SampleStore& samples, const FactsTable& facts,
                                   const PackOptions& options) {
-  if (options.val_fraction <= 0) return std::vector<bool>(samples.size(), false);
-  std::vector<std::vector<std::string>> pictures(samples.size());
-  for (std::size_t i = 0; i < samples.size(); ++i)
-    for (const Picture& picture : samples[i].pictures)
-      pictures[i].push_back(facts.at(picture.path.string()).checksum);
-  return draw_validation(pictures, options.val_fraction, options.seed);
+  const auto count = static_cast<std::size_t>(samples.size());
+  if (options.val_fraction <= 0) return std::vector<bool>(count, false);
+  ValidationDraw draw(count);
+  std::size_t at = 0;
+  for (SampleStore::Pass pass(samples); pass.next(); ++at)
+    for (const Picture& picture : pass.sample().pictures)
+      draw.show(at, facts.checksum(picture.index));
+  return draw.draw(options.val_fraction, options.seed);
 }
 
 // Writes the samples of one side as they come; a picture's bytes are read once.
-void write_side(const fs::path& out, std::vector<Sample>& samples, const std::vector<bool>& part,
-                bool side, const std::vector<Category>& categories, const Facts& facts,
-                Progress& progress) {
+void write_side(const fs::path& out, const SampleStore& samples, const std::vector<bool>& part,
+                bool side, const std::vector<Category>& categories, Progress& progress) {
+  const PictureTable& pictures = samples.pictures();
   PackBuilder builder(out);
-  std::unordered_map<const PictureFacts*, std::int64_t> index_of;  // one orientation each
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (part[i] != side) continue;
-    for (Picture& picture : samples[i].pictures) {
-      const auto [at, added] = index_of.emplace(&facts.at(picture.path.string()), -1);
-      if (added) {
+  // In the pack, by number in the table: one orientation each.
+  std::vector<std::int64_t> index_of(static_cast<std::size_t>(pictures.size()), -1);
+  std::size_t at = 0;
+  for (SampleStore::Pass pass(samples); pass.next(); ++at) {
+    if (part[at] != side) continue;
+    for (Picture& picture : pass.sample().pictures) {
+      std::int64_t& index = index_of[static_cast<std::size_t>(picture.index)];
+      if (index < 0) {
+        picture.path = pictures.path(picture.index);
         const MappedFile file(picture.path);
-        at->second = builder.add_picture(file.bytes(), picture);
+        index = builder.add_picture(file.bytes(), picture);
       }
-      picture.index = at->second;
+      picture.index = index;
     }
-    builder.add_sample(samples[i]);
-    samples[i] = {};
+    builder.add_sample(pass.sample());
     progress.add();
   }
   builder.finish(categories);
@@ -264,27 +317,25 @@ fs::path val_pack_path(const fs::path& out) {
 PackReport pack_source(Source source, const fs::path& out, const PackOptions& options) {
   check_options(options);
   PackReport report;
-  rename_classes(source, options.rename);
-  report.other_classes = keep_classes(source, options.classes);
+  const PictureTable& pictures = source.samples.pictures();
   report.warnings = std::move(source.warnings);
   report.repaired = std::move(source.repaired);
-  const Facts facts = examine_all(source.samples, options);
-  std::vector<Sample> samples = Selection(source, options, facts, report).select();
-  count_objects(source, samples, report);
-  make_names_unique(samples, report);
-  report_pictures(samples, facts, report);
-  for (std::string& line : oddities(samples, source.pixels))
-    report.warnings.push_back(std::move(line));
-  const std::vector<bool> validation = validation_part(samples, facts, options);
+  const Reading reading = options.check_only ? Reading::kStructure : Reading::kPixels;
+  ClassChoice classes(source.categories, options.rename, options.classes);
+  std::optional<FactsTable> facts(std::in_place, pictures, reading, options.threads);
+  source.samples = Selection(source, options, classes, *facts, report).select();
+  const SampleStore& samples = source.samples;
+  const std::vector<bool> validation = validation_part(samples, *facts, options);
+  facts.reset();
   report.val_packed = std::count(validation.begin(), validation.end(), true);
-  report.packed = static_cast<std::int64_t>(samples.size()) - report.val_packed;
+  report.packed = samples.size() - report.val_packed;
   if (options.val_fraction > 0 && report.val_packed == 0)
     throw DataError("--val-fraction: there is one picture only, which cannot be divided");
   if (options.check_only) return report;
-  Progress progress("packing", static_cast<std::int64_t>(samples.size()));
-  write_side(out, samples, validation, false, source.categories, facts, progress);
+  Progress progress("packing", samples.size());
+  write_side(out, samples, validation, false, source.categories, progress);
   if (options.val_fraction > 0)
-    write_side(val_pack_path(out), samples, validation, true, source.categories, facts, progress);
+    write_side(val_pack_path(out), samples, validation, true, source.categories, progress);
   return report;
 }
 

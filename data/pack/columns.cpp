@@ -12,8 +12,9 @@ namespace {
 
 constexpr int kOrientations = 8;  // EXIF's
 
-void add_object(PackColumns& columns, const Object& object) {
-  columns.box.insert(columns.box.end(), object.box.begin(), object.box.end());
+template <typename Columns>
+void add_object(Columns& columns, const Object& object) {
+  for (const double coordinate : object.box) columns.box.push_back(coordinate);
   columns.area.push_back(object.area);
   columns.category.push_back(object.category);
   columns.crowd.push_back(object.crowd ? 1 : 0);
@@ -57,29 +58,29 @@ struct Rows {
   std::size_t count() const { return static_cast<std::size_t>(end - begin); }
 };
 
-Rows rows_of(const std::vector<std::int64_t>& offset, std::int64_t i) {
+Rows rows_of(std::span<const std::int64_t> offset, std::int64_t i) {
   const auto row = static_cast<std::size_t>(i);
   return {offset[row], offset[row + 1]};
 }
 
-template <typename T>
-std::int64_t length(const std::vector<T>& column) {
+template <typename Column>
+std::int64_t length(const Column& column) {
   return static_cast<std::int64_t>(column.size());
 }
 
 template <typename T>
-bool all_within(const std::vector<T>& values, std::int64_t least, std::int64_t end) {
+bool all_within(std::span<const T> values, std::int64_t least, std::int64_t end) {
   return std::ranges::all_of(values, [&](T value) { return value >= least && value < end; });
 }
 
-bool has_sound_pictures(const PackColumns& c, std::int64_t image_bytes) {
+bool has_sound_pictures(const PackView& c, std::int64_t image_bytes) {
   const std::int64_t pictures = c.num_pictures();
   return is_offset_table(c.image_offset, pictures, image_bytes) &&
          length(c.checksum) == pictures * kChecksumDigits && length(c.size) == 2 * pictures &&
          is_text(c.path, pictures) && all_within(c.orientation, 1, kOrientations + 1);
 }
 
-bool has_sound_samples(const PackColumns& c) {
+bool has_sound_samples(const PackView& c) {
   const std::int64_t samples = c.num_samples();
   return length(c.boxed) == samples && is_text(c.name, samples) &&
          is_offset_table(c.picture_offset, samples, length(c.picture)) &&
@@ -88,12 +89,12 @@ bool has_sound_samples(const PackColumns& c) {
          is_offset_table(c.object_offset, samples, c.num_objects());
 }
 
-bool has_sound_turns(const PackColumns& c) {
+bool has_sound_turns(const PackView& c) {
   return length(c.lists_objects) == c.num_turns() && is_text(c.text, c.num_turns()) &&
          all_within(c.role, 0, static_cast<std::int64_t>(Role::kAssistant) + 1);
 }
 
-bool has_sound_objects(const PackColumns& c) {
+bool has_sound_objects(const PackView& c) {
   const std::int64_t objects = c.num_objects();
   return length(c.box) == 4 * objects && length(c.area) == objects && length(c.crowd) == objects &&
          length(c.object_picture) == objects && length(c.object_turn) == objects &&
@@ -101,7 +102,7 @@ bool has_sound_objects(const PackColumns& c) {
 }
 
 // Objects lie in pictures and are listed by turns that their sample has.
-bool has_sound_references(const PackColumns& c) {
+bool has_sound_references(const PackView& c) {
   for (std::int64_t i = 0; i < c.num_samples(); ++i) {
     const auto pictures = static_cast<std::int64_t>(rows_of(c.picture_offset, i).count());
     const auto turns = static_cast<std::int64_t>(rows_of(c.turn_offset, i).count());
@@ -115,18 +116,38 @@ bool has_sound_references(const PackColumns& c) {
   return true;
 }
 
+// The columns' bytes, in the order of the table.
+template <typename Columns, typename View>
+PackView viewed(Columns& columns, const View& view) {
+  std::vector<std::span<const std::byte>> all;
+  for_each_column(columns, [&](std::string_view, auto& column, std::int64_t) {
+    all.push_back(std::as_bytes(view(column)));
+  });
+  PackView made;
+  auto next = all.begin();
+  for_each_column(made,
+                  [&]<typename T>(std::string_view, std::span<const T>& column, std::int64_t) {
+                    column = {reinterpret_cast<const T*>(next->data()), next->size() / sizeof(T)};
+                    ++next;
+                  });
+  return made;
+}
+
 }  // namespace
 
-void add_picture(PackColumns& columns, const Picture& picture, std::int64_t bytes,
+template <template <typename> typename Column>
+void add_picture(ColumnsOf<Column>& columns, const Picture& picture, std::int64_t bytes,
                  std::string_view checksum) {
   columns.image_offset.push_back(columns.image_offset.back() + bytes);
-  columns.checksum.insert(columns.checksum.end(), checksum.begin(), checksum.end());
-  columns.size.insert(columns.size.end(), {picture.width, picture.height});
+  append_bytes(columns.checksum, checksum);
+  columns.size.push_back(picture.width);
+  columns.size.push_back(picture.height);
   columns.orientation.push_back(static_cast<std::uint8_t>(picture.orientation));
   columns.path.add(picture.path.string());
 }
 
-void add_sample(PackColumns& columns, const Sample& sample) {
+template <template <typename> typename Column>
+void add_sample(ColumnsOf<Column>& columns, const Sample& sample) {
   columns.source_id.push_back(sample.source_id);
   columns.boxed.push_back(sample.boxed ? 1 : 0);
   columns.name.add(sample.name);
@@ -142,20 +163,18 @@ void add_sample(PackColumns& columns, const Sample& sample) {
   columns.object_offset.push_back(columns.num_objects());
 }
 
-void add_categories(PackColumns& columns, const std::vector<Category>& categories) {
-  for (const Category& category : categories) {
-    columns.category_id.push_back(category.id);
-    columns.category_name.add(category.name);
-  }
-  std::vector<std::int64_t> ids = columns.category_id;
-  std::ranges::sort(ids);
-  const auto place = [&](std::int64_t id) { return std::ranges::lower_bound(ids, id); };
-  std::vector<bool> seen(ids.size(), false);
-  for (const std::int64_t id : columns.category)
-    if (const auto at = place(id); at != ids.end() && *at == id)
-      seen[static_cast<std::size_t>(at - ids.begin())] = true;
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (seen[i]) columns.active.push_back(ids[i]);
+template void add_picture(PackColumns&, const Picture&, std::int64_t, std::string_view);
+template void add_picture(SpooledColumns&, const Picture&, std::int64_t, std::string_view);
+template void add_sample(PackColumns&, const Sample&);
+template void add_sample(SpooledColumns&, const Sample&);
+
+PackView view_of(const PackColumns& columns) {
+  return viewed(columns,
+                []<typename T>(const std::vector<T>& column) { return std::span(column); });
+}
+
+PackView view_of(SpooledColumns& columns) {
+  return viewed(columns, []<typename T>(SpooledColumn<T>& column) { return column.map(); });
 }
 
 Sample sample_at(const PackColumns& columns, std::int64_t index) {
@@ -191,9 +210,13 @@ std::vector<Category> to_categories(const PackColumns& columns) {
   return categories;
 }
 
-bool is_offset_table(const std::vector<std::int64_t>& offset, std::int64_t rows, std::int64_t end) {
+bool is_offset_table(std::span<const std::int64_t> offset, std::int64_t rows, std::int64_t end) {
   return length(offset) == rows + 1 && offset.front() == 0 && offset.back() == end &&
          std::is_sorted(offset.begin(), offset.end());
+}
+
+bool is_text(const TextOf<ViewedColumn>& column, std::int64_t rows) {
+  return is_offset_table(column.offset, rows, length(column.bytes));
 }
 
 bool is_text(const TextColumn& column, std::int64_t rows) {
@@ -205,7 +228,7 @@ void throw_unsound(const std::string& pack) {
       "{}: the pack's arrays do not fit together: it is damaged; pack the source again", pack));
 }
 
-void check_columns(const PackColumns& c, std::int64_t image_bytes, const std::string& pack) {
+void check_columns(const PackView& c, std::int64_t image_bytes, const std::string& pack) {
   const bool sound = has_sound_pictures(c, image_bytes) && has_sound_samples(c) &&
                      has_sound_turns(c) && has_sound_objects(c) && has_sound_references(c) &&
                      is_text(c.category_name, length(c.category_id));
@@ -218,10 +241,12 @@ void Fingerprint::add(std::string_view dataset, std::span<const std::byte> bytes
 
 std::string Fingerprint::digits() const { return xxh128(std::as_bytes(std::span(digests_))); }
 
+bool is_fingerprinted(std::string_view dataset) { return !dataset.starts_with("images/path_"); }
+
 std::string fingerprint(const PackColumns& columns) {
   Fingerprint all;
   for_each_column(columns, [&](std::string_view name, const auto& column, std::int64_t) {
-    if (!name.starts_with("images/path_")) all.add(name, std::as_bytes(std::span(column)));
+    if (is_fingerprinted(name)) all.add(name, std::as_bytes(std::span(column)));
   });
   return all.digits();
 }

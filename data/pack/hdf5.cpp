@@ -76,9 +76,7 @@ class Reader {
 
 // Columns of either format, as they were when the pack was written.
 template <typename Columns>
-void check_whole(const Reader& reader, const Columns& columns, PackFile& pack,
-                 const std::string& path) {
-  check_columns(columns, pack.image_bytes, path);
+void check_fingerprint(const Reader& reader, const Columns& columns, PackFile& pack) {
   pack.fingerprint = reader.fingerprint();
   if (pack.fingerprint != fingerprint(columns))
     reader.fail(
@@ -95,14 +93,16 @@ PackFile read_whole(const std::filesystem::path& path) {
     PackColumnsV1 columns;
     for_each_column_v1(columns,
                        [&](std::string_view name, auto& values) { reader.column(name, values); });
-    check_whole(reader, columns, pack, path.string());
+    check_columns(columns, pack.image_bytes, path.string());
+    check_fingerprint(reader, columns, pack);
     pack.columns = to_current(columns);
     return pack;
   }
   for_each_column(pack.columns, [&](std::string_view name, auto& values, std::int64_t) {
     reader.column(name, values);
   });
-  check_whole(reader, pack.columns, pack, path.string());
+  check_columns(view_of(pack.columns), pack.image_bytes, path.string());
+  check_fingerprint(reader, pack.columns, pack);
   return pack;
 }
 
@@ -130,15 +130,19 @@ void PackWriter::add_bytes(std::span<const std::byte> bytes) {
   impl_->written += static_cast<std::int64_t>(bytes.size());
 }
 
-void PackWriter::finish(const PackColumns& columns) {
-  for_each_column(columns, [&]<typename T>(std::string_view name, const std::vector<T>& values,
+// One column is mapped at a time.
+void PackWriter::finish(SpooledColumns& columns) {
+  Fingerprint content;
+  for_each_column(columns, [&]<typename T>(std::string_view name, SpooledColumn<T>& column,
                                            std::int64_t width) {
-    impl_->file.write(std::string(name), std::span<const T>(values), Hdf5File::Storage::kContiguous,
-                      width);
+    const std::span<const T> values = column.map();
+    impl_->file.write(std::string(name), values, Hdf5File::Storage::kContiguous, width);
+    if (is_fingerprinted(name)) content.add(name, std::as_bytes(values));
+    column.unmap();
   });
   impl_->file.write_text("format", kFormat);
   impl_->file.write_integer("version", kVersion);
-  impl_->file.write_text("fingerprint", fingerprint(columns));
+  impl_->file.write_text("fingerprint", content.digits());
   const std::int64_t begin = impl_->written > 0 ? impl_->file.offset(kImages) : kSealBytes;
   impl_->file.close();
   write_seal(impl_->path, {begin, begin + impl_->written});

@@ -29,7 +29,7 @@ class PackWriter {
   PackWriter(const std::filesystem::path& path, std::int64_t image_bytes);
   ~PackWriter();
   void add_bytes(std::span<const std::byte> bytes);  // the next of images/bytes
-  void finish(const PackColumns& columns);           // closes and seals the file
+  void finish(SpooledColumns& columns);              // closes and seals the file
 
  private:
   struct Impl;

@@ -39,8 +39,9 @@ class Pack {
 };
 
 // Writes a pack as samples come. Pictures' bytes go to a file beside it at once (PATH.images.part)
-// and from there into the pack at the end, which gives the room back as it goes; memory grows by
-// the samples' own numbers and texts alone. Nothing is at `path` before finish(), and nothing is
+// and from there into the pack at the end, which gives the room back as it goes; numbers and texts
+// go to files without a name in its folder. Memory grows by some 40 bytes a picture, and by nothing
+// a sample. Nothing is at `path` before finish(), and nothing is
 // left of a builder that does not get there. An IoError of a full disk says what to do.
 class PackBuilder {
  public:

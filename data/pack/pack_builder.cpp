@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -21,6 +19,7 @@
 #include "base/process/fd.h"
 #include "base/progress.h"
 #include "data/pack/columns.h"
+#include "data/pack/digest_map.h"
 #include "data/pack/hdf5.h"
 #include "data/pack/pack.h"
 
@@ -47,7 +46,7 @@ auto with_advice(const fs::path& pack, Write&& write) {
 }
 
 // Throws DataError for a name that occurs twice.
-void check_names(const TextColumn& name, std::int64_t samples) {
+void check_names(const TextOf<ViewedColumn>& name, std::int64_t samples) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(samples));
   std::iota(order.begin(), order.end(), 0);
   std::ranges::sort(order, {}, [&](std::int64_t i) { return name.view(i); });
@@ -58,10 +57,15 @@ void check_names(const TextColumn& name, std::int64_t samples) {
                                 name.view(*twice)));
 }
 
-void check_categories(const PackColumns& columns, const std::vector<Category>& categories) {
+std::vector<std::int64_t> sorted_ids(const std::vector<Category>& categories) {
   std::vector<std::int64_t> ids;
   for (const Category& category : categories) ids.push_back(category.id);
   std::ranges::sort(ids);
+  return ids;
+}
+
+void check_categories(const PackView& columns, const std::vector<Category>& categories) {
+  const std::vector<std::int64_t> ids = sorted_ids(categories);
   if (const auto twice = std::ranges::adjacent_find(ids); twice != ids.end())
     throw DataError(fmt::format("two categories have the id {}", *twice));
   for (std::size_t k = 0; k < columns.category.size(); ++k) {
@@ -74,28 +78,61 @@ void check_categories(const PackColumns& columns, const std::vector<Category>& c
   }
 }
 
+// The ids that occur, ascending. REQUIRES that all are in the table.
+std::vector<std::int64_t> active_ids(std::span<const std::int64_t> of_objects,
+                                     const std::vector<Category>& categories) {
+  std::vector<std::int64_t> ids = sorted_ids(categories);
+  std::vector<bool> seen(ids.size(), false);
+  for (const std::int64_t id : of_objects)
+    seen[static_cast<std::size_t>(std::ranges::lower_bound(ids, id) - ids.begin())] = true;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (seen[i]) ids[kept++] = ids[i];
+  ids.resize(kept);
+  return ids;
+}
+
+// Equal bytes that are turned alike are one picture.
+Digest identity_of(const std::string& checksum, int orientation) {
+  return digest_of(fmt::format("{} {}", checksum, orientation));
+}
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
 }  // namespace
 
 struct PackBuilder::Impl {
-  explicit Impl(const fs::path& at) : path(at) { side.emplace(at.string() + ".images"); }
+  explicit Impl(const fs::path& at) : path(at) {
+    side.emplace(at.string() + ".images");
+    for_each_column(columns, [&](std::string_view, auto& column, std::int64_t) {
+      column.place_in(folder_of(path));
+    });
+  }
 
-  // The picture of these bytes and orientation, or -1.
-  std::int64_t find(const std::string& digest, int orientation) const {
-    const auto [begin, end] = by_digest.equal_range(std::hash<std::string>()(digest));
-    for (auto at = begin; at != end; ++at)
-      if (columns.orientation[static_cast<std::size_t>(at->second)] == orientation &&
-          checksum_at(columns, at->second) == digest)
-        return at->second;
-    return -1;
+  // Judges the columns and completes them with the table of categories.
+  void complete(const std::vector<Category>& categories) {
+    const PackView view = view_of(columns);
+    check_names(view.name, view.num_samples());
+    check_categories(view, categories);
+    for (const std::int64_t id : active_ids(view.category, categories))
+      columns.active.push_back(id);
+    for (const Category& category : categories) {
+      columns.category_id.push_back(category.id);
+      columns.category_name.add(category.name);
+    }
+    check_columns(view_of(columns), columns.image_offset.back(), path.string());
+    for_each_column(columns, [](std::string_view, auto& column, std::int64_t) { column.unmap(); });
   }
 
   // Copies the side file into the pack and gives its room back behind itself, so that the disk
   // never holds the pictures twice where the file system can do that.
   void move_images(PackWriter& writer) const {
-    if (columns.image_offset.back() == 0) return;
+    const std::int64_t end = columns.image_offset.back();
+    if (end == 0) return;
     const Fd file = Fd::open(side->part(), O_RDWR);
     std::vector<std::byte> buffer(kCopyBytes);
-    const std::int64_t end = columns.image_offset.back();
     for (std::int64_t at = 0; at < end;) {
       const ssize_t n = ::pread(file.get(), buffer.data(), buffer.size(), at);
       if (n < 0 && errno == EINTR) continue;
@@ -110,9 +147,8 @@ struct PackBuilder::Impl {
 
   fs::path path;
   std::optional<AtomicFile> side;  // never committed: it goes with the builder or its pack
-  PackColumns columns;
-  // Hash of the digest -> picture: the digests themselves are in the columns.
-  std::unordered_multimap<std::size_t, std::int64_t> by_digest;
+  SpooledColumns columns;
+  DigestMap pictures;  // by identity_of()
 };
 
 PackBuilder::PackBuilder(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
@@ -121,34 +157,33 @@ PackBuilder::~PackBuilder() = default;
 std::int64_t PackBuilder::add_picture(std::span<const std::byte> bytes, const Picture& picture) {
   if (bytes.empty())
     throw DataError(fmt::format("{}: the picture's file is empty", picture.path.string()));
-  const std::string digest = xxh128(bytes);
-  PackColumns& columns = impl_->columns;
-  if (const std::int64_t known = impl_->find(digest, picture.orientation); known >= 0) return known;
-  with_advice(impl_->path, [&] { impl_->side->write(bytes); });
-  const std::int64_t index = columns.num_pictures();
-  data::add_picture(columns, picture, static_cast<std::int64_t>(bytes.size()), digest);
-  impl_->by_digest.emplace(std::hash<std::string>()(digest), index);
-  return index;
+  const std::string checksum = xxh128(bytes);
+  SpooledColumns& columns = impl_->columns;
+  const std::int64_t next = columns.num_pictures();
+  const auto [index, added] = impl_->pictures.emplace(identity_of(checksum, picture.orientation),
+                                                      static_cast<std::uint32_t>(next));
+  if (!added) return index;
+  with_advice(impl_->path, [&] {
+    impl_->side->write(bytes);
+    data::add_picture(columns, picture, static_cast<std::int64_t>(bytes.size()), checksum);
+  });
+  return next;
 }
 
 void PackBuilder::add_sample(const Sample& sample) {
   for (const Picture& picture : sample.pictures)
     if (picture.index < 0 || picture.index >= impl_->columns.num_pictures())
       throw std::logic_error("PackBuilder::add_sample: a picture that was not added");
-  data::add_sample(impl_->columns, sample);
+  with_advice(impl_->path, [&] { data::add_sample(impl_->columns, sample); });
 }
 
 void PackBuilder::finish(const std::vector<Category>& categories) {
-  PackColumns& columns = impl_->columns;
-  check_names(columns.name, columns.num_samples());
-  check_categories(columns, categories);
-  add_categories(columns, categories);
-  check_columns(columns, columns.image_offset.back(), impl_->path.string());
   with_advice(impl_->path, [&] {
+    impl_->complete(categories);
     AtomicFile file(impl_->path);
-    PackWriter writer(file.part(), columns.image_offset.back());
+    PackWriter writer(file.part(), impl_->columns.image_offset.back());
     impl_->move_images(writer);
-    writer.finish(columns);
+    writer.finish(impl_->columns);
     file.commit();
   });
   impl_->side.reset();

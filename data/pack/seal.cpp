@@ -55,11 +55,9 @@ bool is_within(const Seal& seal) {
 }
 
 // The digest of the two parts' digests.
-std::string metadata_digest(std::span<const std::byte> file, const Seal& seal) {
-  const auto begin = static_cast<std::size_t>(seal.images_begin);
-  const std::span front = file.subspan(kSealBytes, begin - kSealBytes);
-  const std::span back = file.subspan(static_cast<std::size_t>(seal.images_end));
-  const std::string digests = xxh128(front) + xxh128(back);
+std::string metadata_digest(const std::filesystem::path& pack, const Seal& seal) {
+  const std::string digests = xxh128_file(pack, kSealBytes, seal.images_begin) +
+                              xxh128_file(pack, seal.images_end, seal.file_bytes);
   return xxh128(std::as_bytes(std::span(digests)));
 }
 
@@ -70,14 +68,13 @@ std::string metadata_digest(std::span<const std::byte> file, const Seal& seal) {
 }  // namespace
 
 void write_seal(const std::filesystem::path& pack, ImageRange images) {
-  const MappedFile file(pack);
   Seal seal;
   kMagic.copy(seal.magic.data(), seal.magic.size());
   seal.images_begin = images.begin;
   seal.images_end = images.end;
-  seal.file_bytes = static_cast<std::int64_t>(file.bytes().size());
+  seal.file_bytes = static_cast<std::int64_t>(MappedFile(pack).bytes().size());
   if (!is_within(seal)) throw std::logic_error("write_seal: pictures outside the file");
-  put(metadata_digest(file.bytes(), seal), seal.metadata);
+  put(metadata_digest(pack, seal), seal.metadata);
   put(seal.digest(), seal.self);
   const Fd out = Fd::open(pack, O_WRONLY);
   const ssize_t written = ::pwrite(out.get(), &seal, sizeof seal, 0);
@@ -107,7 +104,7 @@ void check_seal(const std::filesystem::path& pack) {
   if (bytes != seal.file_bytes)
     fail(pack, fmt::format("the pack is {} bytes long, {} were written: {}", bytes, seal.file_bytes,
                            kHelp));
-  if (!is_within(seal) || metadata_digest(file.bytes(), seal) != text_of(seal.metadata))
+  if (!is_within(seal) || metadata_digest(pack, seal) != text_of(seal.metadata))
     fail(pack,
          fmt::format("the pack's metadata does not have its checksum (storage damage): {}", kHelp));
 }

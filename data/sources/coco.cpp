@@ -4,19 +4,26 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/pack/digest_map.h"
+#include "data/pack/spool.h"
 #include "data/sources/parse/encoding.h"
 #include "data/sources/parse/geometry.h"
 #include "data/sources/parse/json_text.h"
 #include "data/sources/parse/numbers.h"
 #include "data/sources/picture_finder.h"
 #include "data/sources/readers.h"
+#include "data/sources/sample_store.h"
 
 namespace muster::data {
 namespace {
@@ -124,6 +131,61 @@ struct CocoAnnotation {
   std::string image, category, caption;
   Object object;
   std::int64_t index = 0;
+  std::string fault;  // why there is no box
+};
+
+// Annotations one behind the other, not in memory.
+class CocoAnnotations {
+ public:
+  explicit CocoAnnotations(const fs::path& scratch) : records_(scratch) {}
+
+  void add(const CocoAnnotation& annotation) {
+    const Numbers numbers{annotation.object.box, annotation.object.area, annotation.index,
+                          annotation.object.crowd};
+    std::string record(reinterpret_cast<const char*>(&numbers), sizeof numbers);
+    for (const std::string* text :
+         {&annotation.image, &annotation.category, &annotation.caption, &annotation.fault}) {
+      const std::size_t bytes = text->size();
+      record.append(reinterpret_cast<const char*>(&bytes), sizeof bytes) += *text;
+    }
+    records_.add(record);
+  }
+
+  // take(annotation, place) for all in order.
+  template <typename Take>
+  void for_each(Take&& take) const {
+    Records::Reader reader(records_);
+    for (std::string_view record; reader.next(record);) take(decoded(record), reader.place());
+  }
+  CocoAnnotation at(std::int64_t place) const { return decoded(records_.at(place)); }
+
+ private:
+  struct Numbers {
+    Box box;
+    double area;
+    std::int64_t index;
+    bool crowd;
+  };
+
+  static CocoAnnotation decoded(std::string_view record) {
+    Numbers numbers;
+    std::memcpy(&numbers, record.data(), sizeof numbers);
+    record.remove_prefix(sizeof numbers);
+    CocoAnnotation made;
+    made.object.box = numbers.box;
+    made.object.area = numbers.area;
+    made.object.crowd = numbers.crowd;
+    made.index = numbers.index;
+    for (std::string* text : {&made.image, &made.category, &made.caption, &made.fault}) {
+      std::size_t bytes = 0;
+      std::memcpy(&bytes, record.data(), sizeof bytes);
+      *text = record.substr(sizeof bytes, bytes);
+      record.remove_prefix(sizeof bytes + bytes);
+    }
+    return made;
+  }
+
+  Records records_;
 };
 
 // Where images may lie relative to DIR/NAME.json: DIR, DIR/images, and the layouts of the published
@@ -155,21 +217,25 @@ class CocoReader {
   CocoReader(const fs::path& path, const ReadOptions& options)
       : path_(path),
         file_(path.string()),
-        finder_(image_roots(path, options.images), search_root(path, options.images)) {
+        finder_(image_roots(path, options.images), search_root(path, options.images),
+                options.scratch),
+        drafts_(options),
+        images_(drafts_.store()),
+        annotations_(options.scratch) {
     drafts_.format = "coco";
     drafts_.rounding = kCocoRounding;
     drafts_.whole_folders = true;
   }
 
   Drafts read() {
-    const std::string text = without_byte_order_mark(read_text(path_), file_);
-    bool is_object = false;
+    const SourceText text(path_);
     try {
-      is_object = trimmed(std::string_view(text).substr(0, 4096)).starts_with('{');
+      const bool is_object = trimmed(text.view().substr(0, 4096)).starts_with('{');
       if (!is_object) throw DataError("no JSON object: not a COCO file");
-      for_each_json_entry(text, [this](const std::string& key, std::int64_t index, json&& value) {
-        take(key, index, value);
-      });
+      for_each_json_entry(text.view(), [this](const std::string& key, std::int64_t index,
+                                              json&& value) { take(key, index, value); });
+    } catch (const IoError&) {
+      throw;
     } catch (const std::exception& error) {
       throw DataError(fmt::format("{}: {}", file_, error.what()));
     }
@@ -177,8 +243,8 @@ class CocoReader {
       if (!seen_[key])
         throw DataError(fmt::format("{}: no array '{}': not a COCO file", file_, key));
     number_categories();
-    number_images();
-    for (CocoAnnotation& annotation : annotations_) place(annotation);
+    place_annotations();
+    make_drafts();
     finder_.tell(drafts_.warnings);
     return std::move(drafts_);
   }
@@ -195,6 +261,8 @@ class CocoReader {
         annotation(value, index);
       else if (key == "categories")
         category(value);
+    } catch (const IoError&) {
+      throw;  // of a full disk, not of the entry
     } catch (const std::exception& error) {
       fault(key, index, error.what());
     }
@@ -218,9 +286,7 @@ class CocoReader {
   }
 
   void image(const json& entry) {
-    Draft draft;
-    draft.size_expected = true;
-    Sample& sample = draft.sample;
+    Sample sample;
     const std::string id = id_field(entry, "id");
     const std::string name = picture_name(entry);
     sample.name = fs::path(name).stem().string();
@@ -228,11 +294,12 @@ class CocoReader {
     Picture& picture = sample.pictures.emplace_back();
     picture.width = coco_side(entry, "width");
     picture.height = coco_side(entry, "height");
-    if (!image_at_.emplace(id, drafts_.drafts.size()).second)
+    const auto next = static_cast<std::uint32_t>(images_.size());
+    if (!image_at_.emplace(digest_of(id), next).second)
       throw DataError(fmt::format("image id {} is used twice", id));
     picture.path = finder_.find(name);
-    image_ids_.push_back(id);
-    drafts_.drafts.push_back(std::move(draft));
+    images_.add(sample, id);
+    integer_ids_ = integer_ids_ && integer_id(id).has_value();
   }
 
   // LVIS has URLs instead of names.
@@ -261,9 +328,9 @@ class CocoReader {
       if (const auto at = entry.find("area"); at != entry.end())
         made.object.area = loose_number(*at).value_or(0);
     } catch (const std::exception& error) {
-      broken_.emplace_back(annotations_.size(), error.what());
+      made.fault = error.what();
     }
-    annotations_.push_back(std::move(made));
+    annotations_.add(made);
   }
 
   // The source's ids where all are integers, else 1..K in the file's order.
@@ -275,33 +342,53 @@ class CocoReader {
           integers ? *integer_id(category_ids_[i]) : static_cast<std::int64_t>(i) + 1;
   }
 
-  void number_images() {
-    bool integers = true;
-    for (const std::string& id : image_ids_) integers = integers && integer_id(id).has_value();
-    for (std::size_t i = 0; i < image_ids_.size(); ++i)
-      drafts_.drafts[i].sample.source_id =
-          integers ? *integer_id(image_ids_[i]) : static_cast<std::int64_t>(i);
+  // Sorts the annotations' places by image, those of an image in the file's order.
+  void place_annotations() {
+    std::vector<std::uint32_t> image_of;  // of each annotation; DigestMap::kNone: of none
+    first_.assign(static_cast<std::size_t>(images_.size()) + 2, 0);
+    annotations_.for_each([&](const CocoAnnotation& annotation, std::int64_t) {
+      const std::uint32_t image = image_at_.find(digest_of(annotation.image));
+      image_of.push_back(image);
+      if (image != DigestMap::kNone)
+        ++first_[image + 2];
+      else
+        drafts_.faults.push_back(
+            {Fault::Of::kBox, where(annotation),
+             fmt::format("image_id {} is not among the images", annotation.image)});
+    });
+    image_at_ = {};
+    std::partial_sum(first_.begin(), first_.end(), first_.begin());
+    places_.resize(first_.back());
+    auto image = image_of.begin();
+    annotations_.for_each([&](const CocoAnnotation&, std::int64_t place) {
+      // The begin of the image behind, until all of this one's places are there.
+      if (*image != DigestMap::kNone) places_[first_[*image + 1]++] = place;
+      ++image;
+    });
   }
 
-  void place(CocoAnnotation& annotation) {
-    const std::size_t position = static_cast<std::size_t>(&annotation - annotations_.data());
-    std::string what;
-    if (next_broken_ < broken_.size() && broken_[next_broken_].first == position)
-      what = broken_[next_broken_++].second;
-    const std::string where = fmt::format("{}: annotations[{}]", file_, annotation.index);
-    const auto image = image_at_.find(annotation.image);
-    if (image == image_at_.end()) {
-      drafts_.faults.push_back(
-          {Fault::Of::kBox, where,
-           fmt::format("image_id {} is not among the images", annotation.image)});
-      return;
+  // The source's ids where all are integers, else the place among the images.
+  void make_drafts() {
+    std::size_t at = 0;
+    for (SampleStore::Pass pass(images_); pass.next(); ++at) {
+      Draft draft;
+      draft.size_expected = true;
+      draft.sample = pass.sample();
+      draft.sample.source_id =
+          integer_ids_ ? *integer_id(std::string(pass.attached())) : static_cast<std::int64_t>(at);
+      for (std::size_t i = first_[at]; i < first_[at + 1]; ++i)
+        place(annotations_.at(places_[i]), draft);
+      drafts_.add(std::move(draft));
     }
-    Draft& draft = drafts_.drafts[image->second];
+  }
+
+  void place(CocoAnnotation annotation, Draft& draft) const {
+    std::string what = annotation.fault;
     const auto category = category_of_.find(annotation.category);
     if (what.empty() && category == category_of_.end())
       what = fmt::format("category_id {} is not among the categories", annotation.category);
     if (!what.empty()) {
-      draft.faults.push_back({Fault::Of::kBox, where, what});
+      draft.faults.push_back({Fault::Of::kBox, where(annotation), what});
       return;
     }
     const Category& of = drafts_.categories[category->second];
@@ -311,16 +398,23 @@ class CocoReader {
     draft.sample.objects.push_back(std::move(annotation.object));
   }
 
+  std::string where(const CocoAnnotation& annotation) const {
+    return fmt::format("{}: annotations[{}]", file_, annotation.index);
+  }
+
   fs::path path_;
   std::string file_;
   PictureFinder finder_;
   Drafts drafts_;
   std::unordered_map<std::string, bool> seen_;  // top-level members
-  std::vector<std::string> category_ids_, image_ids_;
-  std::unordered_map<std::string, std::size_t> category_of_, image_at_;
-  std::vector<CocoAnnotation> annotations_;
-  std::vector<std::pair<std::size_t, std::string>> broken_;  // place in annotations_, why
-  std::size_t next_broken_ = 0;
+  std::vector<std::string> category_ids_;
+  std::unordered_map<std::string, std::size_t> category_of_;
+  SampleStore images_;  // without objects; attached: the id
+  DigestMap image_at_;  // by id: which of images_
+  bool integer_ids_ = true;
+  CocoAnnotations annotations_;
+  std::vector<std::uint32_t> first_;  // of each image in places_, and the end
+  std::vector<std::int64_t> places_;  // of annotations that have an image
 };
 
 }  // namespace

@@ -118,30 +118,38 @@ class CvatReader {
       : path_(file),
         file_(file.string()),
         finder_(picture_roots(file, options.images),
-                options.images.empty() ? folder_of(file) : options.images) {
+                options.images.empty() ? folder_of(file) : options.images, options.scratch),
+        drafts_(options) {
     drafts_.format = "cvat";
     drafts_.whole_folders = true;
   }
 
   Drafts read() {
-    const XmlElement root = parse_xml(read_text(path_), file_);
-    if (root.name != "annotations")
-      throw DataError(
-          fmt::format("{}: <annotations> expected, found <{}>", place(root), root.name));
-    for (const XmlElement& element : root.children) {
-      if (element.name == "image") add_image(element);
-      if (element.name == "meta") name_labels(element);
-      if (element.name == "track")
-        drafts_.faults.push_back({Fault::Of::kSample, place(element),
-                                  "a video's <track>: export as 'CVAT for images 1.1'"});
-    }
-    if (drafts_.drafts.empty() && drafts_.faults.empty())
+    const MappedFile file(path_);
+    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                file.bytes().size());
+    const XmlElement root = for_each_child(
+        text, file_, [this](const XmlElement& of, const XmlElement& child) { take(of, child); });
+    if (root.name != kRoot)
+      throw DataError(fmt::format("{}: <{}> expected, found <{}>", place(root), kRoot, root.name));
+    if (drafts_.size() == 0 && drafts_.faults.empty())
       throw DataError(fmt::format("{}: no <image> in it", file_));
     finder_.tell(drafts_.warnings);
     return std::move(drafts_);
   }
 
  private:
+  static constexpr const char* kRoot = "annotations";
+
+  void take(const XmlElement& root, const XmlElement& element) {
+    if (root.name != kRoot) return;
+    if (element.name == "image") add_image(element);
+    if (element.name == "meta") name_labels(element);
+    if (element.name == "track")
+      drafts_.faults.push_back({Fault::Of::kSample, place(element),
+                                "a video's <track>: export as 'CVAT for images 1.1'"});
+  }
+
   std::string place(const XmlElement& element) const {
     return fmt::format("{}:{}", file_, element.line);
   }
@@ -150,7 +158,7 @@ class CvatReader {
   void name_labels(const XmlElement& meta) {
     for (const XmlElement& child : meta.children) {
       const XmlElement* name = child.name == "label" ? child.child("name") : nullptr;
-      if (name != nullptr && !name->text.empty()) drafts_.also_named.push_back(name->text);
+      if (name != nullptr && !name->text.empty()) drafts_.also_name(name->text);
       name_labels(child);
     }
   }
@@ -162,13 +170,13 @@ class CvatReader {
       const std::string& name = text_in(image, "name");
       draft.sample.name = fs::path(name).replace_extension().string();
       draft.sample.where = where;
-      draft.sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+      draft.sample.source_id = drafts_.size();
       draft.size_expected = true;
       draft.sample.pictures.push_back({.path = finder_.find(name),
                                        .width = recorded_side(image, "width"),
                                        .height = recorded_side(image, "height")});
       for (const XmlElement& shape : image.children) add_shape(shape, draft);
-      drafts_.drafts.push_back(std::move(draft));
+      drafts_.add(std::move(draft));
     } catch (const DataError& error) {
       drafts_.faults.push_back({Fault::Of::kSample, where, error.what()});
     }

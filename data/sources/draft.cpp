@@ -3,10 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
+#include <cstring>
 #include <set>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
@@ -22,27 +20,30 @@
 namespace muster::data {
 namespace {
 
-using Measures = std::unordered_map<std::string, ImageInfo>;  // 0 x 0: it cannot be read
+// What a picture's header says; 0 x 0: it cannot be read. No side is over kMaxImagePixels.
+struct Measure {
+  std::uint32_t width = 0, height = 0;
+  std::uint8_t orientation = 1;  // EXIF's
+};
+using Measures = std::vector<Measure>;  // by the table's numbers
+
+Measure measure_of(const std::string& path) {
+  try {
+    const MappedFile file(path);
+    const ImageInfo info = read_image_info(file.bytes(), path);
+    return {static_cast<std::uint32_t>(info.width), static_cast<std::uint32_t>(info.height),
+            static_cast<std::uint8_t>(info.exif_orientation)};
+  } catch (const Error&) {
+    return {};
+  }
+}
 
 // Headers only. What is wrong with a picture is found when it is decoded.
-Measures measure_pictures(const std::vector<Draft>& drafts, int threads) {
-  Measures measures;
-  std::vector<std::pair<const std::string, ImageInfo>*> all;
-  for (const Draft& draft : drafts)
-    for (const Picture& picture : draft.sample.pictures) {
-      const auto [at, added] = measures.emplace(picture.path.string(), ImageInfo{});
-      if (added) all.push_back(&*at);
-    }
-  parallel_for("measuring pictures", static_cast<std::int64_t>(all.size()), threads,
-               [&](std::int64_t i) {
-                 auto& [path, info] = *all[static_cast<std::size_t>(i)];
-                 try {
-                   const MappedFile file(path);
-                   info = read_image_info(file.bytes(), path);
-                 } catch (const Error&) {
-                   info = {};
-                 }
-               });
+Measures measure_pictures(const PictureTable& pictures, int threads) {
+  Measures measures(static_cast<std::size_t>(pictures.size()));
+  parallel_for("measuring pictures", pictures.size(), threads, [&](std::int64_t i) {
+    measures[static_cast<std::size_t>(i)] = measure_of(pictures.path(i));
+  });
   return measures;
 }
 
@@ -68,7 +69,7 @@ Scale scale_of(Unit unit, const ReadOptions& options, double width, double heigh
   return {width / static_cast<double>(resized.width), height / static_cast<double>(resized.height)};
 }
 
-// What became of one draft, told after the parallel part.
+// What became of one draft.
 struct Outcome {
   bool size_taken = false;    // the recorded size was 0
   bool moved = false;         // boxes turned with their picture
@@ -80,18 +81,17 @@ class Finisher {
   Finisher(const Drafts& drafts, const ReadOptions& options, const Measures& measures)
       : drafts_(drafts), options_(options), measures_(measures) {}
 
-  Outcome finish(Draft& draft) const {
+  Outcome finish(Sample& sample, bool size_expected, std::string_view units) const {
     Outcome outcome;
     std::vector<bool> stored_frame;  // per picture: the boxes are those of the picture unturned
-    for (Picture& picture : draft.sample.pictures)
-      stored_frame.push_back(measure(picture, draft.size_expected, outcome));
-    for (std::size_t i = 0; i < draft.sample.objects.size(); ++i) {
-      Object& object = draft.sample.objects[i];
-      if (object.picture < 0 ||
-          object.picture >= static_cast<std::int64_t>(draft.sample.pictures.size()))
+    for (Picture& picture : sample.pictures)
+      stored_frame.push_back(measure(picture, size_expected, outcome));
+    for (std::size_t i = 0; i < sample.objects.size(); ++i) {
+      Object& object = sample.objects[i];
+      if (object.picture < 0 || object.picture >= static_cast<std::int64_t>(sample.pictures.size()))
         continue;
       const auto at = static_cast<std::size_t>(object.picture);
-      convert(object, draft.objects[i].unit, draft.sample.pictures[at], stored_frame[at], outcome);
+      convert(object, static_cast<Unit>(units[i]), sample.pictures[at], stored_frame[at], outcome);
     }
     return outcome;
   }
@@ -99,12 +99,12 @@ class Finisher {
  private:
   // Sets the picture's size and orientation. Returns whether the source measured it unturned.
   bool measure(Picture& picture, bool size_expected, Outcome& outcome) const {
-    const ImageInfo& info = measures_.at(picture.path.string());
+    const Measure& info = measures_[static_cast<std::size_t>(picture.index)];
     if (info.width == 0) return false;  // validate() says why
     std::int64_t width = info.width;
     std::int64_t height = info.height;
-    if (options_.upright && info.exif_orientation != 1) {
-      picture.orientation = info.exif_orientation;
+    if (options_.upright && info.orientation != 1) {
+      picture.orientation = info.orientation;
       if (swaps_sides(picture.orientation)) std::swap(width, height);
     }
     const bool recorded = picture.width > 0 && picture.height > 0;
@@ -151,60 +151,46 @@ std::string frame_name(BoxFrame frame) {
                                       : "pixels of the resized picture";
 }
 
-void tell_outcomes(const std::vector<Draft>& drafts, const std::vector<Outcome>& outcomes,
-                   const ReadOptions& options, Source& source) {
-  Tally sizes("samples have no size, or 0, in the source: it is taken from the picture");
-  std::int64_t rescaled = 0;
-  for (std::size_t i = 0; i < drafts.size(); ++i) {
-    const std::string& where = drafts[i].sample.where;
-    if (outcomes[i].size_taken) {
-      sizes.see(where);
+// What became of the drafts, told of a source.
+class Outcomes {
+ public:
+  void see(const std::string& where, const Outcome& outcome, Source& source) {
+    if (outcome.size_taken) {
+      sizes_.see(where);
       source.repaired.push_back(fmt::format("{}: size taken from the picture", where));
     }
-    if (outcomes[i].moved)
+    if (outcome.moved)
       source.repaired.push_back(fmt::format(
           "{}: boxes turned with the picture, whose size the source records unturned", where));
-    rescaled += outcomes[i].rescaled;
+    rescaled_ += outcome.rescaled;
   }
-  sizes.tell(source.warnings);
-  if (rescaled > 0)
-    source.repaired.push_back(
-        fmt::format("{} boxes read as {}", rescaled, frame_name(options.boxes)));
-}
 
-// Sets category ids 1..K in the order of the sorted names.
-void number_by_name(std::vector<Draft>& drafts, const std::vector<std::string>& also,
-                    std::vector<Category>& categories) {
-  std::map<std::string, std::int64_t> ids;
-  for (const Draft& draft : drafts)
-    for (const DraftObject& object : draft.objects) ids.emplace(object.category, 0);
-  for (const std::string& name : also) ids.emplace(name, 0);
-  for (auto& [name, id] : ids) {
-    id = static_cast<std::int64_t>(categories.size()) + 1;
-    categories.push_back({id, name});
+  void tell(BoxFrame frame, Source& source) const {
+    sizes_.tell(source.warnings);
+    if (rescaled_ > 0)
+      source.repaired.push_back(fmt::format("{} boxes read as {}", rescaled_, frame_name(frame)));
   }
-  for (Draft& draft : drafts)
-    for (std::size_t i = 0; i < draft.objects.size(); ++i)
-      draft.sample.objects[i].category = ids.at(draft.objects[i].category);
-}
+
+ private:
+  Tally sizes_{"samples have no size, or 0, in the source: it is taken from the picture"};
+  std::int64_t rescaled_ = 0;
+};
 
 // Pictures that lie among those of the source and are not in it.
-void tell_unlisted(const Measures& measures, std::vector<std::string>& warnings) {
+void tell_unlisted(const PictureTable& pictures, std::vector<std::string>& warnings) {
   std::set<fs::path> folders;
-  for (const auto& [path, info] : measures) folders.insert(fs::path(path).parent_path());
+  fs::path last;
+  for (std::int64_t i = 0; i < pictures.size(); ++i) {
+    fs::path folder = fs::path(pictures.path(i)).parent_path();
+    if (i > 0 && folder.native() == last.native()) continue;
+    folders.insert(folder);
+    last = std::move(folder);
+  }
   Tally unlisted("pictures lie among those of the source and are not in it");
   for (const fs::path& folder : folders)
     for (const fs::path& picture : files_in(folder, may_be_picture))
-      if (!measures.contains(picture.string())) unlisted.see(picture.string());
+      if (!pictures.contains(picture.native())) unlisted.see(picture.string());
   unlisted.tell(warnings);
-}
-
-bool all_pixels(const std::vector<Draft>& drafts) {
-  return std::all_of(drafts.begin(), drafts.end(), [](const Draft& draft) {
-    return std::all_of(draft.objects.begin(), draft.objects.end(), [](const DraftObject& object) {
-      return object.unit == Unit::kPixels || object.unit == Unit::kStored;
-    });
-  });
 }
 
 }  // namespace
@@ -213,33 +199,66 @@ void Tally::tell(std::vector<std::string>& warnings) const {
   if (count_ > 0) warnings.push_back(fmt::format("{} {}, first {}", count_, what_, first_));
 }
 
+void Drafts::add(Draft draft) {
+  for (Fault& fault : draft.faults) {
+    fault.sample = size();
+    faults_of_samples_.push_back(std::move(fault));
+  }
+  attached_.assign(1, draft.size_expected ? 1 : 0);
+  for (std::size_t i = 0; i < draft.objects.size(); ++i) {
+    const DraftObject& object = draft.objects[i];
+    if (categories.empty()) draft.sample.objects[i].category = number_of(object.category);
+    pixels_ = pixels_ && (object.unit == Unit::kPixels || object.unit == Unit::kStored);
+    attached_ += static_cast<char>(object.unit);
+  }
+  samples_.add(draft.sample, attached_);
+}
+
+std::int64_t Drafts::number_of(const std::string& category) {
+  return numbers_.emplace(category, static_cast<std::int64_t>(numbers_.size())).first->second;
+}
+
+std::vector<std::int64_t> Drafts::number_categories() {
+  for (const auto& [name, number] : numbers_) categories.push_back({number, name});
+  std::ranges::sort(categories, {}, &Category::name);
+  std::vector<std::int64_t> ids(categories.size());
+  for (std::size_t i = 0; i < categories.size(); ++i) {
+    const auto id = static_cast<std::int64_t>(i) + 1;
+    ids[static_cast<std::size_t>(categories[i].id)] = id;
+    categories[i].id = id;
+  }
+  return ids;
+}
+
 Source finish(Drafts drafts, const ReadOptions& options) {
-  const Measures measures = measure_pictures(drafts.drafts, options.threads);
+  const PictureTable& pictures = drafts.samples_.pictures();
+  const Measures measures = measure_pictures(pictures, options.threads);
+  const bool named = drafts.categories.empty();
+  const std::vector<std::int64_t> ids =
+      named ? drafts.number_categories() : std::vector<std::int64_t>{};
   const Finisher finisher(drafts, options, measures);
-  std::vector<Outcome> outcomes(drafts.drafts.size());
-  parallel_for("placing boxes", static_cast<std::int64_t>(outcomes.size()), options.threads,
-               [&](std::int64_t i) {
-                 const auto at = static_cast<std::size_t>(i);
-                 outcomes[at] = finisher.finish(drafts.drafts[at]);
-               });
   Source source;
   source.format = drafts.format;
+  source.samples = drafts.samples_.sibling();
   source.faults = std::move(drafts.faults);
   source.warnings = std::move(drafts.warnings);
   source.categories = std::move(drafts.categories);
-  source.pixels = options.boxes == BoxFrame::kStored && all_pixels(drafts.drafts);
-  tell_outcomes(drafts.drafts, outcomes, options, source);
-  if (drafts.whole_folders) tell_unlisted(measures, source.warnings);
-  if (source.categories.empty())
-    number_by_name(drafts.drafts, drafts.also_named, source.categories);
-  source.samples.reserve(drafts.drafts.size());
-  for (Draft& draft : drafts.drafts) {
-    for (Fault& fault : draft.faults) {
-      fault.sample = static_cast<std::int64_t>(source.samples.size());
-      source.faults.push_back(std::move(fault));
-    }
-    source.samples.push_back(std::move(draft.sample));
+  source.pixels = options.boxes == BoxFrame::kStored && drafts.pixels_;
+  Outcomes outcomes;
+  for (SampleStore::Pass pass(drafts.samples_); pass.next();) {
+    Sample& sample = pass.sample();
+    const bool size_expected = pass.attached().front() != 0;
+    const Outcome outcome = finisher.finish(sample, size_expected, pass.attached().substr(1));
+    outcomes.see(sample.where, outcome, source);
+    if (named)
+      for (Object& object : sample.objects)
+        object.category = ids[static_cast<std::size_t>(object.category)];
+    source.samples.add(sample);
   }
+  outcomes.tell(options.boxes, source);
+  if (drafts.whole_folders) tell_unlisted(pictures, source.warnings);
+  source.samples.pictures().forget_paths();
+  std::ranges::move(drafts.faults_of_samples_, std::back_inserter(source.faults));
   return source;
 }
 

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "data/sources/read_options.h"
+#include "data/sources/sample_store.h"
 #include "data/sources/source.h"
 
 namespace muster::data {
@@ -30,16 +34,37 @@ struct Draft {
   bool size_expected = false;  // the format records sizes: 0 is worth a warning
 };
 
-struct Drafts {
+// Drafts one behind the other, of which none stays in memory.
+class Drafts {
+ public:
+  explicit Drafts(const ReadOptions& options) : samples_(options.scratch) {}
+
   std::string format;
-  std::vector<Draft> drafts;
-  std::vector<Category> categories;     // empty: numbered 1..K by sorted name
-  std::vector<std::string> also_named;  // categories of other splits, numbered too
-  std::vector<Fault> faults;            // of what no draft could be made of
+  std::vector<Category> categories;  // before add(); empty: numbered 1..K by sorted name
+  std::vector<Fault> faults;         // of what no draft could be made of
   std::vector<std::string> warnings;
   bool whole_folders = false;  // pictures beside those of the source are worth a warning
   double rounding = 0;         // pixels that a box may overshoot, ...
   double rounding_shares = 0;  // ... or shares of a side
+
+  void add(Draft draft);  // throws IoError
+  std::int64_t size() const { return samples_.size(); }
+  // An empty store of the same pictures, for what is not a draft yet.
+  SampleStore store() const { return samples_.sibling(); }
+  // A category of another split, which is numbered too.
+  void also_name(const std::string& category) { number_of(category); }
+
+ private:
+  friend Source finish(Drafts drafts, const ReadOptions& options);
+
+  std::int64_t number_of(const std::string& category);
+  std::vector<std::int64_t> number_categories();  // by sorted name: the id of each number
+
+  SampleStore samples_;  // attached: size_expected, then the unit of each object
+  std::vector<Fault> faults_of_samples_;
+  std::unordered_map<std::string, std::int64_t> numbers_;  // of names, as they come
+  bool pixels_ = true;                                     // all units are pixels
+  std::string attached_;
 };
 
 // Measures the pictures (headers only, in parallel), converts boxes to pixels of them, numbers the

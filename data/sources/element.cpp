@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -29,15 +30,18 @@ std::string declared_encoding(std::string_view document) {
   return std::string(declaration.substr(open + 1, close - open - 1));
 }
 
-// The document as UTF-8. What begins with "<?xml" in single bytes is no UTF-16, whatever it
-// declares: some tools write that by mistake.
-std::string as_utf8(std::string_view document, const std::string& file) {
-  std::string text = without_byte_order_mark(std::string(document), file);
-  const bool converted = text.size() != document.size();
+// The document as UTF-8: itself, or what it was `converted` to. What begins with "<?xml" in single
+// bytes is no UTF-16, whatever it declares: some tools write that by mistake.
+std::string_view as_utf8(std::string_view document, const std::string& file,
+                         std::string& converted) {
+  const bool marked = document.starts_with("\xef\xbb\xbf") || document.starts_with("\xff\xfe") ||
+                      document.starts_with("\xfe\xff");
+  if (marked) converted = without_byte_order_mark(std::string(document), file);
+  const std::string_view text = marked ? converted : document;
   const std::string encoding = lower_case(declared_encoding(text));
   const bool unicode = encoding.empty() || encoding == "utf-8" || encoding == "utf8" ||
-                       encoding.starts_with("utf-16") || converted;
-  if (!unicode) return to_utf8(text, encoding, file);
+                       encoding.starts_with("utf-16") || marked;
+  if (!unicode) return converted = to_utf8(text, encoding, file);
   const std::size_t bad = first_not_utf8(text);
   if (bad != std::string::npos)
     throw DataError(fmt::format(
@@ -52,8 +56,8 @@ std::string as_utf8(std::string_view document, const std::string& file) {
 // 8 MiB, or a hundred times the document.
 class TreeBuilder {
  public:
-  explicit TreeBuilder(const std::string& file)
-      : file_(file), parser_(XML_ParserCreate("UTF-8"), &XML_ParserFree) {
+  TreeBuilder(const std::string& file, const XmlChild& child)
+      : file_(file), child_(child), parser_(XML_ParserCreate("UTF-8"), &XML_ParserFree) {
     XML_SetUserData(parser_.get(), this);
     XML_SetElementHandler(parser_.get(), &on_start, &on_end);
     XML_SetCharacterDataHandler(parser_.get(), &on_text);
@@ -61,11 +65,16 @@ class TreeBuilder {
   }
 
   XmlElement build(std::string_view document) {
-    const XML_Status status = XML_Parse(parser_.get(), document.data(),
-                                        static_cast<int>(document.size()), /*isFinal=*/true);
-    if (status != XML_STATUS_OK)
-      throw DataError(
-          fmt::format("{}:{}: {}", file_, line(), refusal_.empty() ? expat_says() : refusal_));
+    constexpr std::size_t kPart = std::size_t{16} << 20;  // the library counts in ints
+    for (bool last = false; !last; document.remove_prefix(std::min(kPart, document.size()))) {
+      last = document.size() <= kPart;
+      const auto bytes = static_cast<int>(std::min(kPart, document.size()));
+      const XML_Status status = XML_Parse(parser_.get(), document.data(), bytes, last);
+      if (thrown_) std::rethrow_exception(thrown_);
+      if (status != XML_STATUS_OK)
+        throw DataError(
+            fmt::format("{}:{}: {}", file_, line(), refusal_.empty() ? expat_says() : refusal_));
+    }
     return std::move(root_);
   }
 
@@ -100,6 +109,18 @@ class TreeBuilder {
   void end() {
     open_.back()->text = trimmed(open_.back()->text);
     open_.pop_back();
+    if (open_.size() == 1 && child_) hand_on();
+  }
+
+  // No exception may cross the library, which is C.
+  void hand_on() {
+    try {
+      child_(root_, root_.children.back());
+      root_.children.pop_back();
+    } catch (...) {
+      thrown_ = std::current_exception();
+      XML_StopParser(parser_.get(), /*resumable=*/false);
+    }
   }
 
   void refuse(const std::string& why) {
@@ -115,10 +136,12 @@ class TreeBuilder {
   }
 
   const std::string& file_;
+  const XmlChild& child_;  // empty: the whole tree is kept
   std::unique_ptr<std::remove_pointer_t<XML_Parser>, decltype(&XML_ParserFree)> parser_;
   XmlElement root_;
   std::vector<XmlElement*> open_;  // from the root to the innermost
   std::string refusal_;            // ours, for which the parser was stopped
+  std::exception_ptr thrown_;      // by child_, likewise
 };
 
 }  // namespace
@@ -135,7 +158,13 @@ const std::string* XmlElement::attribute(std::string_view attribute_name) const 
 }
 
 XmlElement parse_xml(std::string_view document, const std::string& file) {
-  return TreeBuilder(file).build(as_utf8(document, file));
+  return for_each_child(document, file, nullptr);
+}
+
+XmlElement for_each_child(std::string_view document, const std::string& file,
+                          const XmlChild& child) {
+  std::string converted;
+  return TreeBuilder(file, child).build(as_utf8(document, file, converted));
 }
 
 }  // namespace muster::data

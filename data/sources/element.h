@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,5 +25,12 @@ struct XmlElement {
 // Throws DataError "file:line: ..." for what is not well formed, for entities that are declared
 // elsewhere or grow without bound, and for elements nested over 64 deep.
 XmlElement parse_xml(std::string_view document, const std::string& file);
+
+// The same of a large document: calls `child` for each child of the root once it is read, and keeps
+// none of them. The root is as far as it is known then. What was called before an error stays
+// called.
+using XmlChild = std::function<void(const XmlElement& root, const XmlElement& child)>;
+XmlElement for_each_child(std::string_view document, const std::string& file,
+                          const XmlChild& child);
 
 }  // namespace muster::data

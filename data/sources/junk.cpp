@@ -17,8 +17,8 @@ bool is_junk(const fs::path& path) {
          lower == "desktop.ini";
 }
 
-std::vector<fs::path> list_files(const fs::path& folder, bool (*wanted)(const fs::path&)) {
-  std::vector<fs::path> files;
+FileList list_files(const fs::path& folder, bool (*wanted)(const fs::path&)) {
+  FileList files(folder);
   if (!fs::is_directory(folder))
     throw DataError(fmt::format("{}: no such folder", folder.string()));
   constexpr auto kFollow = fs::directory_options::follow_directory_symlink |
@@ -31,21 +31,21 @@ std::vector<fs::path> list_files(const fs::path& folder, bool (*wanted)(const fs
     if (at->is_directory(error)) {
       if (junk || at.depth() >= kMostLevels) at.disable_recursion_pending();
     } else if (!junk && at->is_regular_file(error) && wanted(path)) {
-      files.push_back(path);
+      files.add(path);
     }
   }
-  std::sort(files.begin(), files.end());
+  files.sort();
   return files;
 }
 
-std::vector<fs::path> files_in(const fs::path& folder, bool (*wanted)(const fs::path&)) {
-  std::vector<fs::path> files;
+FileList files_in(const fs::path& folder, bool (*wanted)(const fs::path&)) {
+  FileList files(folder);
   std::error_code error;
   if (!fs::is_directory(folder, error)) return files;
   for (const auto& entry : fs::directory_iterator(folder))
     if (!is_junk(entry.path()) && entry.is_regular_file(error) && wanted(entry.path()))
-      files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
+      files.add(entry.path());
+  files.sort();
   return files;
 }
 

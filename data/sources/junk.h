@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/sources/file_list.h"
+
 namespace muster::data {
 
 // macOS' "._*", ".DS_Store" and "__MACOSX", Windows' "Thumbs.db" and "desktop.ini", and everything
@@ -13,11 +15,11 @@ bool is_junk(const std::filesystem::path& path);
 
 // Files directly in or below `folder` for which `wanted` holds, sorted; junk is left out. Throws
 // DataError when there is no such folder.
-std::vector<std::filesystem::path> list_files(const std::filesystem::path& folder,
-                                              bool (*wanted)(const std::filesystem::path&));
+FileList list_files(const std::filesystem::path& folder,
+                    bool (*wanted)(const std::filesystem::path&));
 // The same of the folder itself only; empty when there is none.
-std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder,
-                                            bool (*wanted)(const std::filesystem::path&));
+FileList files_in(const std::filesystem::path& folder,
+                  bool (*wanted)(const std::filesystem::path&));
 // The folders directly in `folder`, sorted, without junk; empty when there are none.
 std::vector<std::filesystem::path> folders_in(const std::filesystem::path& folder);
 

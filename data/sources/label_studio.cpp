@@ -68,7 +68,8 @@ class LabelStudioReader {
       : options_(options),
         file_(file.string()),
         folder_(file.has_parent_path() ? file.parent_path() : fs::path(".")),
-        finder_(roots(), options.images.empty() ? folder_ : options.images) {
+        finder_(roots(), options.images.empty() ? folder_ : options.images, options.scratch),
+        drafts_(options) {
     drafts_.format = "label-studio";
     drafts_.rounding_shares = kPercentRounding;
     drafts_.whole_folders = true;
@@ -78,16 +79,20 @@ class LabelStudioReader {
     if (options_.boxes != BoxFrame::kStored)
       throw UsageError(fmt::format(
           "{}: Label Studio's boxes are percents of the picture: leave --boxes out", file_));
-    const std::string text = without_byte_order_mark(read_text(file_), file_);
+    const SourceText text(file_);
     try {
-      for_each_json_entry(text, [this](const std::string&, std::int64_t index, json&& task) {
+      for_each_json_entry(text.view(), [this](const std::string&, std::int64_t index, json&& task) {
         where_ = fmt::format("{}[{}]", file_, index);
         try {
           add_task(task);
+        } catch (const IoError&) {
+          throw;  // of a full disk, not of the task
         } catch (const std::exception& error) {
           drafts_.faults.push_back({Fault::Of::kSample, where_, error.what()});
         }
       });
+    } catch (const IoError&) {
+      throw;
     } catch (const std::exception& error) {
       throw DataError(fmt::format("{}: {}", file_, error.what()));
     }
@@ -117,13 +122,13 @@ class LabelStudioReader {
     }
     Draft draft;
     draft.sample.where = where_;
-    draft.sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+    draft.sample.source_id = drafts_.size();
     Picture& picture = draft.sample.pictures.emplace_back();
     picture.path = find_picture(address);
     draft.sample.name = picture.path.stem().string();
     if (results != nullptr)
       for (const json& result : *results) add_region(draft, result);
-    drafts_.drafts.push_back(std::move(draft));
+    drafts_.add(std::move(draft));
   }
 
   static std::string picture_address(const json& data) {

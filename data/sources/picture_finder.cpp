@@ -53,13 +53,16 @@ bool may_be_picture(const fs::path& path) {
   return std::find(kRefused.begin(), kRefused.end(), suffix) != kRefused.end();
 }
 
-PictureFinder::PictureFinder(std::vector<fs::path> roots, fs::path search)
-    : roots_(std::move(roots)), search_(std::move(search)) {}
+PictureFinder::PictureFinder(std::vector<fs::path> roots, fs::path search, const fs::path& scratch)
+    : roots_(std::move(roots)), search_(std::move(search)), paths_(scratch) {}
 
 fs::path PictureFinder::find(const std::string& name) {
-  const auto [at, added] = found_.try_emplace(name);
-  if (added) at->second = look_up(name);
-  return at->second;
+  const Digest key = digest_of(name);
+  if (const std::uint32_t known = found_.find(key); known != DigestMap::kNone)
+    return paths_.at(known);
+  fs::path path = look_up(name);
+  found_.emplace(key, static_cast<std::uint32_t>(paths_.add(path.native())));
+  return path;
 }
 
 fs::path PictureFinder::look_up(const std::string& name) {
@@ -91,35 +94,41 @@ void PictureFinder::tell(std::vector<std::string>& warnings) const {
                     found_by_name_, first_by_name_));
 }
 
+void PictureFinder::Names::add(const std::string& name, std::uint32_t file) {
+  const auto [number, is_first] = last.emplace(digest_of(lower_case(name)), file);
+  before.push_back(is_first ? DigestMap::kNone : number);
+  number = file;
+}
+
 void PictureFinder::list_pictures() {
-  listed_ = true;
+  listed_.emplace(search_);
   if (search_.empty() || !fs::is_directory(search_)) return;
-  for (const fs::path& path : list_files(search_, may_be_picture)) {
-    by_file_name_[lower_case(path.filename().string())].push_back(path);
-    by_stem_[lower_case(path.stem().string())].push_back(path);
+  listed_ = list_files(search_, may_be_picture);
+  for (std::size_t i = 0; i < listed_->size(); ++i) {
+    const fs::path name = fs::path(listed_->name(i)).filename();
+    by_file_name_.add(name.string(), static_cast<std::uint32_t>(i));
+    by_stem_.add(name.stem().string(), static_cast<std::uint32_t>(i));
   }
 }
 
 // The one file of that name that shares most folders with the name; empty when two do.
 fs::path PictureFinder::by_name(const fs::path& name, bool stem_only) {
   if (!listed_) list_pictures();
-  const Index& index = stem_only ? by_stem_ : by_file_name_;
-  const auto at = index.find(lower_case(name.filename().string()));
-  if (at == index.end()) return {};
-  const auto likeness = [&](const fs::path& path) {
-    return common_tail(stem_only ? path.parent_path() / path.stem() : path, name);
-  };
-  const fs::path* best = nullptr;
+  const Names& names = stem_only ? by_stem_ : by_file_name_;
+  fs::path best;
   std::ptrdiff_t most = 0;
   bool tied = false;
-  for (const fs::path& path : at->second) {
-    const std::ptrdiff_t like = likeness(path);
+  for (std::uint32_t at = names.last.find(digest_of(lower_case(name.filename().string())));
+       at != DigestMap::kNone; at = names.before[at]) {
+    fs::path path = (*listed_)[at];
+    const std::ptrdiff_t like =
+        common_tail(stem_only ? path.parent_path() / path.stem() : path, name);
     tied = like == most || (tied && like < most);
     if (like <= most) continue;
     most = like;
-    best = &path;
+    best = std::move(path);
   }
-  return best == nullptr || tied ? fs::path() : *best;
+  return tied ? fs::path() : best;
 }
 
 }  // namespace muster::data

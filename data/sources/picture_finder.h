@@ -3,9 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
+
+#include "data/pack/digest_map.h"
+#include "data/pack/spool.h"
+#include "data/sources/file_list.h"
 
 namespace muster::data {
 
@@ -17,7 +21,9 @@ bool may_be_picture(const std::filesystem::path& path);
 // `search`, whose files are listed only if that is needed. Not thread-safe.
 class PictureFinder {
  public:
-  PictureFinder(std::vector<std::filesystem::path> roots, std::filesystem::path search);
+  // `scratch`: where the paths lie that were found.
+  PictureFinder(std::vector<std::filesystem::path> roots, std::filesystem::path search,
+                const std::filesystem::path& scratch);
 
   // Windows' paths and file:// URLs are understood. A picture that is not found is said to be in
   // the first root.
@@ -30,7 +36,13 @@ class PictureFinder {
   void tell(std::vector<std::string>& warnings) const;
 
  private:
-  using Index = std::unordered_map<std::string, std::vector<std::filesystem::path>>;
+  // Files of `listed_` by a name in lower case.
+  struct Names {
+    void add(const std::string& name, std::uint32_t file);
+
+    DigestMap last;                     // of that name
+    std::vector<std::uint32_t> before;  // the file of the same name before each, or kNone
+  };
 
   std::filesystem::path look_up(const std::string& name);
   std::filesystem::path by_name(const std::filesystem::path& name, bool stem_only);
@@ -38,9 +50,10 @@ class PictureFinder {
 
   std::vector<std::filesystem::path> roots_;
   std::filesystem::path search_;
-  bool listed_ = false;
-  Index by_file_name_, by_stem_;  // keys in lower case
-  std::unordered_map<std::string, std::filesystem::path> found_;
+  std::optional<FileList> listed_;
+  Names by_file_name_, by_stem_;
+  DigestMap found_;  // by name: which of paths_
+  TextSpool paths_;
   std::int64_t found_by_name_ = 0;
   std::string first_by_name_;
 };

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <map>
-#include <span>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "base/parallel.h"
-#include "base/progress.h"
 #include "base/text.h"
+#include "data/sources/blocks.h"
 #include "data/sources/data_yaml.h"
 #include "data/sources/parse/csv.h"
 #include "data/sources/parse/encoding.h"
@@ -41,6 +39,26 @@ std::vector<fs::path> row_roots(const fs::path& file, const fs::path& given) {
   return roots;
 }
 
+// The lines of a file that is larger than memory may be: what was read long ago is given back.
+class LineCursor {
+ public:
+  explicit LineCursor(const SourceText& text) : text_(text), lines_(text.view()) {}
+
+  bool next(std::string_view& line) {
+    constexpr std::size_t kKept = std::size_t{8} << 20;  // more than a block of lines has
+    if (lines_.position() - forgotten_ > 2 * kKept) {
+      forgotten_ = lines_.position() - kKept;
+      text_.forget_until(forgotten_);
+    }
+    return lines_.next(line);
+  }
+
+ private:
+  const SourceText& text_;
+  LineReader lines_;
+  std::size_t forgotten_ = 0;
+};
+
 class RowsReader {
  public:
   RowsReader(const fs::path& file, const ReadOptions& options)
@@ -48,17 +66,18 @@ class RowsReader {
         file_(file.string()),
         threads_(options.threads),
         finder_(row_roots(file, options.images),
-                options.images.empty() ? folder_of_file(file) : options.images) {
+                options.images.empty() ? folder_of_file(file) : options.images, options.scratch),
+        drafts_(options) {
     drafts_.format = "jsonl";
     drafts_.whole_folders = true;
   }
 
   Drafts read() {
-    const std::string text = without_byte_order_mark(read_text(path_), file_);
+    const SourceText text(path_);
     if (lower_extension(path_) == ".csv")
-      read_table(text);
-    else if (trimmed(std::string_view(text).substr(0, 4096)).starts_with('['))
-      read_array(text);
+      read_table(text.view());
+    else if (trimmed(text.view().substr(0, 4096)).starts_with('['))
+      read_array(text.view());
     else
       read_lines(text);
     tell();
@@ -82,36 +101,26 @@ class RowsReader {
     return outcome;
   }
 
-  // In blocks, so that no more rows are held twice than a block has.
-  void read_lines(std::string_view text) {
-    constexpr std::size_t kBlock = 8192;
-    const std::vector<std::string_view> lines = lines_of(text);
-    Progress progress("reading rows", static_cast<std::int64_t>(lines.size()));
-    for (std::size_t begin = 0; begin < lines.size(); begin += kBlock) {
-      const std::size_t count = std::min(kBlock, lines.size() - begin);
-      read_block(std::span(lines).subspan(begin, count), begin);
-      progress.add(static_cast<std::int64_t>(count));
-    }
+  void read_lines(const SourceText& text) {
+    std::int64_t total = 0;
+    LineCursor counted(text);
+    for (std::string_view line; counted.next(line);) ++total;
+    LineCursor lines(text);
+    const auto make = [this](std::string_view line, std::int64_t at) {
+      if (!trimmed(line).empty()) return try_row([&] { return parse_line(line); }, line_place(at));
+      Outcome blank;
+      blank.blank = true;
+      return blank;
+    };
+    const auto take = [this](Outcome& outcome, std::int64_t at) {
+      if (!outcome.blank) add(outcome, line_place(at), fmt::format("line-{}", at + 1));
+    };
+    in_blocks<std::string_view, Outcome>(
+        "reading rows", total, threads_, [&](std::string_view& line) { return lines.next(line); },
+        make, take);
   }
 
-  void read_block(std::span<const std::string_view> lines, std::size_t begin) {
-    std::vector<Outcome> outcomes(lines.size());
-    const auto count = static_cast<std::int64_t>(lines.size());
-    parallel_for("reading rows", count, threads_, [&](std::int64_t i) {
-      const auto at = static_cast<std::size_t>(i);
-      if (trimmed(lines[at]).empty()) {
-        outcomes[at].blank = true;
-        return;
-      }
-      outcomes[at] = try_row([&] { return parse_line(lines[at]); }, line_place(begin + at));
-    });
-    for (std::size_t i = 0; i < outcomes.size(); ++i) {
-      const std::size_t at = begin + i;
-      if (!outcomes[i].blank) add(outcomes[i], line_place(at), fmt::format("line-{}", at + 1));
-    }
-  }
-
-  std::string line_place(std::size_t at) const { return fmt::format("{}:{}", file_, at + 1); }
+  std::string line_place(std::int64_t at) const { return fmt::format("{}:{}", file_, at + 1); }
 
   static json parse_line(std::string_view line) {
     if (first_not_utf8(line) != std::string_view::npos)
@@ -121,20 +130,28 @@ class RowsReader {
 
   void read_table(std::string_view text) {
     try {
-      const std::vector<CsvRecord> records = parse_csv(text);
-      const std::vector<std::string> columns =
-          records.empty() ? std::vector<std::string>{} : records.front().fields;
-      if (std::ranges::find(columns, "file_name") == columns.end())
+      std::vector<std::string> columns;
+      bool named = false;
+      for_each_csv_record(text, [&](const CsvRecord& record) {
+        if (columns.empty()) {
+          columns = record.fields;
+          named = std::ranges::find(columns, "file_name") != columns.end();
+          return;
+        }
+        if (named) add_record(columns, record);
+      });
+      if (!named)
         throw DataError(fmt::format("line 1: the column file_name is expected; there are: {}",
                                     columns.empty() ? "none" : join(columns, ", ")));
-      for (std::size_t i = 1; i < records.size(); ++i) {
-        const auto at = static_cast<std::size_t>(records[i].line - 1);
-        Outcome outcome = try_row([&] { return table_row(columns, records[i]); }, line_place(at));
-        add(outcome, line_place(at), fmt::format("line-{}", at + 1));
-      }
     } catch (const DataError& error) {
       throw DataError(fmt::format("{}: {}", file_, error.what()));
     }
+  }
+
+  void add_record(const std::vector<std::string>& columns, const CsvRecord& record) {
+    const std::int64_t at = record.line - 1;
+    Outcome outcome = try_row([&] { return table_row(columns, record); }, line_place(at));
+    add(outcome, line_place(at), fmt::format("line-{}", at + 1));
   }
 
   void read_array(std::string_view text) {
@@ -144,6 +161,8 @@ class RowsReader {
         Outcome outcome = try_row([&] { return std::move(value); }, where);
         add(outcome, where, fmt::format("row-{}", index));
       });
+    } catch (const IoError&) {
+      throw;  // of a full disk, not of the text
     } catch (const std::exception& error) {
       throw DataError(fmt::format("{}: {}", file_, error.what()));
     }
@@ -156,7 +175,7 @@ class RowsReader {
     }
     Row& row = outcome.row;
     Sample& sample = row.draft.sample;
-    sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+    sample.source_id = drafts_.size();
     sample.name = row.pictures.empty() ? name : fs::path(row.pictures.front()).stem().string();
     for (std::size_t i = 0; i < row.pictures.size(); ++i)
       sample.pictures[i].path = finder_.find(row.pictures[i]);
@@ -165,7 +184,7 @@ class RowsReader {
     if (row.numbers_for_names) numbered_.see(where);
     for (const std::string& key : row.unused_keys) ++unused_[key];
     name_numbers(row);
-    drafts_.drafts.push_back(std::move(row.draft));
+    drafts_.add(std::move(row.draft));
   }
 
   // Hugging Face's folders hold class numbers; their names may stand in classes.txt.

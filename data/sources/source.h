@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/pack/sample.h"
+#include "data/sources/sample_store.h"
 
 namespace muster::data {
 
@@ -22,7 +23,7 @@ struct Fault {
 
 struct Source {
   std::string format;  // voc | coco | yolo | jsonl | cvat | label-studio
-  std::vector<Sample> samples;
+  SampleStore samples;
   std::vector<Category> categories;
   std::vector<Fault> faults = {};          // all of them, also those of samples that are there
   std::vector<std::string> warnings = {};  // used, but worth a look: orphan labels, sizes corrected

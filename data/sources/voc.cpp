@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <string>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/parallel.h"
+#include "data/pack/digest_map.h"
+#include "data/sources/blocks.h"
 #include "data/sources/element.h"
 #include "data/sources/junk.h"
 #include "data/sources/parse/encoding.h"
@@ -151,25 +152,26 @@ class VocReader {
       : folder_(folder),
         options_(options),
         annotations_(annotation_folder(folder)),
-        finder_(picture_roots(), options.images.empty() ? folder : options.images) {}
+        files_(annotations_),
+        finder_(picture_roots(), options.images.empty() ? folder : options.images, options.scratch),
+        drafts_(options) {}
 
   Drafts read() {
     drafts_.format = "voc";
-    const std::vector<fs::path> all = list_files(annotations_, is_xml);
-    if (all.empty() && drafts_.faults.empty())
+    files_ = list_files(annotations_, is_xml);
+    if (files_.empty() && drafts_.faults.empty())
       throw DataError(fmt::format("{}: no .xml in it", annotations_.string()));
     drafts_.whole_folders = options_.split.empty();
-    const std::vector<std::string> all_stems = stems_of(all);
-    for (std::size_t i = 0; i < all.size(); ++i) file_of_stem_.emplace(all_stems[i], all[i]);
-    const std::vector<std::string> stems = options_.split.empty() ? all_stems : listed_stems();
-    std::vector<Annotation> read(stems.size());
-    parallel_for("reading annotations", static_cast<std::int64_t>(stems.size()), options_.threads,
-                 [&](std::int64_t i) {
-                   const auto at = static_cast<std::size_t>(i);
-                   read[at] = read_annotation(file_of_stem_.at(stems[at]));
-                 });
-    for (std::size_t i = 0; i < stems.size(); ++i) add(stems[i], read[i]);
-    if (!options_.split.empty()) name_the_rest(all, stems);
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      file_of_stem_.emplace(digest_of(stem_of(i)), static_cast<std::uint32_t>(i));
+    std::vector<std::uint32_t> listed;
+    if (options_.split.empty())
+      for (std::size_t i = 0; i < files_.size(); ++i) listed.push_back(file_of(stem_of(i)));
+    else
+      listed = listed_files();
+    read_files("reading annotations", listed,
+               [this](Annotation& read, std::uint32_t file) { add(stem_of(file), read); });
+    if (!options_.split.empty()) name_the_rest(listed);
     finder_.tell(drafts_.warnings);
     return std::move(drafts_);
   }
@@ -189,13 +191,29 @@ class VocReader {
     return roots;
   }
 
-  // Paths below the folder of annotations, without suffix.
-  std::vector<std::string> stems_of(const std::vector<fs::path>& files) const {
-    std::vector<std::string> stems;
-    stems.reserve(files.size());
-    for (const fs::path& path : files)
-      stems.push_back(path.lexically_relative(annotations_).replace_extension().string());
-    return stems;
+  // The path below the folder of annotations, without suffix.
+  std::string stem_of(std::size_t file) const {
+    return fs::path(files_.name(file)).replace_extension().string();
+  }
+
+  // The first of that stem; DigestMap::kNone: there is none.
+  std::uint32_t file_of(const std::string& stem) const {
+    return file_of_stem_.find(digest_of(stem));
+  }
+
+  // Calls take(annotation, file) in order.
+  template <typename Take>
+  void read_files(const std::string& what, const std::vector<std::uint32_t>& files, Take&& take) {
+    auto next = files.begin();
+    in_blocks<std::uint32_t, Annotation>(
+        what, static_cast<std::int64_t>(files.size()), options_.threads,
+        [&](std::uint32_t& file) {
+          if (next == files.end()) return false;
+          file = *next++;
+          return true;
+        },
+        [this](std::uint32_t file, std::int64_t) { return read_annotation(files_[file]); },
+        [&](Annotation& read, std::int64_t i) { take(read, files[static_cast<std::size_t>(i)]); });
   }
 
   fs::path split_list() const {
@@ -207,8 +225,8 @@ class VocReader {
     throw DataError(fmt::format("{}: no such split list", tried.front().string()));
   }
 
-  std::vector<std::string> listed_stems() {
-    std::vector<std::string> stems;
+  std::vector<std::uint32_t> listed_files() {
+    std::vector<std::uint32_t> files;
     const fs::path list = split_list();
     std::int64_t number = 0;
     const std::string text = read_source_text(list);
@@ -216,30 +234,28 @@ class VocReader {
       ++number;
       const std::string line(trimmed(raw));
       if (line.empty()) continue;
-      const std::string stem = listed_stem(line);
-      if (!stem.empty())
-        stems.push_back(stem);
+      const std::uint32_t file = listed_file(line);
+      if (file != DigestMap::kNone)
+        files.push_back(file);
       else
         drafts_.faults.push_back(
             {Fault::Of::kSample, fmt::format("{}:{}", list.string(), number),
              fmt::format("no such annotation: {}", (annotations_ / (line + ".xml")).string())});
     }
-    return stems;
+    return files;
   }
 
   // A line is a stem, with blanks or not; lists of one class have a column -1, 0 or 1 behind it,
-  // and some tools write the picture's suffix. Empty when no annotation fits.
-  std::string listed_stem(const std::string& line) const {
-    const auto there = [&](const std::string& stem) { return file_of_stem_.contains(stem); };
-    if (there(line)) return line;
+  // and some tools write the picture's suffix. DigestMap::kNone when no annotation fits.
+  std::uint32_t listed_file(const std::string& line) const {
+    if (const std::uint32_t file = file_of(line); file != DigestMap::kNone) return file;
     const std::size_t last = line.find_last_of(" \t");
     const std::string flag = last == std::string::npos ? "" : line.substr(last + 1);
     if (flag == "1" || flag == "-1" || flag == "0") {
       const std::string stem(trimmed(std::string_view(line).substr(0, last)));
-      if (there(stem)) return stem;
+      if (const std::uint32_t file = file_of(stem); file != DigestMap::kNone) return file;
     }
-    const std::string stem = fs::path(line).replace_extension().string();
-    return there(stem) ? stem : "";
+    return file_of(fs::path(line).replace_extension().string());
   }
 
   void add(const std::string& stem, Annotation& read) {
@@ -247,9 +263,9 @@ class VocReader {
     if (!read.whole) return;
     Sample& sample = read.draft.sample;
     sample.name = fs::path(stem).filename().string();
-    sample.source_id = static_cast<std::int64_t>(drafts_.drafts.size());
+    sample.source_id = drafts_.size();
     sample.pictures.front().path = picture_of(stem, read.filename);
-    drafts_.drafts.push_back(std::move(read.draft));
+    drafts_.add(std::move(read.draft));
   }
 
   // What the annotation names, beside where it stands in sub-folders too; else the picture of the
@@ -267,34 +283,26 @@ class VocReader {
 
   // Ids must not depend on which classes a split happens to hold: the names of all annotations
   // count.
-  void name_the_rest(const std::vector<fs::path>& files, const std::vector<std::string>& read) {
-    std::unordered_map<std::string, bool> known;
-    for (const std::string& stem : read) known.emplace(stem, true);
-    std::vector<fs::path> rest;
-    const std::vector<std::string> stems = stems_of(files);
-    for (std::size_t i = 0; i < files.size(); ++i)
-      if (!known.contains(stems[i])) rest.push_back(files[i]);
-    std::vector<Annotation> others(rest.size());
-    parallel_for("reading class names", static_cast<std::int64_t>(rest.size()), options_.threads,
-                 [&](std::int64_t i) {
-                   const auto at = static_cast<std::size_t>(i);
-                   others[at] = read_annotation(rest[at]);
-                 });
+  void name_the_rest(const std::vector<std::uint32_t>& listed) {
+    std::vector<bool> known(files_.size(), false);
+    for (const std::uint32_t file : listed) known[file] = true;
+    std::vector<std::uint32_t> rest;
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      if (!known[file_of(stem_of(i))]) rest.push_back(static_cast<std::uint32_t>(i));
     Tally unread(
         "annotations of other splits cannot be read, so that their classes are not counted");
-    for (std::size_t i = 0; i < rest.size(); ++i) {
-      if (!others[i].whole) unread.see(rest[i].string());
-      for (const DraftObject& object : others[i].draft.objects)
-        drafts_.also_named.push_back(object.category);
-      others[i] = {};
-    }
+    read_files("reading class names", rest, [&](const Annotation& other, std::uint32_t file) {
+      if (!other.whole) unread.see(files_[file].string());
+      for (const DraftObject& object : other.draft.objects) drafts_.also_name(object.category);
+    });
     unread.tell(drafts_.warnings);
   }
 
   fs::path folder_;
   const ReadOptions& options_;
   fs::path annotations_;
-  std::unordered_map<std::string, fs::path> file_of_stem_;  // of all annotations
+  FileList files_;          // all annotations
+  DigestMap file_of_stem_;  // which of them
   PictureFinder finder_;
   Drafts drafts_;
 };

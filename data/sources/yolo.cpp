@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/parallel.h"
 #include "base/text.h"
+#include "data/pack/digest_map.h"
+#include "data/sources/blocks.h"
 #include "data/sources/data_yaml.h"
 #include "data/sources/junk.h"
 #include "data/sources/parse/encoding.h"
@@ -35,6 +35,43 @@ bool is_darknet_data(const fs::path& path) { return lower_extension(path) == ".d
 // A picture and where its label file is expected.
 struct Pair {
   fs::path picture, label;
+};
+
+// Pairs one behind the other, not in memory.
+class Pairs {
+ public:
+  explicit Pairs(const fs::path& scratch) : paths_(scratch) {}
+
+  void push_back(const Pair& pair) {
+    paths_.add(pair.picture.native());
+    paths_.add(pair.label.native());
+  }
+  std::int64_t size() const { return paths_.size() / 2; }
+
+  class Reader {
+   public:
+    explicit Reader(const Pairs& pairs) : paths_(pairs.paths_) {}
+    bool next(Pair& pair) {
+      std::string_view path;
+      if (!paths_.next(path)) return false;
+      pair.picture = path;
+      paths_.next(path);
+      pair.label = path;
+      return true;
+    }
+
+   private:
+    Records::Reader paths_;
+  };
+
+ private:
+  Records paths_;  // of each pair two
+};
+
+// What the label file says, and whether there is one. None is YOLO's way to say: no objects.
+struct Labelled {
+  Draft draft;
+  bool there_is_label = false;
 };
 
 bool there_is_file(const fs::path& path) {
@@ -77,7 +114,7 @@ fs::path tail_below(const fs::path& folder, const fs::path& path, std::ptrdiff_t
 class YoloReader {
  public:
   YoloReader(const fs::path& source, const ReadOptions& options)
-      : options_(options), folder_(folder_of(source)) {
+      : options_(options), folder_(folder_of(source)), pairs_(options.scratch), drafts_(options) {
     drafts_.format = "yolo";
     drafts_.rounding_shares = kYoloRounding;
     read_names(source);
@@ -89,14 +126,17 @@ class YoloReader {
                                    folder_.string()));
     collect();
     for (const auto& [id, name] : set_.names) drafts_.categories.push_back({id, name});
-    drafts_.drafts.resize(pairs_.size());
-    std::vector<char> labelled(pairs_.size(), 0);
-    parallel_for("reading labels", static_cast<std::int64_t>(pairs_.size()), options_.threads,
-                 [&](std::int64_t i) {
-                   const auto at = static_cast<std::size_t>(i);
-                   labelled[at] = read_pair(pairs_[at], i, drafts_.drafts[at]) ? 1 : 0;
-                 });
-    warn_of_labels(std::count(labelled.begin(), labelled.end(), 1));
+    std::int64_t labelled = 0;
+    Pairs::Reader pairs(pairs_);
+    in_blocks<Pair, Labelled>(
+        "reading labels", pairs_.size(), options_.threads,
+        [&](Pair& pair) { return pairs.next(pair); },
+        [this](const Pair& pair, std::int64_t i) { return read_pair(pair, i); },
+        [&](Labelled& read, std::int64_t) {
+          labelled += read.there_is_label ? 1 : 0;
+          drafts_.add(std::move(read.draft));
+        });
+    warn_of_labels(labelled);
     return std::move(drafts_);
   }
 
@@ -128,16 +168,16 @@ class YoloReader {
   }
 
   bool names_from_folder(const fs::path& folder) {
-    std::vector<fs::path> yamls = files_in(folder, is_yaml);
+    std::vector<fs::path> yamls = files_in(folder, is_yaml).paths();
     const auto is_first = [](const fs::path& path) {
       return path.filename() == "data.yaml" || path.filename() == "dataset.yaml";
     };
     std::stable_partition(yamls.begin(), yamls.end(), is_first);
     const bool named = !yamls.empty() && is_first(yamls.front());
     if (named) return take_yaml(yamls, yamls.front());
-    const std::vector<fs::path> darknet = files_in(folder, is_darknet_data);
+    const FileList darknet = files_in(folder, is_darknet_data);
     if (!darknet.empty()) {
-      set_ = read_darknet_data(darknet.front());
+      set_ = read_darknet_data(darknet[0]);
       return true;
     }
     for (const char* list : {"classes.txt", "obj.names", "classes.names", "predefined_classes.txt"})
@@ -251,7 +291,8 @@ class YoloReader {
     const std::string text = read_source_text(list);
     const fs::path beside = list.parent_path();
     PictureFinder finder({options_.images.empty() ? beside : fs::absolute(options_.images)},
-                         options_.images.empty() ? fs::path() : fs::absolute(options_.images));
+                         options_.images.empty() ? fs::path() : fs::absolute(options_.images),
+                         options_.scratch);
     for (const std::string_view raw : lines_of(text)) {
       std::string line(trimmed(raw));
       if (line.empty()) continue;
@@ -326,22 +367,27 @@ class YoloReader {
 
   // ---- labels ----
 
-  // Returns whether there is a label file. None is YOLO's way to say: no objects.
-  bool read_pair(const Pair& pair, std::int64_t position, Draft& draft) const {
+  Labelled read_pair(const Pair& pair, std::int64_t position) const {
+    Labelled made;
+    Draft& draft = made.draft;
     Sample& sample = draft.sample;
     sample.pictures.emplace_back();
     sample.pictures.front().path = pair.picture;
     sample.name = pair.picture.stem().string();
     sample.source_id = position;
     sample.where = pair.label.string();
-    if (!there_is_file(pair.label)) return false;
-    std::string text;
+    made.there_is_label = there_is_file(pair.label);
+    if (!made.there_is_label) return made;
     try {
-      text = read_source_text(pair.label);
+      read_labels(read_source_text(pair.label), draft);
     } catch (const Error& error) {
       draft.faults.push_back({Fault::Of::kSample, sample.where, error.what()});
-      return true;
     }
+    return made;
+  }
+
+  void read_labels(const std::string& text, Draft& draft) const {
+    Sample& sample = draft.sample;
     std::int64_t number = 0;
     for (const std::string_view line : lines_of(text)) {
       ++number;
@@ -354,31 +400,35 @@ class YoloReader {
             {Fault::Of::kBox, fmt::format("{}:{}", sample.where, number), error.what()});
       }
     }
-    return true;
   }
 
   void warn_of_labels(std::int64_t labelled) {
-    if (labelled == 0 && !pairs_.empty())
-      drafts_.warnings.push_back(fmt::format("no picture has a label file, the first would be {}",
-                                             pairs_.front().label.string()));
+    Pair first;
+    if (labelled == 0 && Pairs::Reader(pairs_).next(first))
+      drafts_.warnings.push_back(
+          fmt::format("no picture has a label file, the first would be {}", first.label.string()));
     warn_of_orphans();
   }
 
   // Label files without a picture, in the folders where labels were looked for.
   void warn_of_orphans() {
-    std::unordered_map<std::string, std::unordered_set<std::string>> stems_in;  // of label folders
     std::unordered_map<std::string, fs::path> pictures_of;  // the picture folder of a label folder
-    for (const Pair& pair : pairs_) {
-      const std::string folder = pair.label.parent_path().string();
-      stems_in[folder].insert(pair.label.stem().string());
-      pictures_of.emplace(folder, pair.picture.parent_path());
+    DigestMap known;                                        // labels without suffix
+    const auto key_of = [](const fs::path& folder, const fs::path& file) {
+      return digest_of((folder / file.stem()).native());
+    };
+    Pairs::Reader pairs(pairs_);
+    for (Pair pair; pairs.next(pair);) {
+      const fs::path folder = pair.label.parent_path();
+      known.emplace(key_of(folder, pair.label), 0);
+      pictures_of.emplace(folder.string(), pair.picture.parent_path());
     }
     std::vector<std::string> orphans;
-    for (auto& [folder, stems] : stems_in) {
-      for (const fs::path& picture : files_in(pictures_of.at(folder), may_be_picture))
-        stems.insert(picture.stem().string());
+    for (const auto& [folder, pictures] : pictures_of) {
+      for (const fs::path& picture : files_in(pictures, may_be_picture))
+        known.emplace(key_of(folder, picture), 0);
       for (const fs::path& label : files_in(folder, is_text))
-        if (!stems.contains(label.stem().string()) && !is_companion(label))
+        if (!known.contains(key_of(folder, label)) && !is_companion(label))
           orphans.push_back(label.string());
     }
     std::sort(orphans.begin(), orphans.end());
@@ -406,7 +456,7 @@ class YoloReader {
   const ReadOptions& options_;
   fs::path folder_;
   YoloSet set_;
-  std::vector<Pair> pairs_;
+  Pairs pairs_;
   Drafts drafts_;
 };
 

@@ -101,6 +101,15 @@ void split_renames(PackCommand& command) {
   }
 }
 
+// Where the pack will lie there is room; nothing is made there yet for a source that cannot be
+// read.
+fs::path scratch_folder(const PackCommand& command) {
+  if (command.pack.check_only) return {};
+  fs::path folder = fs::absolute(command.out).parent_path();
+  while (!fs::is_directory(folder)) folder = folder.parent_path();
+  return folder;
+}
+
 void run_pack(PackCommand& command) {
   if (command.out.empty() && !command.pack.check_only)
     throw UsageError("pack: -o OUT.h5 is needed (or --check-only)");
@@ -108,6 +117,7 @@ void run_pack(PackCommand& command) {
     throw UsageError(fmt::format("--images {}: no such folder", command.read.images.string()));
   split_renames(command);
   command.read.threads = command.pack.threads;
+  command.read.scratch = scratch_folder(command);
   data::Source source = data::read_source(command.source, command.read);
   if (!command.pack.check_only && fs::path(command.out).has_parent_path())
     fs::create_directories(fs::path(command.out).parent_path());

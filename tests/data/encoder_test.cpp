@@ -347,7 +347,7 @@ TEST_CASE("what does not fit together is refused with the sample's name", "[faul
                        ContainsSubstring("position")));
   }
   SECTION("a recorded size that is not the image's") {
-    Sample sample = hand.set.source.samples[0];
+    Sample sample = hand.set.samples[0];
     sample.pictures[0].width = 60;
     write_pack(hand.set.pack_path, {sample}, hand.set.source.categories);
     const SampleSet set = open_set({hand.set.pack_path});
@@ -358,7 +358,7 @@ TEST_CASE("what does not fit together is refused with the sample's name", "[faul
                        ContainsSubstring("56x56")));
   }
   SECTION("a special token in a caption") {
-    Sample sample = hand.set.source.samples[0];
+    Sample sample = hand.set.samples[0];
     sample.objects[0].caption = "a <|im_end|> b";
     CHECK_THROWS_MATCHES(SampleEncoder(hand.tokenizer, options).measure(sample), DataError,
                          MessageMatches(ContainsSubstring("scene-000000")));
@@ -396,10 +396,11 @@ TEST_CASE("measure is exact: synthetic set, every answer form", "[unit]") {
 TEST_CASE("measure is exact: BCCD with the Qwen tokenizer", "[golden]") {
   const fs::path bccd = test::shared("data/bccd");
   const Tokenizer tokenizer(test::shared("data/qwen_tokenizer"));
-  Source source = read_source(bccd, "", "val");
-  source.samples.resize(20);
+  const Source source = read_source(bccd, "", "val");
+  std::vector<Sample> samples = all_of(source.samples);
+  samples.resize(20);
   const TempDir dir;
-  write_pack(dir.path() / "val.h5", source.samples, source.categories);
+  write_pack(dir.path() / "val.h5", samples, source.categories);
   EncodeOptions options = test::encode_options();
   options.vocab_size = 151936;
   options.system_prompt = "You are a helpful assistant.";

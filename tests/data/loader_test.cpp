@@ -250,7 +250,7 @@ TEST_CASE("empty micro-batches have an index and nothing else", "[unit]") {
 TEST_CASE("a worker's error comes out of next_step with the sample's name, again and again",
           "[fault]") {
   const Rig rig;
-  const std::string image = read_text(rig.set.source.samples[4].pictures[0].path);
+  const std::string image = read_text(rig.set.samples[4].pictures[0].path);
   const auto at = read_text(rig.set.pack_path).find(image);
   std::fstream file(rig.set.pack_path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(static_cast<std::streamoff>(at + image.size() / 2));

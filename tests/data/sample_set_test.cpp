@@ -17,7 +17,7 @@ using Catch::Matchers::MessageMatches;
 // Two packs whose categories overlap under other ids and other spellings.
 struct TwoPacks {
   TwoPacks() : set(3) {
-    std::vector<Sample> samples = set.source.samples;
+    std::vector<Sample> samples = set.samples;
     for (Sample& sample : samples) {
       sample.objects.resize(2, sample.objects.front());
       sample.objects[0].category = 5;

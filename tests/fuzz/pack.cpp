@@ -32,7 +32,9 @@ data::PackColumns small_pack() {
   words.boxed = false;
   words.turns = {{data::Role::kUser, "hello", false}, {data::Role::kAssistant, "world", false}};
   data::add_sample(columns, words);
-  data::add_categories(columns, {{1, "cat"}, {2, "dog"}});
+  columns.category_id = {1, 2};
+  for (const char* name : {"cat", "dog"}) columns.category_name.add(name);
+  columns.active = {1};
   return columns;
 }
 
@@ -64,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   data::PackColumns columns = small_pack();
   while (bytes.remaining_bytes() > 0) change(columns, bytes);
   return fuzz::read_damaged([&] {
-    data::check_columns(columns, 100, "input");
+    data::check_columns(data::view_of(columns), 100, "input");
     for (std::int64_t i = 0; i < columns.num_samples(); ++i) data::sample_at(columns, i);
     for (std::int64_t i = 0; i < columns.num_pictures(); ++i) data::checksum_at(columns, i);
     data::to_categories(columns);

@@ -26,7 +26,7 @@ fs::path mixed_pack(const fs::path& folder) {
       data::read_source(test::TinyData::instance().folder() / "train/annotations.json", "coco", "");
   std::vector<data::Sample> samples;
   for (std::size_t i = 0; i < 6; ++i) {
-    const data::Sample& boxed = source.samples[i];
+    const data::Sample& boxed = source.samples.at(i);
     samples.push_back(boxed);
     samples.push_back(words_about(boxed, boxed.name + "-words"));
     data::Sample text;
@@ -35,7 +35,7 @@ fs::path mixed_pack(const fs::path& folder) {
     samples.push_back(text);
     data::Sample two = boxed;
     two.name += "-two";
-    two.pictures.push_back(source.samples[i + 1].pictures[0]);
+    two.pictures.push_back(source.samples.at(i + 1).pictures[0]);
     two.turns = {{Role::kUser, "first?", false},
                  {Role::kAssistant, "", true},
                  {Role::kUser, "both?", false},
@@ -53,7 +53,7 @@ fs::path words_pack(const fs::path& folder) {
       data::read_source(test::TinyData::instance().folder() / "train/annotations.json", "coco", "");
   std::vector<data::Sample> samples;
   for (std::size_t i = 0; i < 8; ++i)
-    samples.push_back(words_about(source.samples[i], source.samples[i].name));
+    samples.push_back(words_about(source.samples.at(i), source.samples.at(i).name));
   data::write_pack(folder / "words.h5", samples, source.categories);
   return folder / "words.h5";
 }

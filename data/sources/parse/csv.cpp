@@ -14,8 +14,7 @@ class CsvParser {
  public:
   explicit CsvParser(std::string_view text) : text_(text) {}
 
-  std::vector<CsvRecord> parse() {
-    std::vector<CsvRecord> records;
+  void parse(const std::function<void(const CsvRecord&)>& record_is_read) {
     while (at_ < text_.size()) {
       CsvRecord record;
       record.line = line_;
@@ -23,9 +22,8 @@ class CsvParser {
       while (take(","));
       end_line();
       const bool blank = record.fields.size() == 1 && record.fields.front().empty();
-      if (!blank) records.push_back(std::move(record));
+      if (!blank) record_is_read(record);
     }
-    return records;
   }
 
  private:
@@ -72,6 +70,9 @@ class CsvParser {
 
 }  // namespace
 
-std::vector<CsvRecord> parse_csv(std::string_view text) { return CsvParser(text).parse(); }
+void for_each_csv_record(std::string_view text,
+                         const std::function<void(const CsvRecord&)>& record) {
+  CsvParser(text).parse(record);
+}
 
 }  // namespace muster::data

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,9 @@ struct CsvRecord {
   std::int64_t line = 0;  // where it begins, from 1
 };
 
-// Blank lines are passed over. Throws DataError "line N: why" for quotes that are not closed or
-// stand within a field.
-std::vector<CsvRecord> parse_csv(std::string_view text);
+// Calls `record` for each, in order; blank lines are passed over. Throws DataError "line N: why"
+// for quotes that are not closed or stand within a field; what was called before stays called.
+void for_each_csv_record(std::string_view text,
+                         const std::function<void(const CsvRecord&)>& record);
 
 }  // namespace muster::data

@@ -117,15 +117,33 @@ std::string read_source_text(const fs::path& file) {
   return text;
 }
 
+SourceText::SourceText(const fs::path& file) : file_(file) {
+  view_ = {reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size()};
+  if (view_.starts_with("\xff\xfe") || view_.starts_with("\xfe\xff"))
+    view_ = converted_ = without_byte_order_mark(std::string(view_), file.string());
+  else if (view_.starts_with("\xef\xbb\xbf"))
+    view_.remove_prefix(3);
+}
+
+void SourceText::forget_until(std::size_t end) const {
+  if (converted_.empty()) file_.forget_until(end);
+}
+
+bool LineReader::next(std::string_view& line) {
+  if (at_ >= text_.size()) return false;
+  if (line_feed_ <= at_) line_feed_ = std::min(text_.find('\n', at_), text_.size());
+  const std::string_view rest = text_.substr(at_, line_feed_ - at_);
+  line = rest.substr(0, rest.find('\r'));
+  at_ += line.size();
+  const bool pair = text_.substr(at_).starts_with("\r\n");
+  at_ += pair ? 2 : 1;
+  return true;
+}
+
 std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const std::size_t end = std::min(text.find_first_of("\r\n", at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    const bool pair = end + 1 < text.size() && text[end] == '\r' && text[end + 1] == '\n';
-    at = end + (pair ? 2 : 1);
-  }
+  LineReader reader(text);
+  for (std::string_view line; reader.next(line);) lines.push_back(line);
   return lines;
 }
 

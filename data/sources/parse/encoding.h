@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
+
 namespace muster::data {
 
 // `bytes` of the named encoding as UTF-8. As browsers do, GB2312 and GBK are read as GB18030,
@@ -23,8 +25,38 @@ std::size_t first_not_utf8(std::string_view text);
 // A text file without byte order mark. Throws DataError "FILE:line: ..." when it is not UTF-8.
 std::string read_source_text(const std::filesystem::path& file);
 
-// The lines without their ends (LF, CR LF, or CR alone); views into `text`.
-std::vector<std::string_view> lines_of(std::string_view text);
+// A large text file without byte order mark. It is mapped, so that it takes no memory of its own
+// but for UTF-16, which is converted.
+class SourceText {
+ public:
+  explicit SourceText(const std::filesystem::path& file);  // throws IoError, DataError
+  SourceText(const SourceText&) = delete;
+  SourceText& operator=(const SourceText&) = delete;
+
+  std::string_view view() const { return view_; }
+  // What lies before `end` of the view is not needed soon.
+  void forget_until(std::size_t end) const;
+
+ private:
+  MappedFile file_;
+  std::string converted_;
+  std::string_view view_;
+};
+
+// Line after line without their ends (LF, CR LF, or CR alone); views into the text.
+class LineReader {
+ public:
+  explicit LineReader(std::string_view text) : text_(text) {}
+  bool next(std::string_view& line);  // false behind the last
+  std::size_t position() const { return at_; }
+
+ private:
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::size_t line_feed_ = 0;  // the first from at_ on, once it was looked for
+};
+
+std::vector<std::string_view> lines_of(std::string_view text);  // all of a LineReader's
 
 std::string_view trimmed(std::string_view text);  // blanks, tabs and line ends at both ends
 std::string lower_case(std::string_view text);    // ASCII only

@@ -31,7 +31,7 @@ std::string as_text(const std::vector<std::byte>& bytes) {
 
 // A set with every kind of value a pack holds, on top of real images.
 std::vector<Sample> rich_samples(const test::SmallSet& set) {
-  std::vector<Sample> samples = set.source.samples;
+  std::vector<Sample> samples = set.samples;
   samples[0].objects[0].caption = "caf\xc3\xa9 \"\xe7\xba\xa2\"";
   samples[0].objects[0].crowd = true;
   samples[1].objects.clear();
@@ -87,7 +87,7 @@ TEST_CASE("a pack gives back what was written, byte for byte", "[unit]") {
 
 TEST_CASE("the class map holds the categories that occur", "[unit]") {
   const test::SmallSet set(2);
-  std::vector<Sample> samples = set.source.samples;
+  std::vector<Sample> samples = set.samples;
   for (Sample& sample : samples)
     for (Object& object : sample.objects) object.category = 90;
   samples[0].objects[0].category = 7;
@@ -117,7 +117,7 @@ TEST_CASE("the fingerprint follows the content, not the place", "[unit]") {
   CHECK(Pack(a.pack_path).fingerprint() == Pack(b.pack_path).fingerprint());
   CHECK(Pack(a.pack_path).fingerprint() != Pack(other.pack_path).fingerprint());
   const std::string before = xxh128_file(a.pack_path);
-  write_pack(a.pack_path, a.source.samples, a.source.categories);
+  write_pack(a.pack_path, a.samples, a.source.categories);
   CHECK(xxh128_file(a.pack_path) == before);  // no time stamps inside
 }
 
@@ -145,7 +145,7 @@ TEST_CASE("damage is named", "[fault]") {
 
   SECTION("a flipped image byte: sample and pack") {
     const auto image =
-        static_cast<std::int64_t>(whole.find(read_text(set.source.samples[1].pictures[0].path)));
+        static_cast<std::int64_t>(whole.find(read_text(set.samples[1].pictures[0].path)));
     overwrite(set.pack_path, image + 100,
               static_cast<char>(whole[static_cast<std::size_t>(image) + 100] ^ 1));
     const Pack pack(set.pack_path);
@@ -163,8 +163,8 @@ TEST_CASE("damage is named", "[fault]") {
         MessageMatches(ContainsSubstring("metadata") && ContainsSubstring("storage damage")));
   }
   SECTION("any byte but the pictures', before libhdf5 sees it") {
-    const std::string first = read_text(set.source.samples[0].pictures[0].path);
-    const std::string last = read_text(set.source.samples[2].pictures[0].path);
+    const std::string first = read_text(set.samples[0].pictures[0].path);
+    const std::string last = read_text(set.samples[2].pictures[0].path);
     const std::size_t begin = whole.find(first), end = whole.find(last) + last.size();
     REQUIRE((begin < end && end < whole.size()));
     constexpr std::size_t kRead = 104;  // of the seal
@@ -207,8 +207,8 @@ TEST_CASE("damage is named", "[fault]") {
     H5Awrite(version, H5T_NATIVE_INT64, &newer);
     H5Aclose(version);
     H5Fclose(file);
-    const std::string first = read_text(set.source.samples[0].pictures[0].path);
-    const std::string last = read_text(set.source.samples[2].pictures[0].path);
+    const std::string first = read_text(set.samples[0].pictures[0].path);
+    const std::string last = read_text(set.samples[2].pictures[0].path);
     write_seal(set.pack_path, {static_cast<std::int64_t>(whole.find(first)),
                                static_cast<std::int64_t>(whole.find(last) + last.size())});
     CHECK_THROWS_MATCHES(
@@ -220,7 +220,7 @@ TEST_CASE("damage is named", "[fault]") {
 TEST_CASE("a pack is whole or absent", "[fault]") {
   const test::SmallSet set(3);
   const std::string before = xxh128_file(set.pack_path);
-  std::vector<Sample> samples = set.source.samples;
+  std::vector<Sample> samples = set.samples;
   samples[2].pictures[0].path = set.dir.path() / "gone.jpg";
   CHECK_THROWS_MATCHES(write_pack(set.pack_path, samples, set.source.categories), DataError,
                        MessageMatches(ContainsSubstring("gone.jpg")));
@@ -229,9 +229,8 @@ TEST_CASE("a pack is whole or absent", "[fault]") {
   CHECK(xxh128_file(set.pack_path) == before);
   CHECK_FALSE(fs::exists(set.pack_path.string() + ".part"));
   CHECK_THROWS_AS(
-      write_pack(set.dir.path() / "no" / "folder.h5", set.source.samples, set.source.categories),
-      IoError);
-  samples = set.source.samples;
+      write_pack(set.dir.path() / "no" / "folder.h5", set.samples, set.source.categories), IoError);
+  samples = set.samples;
   samples[1].name = samples[0].name;
   CHECK_THROWS_MATCHES(write_pack(set.pack_path, samples, set.source.categories), DataError,
                        MessageMatches(ContainsSubstring("unique")));
@@ -247,7 +246,7 @@ TEST_CASE("a full disk is one clear error and leaves the old pack", "[fault]") {
   setrlimit(RLIMIT_FSIZE, &small);
   std::string message;
   try {
-    write_pack(set.pack_path, set.source.samples, set.source.categories);
+    write_pack(set.pack_path, set.samples, set.source.categories);
   } catch (const IoError& error) {
     message = error.what();
   }
@@ -276,10 +275,10 @@ TEST_CASE("packs of words only, and of nothing", "[unit]") {
 
 TEST_CASE("each picture is stored once, whatever samples show it", "[unit]") {
   const test::SmallSet set(2);
-  const std::string bytes = read_text(set.source.samples[0].pictures[0].path);
+  const std::string bytes = read_text(set.samples[0].pictures[0].path);
   const fs::path twin = set.dir.path() / "twin.jpg";
   write_text(twin, bytes);
-  Sample a = set.source.samples[0], b = set.source.samples[1];
+  Sample a = set.samples[0], b = set.samples[1];
   b.pictures.push_back(a.pictures[0]);
   b.pictures.push_back(a.pictures[0]);
   b.pictures[1].path = twin;      // another file of the same bytes
@@ -300,7 +299,7 @@ TEST_CASE("each picture is stored once, whatever samples show it", "[unit]") {
 TEST_CASE("a pack is built as samples come, and nothing is left of one that is not", "[unit]") {
   const test::SmallSet set(1);
   const fs::path out = set.dir.path() / "built.h5";
-  Sample sample = set.source.samples[0];
+  Sample sample = set.samples[0];
   const std::string text = read_text(sample.pictures[0].path);
   const auto bytes = std::as_bytes(std::span(text));
   {
@@ -329,13 +328,13 @@ TEST_CASE("a pack is built as samples come, and nothing is left of one that is n
 TEST_CASE("references that a sample does not have are refused", "[fault]") {
   const test::SmallSet set(1);
   for (const auto& [picture, turn] : {std::pair{1, -1}, {0, 0}, {-1, -1}}) {
-    Sample sample = set.source.samples[0];
+    Sample sample = set.samples[0];
     sample.objects[0].picture = picture;
     sample.objects[0].turn = turn;
     CHECK_THROWS_MATCHES(write_pack(set.pack_path, {sample}, set.source.categories), DataError,
                          MessageMatches(ContainsSubstring("do not fit together")));
   }
-  Sample sample = set.source.samples[0];
+  Sample sample = set.samples[0];
   sample.objects[0].category = 99;
   CHECK_THROWS_MATCHES(
       write_pack(set.pack_path, {sample}, set.source.categories), DataError,
@@ -409,7 +408,7 @@ TEST_CASE("packs of format 1 are read: one picture, one turn", "[unit]") {
 
 TEST_CASE("a million samples", "[.bench]") {
   const test::SmallSet set(1);
-  Sample sample = set.source.samples[0];
+  Sample sample = set.samples[0];
   const std::string bytes = read_text(sample.pictures[0].path);
   const auto begin = std::chrono::steady_clock::now();
   const auto seconds = [&] {

@@ -63,7 +63,7 @@ TEST_CASE("COCO: all faults at once, each with its array and index", "[fault]") 
         "images[2]: no 'file_name'"})
     CHECK_THAT(faults, ContainsSubstring(std::string("x.json: ") + expected));
   CHECK((source.faults.size() == 9 && source.samples.size() == 1));
-  CHECK(objects_text(source.samples[0]) == "dog 0,0,1,1");
+  CHECK(objects_text(source.samples.at(0)) == "dog 0,0,1,1");
   for (const char* broken : {"{", "[]", "{}", R"({"images": [], "annotations": []})"}) {
     folder.text("y.json", broken);
     CHECK_THROWS_MATCHES(read_source(folder.dir.path() / "y.json", "coco", ""), DataError,
@@ -81,9 +81,9 @@ TEST_CASE("COCO: exporters' loose types", "[unit]") {
   const Source source = folder.read("x.json");
   CHECK(fault_texts(source, folder).empty());
   CHECK(objects_text(source.samples.at(0)) == "7 1,2,4,6 | 7 1,2,4,6");
-  CHECK((source.samples[0].source_id == 0 && source.samples[0].objects[0].category == 3));
-  CHECK(source.samples[0].objects[0].area == 12);
-  CHECK(validate(source.samples[0]).empty());
+  CHECK((source.samples.at(0).source_id == 0 && source.samples.at(0).objects[0].category == 3));
+  CHECK(source.samples.at(0).objects[0].area == 12);
+  CHECK(validate(source.samples.at(0)).empty());
 }
 
 TEST_CASE("COCO: a mask or a polygon gives the box that is missing", "[unit]") {

@@ -49,15 +49,15 @@ TEST_CASE("CVAT: an export as it comes, with its shapes", "[unit]") {
     CHECK(source.format == "cvat");
     CHECK(fault_texts(source, folder).empty());
     REQUIRE(source.samples.size() == 2);
-    CHECK(objects_text(source.samples[0]) ==
+    CHECK(objects_text(source.samples.at(0)) ==
           "cat 1,2,30,20.5 | dog 1.5,2,30,25 | dog 3,4,8,10 | cat 15,5,25,25 | cat 13,7,17,17");
-    CHECK((source.samples[1].name == "sub/b" && source.samples[1].objects.empty() &&
-           source.samples[1].boxed));
+    CHECK((source.samples.at(1).name == "sub/b" && source.samples.at(1).objects.empty() &&
+           source.samples.at(1).boxed));
     for (const Sample& sample : source.samples) CHECK(validate(sample).empty());
     // Labels that no shape has are numbered as well, so that the parts of a task agree.
     REQUIRE(source.categories.size() == 3);
-    CHECK((source.categories[2].name == "owl" && source.samples[0].objects[0].category == 1 &&
-           source.samples[0].objects[1].category == 2));
+    CHECK((source.categories[2].name == "owl" && source.samples.at(0).objects[0].category == 1 &&
+           source.samples.at(0).objects[1].category == 2));
   }
 }
 
@@ -88,7 +88,7 @@ TEST_CASE("CVAT: all faults at once, each with its line", "[fault]") {
         "annotations.xml:16: a video's <track>"})
     CHECK_THAT(faults, ContainsSubstring(told));
   REQUIRE(source.samples.size() == 1);
-  CHECK(objects_text(source.samples[0]) == "cat 1,2,30,20");
+  CHECK(objects_text(source.samples.at(0)) == "cat 1,2,30,20");
   folder.text("annotations.xml", annotations(""));
   CHECK_THROWS_MATCHES(folder.read(), DataError, MessageMatches(ContainsSubstring("no <image>")));
 }

@@ -71,7 +71,7 @@ TEST_CASE("Label Studio: JSON-MIN", "[unit]") {
   const Source source = folder.read("min.json");
   CHECK(source.format == "label-studio");
   CHECK(objects_text(source.samples.at(0)) == "cat 10,15,20,30");
-  CHECK(validate(source.samples[0]).empty());  // found without the upload's prefix
+  CHECK(validate(source.samples.at(0)).empty());  // found without the upload's prefix
 }
 
 }  // namespace muster::data

@@ -115,7 +115,7 @@ TEST_CASE("rows: many rows on one picture are many samples", "[unit]") {
   for (int i = 0; i < 50; ++i) all += chat("<image>Find " + std::to_string(i), kCat) + "\n";
   const Source source = rows.read(all);
   CHECK((source.samples.size() == 50 && source.faults.empty()));
-  CHECK(turns_text(source.samples[49]) == "U:@Find 49 A:*");
+  CHECK(turns_text(source.samples.at(49)) == "U:@Find 49 A:*");
 }
 
 TEST_CASE("rows: the dialects", "[unit]") {
@@ -207,9 +207,9 @@ TEST_CASE("rows: Hugging Face's metadata.csv is its metadata.jsonl", "[unit]") {
     const Source source = folder.read(place);
     CHECK(fault_texts(source, folder).empty());
     REQUIRE(source.samples.size() == 2);
-    CHECK(objects_text(source.samples[0]) == "dog 1,2,11,22");
-    CHECK(objects_text(source.samples[1]) == "cat 1,2,11,22");
-    CHECK(source.samples[1].pictures.at(0).path.filename() == "b, c.jpg");
+    CHECK(objects_text(source.samples.at(0)) == "dog 1,2,11,22");
+    CHECK(objects_text(source.samples.at(1)) == "cat 1,2,11,22");
+    CHECK(source.samples.at(1).pictures.at(0).path.filename() == "b, c.jpg");
     CHECK_THAT(warning_texts(source, folder), ContainsSubstring("nobody reads the key 'note'"));
   }
 }

@@ -30,11 +30,13 @@ struct SmallSet {
     options.seed = seed;
     data::synthesise(dir.path(), options);
     source = data::read_source(dir.path(), "", "");
-    data::write_pack(pack_path, source.samples, source.categories);
+    samples = data::all_of(source.samples);
+    data::write_pack(pack_path, samples, source.categories);
   }
   TempDir dir{"muster-small-set"};
   std::filesystem::path pack_path = dir.path() / "train.h5";
   data::Source source;
+  std::vector<data::Sample> samples;  // the source's
 };
 
 inline data::EncodeOptions encode_options(data::AnswerFormat answer = data::AnswerFormat::kJson) {

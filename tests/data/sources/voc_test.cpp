@@ -34,12 +34,12 @@ TEST_CASE("VOC", "[unit]") {
   folder.text("ImageSets/Main/train.txt", "a  1\n\n");
   const Source source = folder.read("", "train");
   REQUIRE(source.samples.size() == 1);
-  CHECK(source.samples[0].objects[0].box == std::array<double, 4>{1, 2, 40, 30});
+  CHECK(source.samples.at(0).objects[0].box == std::array<double, 4>{1, 2, 40, 30});
   CHECK((source.categories[0].name == "a <b> \xc3\xa9" && source.categories[0].id == 1));
-  CHECK(validate(source.samples[0]).empty());
+  CHECK(validate(source.samples.at(0)).empty());
   folder.text("Annotations/b.xml",
               voc(kBox, "a"));  // of another split: its class counts all the same
-  CHECK(folder.read("", "train").samples[0].objects[0].category == 2);
+  CHECK(folder.read("", "train").samples.at(0).objects[0].category == 2);
   fs::remove(folder.dir.path() / "Annotations/b.xml");
   CHECK_THROWS_MATCHES(folder.read("", "test"), DataError,
                        MessageMatches(ContainsSubstring("test.txt")));

@@ -36,13 +36,13 @@ TEST_CASE("YOLO, with the three forms of names", "[unit]") {
     folder.text("labels/train/a.txt", "1 0.5 0.5 1.000001 0.5\n");
     const Source source = folder.read("", "train");
     REQUIRE(source.samples.size() == 2);
-    CHECK(source.samples[0].objects.at(0).box == std::array<double, 4>{0, 7.5, 40, 22.5});
-    CHECK(source.samples[0].objects[0].caption == "big, dog");
-    CHECK(source.samples[1].objects.empty());
-    CHECK(validate(source.samples[0]).empty());
+    CHECK(source.samples.at(0).objects.at(0).box == std::array<double, 4>{0, 7.5, 40, 22.5});
+    CHECK(source.samples.at(0).objects[0].caption == "big, dog");
+    CHECK(source.samples.at(1).objects.empty());
+    CHECK(validate(source.samples.at(0)).empty());
     CHECK(folder.read().samples.size() == 3);
     folder.text("labels/train/a.txt", "0 0.5 0.5 1.5 0.5");
-    CHECK_THAT(join(validate(folder.read("", "train").samples[0]), "\n"),
+    CHECK_THAT(join(validate(folder.read("", "train").samples.at(0)), "\n"),
                ContainsSubstring("outside"));
   }
 }

@@ -83,7 +83,7 @@ TEST_CASE("boxes are the bounds of what is drawn, and at least half of each shap
 TEST_CASE("a synthetic set validates and reads as COCO with captions", "[unit]") {
   const test::SmallSet set(12, 40);
   CHECK(set.source.format == "coco");
-  for (const Sample& sample : set.source.samples) {
+  for (const Sample& sample : set.samples) {
     CHECK(validate(sample).empty());
     for (const Object& object : sample.objects)
       CHECK(object.caption == set.source.categories[object.category - 1].name);

@@ -86,9 +86,9 @@ TEST_CASE("predictions as JSON lines are packed again", "[unit]") {
   writer->commit();
   const auto source = data::read_source(dir.path() / "detections.jsonl", "jsonl", "");
   REQUIRE(source.samples.size() == 1);
-  CHECK(fs::equivalent(source.samples[0].pictures.at(0).path, picture));
-  CHECK(source.samples[0].objects.at(0).caption == "cat");
-  CHECK(source.samples[0].objects.at(0).box == std::array{10.0, 20.0, 60.0, 40.0});
+  CHECK(fs::equivalent(source.samples.at(0).pictures.at(0).path, picture));
+  CHECK(source.samples.at(0).objects.at(0).caption == "cat");
+  CHECK(source.samples.at(0).objects.at(0).box == std::array{10.0, 20.0, 60.0, 40.0});
 }
 
 TEST_CASE("the muster form needs no second writer", "[unit]") {

@@ -30,6 +30,23 @@ TEST_CASE("texts: byte order marks of UTF-8 and UTF-16", "[unit]") {
   CHECK(without_byte_order_mark("cat", "f") == "cat");
 }
 
+TEST_CASE("texts: a mapped file is the same text, also where its memory was given back", "[unit]") {
+  const TempDir dir;
+  const auto read = [&](const std::string& bytes) {
+    write_text(dir.path() / "a.txt", bytes);
+    const SourceText text(dir.path() / "a.txt");
+    text.forget_until(bytes.size());
+    return std::string(text.view());
+  };
+  CHECK(read("").empty());
+  CHECK(read("\xef\xbb\xbf"
+             "cat") == "cat");
+  CHECK(read("\xff\xfe"
+             "c\0a\0t\0"s) == "cat");
+  const std::string large = std::string(100000, 'x') + "\n" + std::string(50000, 'y');
+  CHECK(read(large) == large);
+}
+
 TEST_CASE("texts: what is not UTF-8 is named with its line (D-015)", "[fault]") {
   const TempDir dir;
   write_text(dir.path() / "names.txt", "cat\n\xba\xec\n");
@@ -54,6 +71,8 @@ TEST_CASE("texts: encodings that a file declares", "[unit]") {
 TEST_CASE("texts: lines of every system", "[unit]") {
   const auto lines = lines_of("a\nb\r\nc\rd\n\ne");
   CHECK(lines == std::vector<std::string_view>{"a", "b", "c", "d", "", "e"});
+  CHECK(lines_of("\r\r\n\n") == std::vector<std::string_view>{"", "", ""});
+  CHECK(lines_of("").empty());
   CHECK(trimmed(" \t a b \r\n") == "a b");
   CHECK(trimmed(" \n").empty());
 }
