@@ -68,8 +68,9 @@ class TreeBuilder {
     constexpr std::size_t kPart = std::size_t{16} << 20;  // the library counts in ints
     for (bool last = false; !last; document.remove_prefix(std::min(kPart, document.size()))) {
       last = document.size() <= kPart;
-      const auto bytes = static_cast<int>(std::min(kPart, document.size()));
-      const XML_Status status = XML_Parse(parser_.get(), document.data(), bytes, last);
+      const std::string_view part = document.substr(0, kPart);
+      const XML_Status status =
+          XML_Parse(parser_.get(), part.data(), static_cast<int>(part.size()), last);
       if (thrown_) std::rethrow_exception(thrown_);
       if (status != XML_STATUS_OK)
         throw DataError(

@@ -1,6 +1,5 @@
 #include "data/sources/sample_store.h"
 
-#include <cstring>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -39,7 +38,7 @@ class Decoder {
 
   template <Number T>
   void operator()(T& value) {
-    std::memcpy(&value, in_.data(), sizeof value);
+    in_.copy(reinterpret_cast<char*>(&value), sizeof value);
     in_.remove_prefix(sizeof value);
   }
   void operator()(std::string& text) {
