@@ -48,6 +48,10 @@ function(muster_unity target)
       set(together OFF)
     endif()
   endforeach()
+  if(NOT together AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # GCC 12 takes some sums of strings for writes out of bounds (its bug 105651), mostly in files that are compiled alone.
+    target_compile_options(${target} PRIVATE -Wno-error=array-bounds -Wno-error=restrict)
+  endif()
   set(files 6)
   if(target MATCHES "^muster_(launcher_commands|model_qwen|trainer_evaluate)$")   # the dearest headers: 27 s a batch
     set(files 10)

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -20,8 +22,9 @@ constexpr const char* kMeta =
     "<label><name>cat</name></label><label><name>owl</name></label></labels></task></meta>\n";
 
 std::string annotations(const std::string& images) {
-  return std::string("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<annotations>\n") + kMeta +
-         images + "</annotations>\n";
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<annotations>\n{}{}</annotations>\n", kMeta,
+      images);
 }
 std::string image(const std::string& name, const std::string& shapes) {
   return "<image id=\"4\" name=\"" + name + "\" width=\"40\" height=\"30\">\n" + shapes +
