@@ -155,19 +155,19 @@ std::vector<data::SampleSize> sizes_of(const configs::Config& config, const data
 data::Sampler training_sampler(const configs::Config& config, const model::QwenConfig& model,
                                const data::TrainingSamples& samples,
                                const data::SampleEncoder& encoder) {
+  const data::SizesOptions options = sizes_options(config);
   data::SizesOfEpoch augmented;
   if (samples.resizes()) {
     // Several ask for the epoch that begins: its length is told before the loader deals it.
-    augmented = [&samples, options = sizes_options(config),
-                 last = std::make_shared<MeasuredEpoch>()](std::int64_t epoch) {
+    augmented = [&samples, options, last = std::make_shared<MeasuredEpoch>()](std::int64_t epoch) {
       const std::lock_guard lock(last->mutex);
       if (last->epoch != epoch) last->sizes = data::measured_epoch(samples, epoch, options);
       last->epoch = epoch;
       return last->sizes;
     };
   }
-  return {sizes_of(config, samples.set(), encoder), sampler_options(config, model, samples.set()),
-          std::move(augmented)};
+  return {data::measured_sizes(samples.set(), encoder, options),
+          sampler_options(config, model, samples.set()), std::move(augmented)};
 }
 
 RunData::RunData(const configs::Config& config)
