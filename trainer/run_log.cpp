@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process/atomic_file.h"
 #include "base/text.h"
+#include "configs/language_use.h"
 #include "trainer/show/adapter_facts.h"
 #include "trainer/show/metric_names.h"
 #include "trainer/show/progress_line.h"
@@ -106,9 +107,8 @@ std::int64_t elements_that_run(const std::vector<sharding::Param>& params,
 // Operations of a training step over those of its forward pass (docs/flops.md): backward makes a
 // gradient of every activation, and one of every weight that learns.
 double step_flops(const sharding::ParamRegistry& registry, const configs::Config& config) {
-  const bool tower_alone = config.detection.enabled &&
-                           config.data.answer == configs::Answer::kNone &&
-                           !configs::has_language(config.detection.memory);
+  const bool tower_alone = config.data.answer == configs::Answer::kNone &&
+                           !configs::language_always_runs(config.detection);
   const auto elements = [&](const std::vector<sharding::Param>& params) {
     return static_cast<double>(elements_that_run(params, registry, tower_alone));
   };

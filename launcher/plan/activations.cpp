@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "configs/language_use.h"
 #include "data/pack/pack.h"
 #include "model/files/multiply_adds.h"
 #include "model/head/caption_decoder.h"
@@ -72,7 +73,7 @@ std::int64_t vision_bytes(const configs::Config& c, const model::VisionConfig& v
 
 // Without answers the language model runs only for a head that attends to it.
 bool language_runs(const configs::Config& c, const MicroBatchShape& s) {
-  return s.labels > 0 || !c.detection.enabled || configs::has_language(c.detection.memory);
+  return s.labels > 0 || configs::language_always_runs(c.detection);
 }
 
 std::int64_t language_bytes(const configs::Config& c, const model::TextConfig& t,

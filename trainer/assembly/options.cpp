@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "configs/language_use.h"
 #include "data/images/patchify.h"
 #include "data/images/preprocessor_file.h"
 #include "model/files/multiply_adds.h"
@@ -163,7 +164,7 @@ data::TokenCost token_cost(const configs::Config& config, const model::QwenConfi
   const std::int64_t patches = model.vision.merge_unit();
   const configs::Detection& head = config.detection;
   const bool captions = head.enabled && head.labels == configs::Labels::kOpen;
-  const bool answers_alone = head.enabled && !configs::has_language(head.memory);
+  const bool answers_alone = !configs::language_always_runs(head);
   const bool merged = !answers_alone || !configs::has_patches(head.memory);
   return {.token = 2 * work.token,
           .token_pair = 2 * work.token_pair,
