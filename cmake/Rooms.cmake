@@ -18,8 +18,11 @@ target_link_libraries(muster_flags INTERFACE Threads::Threads)
 target_link_options(muster_flags INTERFACE -fuse-ld=lld)
 if(MUSTER_SANITIZE)
   target_compile_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
-  if(MUSTER_FUZZ)   # what an undefined value does is a finding, and where it stands is told
-    target_compile_options(muster_flags INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined)
+  if(MUSTER_SANITIZE MATCHES "undefined")   # what is undefined ends the program: a line in a log would fail no test
+    target_compile_options(muster_flags INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+  if(MUSTER_FUZZ)
+    target_compile_options(muster_flags INTERFACE -fsanitize=fuzzer-no-link)
   endif()
   target_link_options(muster_flags INTERFACE -fsanitize=${MUSTER_SANITIZE})
 endif()
