@@ -10,9 +10,8 @@ std::vector<Field> sharding_fields() {
   const auto sharding = section("sharding", &Config::sharding);
   return {
       sharding("backend", &Sharding::backend, one_of<Backend>(), "",
-               "carries the collectives; mpi: through shared memory while all ranks are on one "
-               "machine; self: one rank "
-               "alone",
+               "carries the collectives; mpi: through shared memory inside a machine; self: one "
+               "rank alone",
                kFree),
       sharding("bucket_bytes", &Sharding::bucket_bytes, at_least(1), "bytes",
                "of one window in the wire dtype; never changes results", kFree),

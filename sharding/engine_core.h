@@ -43,7 +43,7 @@ class EngineCore {
   bool offloads() const;
   at::Tensor zeros(std::int64_t elements, at::ScalarType type) const;  // on the parameters' device
   at::Tensor empty(std::int64_t elements, at::ScalarType type) const;
-  // [C] Zeros in memory that all ranks share; undefined where they cannot.
+  // [C] Zeros in memory that the ranks of a machine share; undefined where they cannot.
   at::Tensor shared(std::int64_t elements, at::ScalarType type) const;
 
   // Posts a job that issues one collective. The observer is told now and, once the job is known to

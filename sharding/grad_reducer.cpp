@@ -24,6 +24,16 @@ std::int64_t most_buffers(const ShardLayout& layout) {
   return std::max<std::int64_t>(kStagingWindows, layout.num_windows());
 }
 
+// The ranks whose staging buffers this one reads where they lie: all of a machine, when no others
+// are there or they add among themselves first; else itself alone.
+Circle read_in_place(const EngineCore& core) {
+  const Circle near = core.collective->near();
+  const bool first_phase = core.options.reduce == ReduceKind::kTree &&
+                           core.options.ranks_per_node == near.count &&
+                           reduce_radices(core.world_size(), near.count)[0] == near.count;
+  return near.count == core.world_size() || first_phase ? near : Circle{core.rank(), 1, 1};
+}
+
 std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
   std::vector<at::Tensor> leaves;
   for (const Param& param : registry.trainable()) leaves.push_back(param.tensor);
@@ -35,9 +45,8 @@ std::vector<at::Tensor> leaves_of(const ParamRegistry& registry) {
 GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduced)
     : core_(core),
       reduced_(std::move(reduced)),
-      shared_(
-          core.shared(core.layout.window_elements() * most_buffers(core.layout) * core.world_size(),
-                      core.wire_type())),
+      readers_(read_in_place(core)),
+      shared_(shared_staging()),
       staging_([this](int index) { return make_staging(index); }, kStagingWindows),
       windows_(core.layout.num_windows()),
       first_local_(first_local_window(core.layout, core.options.accumulation_budget_bytes)),
@@ -60,13 +69,19 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
 
 GradReducer::~GradReducer() = default;
 
+at::Tensor GradReducer::shared_staging() const {
+  if (readers_.count == 1) return {};
+  const std::int64_t each = core_.layout.window_elements() * most_buffers(core_.layout);
+  return core_.shared(each * readers_.count, core_.wire_type());
+}
+
 // A buffer has memory of its own, or its place in what is shared, whose pages go back with it.
 at::Tensor GradReducer::make_staging(int index) const {
   const std::int64_t elements = core_.layout.window_elements();
   if (!shared_.defined())
     return core_.ledger->counted(core_.empty(elements, core_.wire_type()),
                                  &TransientBytes::staging);
-  const std::int64_t first = core_.rank() * most_buffers(core_.layout);
+  const std::int64_t first = (core_.rank() - readers_.first) * most_buffers(core_.layout);
   const at::Tensor place = shared_.narrow(0, (first + index) * elements, elements);
   const auto give_back = [place](void*) { release_pages(bytes_of(place)); };
   return core_.ledger->counted(

@@ -52,6 +52,7 @@ class GradReducer {
   std::int64_t bytes_between_nodes() const;
 
  private:
+  at::Tensor shared_staging() const;  // [C]
   at::Tensor make_staging(int index) const;
   void make_receive();
   const at::Tensor& target(int window);
@@ -84,8 +85,8 @@ class GradReducer {
 
   EngineCore& core_;
   const std::function<void(int window)> reduced_;
-  const at::Tensor
-      shared_;  // all ranks' send buffers, if they can share memory; untouched it is free
+  const Circle readers_;     // they read each other's send buffers where those lie
+  const at::Tensor shared_;  // these send buffers, if there are several; untouched it is free
   StagingRing staging_;
   std::vector<WindowState> windows_;  // after the ring their buffers return to
   int first_local_;                   // windows from here on accumulate locally

@@ -29,14 +29,16 @@ at::Tensor TreeReducer::counted(std::int64_t elements, at::ScalarType type) cons
 }
 
 void TreeReducer::make_buffers(bool shared) {
-  if (core_.world_size() == 1 || !phases_.empty() || (shared && whole())) return;
+  in_place_ = shared && radices_[0] == core_.collective->near().count;
+  if (core_.world_size() == 1 || !phases_.empty() || (in_place_ && whole())) return;
   std::int64_t elements = core_.layout.window_elements();
   at::ScalarType type = core_.wire_type();
   for (const int radix : radices_) {
+    const bool reads = in_place_ && phases_.empty();
     Phase& phase = phases_.emplace_back();
-    phase.received = counted(elements, type);
+    if (!reads) phase.received = counted(elements, type);
     if (phases_.size() == radices_.size()) return;
-    phase.packed = counted(elements, type);
+    if (!reads) phase.packed = counted(elements, type);
     elements /= radix;
     type = at::kFloat;
     phase.sums = counted(elements, type);
@@ -79,6 +81,11 @@ void TreeReducer::exchange_in_phases(int window, at::Tensor mine) {
     const int radix = radices_[p];
     const Phase& phase = phases_[p];
     slices /= radix;
+    if (in_place_ && p == 0) {
+      mine = sums_in_place(mine, slice);  // [C]
+      stride *= radix;
+      continue;
+    }
     if (slices > 1) {
       const at::Tensor packed = phase.packed.narrow(0, 0, mine.numel());
       packed.view({radix, slices, slice}).copy_(mine.view({slices, radix, slice}).transpose(0, 1));
@@ -95,6 +102,25 @@ void TreeReducer::exchange_in_phases(int window, at::Tensor mine) {
     core_.kernels->add_tree(rows, received.scalar_type(), mine, /*fresh=*/true);
     stride *= radix;
   }
+}
+
+// The first phase where its ranks share memory: the slices of every rank that has this one's place,
+// summed from where the others wrote them.
+at::Tensor TreeReducer::sums_in_place(const at::Tensor& mine, std::int64_t slice) {
+  const Circle near = core_.collective->near();
+  const std::int64_t slices = core_.world_size() / near.count;
+  const std::size_t bytes = bytes_of(mine).size() / core_.world_size();
+  const at::Tensor sums = phases_[0].sums.narrow(0, 0, slices * slice);
+  core_.collective->read_near(bytes_of(mine), [&](Rows views) {  // [C]
+    for (std::int64_t s = 0; s < slices; ++s) {
+      std::vector<const std::byte*> rows(views.begin(), views.end());
+      for (const std::byte*& row : rows)
+        row += bytes * (s * near.count + core_.rank() - near.first);
+      core_.kernels->add_tree(rows, mine.scalar_type(), sums.narrow(0, s * slice, slice),
+                              /*fresh=*/true);
+    }
+  });
+  return sums;
 }
 
 void TreeReducer::count(const Circle& circle, std::size_t bytes) {

@@ -18,7 +18,7 @@ class TreeReducer {
   TreeReducer(EngineCore& core, const at::Tensor& shard);
 
   // Buffers of the exchanges, made on the main thread so that bytes can be counted while the queue
-  // works. With `shared`, what all ranks send can be read where it lies.
+  // works. With `shared`, the first phase can read what near ranks send where it lies.
   void make_buffers(bool shared);
   void release_buffers() { phases_.clear(); }
   std::int64_t buffer_bytes() const;
@@ -42,6 +42,7 @@ class TreeReducer {
   at::Tensor counted(std::int64_t elements, at::ScalarType type) const;
   void count(const Circle& circle, std::size_t bytes);  // what goes to other nodes
   void exchange_in_phases(int window, at::Tensor wire);
+  at::Tensor sums_in_place(const at::Tensor& mine, std::int64_t slice);
   void push(int window, Rows rows, at::ScalarType type);
   void merge(int window, int from);
   at::Tensor partial(int window, int index) const;  // [slice] f32
@@ -53,6 +54,7 @@ class TreeReducer {
   std::vector<at::Tensor> partials_;  // [shard elements] f32 each, after the shard itself
   std::vector<std::int64_t> leaves_;  // per window: rows added
   std::vector<Phase> phases_;
+  bool in_place_ = false;  // the first phase reads
   std::int64_t between_ = 0;
 };
 

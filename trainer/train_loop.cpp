@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "configs/groups.h"
 #include "model/eval_mode.h"
+#include "sharding/collectives/hosts.h"
 #include "trainer/assembly/collective.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/device.h"
@@ -346,7 +347,7 @@ sharding::ZeroEngine Trainer::build_engine() {
   sharding::EngineOptions options = engine_options(config_);
   options.micro_batches_per_rank = config_.batch.micro_batches_per_step / collective_->size();
   if (options.reduce == sharding::ReduceKind::kTree)
-    options.ranks_per_node = ranks_per_node(*collective_);  // [C]
+    options.ranks_per_node = sharding::ranks_per_node(*collective_);  // [C]
   options.observer = [this](int bucket, std::int64_t collective_number, std::string_view) {
     recorder_.record(Phase::kReduce, bucket, collective_number);
   };

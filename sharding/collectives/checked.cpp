@@ -17,10 +17,11 @@ enum Kind : std::int64_t {
   kAllGather,
   kBroadcast,
   kAllReduce,
-  kExchange
+  kExchange,
+  kReadNear
 };
-constexpr std::array kKindNames{"all_to_all", "reduce_scatter_sum", "all_gather",
-                                "broadcast",  "all_reduce_sum",     "exchange"};
+constexpr std::array kKindNames{"all_to_all",     "reduce_scatter_sum", "all_gather", "broadcast",
+                                "all_reduce_sum", "exchange",           "read_near"};
 
 using Header = std::array<std::int64_t, 4>;  // kind, bytes, root, type or stride, sequence
 
@@ -58,8 +59,12 @@ class CheckedCollective final : public Collective {
   void broadcast(std::span<std::byte> buffer, int root) override {
     checked(kBroadcast, buffer.size(), root, [&] { inner_->broadcast(buffer, root); });
   }
+  Circle near() const override { return inner_->near(); }
   std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t bytes) override {
     return inner_->shared_memory(bytes);
+  }
+  void read_near(std::span<const std::byte> send, const std::function<void(Chunks)>& use) override {
+    checked(kReadNear, send.size(), 0, [&] { inner_->read_near(send, use); });
   }
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                   const std::function<void(Chunks)>& use) override {

@@ -56,16 +56,22 @@ class Collective {
   virtual void broadcast(std::span<std::byte> buffer, int root) = 0;
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
 
-  // One memory that every rank reads and writes, zeros at first; empty where ranks cannot share any
-  // (another machine, a backend without it). What a rank wrote there is what the others see after
-  // their next collective. When a buffer lies in it, all_gather and broadcast have nothing to move:
-  // they only wait until all ranks have come.
+  // The ranks that can share memory with this one, itself among them: neighbours.
+  virtual Circle near() const { return {rank(), 1, 1}; }
+  // One memory that the ranks of near() read and write, zeros at first; null where this rank has
+  // nobody near. What a rank wrote there is what the others see after their next collective. When
+  // a buffer lies in it, on every rank at the same place, all_gather and broadcast move only what
+  // comes from elsewhere, once for all who are near.
   virtual std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t /*bytes*/) {
     return nullptr;
   }
+  // Moves nothing: views[i] is the `send` of the i-th of near(), in shared memory (REQUIRED where
+  // there are several), as long as `use` runs. A rank may read its 1/count of each; so much counts
+  // as sent.
+  virtual void read_near(std::span<const std::byte> send, const std::function<void(Chunks)>& use);
   // all_to_all for a caller that only reads: chunks[r] came from rank r and lies there while `use`
-  // runs. It moves nothing if every rank's `send` is in shared memory, and needs `receive` (as
-  // large as `send`) otherwise.
+  // runs. It moves nothing if all ranks are near and every `send` is in shared memory, and needs
+  // `receive` (as large as `send`) otherwise.
   virtual void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                           const std::function<void(Chunks)>& use);
 
@@ -87,10 +93,10 @@ std::vector<std::unique_ptr<Collective>> make_threads(int size,
 // sleeps instead of spinning, so that a waiting rank does not take the core of a computing one.
 std::unique_ptr<Collective> make_mpi(std::chrono::duration<double> timeout);
 
-// Uses `inner` between machines; when all ranks are on one, its large transfers go through shared
-// memory instead.
+// [C] Uses `inner` between machines and shared memory in each. `per_node` neighbours are on one; 0:
+// as host names say (ranks_per_node). Returns `inner` where no two ranks can share memory.
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
-                                      std::chrono::duration<double> timeout);
+                                      std::chrono::duration<double> timeout, int per_node = 0);
 
 // Where rank 0 serves the store in which the ranks of gloo and nccl find each other.
 struct StoreAddress {

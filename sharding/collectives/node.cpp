@@ -1,21 +1,25 @@
 // Ranks of one machine through memory they share. A collective on it is a meeting: each rank writes
 // what it does into its own line and waits for the others' lines. Waiting ranks sleep (futex),
-// since their core computes gradients.
+// since their core computes gradients. What several machines hold in such memory crosses between
+// them once: the i-th ranks of all machines bring it to each other, every one a part.
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <ctime>
 #include <new>
 #include <vector>
 
 #include "base/error.h"
 #include "sharding/collectives/collective.h"
+#include "sharding/collectives/hosts.h"
 #include "sharding/collectives/shared_memory.h"
 
 namespace muster::sharding {
@@ -23,8 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-enum class Purpose : std::int64_t { kExchange, kGather, kBroadcast, kDone };
-constexpr std::array kPurposes{"all_to_all", "all_gather", "broadcast", "the end of all_to_all"};
+enum class Purpose : std::int64_t { kRead, kGather, kBroadcast, kDone };
+constexpr std::array kPurposes{"a reading", "all_gather", "broadcast", "the end of a reading"};
+
+constexpr std::size_t kBroadcastPart = 64 << 20;  // bytes held beside the memory meanwhile
 
 struct Move {
   Purpose purpose{};
@@ -54,9 +60,12 @@ bool sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, Clock::dura
 
 class NodeCollective final : public Collective {
  public:
-  NodeCollective(std::unique_ptr<Collective> inner, std::shared_ptr<std::span<std::byte>> lines,
-                 std::chrono::duration<double> timeout)
-      : inner_(std::move(inner)), lines_(std::move(lines)), timeout_(timeout) {}
+  NodeCollective(std::unique_ptr<Collective> inner, int per_node,
+                 std::shared_ptr<std::span<std::byte>> lines, std::chrono::duration<double> timeout)
+      : inner_(std::move(inner)),
+        near_{inner_->rank() / per_node * per_node, 1, per_node},
+        lines_(std::move(lines)),
+        timeout_(timeout) {}
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
   std::string name() const override { return inner_->name() + ", shared memory"; }
@@ -77,44 +86,92 @@ class NodeCollective final : public Collective {
   }
   void all_gather(std::span<std::byte> buffer) override {
     if (region_of(buffer) < 0) return through_inner([&] { inner_->all_gather(buffer); });
-    ++stats_.calls;
+    if (several_nodes())
+      through_inner([&] { gather_between(buffer); });
+    else
+      ++stats_.calls;
     meet(Purpose::kGather, buffer);
   }
   void broadcast(std::span<std::byte> buffer, int root) override {
     if (region_of(buffer) < 0) return through_inner([&] { inner_->broadcast(buffer, root); });
-    ++stats_.calls;
+    if (several_nodes())
+      through_inner([&] { broadcast_between(buffer, root); });
+    else
+      ++stats_.calls;
     meet(Purpose::kBroadcast, buffer);
   }
 
+  Circle near() const override { return near_; }
   std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t bytes) override {
-    auto memory = map_shared(*inner_, bytes);
+    auto memory = map_shared(*inner_, near_.count, bytes);
     if (memory != nullptr) regions_.push_back(memory);
     return memory;
   }
 
   // What others read of `send` counts as sent: it crosses from one rank's core to another's.
+  void read_near(std::span<const std::byte> send, const std::function<void(Chunks)>& use) override {
+    ++stats_.calls;
+    meet(Purpose::kRead, send);
+    std::vector<const std::byte*> views;
+    for (int i = 0; i < near_.count; ++i) {
+      const Move& theirs = move_of(near_.first + i);
+      views.push_back(memory(theirs.region).data() + theirs.offset);
+    }
+    use(views);
+    meet(Purpose::kDone, send);  // until all have read, `send` must stay
+    stats_.bytes_sent += static_cast<std::int64_t>(send.size()) / near_.count * (near_.count - 1);
+  }
+
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                   const std::function<void(Chunks)>& use) override {
-    if (region_of(send) < 0) {
+    if (several_nodes() || region_of(send) < 0) {
       through_inner([&] { inner_->all_to_all(send, receive, use); });
       return;
     }
-    ++stats_.calls;
-    meet(Purpose::kExchange, send);
-    const std::size_t chunk = send.size() / size();
-    std::vector<const std::byte*> chunks;
-    for (int r = 0; r < size(); ++r) {
-      const Move& theirs = move_of(r);
-      chunks.push_back(memory(theirs.region).data() + theirs.offset + rank() * chunk);
-    }
-    use(chunks);
-    meet(Purpose::kDone, send);  // until all have read, `send` must stay
-    stats_.bytes_sent += static_cast<std::int64_t>(chunk) * (size() - 1);
+    read_near(send, [&](Chunks views) {
+      std::vector<const std::byte*> chunks(views.begin(), views.end());
+      for (const std::byte*& chunk : chunks) chunk += send.size() / size() * rank();
+      use(chunks);
+    });
   }
 
  private:
-  Line& line(int rank) const { return reinterpret_cast<Line*>(lines_->data())[rank]; }
+  Line& line(int rank) const { return reinterpret_cast<Line*>(lines_->data())[rank - near_.first]; }
   const Move& move_of(int rank) const { return line(rank).moves[meetings_ % 2]; }
+  bool several_nodes() const { return near_.count < size(); }
+
+  // This rank's chunk to, and theirs from, the ranks that have its place on the other machines.
+  void gather_between(std::span<std::byte> buffer) {
+    const Circle circle{rank() - near_.first, near_.count, size() / near_.count};
+    const std::size_t chunk = buffer.size() / size();
+    const auto chunk_of = [&](int i) {
+      return buffer.subspan((circle.first + i * circle.stride) * chunk, chunk);
+    };
+    const std::span<const std::byte> mine = buffer.subspan(rank() * chunk, chunk);
+    gathered_.resize(2 * chunk * circle.count);
+    const std::span<std::byte> send = std::span(gathered_).first(chunk * circle.count);
+    const std::span<std::byte> received = std::span(gathered_).last(send.size());
+    for (int i = 0; i < circle.count; ++i) std::memcpy(&send[i * chunk], mine.data(), chunk);
+    inner_->exchange(circle, send, received);
+    for (int i = 0; i < circle.count; ++i) {
+      if (circle.first + i * circle.stride != rank())
+        std::memcpy(chunk_of(i).data(), &received[i * chunk], chunk);
+    }
+  }
+
+  // In parts, since a rank receives beside the memory: the first of a machine alone writes there.
+  void broadcast_between(std::span<std::byte> buffer, int root) {
+    const bool at_root = root / near_.count == near_.first / near_.count;
+    std::vector<std::byte> part(rank() == root ? 0 : std::min(kBroadcastPart, buffer.size()));
+    for (std::size_t at = 0; at < buffer.size(); at += kBroadcastPart) {
+      const std::span<std::byte> there =
+          buffer.subspan(at, std::min(kBroadcastPart, buffer.size() - at));
+      const std::span<std::byte> here =
+          rank() == root ? there : std::span(part).first(there.size());
+      inner_->broadcast(here, root);
+      if (!at_root && rank() == near_.first) std::ranges::copy(here, there.begin());
+    }
+  }
 
   template <typename Call>
   void through_inner(Call call) {
@@ -151,11 +208,12 @@ class NodeCollective final : public Collective {
     mine.arrived.store(meetings_, std::memory_order_release);
     ::syscall(SYS_futex, &mine.arrived, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
     const auto deadline = Clock::now() + timeout_;
-    for (int r = 0; r < size(); ++r) {
+    const int end = near_.first + near_.count;
+    for (int r = near_.first; r < end; ++r) {
       if (r != rank()) wait_for(r, deadline);
     }
-    for (int r = 0; r < size(); ++r) {
-      if (!move_of(r).same_call(move_of(0))) disagree(r);
+    for (int r = near_.first; r < end; ++r) {
+      if (!move_of(r).same_call(move_of(near_.first))) disagree(r);
     }
   }
 
@@ -176,8 +234,8 @@ class NodeCollective final : public Collective {
 
   [[noreturn]] void disagree(int other) const {
     throw CollectiveError(fmt::format(
-        "shared memory: ranks disagree: rank 0 is in {}, rank {} in {} (this is rank {})",
-        describe(move_of(0)), other, describe(move_of(other)), rank()));
+        "shared memory: ranks disagree: rank {} is in {}, rank {} in {} (this is rank {})",
+        near_.first, describe(move_of(near_.first)), other, describe(move_of(other)), rank()));
   }
 
   std::string describe(const Move& move) const {
@@ -186,20 +244,24 @@ class NodeCollective final : public Collective {
   }
 
   std::unique_ptr<Collective> inner_;
+  const Circle near_;
   std::shared_ptr<std::span<std::byte>> lines_;
   std::chrono::duration<double> timeout_;
   std::vector<std::weak_ptr<std::span<std::byte>>> regions_;  // in the order all ranks made them
   std::uint32_t meetings_ = 0;
+  std::vector<std::byte> gathered_;  // what gather_between() sends and receives
 };
 
 }  // namespace
 
 std::unique_ptr<Collective> make_node(std::unique_ptr<Collective> inner,
-                                      std::chrono::duration<double> timeout) {
+                                      std::chrono::duration<double> timeout, int per_node) {
   if (inner->size() == 1) return inner;
-  auto lines = map_shared(*inner, inner->size() * sizeof(Line));
+  if (per_node == 0) per_node = ranks_per_node(*inner);
+  if (per_node == 1) return inner;
+  auto lines = map_shared(*inner, per_node, per_node * sizeof(Line));
   if (lines == nullptr) return inner;
-  return std::make_unique<NodeCollective>(std::move(inner), std::move(lines), timeout);
+  return std::make_unique<NodeCollective>(std::move(inner), per_node, std::move(lines), timeout);
 }
 
 }  // namespace muster::sharding

@@ -9,12 +9,13 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace muster::sharding {
 namespace {
 
-// Says where rank 0's memory is and what lies behind its end: another process of that number would
-// not know the token.
+// Says where a memory is and what lies behind its end: another process of that number would not
+// know the token.
 struct Address {
   std::int64_t pid = 0, fd = -1;
   std::array<std::uint64_t, 2> token{};
@@ -62,10 +63,13 @@ std::byte* map(int fd, std::size_t size) {
 
 }  // namespace
 
-std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t bytes) {
-  Address address;
+std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, int per_node,
+                                                 std::size_t bytes) {
+  std::vector<Address> addresses(ranks.size());
+  Address& address = addresses[ranks.rank()];
   const std::size_t size = bytes + sizeof address.token;
-  const bool first = ranks.rank() == 0;
+  const int maker = ranks.rank() / per_node * per_node;
+  const bool first = ranks.rank() == maker;
   const Descriptor own(first ? create(size) : -1);
   if (first) {
     address.pid = ::getpid();
@@ -78,13 +82,14 @@ std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t 
           kTokenSize) {
     address.fd = -1;
   }
-  ranks.broadcast(std::as_writable_bytes(std::span(&address, 1)), 0);
-  const Descriptor other(first ? -1 : open_other(address, size));
+  ranks.all_gather(std::as_writable_bytes(std::span(addresses)));
+  const Address& made = addresses[maker];
+  const Descriptor other(first ? -1 : open_other(made, size));
   std::byte* const at = map(first ? own.get() : other.get(), size);
   const bool same =
-      at != nullptr && std::memcmp(at + bytes, address.token.data(), sizeof address.token) == 0;
+      at != nullptr && std::memcmp(at + bytes, made.token.data(), sizeof made.token) == 0;
   std::int64_t failed = same ? 0 : 1;
-  ranks.all_reduce_sum({&failed, 1});  // rank 0's descriptor lives until everybody has opened it
+  ranks.all_reduce_sum({&failed, 1});  // a maker's descriptor lives until everybody has opened it
   if (failed != 0) {
     if (at != nullptr) ::munmap(at, size);
     return nullptr;

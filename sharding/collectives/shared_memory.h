@@ -1,4 +1,4 @@
-// Memory that all ranks of one machine map. It has no name in any file system and goes with its
+// Memory that the ranks of one machine map. It has no name in any file system and goes with its
 // last holder, however that one ends.
 #pragma once
 
@@ -10,10 +10,11 @@
 
 namespace muster::sharding {
 
-// [C] `bytes` of zeros, which cost memory once they are touched. Null on every rank when one of
-// them cannot map them: it is on another machine, in another PID namespace, or may not look at rank
-// 0's files.
-std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, std::size_t bytes);
+// [C] `bytes` of zeros for each `per_node` neighbours, which cost memory once they are touched.
+// Null on every rank when one of them cannot map its own: the first of its neighbours is on another
+// machine, in another PID namespace, or does not let it look at its files.
+std::shared_ptr<std::span<std::byte>> map_shared(Collective& ranks, int per_node,
+                                                 std::size_t bytes);
 
 // Gives pages back to the system; every rank then reads zeros there. Whole pages only, what is cut
 // off stays.

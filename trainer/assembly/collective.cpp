@@ -1,17 +1,11 @@
 #include "trainer/assembly/collective.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <climits>
-#include <set>
-#include <vector>
 
 #include "base/error.h"
 #include "base/process/fd.h"
-#include "sharding/collectives/texts.h"
 #include "sharding/cuda_library.h"
 
 namespace muster::trainer {
@@ -50,22 +44,6 @@ std::shared_ptr<sharding::Collective> make_collective(const configs::Config& con
   auto collective = connect(config, place);
   return config.sharding.checked ? sharding::make_checked(std::move(collective))
                                  : std::move(collective);
-}
-
-int ranks_per_node(sharding::Collective& collective) {
-  char host[HOST_NAME_MAX + 1] = {};
-  ::gethostname(host, sizeof host - 1);
-  const std::vector<std::string> hosts = sharding::gather_texts(collective, host);  // [C]
-  const auto other = std::ranges::find_if(hosts, [&](const auto& h) { return h != hosts[0]; });
-  const auto near = static_cast<std::size_t>(other - hosts.begin());
-  std::set<std::string> seen;
-  for (std::size_t first = 0; first < hosts.size(); first += near) {
-    const auto is_first = [&](const auto& h) { return h == hosts[first]; };
-    if (first + near > hosts.size() || !seen.insert(hosts[first]).second ||
-        !std::all_of(hosts.begin() + first, hosts.begin() + first + near, is_first))
-      return 1;
-  }
-  return static_cast<int>(near);
 }
 
 }  // namespace muster::trainer

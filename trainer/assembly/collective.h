@@ -20,8 +20,4 @@ struct RankPlace {
 std::shared_ptr<sharding::Collective> make_collective(const configs::Config& config,
                                                       const RankPlace& place);
 
-// [C] How many ranks each machine has, when each has equally many and they are next to each other;
-// else 1. Machines are told apart by their host names.
-int ranks_per_node(sharding::Collective& collective);
-
 }  // namespace muster::trainer

@@ -47,8 +47,15 @@ class Forwarding : public sharding::Collective {
     inner_->broadcast(buffer, root);
     stats_ = inner_->stats();
   }
+  sharding::Circle near() const override { return inner_->near(); }
   std::shared_ptr<std::span<std::byte>> shared_memory(std::size_t bytes) override {
     return inner_->shared_memory(bytes);
+  }
+  void read_near(std::span<const std::byte> send,
+                 const std::function<void(sharding::Chunks)>& use) override {
+    before("read_near", send.size());
+    inner_->read_near(send, use);
+    stats_ = inner_->stats();
   }
   void all_to_all(std::span<const std::byte> send, std::span<std::byte> receive,
                   const std::function<void(sharding::Chunks)>& use) override {

@@ -13,14 +13,18 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-std::shared_ptr<Collective> on_node(std::shared_ptr<Collective> c, double timeout_s = 20) {
+std::shared_ptr<Collective> on_node(std::shared_ptr<Collective> c, double timeout_s = 20,
+                                    int per_node = 0) {
   return make_node(std::make_unique<Forwarding>(std::move(c)),
-                   std::chrono::duration<double>(timeout_s));
+                   std::chrono::duration<double>(timeout_s), per_node);
 }
 
-ToyRun shared_run(int world, std::int64_t bucket, bool overlap) {
+// per_node 0: all ranks on one machine.
+ToyRun shared_run(int world, std::int64_t bucket, bool overlap, int per_node = 0) {
   ToyRun run{.world = world, .options = toy_options(bucket, overlap), .steps = 8};
-  run.wrap = [](std::shared_ptr<Collective> c) { return on_node(std::move(c)); };
+  run.wrap = [per_node](std::shared_ptr<Collective> c) {
+    return on_node(std::move(c), 20, per_node);
+  };
   return run;
 }
 
@@ -30,12 +34,12 @@ void require_bits_of_threads(ToyRun run) {
   REQUIRE(first_difference(train_toy(run), shared) == "");
 }
 
-// Rank 1 is told of another process's memory.
+// Rank 1 is told of another process's memory, after all have said where they are.
 class Elsewhere final : public Forwarding {
  public:
   using Forwarding::Forwarding;
-  void broadcast(std::span<std::byte> buffer, int root) override {
-    Forwarding::broadcast(buffer, root);
+  void all_gather(std::span<std::byte> buffer) override {
+    Forwarding::all_gather(buffer);
     if (rank() == 1) std::fill(buffer.begin(), buffer.end(), std::byte{1});
   }
 };
@@ -98,6 +102,65 @@ TEST_CASE("a node's ranks train to the bits of ranks that share nothing", "[unit
   require_bits_of_threads(native);
 }
 
+TEST_CASE("ranks of several nodes share memory with their own alone", "[unit]") {
+  for (const auto& [size, per_node] : {std::pair(4, 2), {6, 2}, {6, 3}}) {
+    on_ranks(size, [per_node = per_node](std::shared_ptr<Collective> c) {
+      const auto node = on_node(c, 20, per_node);
+      check_collective(*node);
+      const int me = c->rank(), first = me / per_node * per_node;
+      expect_equal("first near", node->near().first, first);
+      expect_equal("near", node->near().count, per_node);
+      const std::size_t chunk = 24;
+      const auto memory = node->shared_memory(c->size() * chunk);
+      if (me == first) std::fill(memory->begin(), memory->end(), static_cast<std::byte>(first + 1));
+      node->read_near(memory->first(chunk), [&](Chunks views) {
+        for (int i = 0; i < per_node; ++i)
+          expect_equal("what the first wrote", views[i][0], static_cast<std::byte>(first + 1));
+      });
+
+      const std::int64_t before = node->stats().bytes_sent;
+      std::fill_n(memory->begin() + static_cast<std::ptrdiff_t>(me * chunk), chunk,
+                  static_cast<std::byte>(50 + me));
+      node->all_gather(*memory);
+      for (std::size_t i = 0; i < memory->size(); ++i)
+        expect_equal("all_gather", (*memory)[i], static_cast<std::byte>(50 + i / chunk));
+      const std::int64_t others = c->size() / per_node - 1;
+      expect_equal("one chunk to each other node", node->stats().bytes_sent - before,
+                   static_cast<std::int64_t>(chunk) * others);
+
+      for (int root = 0; root < c->size(); ++root) {
+        node->broadcast(*memory, root);  // nobody writes before all have looked
+        if (me == root)
+          std::fill(memory->begin(), memory->end(), static_cast<std::byte>(100 + root));
+        node->broadcast(*memory, root);
+        expect_equal("broadcast", memory->back(), static_cast<std::byte>(100 + root));
+      }
+    });
+  }
+}
+
+TEST_CASE("several nodes train to the bits of ranks that share nothing", "[unit]") {
+  for (const bool overlap : {false, true}) {
+    require_bits_of_threads(shared_run(4, 1024, overlap, 2));
+    require_bits_of_threads(shared_run(6, 9000, overlap, 3));
+  }
+  ToyRun low = shared_run(6, 1500, true, 2);
+  low.type = at::kBFloat16;
+  low.options.wire_dtype = WireDtype::kBFloat16;
+  require_bits_of_threads(low);
+  ToyRun local = shared_run(4, 4096, true, 2);
+  local.options.accumulation_budget_bytes = 5 * 4096;
+  require_bits_of_threads(local);
+  for (const auto wire : {WireDtype::kFloat32, WireDtype::kBFloat16}) {
+    ToyRun tree = shared_run(4, 4096, true, 2);
+    tree.options.reduce = ReduceKind::kTree;
+    tree.options.ranks_per_node = 2;
+    tree.options.micro_batches_per_rank = tree.per_step;
+    tree.options.wire_dtype = wire;
+    require_bits_of_threads(tree);
+  }
+}
+
 TEST_CASE("a node's ranks that do different things are all told", "[unit][fault]") {
   std::atomic<int> told = 0;
   on_ranks(3, [&](std::shared_ptr<Collective> c) {
@@ -136,7 +199,7 @@ TEST_CASE("a node's rank that never comes ends in an error that names it", "[uni
 
 TEST_CASE("ranks that cannot reach one memory go on without", "[unit]") {
   on_ranks(3, [](std::shared_ptr<Collective> c) {
-    const auto node = make_node(std::make_unique<Elsewhere>(c), std::chrono::seconds(20));
+    const auto node = make_node(std::make_unique<Elsewhere>(c), std::chrono::seconds(20), 3);
     expect_equal("name", node->name(), c->name());
     expect(node->shared_memory(100) == nullptr, "no shared memory");
     check_collective(*c);

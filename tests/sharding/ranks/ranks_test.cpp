@@ -37,7 +37,9 @@ std::unique_ptr<Collective> gloo() {
                    world_size(), kTimeout);
 }
 
-std::unique_ptr<Collective> node() { return make_node(make_mpi(kTimeout), kTimeout); }
+std::unique_ptr<Collective> node(int per_node = 0) {
+  return make_node(make_mpi(kTimeout), kTimeout, per_node);
+}
 
 // This rank's part of what training leaves.
 State train(std::shared_ptr<Collective> collective, const EngineOptions& options) {
@@ -94,6 +96,7 @@ TEST_CASE("a tree over mpi and gloo has the bits of one rank, whatever the nodes
     REQUIRE((train(make_mpi(kTimeout), options) == one));
     REQUIRE((train(make_checked(make_mpi(kTimeout)), options) == one));
     REQUIRE((train(node(), options) == one));
+    REQUIRE((train(node(per_node), options) == one));
     REQUIRE((train(gloo(), options) == one));
   }
 }
@@ -127,6 +130,19 @@ TEST_CASE("ranks of one machine hold the parameters once", "[ranks]") {
   if (world_rank() == 1) toy.tensor("head.weight").detach().fill_(42);
   MPI_Barrier(MPI_COMM_WORLD);
   REQUIRE(toy.tensor("head.weight").min().item<float>() == 42);
+}
+
+TEST_CASE("two machines of two ranks hold the parameters once each", "[ranks]") {
+  if (world_size() != 4) SKIP("takes four ranks");
+  REQUIRE((train(node(2), toy_options()) == expected(1)));
+  REQUIRE((train(make_checked(node(2)), toy_options()) == expected(1)));
+  const Toy toy;
+  const ZeroEngine engine(toy_registry(toy), node(2), toy_options());
+  MPI_Barrier(MPI_COMM_WORLD);
+  if (world_rank() % 2 == 1) toy.tensor("head.weight").detach().fill_(world_rank());
+  MPI_Barrier(MPI_COMM_WORLD);
+  const auto own = static_cast<float>(world_rank() / 2 * 2 + 1);
+  REQUIRE(toy.tensor("head.weight").min().item<float>() == own);
 }
 
 TEST_CASE("checking every collective changes nothing but the time", "[ranks]") {
