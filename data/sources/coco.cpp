@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
@@ -16,7 +15,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/pack/digest_map.h"
-#include "data/pack/spool.h"
+#include "data/sources/coco_annotations.h"
 #include "data/sources/parse/encoding.h"
 #include "data/sources/parse/geometry.h"
 #include "data/sources/parse/json_text.h"
@@ -125,68 +124,6 @@ Box box_of_entry(const json& entry) {
   const std::vector<double> b = numbers_of(*at, "bbox");
   return {b[0], b[1], b[0] + b[2], b[1] + b[3]};
 }
-
-// An annotation until images and categories are known: they may stand behind it in the file.
-struct CocoAnnotation {
-  std::string image, category, caption;
-  Object object;
-  std::int64_t index = 0;
-  std::string fault;  // why there is no box
-};
-
-// Annotations one behind the other, not in memory.
-class CocoAnnotations {
- public:
-  explicit CocoAnnotations(const fs::path& scratch) : records_(scratch) {}
-
-  void add(const CocoAnnotation& annotation) {
-    const Numbers numbers{annotation.object.box, annotation.object.area, annotation.index,
-                          annotation.object.crowd};
-    std::string record(reinterpret_cast<const char*>(&numbers), sizeof numbers);
-    for (const std::string* text :
-         {&annotation.image, &annotation.category, &annotation.caption, &annotation.fault}) {
-      const std::size_t bytes = text->size();
-      record.append(reinterpret_cast<const char*>(&bytes), sizeof bytes) += *text;
-    }
-    records_.add(record);
-  }
-
-  // take(annotation, place) for all in order.
-  template <typename Take>
-  void for_each(Take&& take) const {
-    Records::Reader reader(records_);
-    for (std::string_view record; reader.next(record);) take(decoded(record), reader.place());
-  }
-  CocoAnnotation at(std::int64_t place) const { return decoded(records_.at(place)); }
-
- private:
-  struct Numbers {
-    Box box;
-    double area;
-    std::int64_t index;
-    bool crowd;
-  };
-
-  static CocoAnnotation decoded(std::string_view record) {
-    Numbers numbers;
-    std::memcpy(&numbers, record.data(), sizeof numbers);
-    record.remove_prefix(sizeof numbers);
-    CocoAnnotation made;
-    made.object.box = numbers.box;
-    made.object.area = numbers.area;
-    made.object.crowd = numbers.crowd;
-    made.index = numbers.index;
-    for (std::string* text : {&made.image, &made.category, &made.caption, &made.fault}) {
-      std::size_t bytes = 0;
-      std::memcpy(&bytes, record.data(), sizeof bytes);
-      *text = record.substr(sizeof bytes, bytes);
-      record.remove_prefix(sizeof bytes + bytes);
-    }
-    return made;
-  }
-
-  Records records_;
-};
 
 // Where images may lie relative to DIR/NAME.json: DIR, DIR/images, and the layouts of the published
 // set (annotations/instances_val2017.json beside val2017/) and of CVAT (images/default).

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct YoloSet {
   std::int64_t keypoint_numbers = 0;  // behind each box, of a pose set
   std::vector<std::string> warnings;
 };
+
+// What stands in the folder: data.yaml, a Darknet *.data, a list of names or another yaml, in this
+// order; nothing when none is there.
+std::optional<YoloSet> find_yolo_set(const std::filesystem::path& folder);
 
 // Throw DataError "FILE:line: ...".
 YoloSet read_data_yaml(const std::filesystem::path& file);

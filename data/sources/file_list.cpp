@@ -1,6 +1,7 @@
 #include "data/sources/file_list.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace muster::data {
@@ -41,6 +42,16 @@ std::vector<std::filesystem::path> FileList::paths() const {
   std::vector<std::filesystem::path> all;
   for (const std::filesystem::path& file : *this) all.push_back(file);
   return all;
+}
+
+bool there_is(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+bool there_is_file(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
 }
 
 }  // namespace muster::data

@@ -47,4 +47,8 @@ class FileList {
   std::vector<std::size_t> begin_;  // of each in names_
 };
 
+// No error is an answer, too.
+bool there_is(const std::filesystem::path& path);
+bool there_is_file(const std::filesystem::path& path);
+
 }  // namespace muster::data

@@ -90,10 +90,6 @@ std::string format_of_file(const fs::path& file) {
   return "";
 }
 
-bool has_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 bool has_folder(const fs::path& path) {
   std::error_code error;
   return fs::is_directory(path, error);
@@ -129,7 +125,7 @@ class LayoutFinder {
 
   std::optional<Layout> in_folder(const fs::path& folder, int depth) const {
     if (wants("voc") && is_voc(folder)) return voc(folder);
-    if (wants("coco") && has_file(folder / "annotations.json"))
+    if (wants("coco") && there_is_file(folder / "annotations.json"))
       return one_file(folder, {folder / "annotations.json"}, "coco");
     if (wants("yolo") && is_yolo(folder)) return Layout{"yolo", folder, split_};
     if (const auto found = annotation_files(folder)) return found;
@@ -169,7 +165,7 @@ class LayoutFinder {
 
   static bool is_yolo(const fs::path& folder) {
     const bool folders = has_folder(folder / "images") && has_folder(folder / "labels");
-    return folders || has_file(folder / "data.yaml") || has_file(folder / "obj.data") ||
+    return folders || there_is_file(folder / "data.yaml") || there_is_file(folder / "obj.data") ||
            (!files_in(folder, is_yolo_file).empty() && has_yolo_pictures(folder));
   }
 
@@ -181,7 +177,7 @@ class LayoutFinder {
   }
 
   static bool has_class_list(const fs::path& folder) {
-    return has_file(folder / "classes.txt") || has_file(folder / "obj.names");
+    return there_is_file(folder / "classes.txt") || there_is_file(folder / "obj.names");
   }
 
   // The JSON files of the folder, or of its annotations/, that hold a set.

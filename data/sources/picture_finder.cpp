@@ -38,11 +38,6 @@ std::string as_path(std::string name) {
   return name;
 }
 
-bool exists_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
-
 }  // namespace
 
 bool may_be_picture(const fs::path& path) {
@@ -68,7 +63,7 @@ fs::path PictureFinder::find(const std::string& name) {
 fs::path PictureFinder::look_up(const std::string& name) {
   const fs::path wanted = as_path(name);
   for (const fs::path& root : roots_)
-    if (exists_file(root / wanted)) return (root / wanted).lexically_normal();
+    if (there_is_file(root / wanted)) return (root / wanted).lexically_normal();
   fs::path found = by_name(wanted, /*stem_only=*/false);
   if (found.empty()) return (roots_.front() / wanted).lexically_normal();
   if (found_by_name_++ == 0) first_by_name_ = fmt::format("{} at {}", name, found.string());
@@ -81,7 +76,7 @@ fs::path PictureFinder::find_stem(const std::string& stem) {
   for (const fs::path& root : roots_)
     for (const char* suffix : kUsual) {
       const fs::path path = root / (wanted.string() + suffix);
-      if (exists_file(path)) return path.lexically_normal();
+      if (there_is_file(path)) return path.lexically_normal();
     }
   return by_name(wanted, /*stem_only=*/true);
 }

@@ -1,66 +1,12 @@
 #include "data/sources/sample_store.h"
 
 #include <stdexcept>
-#include <type_traits>
 #include <utility>
+
+#include "data/sources/record_code.h"
 
 namespace muster::data {
 namespace {
-
-template <typename T>
-concept Number = std::is_arithmetic_v<T> || std::is_enum_v<T>;
-
-// What is written and read back within one process: the machine's own form of each value.
-class Encoder {
- public:
-  explicit Encoder(std::string& out) : out_(out) {}
-
-  template <Number T>
-  void operator()(const T& value) {
-    out_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  void operator()(const std::string& text) {
-    (*this)(static_cast<std::uint32_t>(text.size()));
-    out_ += text;
-  }
-  template <typename T>
-  void list(const std::vector<T>& values) {
-    (*this)(static_cast<std::uint32_t>(values.size()));
-  }
-
- private:
-  std::string& out_;
-};
-
-class Decoder {
- public:
-  explicit Decoder(std::string_view in) : in_(in) {}
-
-  template <Number T>
-  void operator()(T& value) {
-    in_.copy(reinterpret_cast<char*>(&value), sizeof value);
-    in_.remove_prefix(sizeof value);
-  }
-  void operator()(std::string& text) {
-    const std::uint32_t bytes = count();
-    text.assign(in_.substr(0, bytes));
-    in_.remove_prefix(bytes);
-  }
-  template <typename T>
-  void list(std::vector<T>& values) {
-    values.resize(count());
-  }
-  std::string_view rest() const { return in_; }
-
- private:
-  std::uint32_t count() {
-    std::uint32_t count = 0;
-    (*this)(count);
-    return count;
-  }
-
-  std::string_view in_;
-};
 
 // Every field of a sample but its pictures' paths, in one order for both directions.
 template <typename Code, typename AnySample>
@@ -118,7 +64,7 @@ void SampleStore::add(Sample& sample, std::string_view attached) {
   for (Picture& picture : sample.pictures)
     if (picture.index < 0) picture.index = pictures_->index_of(picture.path.native());
   encoded_.clear();
-  Encoder encoder(encoded_);
+  RecordEncoder encoder(encoded_);
   each_field(encoder, sample);
   encoded_ += attached;
   records_->add(encoded_);
@@ -127,7 +73,7 @@ void SampleStore::add(Sample& sample, std::string_view attached) {
 bool SampleStore::Pass::next() {
   std::string_view record;
   if (!reader_.next(record)) return false;
-  Decoder decoder(record);
+  RecordDecoder decoder(record);
   each_field(decoder, sample_);
   for (Picture& picture : sample_.pictures) picture.path.clear();  // of the sample before
   attached_ = decoder.rest();
