@@ -10,15 +10,22 @@
 namespace muster::model {
 namespace {
 
-// The cost is what focal loss charges for a missed object less what it charges for a false one; the
-// 1e-8 is DINO's.
+// The part of a matching cost that no object changes, weighed: what focal loss charges for a missed
+// object less what it charges for a false one; the 1e-8 is DINO's.
 float objectness_cost(float logit, const HeadLossOptions& options) {
   const double p = 1 / (1 + std::exp(-static_cast<double>(logit)));
   const double miss =
       options.focal_alpha * std::pow(1 - p, options.focal_gamma) * -std::log(p + 1e-8);
   const double alarm =
       (1 - options.focal_alpha) * std::pow(p, options.focal_gamma) * -std::log(1 - p + 1e-8);
-  return static_cast<float>(miss - alarm);
+  return static_cast<float>(options.match_objectness) * static_cast<float>(miss - alarm);
+}
+
+// The part that compares a prediction with an object, weighed.
+float box_cost(const Box& predicted, const Box& truth, const HeadLossOptions& options) {
+  return static_cast<float>(options.match_l1) * l1_distance(predicted, truth) -
+         static_cast<float>(options.match_giou) *
+             giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth));
 }
 
 Box box_at(const float* boxes, std::int64_t row) {
@@ -29,18 +36,33 @@ bool all_finite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
 }
 
+// What each prediction of one image costs whatever the object: its logarithms and powers are worth
+// computing once instead of for every object.
+std::vector<float> objectness_costs(const Predictions& cpu, const PredictionSet& set,
+                                    std::int64_t image, const HeadLossOptions& options) {
+  const float* logits =
+      cpu.logits.const_data_ptr<float>() + set.first + image * set.width;  // of the image
+  std::vector<float> costs;
+  for (std::int64_t query = 0; query < set.counts[image]; ++query)
+    costs.push_back(objectness_cost(logits[query], options));
+  return costs;
+}
+
 // Returns [objects, predictions] of one image.
 std::vector<float> cost_matrix(const Predictions& cpu, const PredictionSet& set, std::int64_t image,
                                const ImageTargets& target, const HeadLossOptions& options,
                                const at::Tensor& caption_cost) {
   const float* boxes = cpu.boxes.const_data_ptr<float>();
-  const float* logits = cpu.logits.const_data_ptr<float>();
   const float* truths = target.boxes.const_data_ptr<float>();
+  const std::int64_t objects = target.boxes.size(0);
   std::vector<float> cost;
-  for (std::int64_t object = 0; object < target.boxes.size(0); ++object) {
+  if (objects == 0) return cost;
+  const std::vector<float> of_query = objectness_costs(cpu, set, image, options);
+  cost.reserve(static_cast<std::size_t>(objects * set.counts[image]));
+  for (std::int64_t object = 0; object < objects; ++object) {
     for (std::int64_t query = 0; query < set.counts[image]; ++query) {
       const std::int64_t row = set.first + image * set.width + query;
-      float entry = match_cost(box_at(boxes, row), logits[row], box_at(truths, object), options);
+      float entry = box_cost(box_at(boxes, row), box_at(truths, object), options) + of_query[query];
       if (caption_cost.defined()) {
         entry += static_cast<float>(options.match_caption) *
                  caption_cost.const_data_ptr<
@@ -125,48 +147,46 @@ Matched gather_matches(std::span<const PredictionSet> sets, std::span<const Imag
           upload(at::tensor(weights, at::kFloat), like.device())};
 }
 
-// Per row 1 where objectness is a quality: of shared objects, or of all. Undefined when it is none.
-at::Tensor quality_rows(std::span<const PredictionSet> sets, const at::Tensor& logits, bool all) {
-  std::vector<float> is_quality(logits.size(0), all ? 1 : 0);
-  bool any = all;
+// [rows] bool: those of sets that share their objects.
+at::Tensor shared_rows(std::span<const PredictionSet> sets, const at::Tensor& logits) {
+  const std::int64_t rows = logits.size(0);
+  const at::Tensor shared = at::zeros({rows}, at::kBool);
+  bool* is_shared = shared.mutable_data_ptr<bool>();
   for (std::size_t i = 0; i < sets.size(); ++i) {
-    if (!sets[i].shared) continue;
-    const std::int64_t end =
-        i + 1 < sets.size() ? sets[i + 1].first : static_cast<std::int64_t>(is_quality.size());
-    std::fill(is_quality.begin() + sets[i].first, is_quality.begin() + end, 1.0f);
-    any = true;
+    const std::int64_t end = i + 1 < sets.size() ? sets[i + 1].first : rows;
+    std::fill(is_shared + sets[i].first, is_shared + end, sets[i].shared);
   }
-  return any ? upload(at::tensor(is_quality), logits.device()) : at::Tensor();
+  return upload(shared, logits.device());
 }
 
-// [rows]: what each prediction's objectness is charged.
+// [rows]: what each prediction's objectness is charged. It learns a quality where objects are
+// shared, and everywhere with objectness_is_iou; elsewhere whether there is an object.
 at::Tensor objectness_loss(const Predictions& predictions, std::span<const PredictionSet> sets,
                            const Matched& matched, const at::Tensor& iou,
                            const HeadLossOptions& options) {
   const at::Tensor& logits = predictions.logits;
-  const at::Tensor found = at::zeros_like(logits).index_fill(0, matched.rows, 1);
-  at::Tensor plain = focal_loss(logits, found, options.focal_alpha, options.focal_gamma);
-  const at::Tensor is_quality = quality_rows(sets, logits, options.objectness_is_iou);
-  if (!is_quality.defined()) return plain;
+  const bool any_shared = std::ranges::any_of(sets, &PredictionSet::shared);
+  at::Tensor plain;  // undefined where no row learns it
+  if (!options.objectness_is_iou) {
+    const at::Tensor found = at::zeros_like(logits).index_fill(0, matched.rows, 1);
+    plain = focal_loss(logits, found, options.focal_alpha, options.focal_gamma);
+  }
+  if (!any_shared && plain.defined()) return plain;
+  const at::Tensor shared = any_shared ? shared_rows(sets, logits) : at::Tensor();
   // A shared object's weight is its quality; another match has weight 1, and its IoU.
-  const at::Tensor shared = quality_rows(sets, logits, false);
   const at::Tensor quality_of_match =
-      shared.defined() ? at::where(shared.index_select(0, matched.rows) > 0, matched.weights, iou)
-                       : iou;
+      any_shared ? at::where(shared.index_select(0, matched.rows), matched.weights, iou) : iou;
   const at::Tensor quality = at::zeros_like(logits).index_copy(0, matched.rows, quality_of_match);
-  return at::where(is_quality > 0,
-                   varifocal_loss(logits, quality, options.focal_alpha, options.focal_gamma),
-                   plain);
+  const at::Tensor learned =
+      varifocal_loss(logits, quality, options.focal_alpha, options.focal_gamma);
+  return plain.defined() ? at::where(shared, learned, plain) : learned;
 }
 
 }  // namespace
 
 float match_cost(const Box& predicted, float logit, const Box& truth,
                  const HeadLossOptions& options) {
-  return static_cast<float>(options.match_l1) * l1_distance(predicted, truth) -
-         static_cast<float>(options.match_giou) *
-             giou(cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth)) +
-         static_cast<float>(options.match_objectness) * objectness_cost(logit, options);
+  return box_cost(predicted, truth, options) + objectness_cost(logit, options);
 }
 
 std::vector<Match> match_set(const Predictions& cpu, const PredictionSet& set,

@@ -40,8 +40,14 @@ struct Tokens {
 std::int64_t nearest(const Tokens& tokens, const Box& box) {
   const double x = 0.5 * (box[0] + box[2]), y = 0.5 * (box[1] + box[3]);
   std::int64_t best = 0;
-  for (std::int64_t token = 1; token < tokens.count; ++token)
-    if (tokens.distance(token, x, y) < tokens.distance(best, x, y)) best = token;
+  double least = tokens.distance(best, x, y);
+  for (std::int64_t token = 1; token < tokens.count; ++token) {
+    const double distance = tokens.distance(token, x, y);
+    if (distance < least) {
+      best = token;
+      least = distance;
+    }
+  }
   return best;
 }
 

@@ -159,6 +159,26 @@ TEST_CASE("objectness learns the IoU of its box, a shared object's the match's w
   CHECK(shared.at("giou") == Approx(0.4 * 0.5));
 }
 
+TEST_CASE("objectness beside shared objects learns whether there is one", "[unit]") {
+  Rng rng(19);
+  const at::Tensor logits = random_logits(rng, 6).requires_grad_(true);
+  const Predictions both{random_boxes(rng, 6), logits};
+  const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 1))};
+  std::vector<PredictionSet> sets{{"", 0, 3, {3}, {}, {{1, 0, 0}}},
+                                  {"many_", 3, 3, {3}, {}, {{3, 0, 0, 0.7f}, {5, 0, 0, 0.2f}}}};
+  sets[1].shared = true;
+  const std::vector<LossTerm> terms = box_terms(both, sets, targets, loss_options(0));
+  const at::Tensor own = logits.detach().narrow(0, 0, 3).clone().requires_grad_(true),
+                   many = logits.detach().narrow(0, 3, 3).clone().requires_grad_(true);
+  const at::Tensor focal = focal_loss(own, at::tensor({0.0f, 1.0f, 0.0f}), 0.25, 2).sum(),
+                   varifocal = varifocal_loss(many, at::tensor({0.7f, 0.0f, 0.2f}), 0.25, 2).sum();
+  CHECK(values(terms).at("objectness") == Approx(focal.item<double>()));
+  CHECK(values(terms).at("many_objectness") == Approx(varifocal.item<double>()));
+  (terms[2].sum + terms[5].sum).backward();
+  (focal + varifocal).backward();
+  CHECK(at::allclose(logits.grad(), at::cat({own.grad(), many.grad()})));
+}
+
 TEST_CASE("the order of the queries does not matter", "[unit]") {
   Rng rng(23);
   const Predictions a{random_boxes(rng, 7), random_logits(rng, 7)};
