@@ -77,6 +77,8 @@ std::vector<std::string> cpu_features() {
   return found;
 }
 
+bool has_bf16_products() { return std::ranges::count(cpu_features(), "avx512f") > 0; }
+
 Machine this_machine() { return {cores(), available_memory(), gpus()}; }
 
 }  // namespace muster

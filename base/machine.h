@@ -18,4 +18,8 @@ Machine this_machine();
 // Those instructions of the processor that decide how fast products are: "avx2", "avx512f", ...
 std::vector<std::string> cpu_features();
 
+// Whether oneDNN has kernels for products of bf16 on this processor: from AVX-512 on. Without them
+// LibTorch takes each such product element by element.
+bool has_bf16_products();
+
 }  // namespace muster

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "data/sample_set.h"
 #include "data/sampler.h"
 #include "launcher/commands/check_batch.h"
 #include "launcher/commands/check_gradients.h"
 #include "launcher/commands/command_table.h"
+#include "launcher/doctor/judgements.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/plan/hours.h"
 #include "launcher/plan/text.h"
@@ -77,6 +79,9 @@ void check_all(const CheckOptions& options, const configs::Config& config) {
   fmt::print("config          {}: complete and in range\n", options.config.file);
   for (const std::string& warning : configs::warnings(config))
     fmt::print("warning         {}\n", warning);
+  const Finding products = judge_products(config, has_bf16_products());
+  if (products.level != Level::kOk)
+    fmt::print("warning         {}. Fix: {}\n", products.what, products.fix);
   const model::QwenConfig model = model::read_config(trainer::find_model(config.model));
   const trainer::ModelCheck checked = trainer::check_model(config, model);
   if (!checked.config.empty()) fmt::print("model           {}\n", checked.config);

@@ -4,16 +4,19 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/process/atomic_file.h"
 #include "launcher/commands/command_table.h"
 #include "launcher/commands/epoch_change_flags.h"
 #include "launcher/commands/out_of_memory.h"
 #include "launcher/commands/profile_flag.h"
+#include "launcher/doctor/judgements.h"
 #include "launcher/front/config_arguments.h"
 #include "launcher/rank/rank_status.h"
 #include "launcher/rank/world.h"
@@ -67,6 +70,13 @@ void train_in_parts(const configs::Config& config,
   }
 }
 
+// What launch has said already, unless mpirun was given this program by hand.
+void warn_of_products(const configs::Config& config) {
+  if (std::getenv("MUSTER_ATTEMPT") != nullptr) return;
+  const Finding products = judge_products(config, has_bf16_products());
+  if (products.level != Level::kOk) log::warn("{}. Fix: {}", products.what, products.fix);
+}
+
 void run_rank(const configs::Config& config, const RankInfo& info, const TrainOptions& options) {
   fs::create_directories(config.run.dir);
   start_log(config, info);
@@ -77,6 +87,7 @@ void run_rank(const configs::Config& config, const RankInfo& info, const TrainOp
   if (info.rank == 0) {
     write_text(fs::path(config.run.dir) / "config.yaml", configs::to_yaml(config));
     for (const std::string& warning : configs::warnings(config)) log::warn("{}", warning);
+    warn_of_products(config);
   }
   train_in_parts(config, trainer::make_collective(config, place_of(info)), options);
 }

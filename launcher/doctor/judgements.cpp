@@ -236,12 +236,26 @@ std::vector<Finding> judge_run(const NodeFacts& f, const configs::Config& config
     found.push_back(check_driver(f));
     check_busy_gpus(f, found);
   }
+  found.push_back(judge_products(config, f.bf16_products));
   for (const auto& [path, identity] : f.packs) {
     if (identity.starts_with(kBrokenPack))
       found.push_back(fail("D-003", identity.substr(kBrokenPack.size()),
                            fmt::format("make it: `muster pack SOURCE -o {}`", path)));
   }
   return found;
+}
+
+Finding judge_products(const configs::Config& config, bool bf16_products) {
+  const bool asks =
+      config.run.device == configs::Device::kCpu && config.model.dtype == configs::Dtype::kBf16;
+  if (!asks || bf16_products) return ok("", "the processor has the products that model.dtype asks");
+  std::string fix = "--set model.dtype=fp32";
+  if (config.sharding.wire_dtype != configs::Dtype::kFp32) fix += " --set sharding.wire_dtype=fp32";
+  if (config.optimizer.master != configs::Master::kFp32) fix += " --set optimizer.master=fp32";
+  return warn("",
+              "model.dtype is bf16, but this processor has no products of bf16 (AVX-512 has): each "
+              "step takes many times as long as in fp32",
+              fix);
 }
 
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes) {

@@ -31,6 +31,8 @@ std::vector<Finding> judge_machine(const NodeFacts& facts);
 // `ranks_here`: of the run on that machine; 0: unknown, checks that need it are left out.
 std::vector<Finding> judge_run(const NodeFacts& facts, const configs::Config& config,
                                int ranks_here);
+// Can a CPU take the products that this config asks of it?
+Finding judge_products(const configs::Config& config, bool bf16_products);
 // What must be equal on all nodes of a run: programs, libraries, driver, config, packs, GPUs. The
 // odd ones out are named.
 std::vector<Finding> judge_equality(std::span<const NodeFacts> nodes);

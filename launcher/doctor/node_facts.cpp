@@ -92,6 +92,7 @@ NodeFacts gather_facts() {
   facts.mpi_library = library_version({});  // which the loader finds, as ranks will
   facts.nested = world_from_environment().launched();
   facts.cores = machine.cores;
+  facts.bf16_products = has_bf16_products();
   facts.memory_bytes = machine.memory_bytes;
   facts.shm_bytes = shared_memory_bytes();
   facts.open_files = limit_of(RLIMIT_NOFILE);
@@ -114,9 +115,10 @@ void gather_run_facts(NodeFacts& facts, const configs::Config& config) {
 // These make JSON of the members and read it back; a key that is missing is an exception.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, total_bytes, used_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeFacts, host, muster, binary_hash, libtorch, libc, mpirun,
-                                   mpi_library, driver, nccl, nested, cores, memory_bytes,
-                                   shm_bytes, open_files, locked_bytes, unix_time, host_error, gpus,
-                                   run_dir_error, disk_free_bytes, config_hash, packs)
+                                   mpi_library, driver, nccl, nested, cores, bf16_products,
+                                   memory_bytes, shm_bytes, open_files, locked_bytes, unix_time,
+                                   host_error, gpus, run_dir_error, disk_free_bytes, config_hash,
+                                   packs)
 
 std::string facts_as_json(const NodeFacts& facts) {
   const nlohmann::json value(facts);

@@ -34,6 +34,7 @@ struct NodeFacts {
   // Machine.
   bool nested = false;  // started by mpirun or srun --mpi itself
   int cores = 1;
+  bool bf16_products = false;     // of its CPU
   std::int64_t memory_bytes = 0;  // free for this process now
   std::int64_t shm_bytes = -1;    // size of /dev/shm; -1: missing
   std::int64_t open_files = -1;   // limits; -1: none

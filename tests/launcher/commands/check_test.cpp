@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/machine.h"
 #include "base/process/atomic_file.h"
 #include "base/process/process_tree.h"
 #include "trainer/tiny_run.h"
@@ -82,6 +83,14 @@ TEST_CASE("program: check --gradients shows a table, and leaves with 77 when one
   CHECK_THAT(sick.output, ContainsSubstring("NOT FINITE") &&
                               ContainsSubstring("warning: gradients are not finite in "));
   CHECK(!fs::exists(checked.dir.path() / "run"));
+}
+
+TEST_CASE("program: check names fp32 to a processor without products of bf16", "[unit]") {
+  const CheckedRun checked;
+  const bool warned =
+      checked.run({"--set", "model.dtype=bf16"}).output.find("Fix: --set model.dtype=fp32") !=
+      std::string::npos;
+  CHECK(warned == !has_bf16_products());
 }
 
 TEST_CASE("program: check refuses what does not go together, and data that is not there",

@@ -42,6 +42,7 @@ NodeFacts good_node(const std::string& host) {
   f.driver = "580.65.06";
   f.nccl = "2.28.9";
   f.cores = 8;
+  f.bf16_products = true;
   f.memory_bytes = std::int64_t{64} << 30;
   f.shm_bytes = std::int64_t{16} << 30;
   f.gpus = {{"H100", std::int64_t{80} << 30, 0}, {"H100", std::int64_t{80} << 30, 0}};
@@ -128,6 +129,27 @@ TEST_CASE("preflight: one broken fact of a run, on CPUs and GPUs", "[unit]") {
   no_gpu.gpus.clear();
   config.run.device = configs::Device::kCpu;
   CHECK(findings_as_text(judge_run(no_gpu, config, 2), Level::kWarn) == "");
+}
+
+TEST_CASE("preflight: a CPU without products of bf16 is told how to train in fp32", "[unit]") {
+  configs::Config config = small_config("/runs/a");
+  config.model.dtype = configs::Dtype::kBf16;
+  config.sharding.wire_dtype = configs::Dtype::kBf16;
+  config.optimizer.master = configs::Master::kSplit;
+  NodeFacts facts = good_node("a");
+  CHECK(findings_as_text(judge_run(facts, config, 2), Level::kWarn) == "");
+
+  facts.bf16_products = false;
+  const Finding finding = only_bad(judge_run(facts, config, 2));
+  CHECK(finding.level == Level::kWarn);
+  CHECK(finding.fix ==
+        "--set model.dtype=fp32 --set sharding.wire_dtype=fp32 --set optimizer.master=fp32");
+
+  config.model.dtype = configs::Dtype::kFp32;
+  CHECK(findings_as_text(judge_run(facts, config, 2), Level::kWarn) == "");
+  config.model.dtype = configs::Dtype::kBf16;
+  config.run.device = configs::Device::kCuda;
+  CHECK(judge_products(config, false).level == Level::kOk);
 }
 
 TEST_CASE("preflight: what differs between nodes is found, and the odd node is named", "[unit]") {
