@@ -195,7 +195,6 @@ std::vector<LossTerm> Detector::validation_loss(const MicroBatch& batch,
   TORCH_CHECK(!impl_->training,
               "Detector::validation_loss in training mode: call set_training(false) first");
   const at::NoGradGuard no_grad;
-  impl_->backbone.set_dropout(std::nullopt);
   return impl_->loss(batch, options,
                      [](const std::vector<ImageTargets>&) { return DenoisingQueries{}; });
 }
@@ -208,7 +207,6 @@ std::vector<std::vector<Detection>> Detector::detect(const MicroBatch& batch) co
               "Detector::detect: ", batch.image_sizes.size(), " image sizes for ",
               batch.grid_thw.size(0), " images");
   const at::NoGradGuard no_grad;
-  impl_->backbone.set_dropout(std::nullopt);
   const HeadOutput output =
       impl_->run_head(impl_->all_pictures(batch, impl_->run_backbone(batch)), {});
   const LayerOutput& last = output.layers.back();
@@ -251,7 +249,7 @@ const QwenVL& Detector::backbone() const { return impl_->backbone; }
 const HeadConfig& Detector::head_config() const { return impl_->config; }
 void Detector::set_training(bool training) {
   impl_->training = training;
-  // What the last step dropped is of no concern to who uses the backbone by itself.
+  // What the last step dropped is of no concern to who evaluates, or uses the backbone by itself.
   if (!training) impl_->backbone.set_dropout(std::nullopt);
 }
 bool Detector::training() const { return impl_->training; }

@@ -18,6 +18,12 @@
 
 namespace muster::model {
 
+// Threads: in evaluation mode detect(), validation_loss(), the backbone's const members and all
+// that only reads may be called by several at once. A pass through the network and the head changes
+// nothing of either: their layers hold parameters and sizes alone, tables of a batch (VisionPlan,
+// MemoryMap, Rotary) are made for each pass, and the one cache, attention's offsets on a GPU, is
+// each thread's own. They share the forward gate, which all of them call. loss(), set_training()
+// and what loads or sets anything else must be alone: loss() tells the adapters what to drop.
 class Detector {
  public:
   // `seed` initialises the head. No parameter wants a gradient until its requires_grad is set
@@ -48,8 +54,7 @@ class Detector {
   const HeadConfig& head_config() const;
   void set_forward_gate(ForwardGate gate);
   // loss() asserts training, validation_loss() and detect() assert evaluation (diary row L-105).
-  // Starts in training;
-  // EvalMode changes it for a scope.
+  // Starts in training; EvalMode changes it for a scope. In evaluation adapters drop nothing.
   void set_training(bool training);
   bool training() const;
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "trainer/assembly/options.h"
+#include "trainer/pass_threads.h"
 #include "trainer/show/metric_names.h"
 
 namespace muster::trainer {
@@ -114,6 +115,12 @@ Evaluation nothing_measured(const configs::Config& config, const std::vector<std
   return evaluation;
 }
 
+EvalOptions eval_options(const configs::Config& config, const model::Detector& detector) {
+  return {.max_samples = config.eval.max_samples,
+          .limits = fill_limits(config),
+          .cost = token_cost(config, detector.backbone().config())};
+}
+
 // One of COCO's numbers of the boxes that a run is judged by.
 bool is_coco_name(std::string_view name) {
   return std::ranges::any_of(metric::kCoco, [&](std::string_view coco) {
@@ -131,22 +138,25 @@ const BoxResult* Evaluation::boxes() const {
 Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokenizer,
                         const data::SampleSet& set, const data::SampleEncoder& encoder,
                         const configs::Config& config, sharding::Collective& collective,
-                        std::optional<ValidationBatches>& kept) {
-  const EvalOptions options{.max_samples = config.eval.max_samples,
-                            .samples_per_batch = config.batch.max_samples};
+                        std::optional<EvalBatches>& kept) {
+  const PassThreads threads = pass_threads(config.run);
+  const bool from_head = config.detection.enabled && config.eval.from != configs::EvalFrom::kText;
+  if (!kept && (from_head || config.eval.loss))
+    kept = eval_batches(set, encoder, eval_options(config, detector), threads.all());
   Evaluation evaluation;
-  if (config.detection.enabled && config.eval.from != configs::EvalFrom::kText)
-    evaluation.head = evaluate(detector, tokenizer, set, encoder, options, collective);  // [C]
+  if (from_head)
+    evaluation.head =
+        evaluate(detector, tokenizer, set, encoder, *kept, threads, collective);  // [C]
   if (config.eval.from != configs::EvalFrom::kHead)
     evaluation.text = evaluate_text(detector, tokenizer, set, encoder,
                                     {.max_samples = config.eval.max_samples,
-                                     .max_answer_tokens = config.eval.max_answer_tokens},
+                                     .max_answer_tokens = config.eval.max_answer_tokens,
+                                     .threads = threads},
                                     collective);  // [C]
   if (!config.eval.loss) return evaluation;
   const LossTerms terms(config.loss, config.detection.labels);
-  if (!kept) kept = validation_batches(set, encoder, options);
-  evaluation.loss = validation_loss(detector, set, *kept, encoder, terms, head_loss_options(config),
-                                    collective);  // [C]
+  evaluation.loss = validation_loss(detector, set, kept->all, encoder, terms,
+                                    head_loss_options(config), threads, collective);  // [C]
   for (std::int64_t i = 0; i < terms.size(); ++i) evaluation.loss_names.push_back(terms.name(i));
   return evaluation;
 }

@@ -12,6 +12,7 @@
 #include "data/sample_set.h"
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
+#include "trainer/evaluate/eval_batches.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/evaluate/text_answers.h"
 #include "trainer/show/evaluation_record.h"
@@ -31,13 +32,14 @@ struct Evaluation {
   const BoxResult* boxes() const;
 };
 
-// [C] As `config`'s sections eval, loss, detection and batch say. Every rank ends with the same
-// numbers, the same for every number of ranks. `kept`, of a caller that evaluates more than once,
-// takes what the first evaluation finds out about the set.
+// [C] As `config`'s sections eval, loss, detection and batch say, on the threads that its section
+// run gives (trainer/pass_threads.h). Every rank ends with the same numbers, the same for every
+// number of ranks and threads. `kept`, of a caller that evaluates more than once, takes what the
+// first evaluation finds out about the set.
 Evaluation evaluate_all(model::Detector& detector, const data::Tokenizer& tokenizer,
                         const data::SampleSet& set, const data::SampleEncoder& encoder,
                         const configs::Config& config, sharding::Collective& collective,
-                        std::optional<ValidationBatches>& kept);
+                        std::optional<EvalBatches>& kept);
 
 // An evaluation as its line of metrics.jsonl.
 MetricsRow evaluation_row(std::int64_t step, const Evaluation& evaluation);

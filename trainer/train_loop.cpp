@@ -248,7 +248,7 @@ Trainer::Evaluated Trainer::evaluate_now() {
   zero_.await_all();
   show_ema();  // [C]
   const Evaluation evaluation = evaluate_all(detector_, data_.tokenizer, *data_.val, data_.encoder,
-                                             config_, *collective_, validation_batches_);  // [C]
+                                             config_, *collective_, eval_batches_);  // [C]
   if (log_) log_->evaluation(state_.step, evaluation);
   if (log_ && evaluation.head && log_->wants_pictures())
     log_->pictures(state_.step, first_pictures());
@@ -327,7 +327,10 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       loader_(data_.samples, data_.sampler,
               loader_options(config_, collective_->rank(), collective_->size(), state_.cursor,
                              state_.step)) {
-  detector_.set_forward_gate([this](std::string_view prefix) { zero_.await(prefix); });
+  detector_.set_forward_gate([this](std::string_view prefix) {
+    const std::lock_guard lock(gate_mutex_);  // the engine is asked by one thread at a time
+    zero_.await(prefix);
+  });
   trim_tensor_memory();  // what loading needed at once, steps need not
   if (state_.step > 0) recorder_.set_step(state_.step);
   if (collective_->rank() != 0) return;

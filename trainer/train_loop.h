@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "trainer/assembly/run_length.h"
 #include "trainer/checkpoint/manifest/run_state.h"
 #include "trainer/checkpoint_schedule.h"
+#include "trainer/evaluate/eval_batches.h"
 #include "trainer/health.h"
 #include "trainer/loss_terms.h"
 #include "trainer/profile.h"
@@ -23,7 +25,6 @@
 #include "trainer/step_stats.h"
 #include "trainer/step_timer.h"
 #include "trainer/step_totals.h"
-#include "trainer/validation_loss.h"
 
 namespace muster::trainer {
 
@@ -97,7 +98,8 @@ class Trainer {
   data::Loader loader_;
   std::optional<RunLog> log_;         // first rank
   std::vector<std::int64_t> errors_;  // of the last evaluation, per sample; empty without one
-  std::optional<ValidationBatches> validation_batches_;  // once an evaluation has needed them
+  std::optional<EvalBatches> eval_batches_;  // once an evaluation has needed them
+  std::mutex gate_mutex_;                    // evaluation asks for parameters from several threads
   bool waits_for_new_values_ = false;
   std::function<void(const StepStats&)> step_observer_;
   std::optional<Profile> profile_;

@@ -1,13 +1,12 @@
 #include "trainer/validation_loss.h"
 
-#include <c10/core/GradMode.h>
-
 #include <algorithm>
 #include <cmath>
-#include <future>
+#include <vector>
 
 #include "base/progress.h"
 #include "model/eval_mode.h"
+#include "trainer/evaluate/found_boxes.h"
 
 namespace muster::trainer {
 namespace {
@@ -18,47 +17,36 @@ std::vector<double> host_values(const at::Tensor& sums) {  // [terms] f64
   return {data, data + host.numel()};
 }
 
+struct BatchSums {
+  std::vector<double> terms;
+  Denominators counts;
+};
+
 }  // namespace
 
-ValidationBatches validation_batches(const data::SampleSet& set, const data::SampleEncoder& encoder,
-                                     const EvalOptions& options) {
-  ValidationBatches batches;
-  for (std::int64_t i = 0; i < set.size(); ++i) {
-    if (!is_evaluated(set, i, options.max_samples) || encoder.measure(set.sample(i)).dropped)
-      continue;
-    const bool full = batches.empty() ||
-                      static_cast<std::int64_t>(batches.back().size()) == options.samples_per_batch;
-    if (full) batches.emplace_back();
-    batches.back().push_back(i);
-  }
-  return batches;
-}
-
 ValidationLoss validation_loss(model::Detector& detector, const data::SampleSet& set,
-                               const ValidationBatches& batches, const data::SampleEncoder& encoder,
+                               const SampleBatches& batches, const data::SampleEncoder& encoder,
                                const LossTerms& terms, const model::HeadLossOptions& head,
-                               sharding::Collective& collective) {
-  const c10::NoGradGuard no_grad;
+                               const PassThreads& threads, sharding::Collective& collective) {
   const model::EvalMode evaluating(detector);
   const auto num_terms = static_cast<std::size_t>(terms.size());
-  const auto stride = static_cast<std::size_t>(collective.size());
   std::vector<double> slots(batches.size() * num_terms, 0.0);  // in the order of the batches
   Denominators counts;
-  Progress progress("validation loss", static_cast<std::int64_t>(batches.size() / stride));
-  const auto load = [&](std::size_t b) {
-    return std::async(std::launch::async, [&, b] {
-      return b < batches.size() ? encoder.encode(set, batches[b], true) : MicroBatch{};
-    });
+  const RankShare own(batches.size(), collective);
+  Passes passes(threads, detector.backbone().token_embedding().device());
+  Progress progress("validation loss", own.count());
+  const auto sums_of = [&](std::int64_t i) {
+    const MicroBatch batch = encoder.encode(set, batches[own[i]], true);
+    BatchSums sums{.terms = {}, .counts = batch.denominators};
+    sums.terms = passes.in_model(
+        [&] { return host_values(terms.sums(detector.validation_loss(batch, head))); });
+    return sums;
   };
-  std::future<MicroBatch> next = load(static_cast<std::size_t>(collective.rank()));
-  for (auto b = static_cast<std::size_t>(collective.rank()); b < batches.size(); b += stride) {
-    const MicroBatch batch = next.get();
-    next = load(b + stride);
-    const auto sums = host_values(terms.sums(detector.validation_loss(batch, head)));
-    std::ranges::copy(sums, slots.begin() + static_cast<std::ptrdiff_t>(b * num_terms));
-    counts += batch.denominators;
+  passes.run(own.count(), sums_of, [&](std::int64_t i, const BatchSums& sums) {
+    std::ranges::copy(sums.terms, slots.begin() + static_cast<std::ptrdiff_t>(own[i] * num_terms));
+    counts += sums.counts;
     progress.add();
-  }
+  });
   join_over_ranks(slots, collective);  // [C]
   std::vector<std::int64_t> agreed{counts.tokens, counts.boxes, counts.caption_tokens};
   sum_over_ranks(agreed, collective);  // [C]

@@ -2,14 +2,12 @@
 // all of them, divided by their counts. Nothing is augmented, dropped out or noised.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "data/encoder.h"
 #include "data/sample_set.h"
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
-#include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluate/eval_batches.h"
+#include "trainer/evaluate/passes.h"
 #include "trainer/loss_terms.h"
 
 namespace muster::trainer {
@@ -19,16 +17,10 @@ struct ValidationLoss {
   double perplexity = -1;  // exp of the `lm` term; -1 where no text is learned
 };
 
-// The samples that are evaluated, in batches that are the same for every number of ranks. Those
-// over the vision-token budget are left out, so each is measured: worth keeping.
-using ValidationBatches = std::vector<std::vector<std::int64_t>>;
-ValidationBatches validation_batches(const data::SampleSet& set, const data::SampleEncoder& encoder,
-                                     const EvalOptions& options);
-
-// [C] The same bits for every number of ranks.
+// [C] Of all batches. The same bits for every number of ranks and threads.
 ValidationLoss validation_loss(model::Detector& detector, const data::SampleSet& set,
-                               const ValidationBatches& batches, const data::SampleEncoder& encoder,
+                               const SampleBatches& batches, const data::SampleEncoder& encoder,
                                const LossTerms& terms, const model::HeadLossOptions& head,
-                               sharding::Collective& collective);
+                               const PassThreads& threads, sharding::Collective& collective);
 
 }  // namespace muster::trainer

@@ -35,6 +35,15 @@ std::vector<data::Category> categories_of(const data::SampleSet& set) {
 
 }  // namespace
 
+bool EvalImages::has(std::int64_t of_set) const {
+  return std::ranges::binary_search(sample, of_set);
+}
+
+std::int64_t EvalImages::first_image(std::int64_t of_set) const {
+  const auto place = std::ranges::lower_bound(sample, of_set) - sample.begin();
+  return first[static_cast<std::size_t>(place)];
+}
+
 bool is_evaluated(const data::SampleSet& set, std::int64_t sample, std::int64_t max_samples) {
   return max_samples <= 0 || set.locate(sample).second < max_samples;
 }

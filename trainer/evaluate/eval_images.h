@@ -19,6 +19,10 @@ struct EvalImages {
   std::vector<std::int64_t> first;   // [samples + 1]: sample[k] has images first[k] .. first[k + 1]
   std::vector<std::int64_t> source_id;  // per image: the source's, which several may have
   std::vector<std::int64_t> image_id;   // per image: its COCO id; ids sort as the source's do
+
+  bool has(std::int64_t of_set) const;  // whether a sample of the set is one of `sample`
+  // The number of its first image. REQUIRES has(of_set).
+  std::int64_t first_image(std::int64_t of_set) const;
 };
 // `max_samples`: of each pack, the first so many; 0: all.
 EvalImages eval_images(const data::SampleSet& set, std::int64_t max_samples);

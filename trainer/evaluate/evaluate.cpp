@@ -1,11 +1,9 @@
 #include "trainer/evaluate/evaluate.h"
 
-#include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
-#include <future>
 
 #include "base/log.h"
 #include "base/progress.h"
@@ -67,78 +65,83 @@ struct CaptionCount {
   }
 };
 
-// One rank's part of an evaluation: every size()-th batch of the list.
-class Share {
- public:
-  Share(model::Detector& detector, const data::Tokenizer& tokenizer, const data::SampleSet& set,
-        const data::SampleEncoder& encoder, const EvalImages& images)
-      : detector_(detector), tokenizer_(tokenizer), set_(set), encoder_(encoder), images_(images) {}
-
-  void run(const EvalOptions& options, const sharding::Collective& collective) {
-    const c10::NoGradGuard no_grad;
-    const model::EvalMode evaluating(detector_);
-    const auto per_batch = static_cast<std::size_t>(options.samples_per_batch);
-    const std::size_t stride = per_batch * static_cast<std::size_t>(collective.size());
-    const std::size_t end = images_.sample.size();
-    const std::size_t first = per_batch * static_cast<std::size_t>(collective.rank());
-    Progress progress("evaluating",
-                      static_cast<std::int64_t>(end / static_cast<std::size_t>(collective.size())));
-    // The next batch is decoded while one is in the model.
-    std::future<Batch> next = load(first, per_batch);
-    for (std::size_t k = first; k < end; k += stride) {
-      const Batch batch = next.get();
-      next = load(k + stride, per_batch);
-      detect(batch);
-      progress.add(static_cast<std::int64_t>(std::min(per_batch, end - k)));
-    }
-  }
-
-  std::vector<FoundBox> found;
+// What a batch gave, or several.
+struct Detected {
+  std::vector<FoundBox> boxes;
   CaptionCount captions;
   double model_seconds = 0;
 
+  void append(const Detected& more) {
+    boxes.insert(boxes.end(), more.boxes.begin(), more.boxes.end());
+    captions.exact += more.captions.exact;
+    captions.compared += more.captions.compared;
+    model_seconds += more.model_seconds;
+  }
+};
+
+// One rank's part of an evaluation.
+class Share {
+ public:
+  // REQUIRES the detector in evaluation mode.
+  Share(const model::Detector& detector, const data::Tokenizer& tokenizer,
+        const data::SampleSet& set, const data::SampleEncoder& encoder, const EvalBatches& batches)
+      : detector_(detector), tokenizer_(tokenizer), set_(set), encoder_(encoder), plan_(batches) {}
+
+  Detected run(const PassThreads& threads, const sharding::Collective& collective) const {
+    const RankShare own(plan_.boxes.size(), collective);
+    Passes passes(threads, detector_.backbone().token_embedding().device());
+    Progress progress("evaluating", samples_of(own));
+    Detected all;
+    passes.run(
+        own.count(), [&](std::int64_t i) { return detect(plan_.boxes[own[i]], passes); },
+        [&](std::int64_t i, const Detected& found) {
+          all.append(found);
+          progress.add(static_cast<std::int64_t>(plan_.boxes[own[i]].size()));
+        });
+    return all;
+  }
+
  private:
-  struct Batch {
-    std::vector<std::size_t> places;  // of EvalImages::sample; over budget: it counts as empty
-    MicroBatch inputs;
-  };
+  std::int64_t samples_of(const RankShare& own) const {
+    std::int64_t samples = 0;
+    for (std::int64_t i = 0; i < own.count(); ++i)
+      samples += static_cast<std::int64_t>(plan_.boxes[own[i]].size());
+    return samples;
+  }
 
-  std::future<Batch> load(std::size_t first, std::size_t count) const {
-    return std::async(std::launch::async, [this, first, count] {
-      Batch batch;
-      std::vector<std::int64_t> samples;
-      for (std::size_t k = first; k < std::min(first + count, images_.sample.size()); ++k) {
-        if (encoder_.measure(set_.sample(images_.sample[k])).dropped) continue;
-        batch.places.push_back(k);
-        samples.push_back(images_.sample[k]);
-      }
-      if (!samples.empty()) batch.inputs = encoder_.encode(set_, samples, false);
-      return batch;
+  Detected detect(const std::vector<std::int64_t>& samples, Passes& passes) const {
+    const MicroBatch inputs = encoder_.encode(set_, samples, false);
+    Detected found;
+    const auto detections = passes.in_model([&] {
+      const Clock::time_point start = Clock::now();
+      auto made = detector_.detect(inputs);
+      found.model_seconds = seconds_since(start);
+      return made;
     });
-  }
-
-  void detect(const Batch& batch) {
-    if (batch.places.empty()) return;
-    const Clock::time_point start = Clock::now();
-    const auto detections = detector_.detect(batch.inputs);
-    model_seconds += seconds_since(start);
     std::size_t next = 0;
-    for (const std::size_t k : batch.places) {
-      const data::Sample sample = set_.sample(images_.sample[k]);
-      for (std::int64_t image = images_.first[k]; image < images_.first[k + 1]; ++image) {
-        const auto labelled = label(detections[next++], tokenizer_, set_.class_map());
-        captions.add(sample, image - images_.first[k], labelled);
-        for (const LabelledDetection& d : labelled)
-          found.push_back({image, d.category_id, d.box, d.score, 0});
-      }
+    for (const std::int64_t index : samples) {
+      const data::Sample sample = set_.sample(index);
+      const std::int64_t first = plan_.images.first_image(index);
+      for (std::size_t k = 0; k < sample.pictures.size(); ++k)
+        add(detections[next++], sample, first, static_cast<std::int64_t>(k), found);
     }
+    return found;
   }
 
-  model::Detector& detector_;
+  // Of the k-th picture of a sample whose first one is the image `first`.
+  void add(const std::vector<model::Detection>& detections, const data::Sample& sample,
+           std::int64_t first, std::int64_t k, Detected& found) const {
+    const auto labelled = label(detections, tokenizer_, set_.class_map());
+    found.captions.add(sample, k, labelled);
+    for (const LabelledDetection& d : labelled)
+      found.boxes.push_back({first + k, d.category_id, d.box, d.score, 0});
+  }
+
+  const model::Detector& detector_;
   const data::Tokenizer& tokenizer_;
   const data::SampleSet& set_;
   const data::SampleEncoder& encoder_;
-  const EvalImages& images_;
+  const EvalBatches& plan_;
 };
 
 }  // namespace
@@ -159,21 +162,21 @@ std::vector<LabelledDetection> label(const std::vector<model::Detection>& detect
 
 EvalResult evaluate(model::Detector& detector, const data::Tokenizer& tokenizer,
                     const data::SampleSet& set, const data::SampleEncoder& encoder,
-                    const EvalOptions& options, sharding::Collective& collective) {
+                    const EvalBatches& batches, const PassThreads& threads,
+                    sharding::Collective& collective) {
   const Clock::time_point start = Clock::now();
-  const EvalImages images = eval_images(set, options.max_samples);
-  Share share(detector, tokenizer, set, encoder, images);
-  share.run(options, collective);
+  const model::EvalMode evaluating(detector);
+  const Detected mine = Share(detector, tokenizer, set, encoder, batches).run(threads, collective);
   const double own_seconds = seconds_since(start);
-  const std::vector<FoundBox> found = gather_found(share.found, collective);  // [C]
-  std::vector<std::int64_t> counts{share.captions.exact, share.captions.compared};
+  const std::vector<FoundBox> found = gather_found(mine.boxes, collective);  // [C]
+  std::vector<std::int64_t> counts{mine.captions.exact, mine.captions.compared};
   sum_over_ranks(counts, collective);  // [C]
-  const CocoGroundTruth truth = ground_truth(set, images);
-  EvalResult result{measure_boxes(found, truth, set, images)};
+  const CocoGroundTruth truth = ground_truth(set, batches.images);
+  EvalResult result{measure_boxes(found, truth, set, batches.images)};
   if (counts[1] > 0)
     result.caption_exact = static_cast<double>(counts[0]) / static_cast<double>(counts[1]);
   result.seconds = own_seconds;
-  result.model_seconds = share.model_seconds;
+  result.model_seconds = mine.model_seconds / threads.model;
   if (result.coco.metrics.at("AP50") == 0 && collective.rank() == 0) log_zero(truth, found, result);
   return result;
 }

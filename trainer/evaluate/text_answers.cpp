@@ -1,7 +1,5 @@
 #include "trainer/evaluate/text_answers.h"
 
-#include <c10/core/GradMode.h>
-
 #include <algorithm>
 #include <optional>
 
@@ -10,6 +8,7 @@
 #include "data/picture_plan.h"
 #include "data/sources/parse/answer.h"
 #include "model/eval_mode.h"
+#include "trainer/evaluate/eval_batches.h"
 
 namespace muster::trainer {
 namespace {
@@ -39,11 +38,27 @@ std::optional<AnsweredBox> stored_box(const data::ListedObject& object, bool tho
   return box;
 }
 
-// One rank's answers.
+// What one answer came to, or several.
+struct Answered {
+  std::int64_t answers = 0, exact = 0, malformed = 0, cut = 0;
+  std::vector<FoundBox> found = {};
+
+  void append(const Answered& more) {
+    answers += more.answers;
+    exact += more.exact;
+    malformed += more.malformed;
+    cut += more.cut;
+    found.insert(found.end(), more.found.begin(), more.found.end());
+  }
+};
+
+// Asks samples. Thread-safe.
 class Answers {
  public:
-  Answers(model::Detector& detector, const data::Tokenizer& tokenizer, const data::SampleSet& set,
-          const data::SampleEncoder& encoder, const EvalImages& images, const TextOptions& options)
+  // REQUIRES the detector in evaluation mode.
+  Answers(const model::Detector& detector, const data::Tokenizer& tokenizer,
+          const data::SampleSet& set, const data::SampleEncoder& encoder, const EvalImages& images,
+          const TextOptions& options)
       : detector_(detector),
         tokenizer_(tokenizer),
         set_(set),
@@ -54,24 +69,26 @@ class Answers {
       if (const auto id = tokenizer.token_id(token)) stop_.push_back(*id);
   }
 
-  // Counts an answer where the sample has one to learn.
-  void ask(std::int64_t index) {
+  // Nothing where the sample has no answer to learn.
+  Answered ask(std::int64_t index, Passes& passes) const {
+    Answered result;
+    if (!is_evaluated(set_, index, options_.max_samples)) return result;
     const data::Sample sample = set_.sample(index);
     const data::SampleSize size = encoder_.measure(sample);
-    if (size.dropped || size.denominators.tokens == 0) return;
+    if (size.dropped || size.denominators.tokens == 0) return result;
     const std::vector<std::int64_t> one{index};
     const MicroBatch question = encoder_.encode(set_, one, false);
-    const std::vector<std::int64_t> written = detector_.backbone().generate(
-        question, {.max_new_tokens = options_.max_answer_tokens, .stop = stop_});
+    const std::vector<std::int64_t> written = passes.in_model([&] {
+      return detector_.backbone().generate(
+          question, {.max_new_tokens = options_.max_answer_tokens, .stop = stop_});
+    });
     const std::string answer = text_of(written);
-    ++counts.answers;
-    counts.cut += ends(written) ? 0 : 1;
-    counts.exact += answer == wanted_of(one, question) ? 1 : 0;
-    if (lists_boxes(encoder_.options().answer)) take_boxes(index, sample, answer);
+    result.answers = 1;
+    result.cut = ends(written) ? 0 : 1;
+    result.exact = answer == wanted_of(one, question) ? 1 : 0;
+    if (lists_boxes(encoder_.options().answer)) take_boxes(index, sample, answer, result);
+    return result;
   }
-
-  TextResult counts;
-  std::vector<FoundBox> found;
 
  private:
   bool ends(const std::vector<std::int64_t>& ids) const {
@@ -94,17 +111,16 @@ class Answers {
   }
 
   // Of pictures whose objects somebody annotated; others have no truth to be compared with.
-  void take_boxes(std::int64_t index, const data::Sample& sample, const std::string& answer) {
-    const auto place = std::ranges::lower_bound(images_.sample, index);
-    if (place == images_.sample.end() || *place != index) return;
-    const std::int64_t first =
-        images_.first[static_cast<std::size_t>(place - images_.sample.begin())];
+  void take_boxes(std::int64_t index, const data::Sample& sample, const std::string& answer,
+                  Answered& result) const {
+    if (!images_.has(index)) return;
+    const std::int64_t first = images_.first_image(index);
     const AnsweredBoxes read = read_boxes(answer, scale_of(sample));
-    counts.malformed += read.malformed ? 1 : 0;
+    result.malformed = read.malformed ? 1 : 0;
     for (const AnsweredBox& box : read.boxes) {
       const std::int64_t known = set_.class_map().find_name(box.caption);
       const std::int64_t category = known < 0 ? -1 : set_.class_map().category(known).id;
-      found.push_back({first + box.picture, category, box.box, 1.0f, 0});
+      result.found.push_back({first + box.picture, category, box.box, 1.0f, 0});
     }
   }
 
@@ -120,7 +136,7 @@ class Answers {
     return scale;
   }
 
-  model::Detector& detector_;
+  const model::Detector& detector_;
   const data::Tokenizer& tokenizer_;
   const data::SampleSet& set_;
   const data::SampleEncoder& encoder_;
@@ -130,7 +146,7 @@ class Answers {
 };
 
 // [C]
-TextResult summed(const TextResult& mine, sharding::Collective& collective) {
+TextResult summed(const Answered& mine, sharding::Collective& collective) {
   std::vector<std::int64_t> counts{mine.answers, mine.exact, mine.malformed, mine.cut};
   sum_over_ranks(counts, collective);  // [C]
   TextResult all;
@@ -171,16 +187,21 @@ AnsweredBoxes read_boxes(std::string_view answer, const AnswerScale& scale) {
 TextResult evaluate_text(model::Detector& detector, const data::Tokenizer& tokenizer,
                          const data::SampleSet& set, const data::SampleEncoder& encoder,
                          const TextOptions& options, sharding::Collective& collective) {
-  const c10::NoGradGuard no_grad;
   const model::EvalMode evaluating(detector);
   const EvalImages images = eval_images(set, options.max_samples);
-  Answers mine(detector, tokenizer, set, encoder, images, options);
-  Progress progress("answering", set.size() / collective.size());
-  for (std::int64_t i = collective.rank(); i < set.size(); i += collective.size()) {
-    if (is_evaluated(set, i, options.max_samples)) mine.ask(i);
-    progress.add();
-  }
-  TextResult result = summed(mine.counts, collective);                       // [C]
+  const Answers answers(detector, tokenizer, set, encoder, images, options);
+  const RankShare own(static_cast<std::size_t>(set.size()), collective);
+  Passes passes(options.threads, detector.backbone().token_embedding().device());
+  Progress progress("answering", own.count());
+  Answered mine;
+  passes.run(
+      own.count(),
+      [&](std::int64_t i) { return answers.ask(static_cast<std::int64_t>(own[i]), passes); },
+      [&](std::int64_t, const Answered& one) {
+        mine.append(one);
+        progress.add();
+      });
+  TextResult result = summed(mine, collective);                              // [C]
   const std::vector<FoundBox> found = gather_found(mine.found, collective);  // [C]
   result.has_boxes = lists_boxes(encoder.options().answer);
   if (result.has_boxes) result.boxes = measure_boxes(found, ground_truth(set, images), set, images);

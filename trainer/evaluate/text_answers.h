@@ -12,12 +12,14 @@
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
 #include "trainer/evaluate/found_boxes.h"
+#include "trainer/evaluate/passes.h"
 
 namespace muster::trainer {
 
 struct TextOptions {
   std::int64_t max_samples = 0;        // each pack's first so many; 0: all
   std::int64_t max_answer_tokens = 1;  // a longer answer is cut, and then mostly malformed
+  PassThreads threads = {};            // each answers one sample at a time
 };
 
 struct TextResult {
@@ -29,7 +31,8 @@ struct TextResult {
   std::int64_t cut = 0;        // by max_answer_tokens
 };
 
-// [C] The same for every number of ranks. Samples without an answer to learn are not asked.
+// [C] The same for every number of ranks and threads. Samples without an answer to learn are not
+// asked.
 TextResult evaluate_text(model::Detector& detector, const data::Tokenizer& tokenizer,
                          const data::SampleSet& set, const data::SampleEncoder& encoder,
                          const TextOptions& options, sharding::Collective& collective);
