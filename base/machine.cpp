@@ -25,9 +25,7 @@ std::int64_t cgroup_number(const char* name) {
 }
 
 int cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int allowed = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  const auto allowed = static_cast<int>(own_cpus().size());
   std::ifstream in("/sys/fs/cgroup/cpu.max");  // "200000 100000": quota and period, microseconds
   double quota = 0, period = 0;
   if (!(in >> quota >> period) || period <= 0) return allowed;
@@ -78,6 +76,16 @@ std::vector<std::string> cpu_features() {
 }
 
 bool has_bf16_products() { return std::ranges::count(cpu_features(), "avx512f") > 0; }
+
+std::vector<int> own_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return {0};
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
 
 Machine this_machine() { return {cores(), available_memory(), gpus()}; }
 

@@ -15,6 +15,9 @@ struct Machine {
 };
 Machine this_machine();
 
+// The processors that this process may run on, ascending; {0} where the system does not say.
+std::vector<int> own_cpus();
+
 // Those instructions of the processor that decide how fast products are: "avx2", "avx512f", ...
 std::vector<std::string> cpu_features();
 

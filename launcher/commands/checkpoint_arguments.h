@@ -1,4 +1,4 @@
-// Every command that uses a checkpoint takes CHECKPOINT and --device from here.
+// Every command that uses a checkpoint takes CHECKPOINT, --device and --threads from here.
 #pragma once
 
 #include <string>
@@ -16,5 +16,7 @@ constexpr const char* kTrainedCheckpointHelp = "step-* folder or run folder";
 
 // Registers --device: "", cpu or cuda. REQUIRES that `device` outlives the parse.
 void add_device(CLI::App& command, std::string& device);
+// Registers --threads of those whose work several threads share: 0 or more. REQUIRES likewise.
+void add_threads(CLI::App& command, int& threads);
 
 }  // namespace muster::launcher

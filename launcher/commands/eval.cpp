@@ -32,6 +32,7 @@ struct EvalOptions {
   std::string from;
   std::optional<std::int64_t> max_answer_tokens;
   std::int64_t max_samples = 0;
+  int threads = 0;
   bool loss = false;
   bool json = false;
 };
@@ -125,6 +126,7 @@ std::vector<std::filesystem::path> packs_of(const EvalOptions& options,
   return packs;
 }
 
+// [C]
 trainer::Evaluation evaluate_checkpoint(const EvalOptions& options, RankWorld& world) {
   if (options.checkpoint.empty())
     throw UsageError("eval: give CHECKPOINT, or --detections D.json --ground-truth G.json");
@@ -136,7 +138,8 @@ trainer::Evaluation evaluate_checkpoint(const EvalOptions& options, RankWorld& w
   eval.from = configs::from_name<configs::EvalFrom>(options.from).value_or(eval.from);
   eval.max_answer_tokens = options.max_answer_tokens.value_or(eval.max_answer_tokens);
   eval.loss = options.loss;
-  std::optional<trainer::ValidationBatches> batches;
+  opened.config.run.threads_per_rank = world.threads(options.threads);  // [C]
+  std::optional<trainer::EvalBatches> batches;
   return trainer::evaluate_all(opened.detector, opened.tokenizer, set, opened.encoder,
                                opened.config, world.collective(), batches);  // [C]
 }
@@ -193,6 +196,7 @@ void add_eval(CommandLine& cli) {
                      "where all of it goes as evaluation.json: curves, thresholds, confusions");
   add_what_is_measured(command, *options);
   add_device(command, options->device);
+  add_threads(command, options->threads);
   command.add_flag("--json", options->json, "one JSON object on stdout");
   command.callback([&cli, options] { cli.exit_code = static_cast<int>(eval(*options)); });
 }

@@ -1,15 +1,16 @@
 // muster predict CHECKPOINT IMAGES... -o OUT_DIR writes boxes and captions as JSON and overlay
-// PNGs. Several ranks share the pictures, and rank 0 writes what one rank alone would have written.
-// What cannot be read never loses the rest: it is listed at the end, and the exit code says it. It
-// always takes the detection pipeline, never text generation (law 13).
+// PNGs. Several ranks and the threads of each share the pictures, and rank 0 writes what one thread
+// of one rank alone would have written. What cannot be read never loses the rest: it is listed at
+// the end, and the exit code says it. It always takes the detection pipeline, never text generation
+// (law 13).
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <future>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -22,8 +23,11 @@
 #include "launcher/commands/rank_world.h"
 #include "sharding/collectives/texts.h"
 #include "trainer/assembly/opened_checkpoint.h"
+#include "trainer/assembly/options.h"
+#include "trainer/evaluate/eval_batches.h"
 #include "trainer/evaluate/prediction_formats.h"
 #include "trainer/evaluate/predictions.h"
+#include "trainer/pass_threads.h"
 
 namespace muster::launcher {
 namespace {
@@ -38,6 +42,7 @@ struct PredictOptions {
   std::vector<std::string> inputs;
   std::string threshold;  // a number, kBestThreshold or kBestPerClass; "": the config's
   int batch = 8;
+  int threads = 0;
   bool skip_bad = false;
   bool no_overlay = false;
   bool upright = false;
@@ -59,8 +64,16 @@ trainer::Thresholds thresholds_of(const PredictOptions& options,
   return {.all = *number};
 }
 
-// Three stages overlap: while one batch is in the model, the next is decoded and the one before is
-// drawn.
+// What fits a micro-batch of the run, and at most --batch samples.
+data::FillLimits limits_of(const PredictOptions& options, const configs::Config& config) {
+  data::FillLimits limits = trainer::fill_limits(config);
+  limits.max_samples = options.batch;
+  return limits;
+}
+
+// Samples are shared out in groups of --batch. A thread decodes a group's, puts them through the
+// model as many at a time as fit, and draws them; what is in a batch, and with it every last digit,
+// depends on the group alone.
 class Prediction {
  public:
   Prediction(const PredictOptions& options, RankWorld& world)
@@ -69,106 +82,117 @@ class Prediction {
         asked_(options_.inputs, options_.prompt),
         opened_(options_.checkpoint, configs::from_name<configs::Device>(options_.device),
                 world.local_rank()),
-        thresholds_(thresholds_of(options_, opened_)),
+        thresholds_(thresholds_of(options, opened_)),
+        limits_(limits_of(options, opened_.config)),
         font_(options_.font),
         predictor_(opened_.detector, opened_.tokenizer, opened_.classes, opened_.encoder) {}
 
   ExitCode run() {
     std::filesystem::create_directories(options_.out);
-    predict_all();                      // [C]
-    scores_.join(world_.collective());  // [C]
+    opened_.config.run.threads_per_rank = world_.threads(options_.threads);  // [C]
+    predict_all();                                                           // [C]
+    scores_.join(world_.collective());                                       // [C]
     if (world_.first()) report();
     return bad_.empty() || options_.skip_bad ? ExitCode::kDone : ExitCode::kData;
   }
 
  private:
-  struct Loaded {
+  // Samples that go into the model together.
+  struct Batch {
     std::vector<trainer::Shown> samples;
-    std::vector<std::string> overlays;  // per picture of `samples`
-    std::vector<std::string> bad;
-    std::vector<std::string> turned;
+    std::vector<std::string> overlays;  // per picture
+  };
+  struct Group {
+    PredictedBatch predicted;
+    trainer::ScoreHistogram scores;
   };
 
-  // In rounds: a batch for every rank, whose results rank 0 then writes in the order of the
-  // batches.
+  // In rounds: a group for every rank, whose results rank 0 then writes in the order of the groups.
   void predict_all() {
     std::optional<PredictionFiles> files;
     if (world_.first()) files.emplace(options_.out, options_.format, opened_.classes);
     Progress progress("predicting", static_cast<std::int64_t>(asked_.size()));
-    const std::size_t round = step() * static_cast<std::size_t>(world_.collective().size());
-    const std::size_t own = step() * static_cast<std::size_t>(world_.collective().rank());
-    std::future<void> drawing;
-    std::future<Loaded> loading = load_from(own);
-    for (std::size_t first = 0; first < asked_.size(); first += round) {
-      Loaded loaded = loading.get();
-      loading = load_from(first + round + own);
-      PredictedBatch batch{detect(loaded), loaded.bad, loaded.turned};
-      const std::string mine = batch_to_bytes(batch);
-      for (const std::string& bytes : sharding::gather_texts(world_.collective(), mine))  // [C]
-        if (files) take(batch_from_bytes(bytes), *files);
-      if (drawing.valid()) drawing.get();
-      if (!options_.no_overlay) drawing = draw_all(std::move(loaded.samples), batch.images);
-      progress.add(static_cast<std::int64_t>(std::min(round, asked_.size() - first)));
-    }
-    if (drawing.valid()) drawing.get();
+    const auto ranks = static_cast<std::size_t>(world_.collective().size());
+    const auto rank = static_cast<std::size_t>(world_.collective().rank());
+    const std::size_t round = step() * ranks;
+    const auto rounds = static_cast<std::int64_t>((asked_.size() + round - 1) / round);
+    trainer::Passes passes(trainer::pass_threads(opened_.config.run), predictor_.device());
+    const auto first_of = [&](std::int64_t i) { return static_cast<std::size_t>(i) * round; };
+    passes.run(
+        rounds, [&](std::int64_t i) { return predict(first_of(i) + rank * step(), passes); },
+        [&](std::int64_t i, const Group& mine) {
+          scores_.add(mine.scores);
+          const std::string bytes = batch_to_bytes(mine.predicted);
+          for (const std::string& one : sharding::gather_texts(world_.collective(), bytes))  // [C]
+            if (files) take(batch_from_bytes(one), *files);
+          progress.add(static_cast<std::int64_t>(std::min(round, asked_.size() - first_of(i))));
+        });
     if (files) files->commit();
   }
 
-  // One batch of any rank.
-  void take(const PredictedBatch& batch, PredictionFiles& files) {
-    files.add(batch.images);
-    bad_.insert(bad_.end(), batch.bad.begin(), batch.bad.end());
-    turned_.insert(turned_.end(), batch.turned.begin(), batch.turned.end());
-    for (const trainer::ImageDetections& image : batch.images) kept_ += image.kept.size();
-    pictures_ += batch.images.size();
+  // One group of any rank.
+  void take(const PredictedBatch& group, PredictionFiles& files) {
+    files.add(group.images);
+    bad_.insert(bad_.end(), group.bad.begin(), group.bad.end());
+    turned_.insert(turned_.end(), group.turned.begin(), group.turned.end());
+    for (const trainer::ImageDetections& image : group.images) kept_ += image.kept.size();
+    pictures_ += group.images.size();
   }
 
   std::size_t step() const { return static_cast<std::size_t>(options_.batch); }
 
-  std::future<Loaded> load_from(std::size_t first) {
-    return std::async(std::launch::async, [this, first] {
-      Loaded loaded;
-      for (std::size_t i = first; i < std::min(first + step(), asked_.size()); ++i) load(i, loaded);
-      return loaded;
-    });
+  // The group of the samples from `first` on, on a thread of `passes`; beyond the last it is empty.
+  Group predict(std::size_t first, trainer::Passes& passes) {
+    Group group;
+    Batch batch;
+    trainer::BatchRoom room(limits_);
+    for (std::size_t i = first; i < std::min(first + step(), asked_.size()); ++i) {
+      std::optional<AskedSamples::Loaded> one = load(i, group.predicted);
+      if (!one) continue;
+      if (room.begins(opened_.encoder.measure(one->shown.sample)))
+        finish(std::exchange(batch, {}), group, passes);
+      batch.samples.push_back(std::move(one->shown));
+      batch.overlays.insert(batch.overlays.end(), one->overlays.begin(), one->overlays.end());
+    }
+    finish(batch, group, passes);
+    return group;
   }
 
   // What cannot be asked is found here, so that it does not take its batch with it.
-  void load(std::size_t i, Loaded& loaded) const {
+  std::optional<AskedSamples::Loaded> load(std::size_t i, PredictedBatch& predicted) const {
     try {
       AskedSamples::Loaded one = asked_.load(i, options_.upright);
       if (opened_.encoder.measure(one.shown.sample).dropped)
         throw DataError(
             one.shown.sample.name +
             ": more vision tokens than data.max_vision_tokens (data.over_budget: drop)");
-      loaded.samples.push_back(std::move(one.shown));
-      loaded.turned.insert(loaded.turned.end(), one.turned.begin(), one.turned.end());
-      loaded.overlays.insert(loaded.overlays.end(), one.overlays.begin(), one.overlays.end());
+      predicted.turned.insert(predicted.turned.end(), one.turned.begin(), one.turned.end());
+      return one;
     } catch (const Error& error) {
-      loaded.bad.emplace_back(error.what());
+      predicted.bad.emplace_back(error.what());
+      return std::nullopt;
     }
   }
 
-  std::vector<trainer::ImageDetections> detect(const Loaded& loaded) {
-    if (loaded.samples.empty()) return {};
-    auto found = predictor_.predict(loaded.samples, thresholds_, scores_);
-    for (std::size_t i = 0; i < found.size() && !options_.no_overlay; ++i)
-      found[i].overlay = loaded.overlays[i];
-    return found;
+  // Predicts and draws a batch.
+  void finish(const Batch& batch, Group& group, trainer::Passes& passes) {
+    if (batch.samples.empty()) return;
+    auto found = predictor_.predict(batch.samples, thresholds_, group.scores, passes);
+    if (!options_.no_overlay) draw(batch, found);
+    for (trainer::ImageDetections& image : found)
+      group.predicted.images.push_back(std::move(image));
   }
 
-  std::future<void> draw_all(std::vector<trainer::Shown> samples,
-                             std::vector<trainer::ImageDetections> found) {
-    return std::async(
-        std::launch::async, [this, samples = std::move(samples), found = std::move(found)] {
-          std::size_t i = 0;
-          for (const trainer::Shown& shown : samples)
-            for (const data::Image& picture : shown.pictures) {
-              trainer::draw(picture, found[i],
-                            std::filesystem::path(options_.out) / found[i].overlay, font_);
-              ++i;
-            }
-        });
+  void draw(const Batch& batch, std::vector<trainer::ImageDetections>& found) {
+    std::size_t i = 0;
+    for (const trainer::Shown& shown : batch.samples) {
+      for (const data::Image& picture : shown.pictures) {
+        found[i].overlay = batch.overlays[i];
+        const auto png = std::filesystem::path(options_.out) / found[i].overlay;
+        trainer::draw(picture, found[i], png, font_);
+        ++i;
+      }
+    }
   }
 
   void report() const {
@@ -193,7 +217,8 @@ class Prediction {
   AskedSamples asked_;
   trainer::OpenedCheckpoint opened_;
   trainer::Thresholds thresholds_;
-  trainer::LabelFont font_;  // used by one drawing task at a time
+  data::FillLimits limits_;  // of a batch
+  trainer::LabelFont font_;
   trainer::Predictor predictor_;
   trainer::ScoreHistogram scores_;
   std::vector<std::string> bad_;
@@ -240,8 +265,12 @@ void add_predict(CommandLine& cli) {
       ->check(CLI::IsMember(std::vector<std::string>(trainer::kPredictionFormats.begin(),
                                                      trainer::kPredictionFormats.end())))
       ->capture_default_str();
-  command.add_option("--batch", options->batch, "samples in the model at a time")
+  command
+      .add_option("--batch", options->batch,
+                  "most samples that go into the model together; batch.max_tokens and "
+                  "batch.max_vision_tokens of the run bound them, too")
       ->check(CLI::PositiveNumber);
+  add_threads(command, options->threads);
   command.add_option("--font", options->font, "draws the labels; a TrueType file");
   command.add_flag("--skip-bad", options->skip_bad,
                    "exit with 0 although samples that cannot be used were left out");

@@ -1,4 +1,5 @@
-// What one rank of `predict` found in a batch, on its way to the rank that writes it down.
+// What one rank of `predict` found in a group of samples, on its way to the rank that writes it
+// down.
 #pragma once
 
 #include <filesystem>

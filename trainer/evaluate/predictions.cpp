@@ -1,6 +1,5 @@
 #include "trainer/evaluate/predictions.h"
 
-#include <c10/core/GradMode.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -84,6 +83,12 @@ void ScoreHistogram::add(double score) {
   best_ = std::max(best_, score);
 }
 
+void ScoreHistogram::add(const ScoreHistogram& more) {
+  for (std::size_t i = 0; i < bins_.size(); ++i) bins_[i] += more.bins_[i];
+  count_ += more.count_;
+  best_ = std::max(best_, more.best_);
+}
+
 void ScoreHistogram::join(sharding::Collective& collective) {
   if (collective.size() == 1) return;
   std::vector<std::int64_t> counts(bins_.begin(), bins_.end());
@@ -130,11 +135,27 @@ Shown shown_picture(std::string name, data::Image image, const std::string& prom
 std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples,
                                                 const Thresholds& thresholds,
                                                 ScoreHistogram& scores) const {
-  const c10::NoGradGuard no_grad;
+  return read(samples, detector_.detect(inputs_of(samples)), thresholds, scores);
+}
+
+std::vector<ImageDetections> Predictor::predict(std::span<const Shown> samples,
+                                                const Thresholds& thresholds,
+                                                ScoreHistogram& scores, Passes& passes) const {
+  const MicroBatch inputs = inputs_of(samples);
+  const Found found = passes.in_model([&] { return detector_.detect(inputs); });
+  return read(samples, found, thresholds, scores);
+}
+
+MicroBatch Predictor::inputs_of(std::span<const Shown> samples) const {
   data::BatchBuilder batch;
   for (const Shown& shown : samples)
     encoder_.add_question(batch, -1, shown.sample, shown.pictures, shown.sample.name);
-  const auto found = detector_.detect(batch.finish());
+  return batch.finish();
+}
+
+std::vector<ImageDetections> Predictor::read(std::span<const Shown> samples, const Found& found,
+                                             const Thresholds& thresholds,
+                                             ScoreHistogram& scores) const {
   std::vector<ImageDetections> results;
   for (const Shown& shown : samples) {
     for (std::size_t k = 0; k < shown.pictures.size(); ++k) {

@@ -19,6 +19,7 @@
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
 #include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluate/passes.h"
 #include "trainer/show/overlay.h"
 #include "trainer/show/tensorboard.h"
 
@@ -63,6 +64,7 @@ Thresholds best_thresholds(const std::filesystem::path& checkpoint, const data::
 class ScoreHistogram {
  public:
   void add(double score);
+  void add(const ScoreHistogram& more);
   // [C] Those of all ranks together.
   void join(sharding::Collective& collective);
   std::int64_t count() const { return count_; }
@@ -88,8 +90,18 @@ class Predictor {
   // mode and a picture in at least one sample.
   std::vector<ImageDetections> predict(std::span<const Shown> samples, const Thresholds& thresholds,
                                        ScoreHistogram& scores) const;
+  // The same on a thread of `passes`: encodes, waits for a place in the model, reads what came out.
+  std::vector<ImageDetections> predict(std::span<const Shown> samples, const Thresholds& thresholds,
+                                       ScoreHistogram& scores, Passes& passes) const;
+  c10::Device device() const { return detector_.backbone().token_embedding().device(); }
 
  private:
+  using Found = std::vector<std::vector<model::Detection>>;  // per picture
+
+  MicroBatch inputs_of(std::span<const Shown> samples) const;
+  std::vector<ImageDetections> read(std::span<const Shown> samples, const Found& found,
+                                    const Thresholds& thresholds, ScoreHistogram& scores) const;
+
   const model::Detector& detector_;
   const data::Tokenizer& tokenizer_;
   const data::ClassMap& classes_;

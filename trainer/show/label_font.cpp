@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,6 +104,7 @@ struct LabelFont::Fonts {
 
   bool empty() const { return faces_.empty(); }
   FT_Face first() const { return faces_.front(); }
+  std::mutex& mutex() { return mutex_; }
 
   FT_Face with_glyph(char32_t code) {
     for (std::size_t i = 0; i < faces_.size() || open_next();) {
@@ -122,6 +124,7 @@ struct LabelFont::Fonts {
     return true;
   }
 
+  std::mutex mutex_;  // a face draws one letter at a time
   FT_Library library_ = nullptr;
   std::vector<FT_Face> faces_;
   std::vector<FontFile> waiting_;  // the next one last
@@ -145,6 +148,7 @@ bool LabelFont::empty() const { return fonts_->empty(); }
 
 int LabelFont::draw(RgbImage* image, int x, int y, int height_px, const std::string& text,
                     Rgb color) {
+  const std::lock_guard lock(fonts_->mutex());
   int pen = x;
   const int baseline = y + height_px * 4 / 5;
   for (std::size_t at = 0; at < text.size() && !empty();) {

@@ -30,7 +30,8 @@ struct OverlayBox {
   std::int64_t category = 0;   // picks the colour
 };
 
-// A chain of fonts: each character comes from the first that has it. Not thread-safe.
+// A chain of fonts: each character comes from the first that has it. Several threads may draw, one
+// line at a time.
 class LabelFont {
  public:
   // `file` empty: only the usual places are searched. Throws UsageError when `file` cannot be read
@@ -43,7 +44,7 @@ class LabelFont {
   // measures.
   int draw(RgbImage* image, int x, int y, int height_px, const std::string& text, Rgb color);
 
-  // Code points no font has, so far; each is warned about once.
+  // Code points no font has, so far; each is warned about once. REQUIRES that nobody draws.
   const std::set<std::uint32_t>& missing() const { return missing_; }
   bool empty() const;
 
