@@ -1,15 +1,20 @@
 #include "model/detector.h"
 #include "model/head/files.h"
 
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <map>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/tensors/compute_threads.h"
 #include "model/files/safetensors_writer.h"
 #include "model/head/loss_values.h"
 #include "model/tiny_detector.h"
@@ -135,6 +140,58 @@ TEST_CASE("detections are in the image, best first, the same packed or alone", "
   }
   for (std::size_t i = 0; i < 4; ++i)
     CHECK(alone[0][i].score == Catch::Approx(packed[0][i].score).epsilon(1e-3));
+}
+
+// To the last bit.
+bool same_detections(const std::vector<std::vector<Detection>>& a,
+                     const std::vector<std::vector<Detection>>& b) {
+  const auto same_one = [](const Detection& x, const Detection& y) {
+    return x.box == y.box && x.score == y.score && x.caption == y.caption;
+  };
+  return std::ranges::equal(
+      a, b, [&](const auto& x, const auto& y) { return std::ranges::equal(x, y, same_one); });
+}
+
+TEST_CASE("several threads at once detect what one does", "[unit]") {
+  Detector detector = make();
+  detector.set_training(false);
+  const std::vector<MicroBatch> batches{image_batch({{4, 4}}, 1), image_batch({{4, 8}, {8, 8}}, 2),
+                                        image_batch({{8, 4}}, 3)};
+  const ComputeThreads one(1);
+  std::vector<std::vector<std::vector<Detection>>> alone;
+  for (const MicroBatch& batch : batches) alone.push_back(detector.detect(batch));
+  CHECK_FALSE(same_detections(alone[0], alone[2]));  // the control: batches differ
+  std::atomic<int> different = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        const ComputeThreads own(1);
+        for (std::size_t i = t; i < t + 12; ++i) {
+          const std::size_t k = i % batches.size();
+          if (!same_detections(detector.detect(batches[k]), alone[k])) ++different;
+        }
+      });
+  }
+  CHECK(different == 0);
+}
+
+TEST_CASE("in evaluation adapters drop nothing, whatever the last step dropped", "[unit]") {
+  QwenOptions options;
+  options.lora = LoraOptions{
+      .rank = 2, .dropout = 0.5, .seed = 3, .layers = {"model.layers.0.self_attn.q_proj"}};
+  Detector detector =
+      Detector::create(QwenVL::random(tiny_qwen(), options, 4), tiny_head(), test::kCaptionEnd, 4);
+  for (const NamedParam& param : detector.parameters())
+    if (is_lora_b(param.name)) param.tensor.fill_(0.5);  // zeros would change nothing
+  const MicroBatch batch = image_batch({{4, 4}}, 1);
+  detector.set_training(false);
+  const auto before = detector.detect(batch);
+  detector.set_training(true);
+  const auto dropped = values(detector.loss(batch, loss_options(1), 5));
+  CHECK(dropped.at("lm") != values(detector.loss(batch, loss_options(1), 6)).at("lm"));
+  detector.set_training(false);
+  CHECK(same_detections(detector.detect(batch), before));
 }
 
 // Language states are those of a patch's merged token.

@@ -30,7 +30,7 @@ struct Bench {
   // As one rank, with a detector of its own.
   Evaluation run(sharding::Collective& collective) const {
     model::Detector detector = build_detector(config, tokenizer, set.class_map());
-    std::optional<ValidationBatches> kept;
+    std::optional<EvalBatches> kept;
     return evaluate_all(detector, tokenizer, set, encoder(), config, collective, kept);
   }
 
@@ -81,6 +81,51 @@ TEST_CASE("evaluation: head, answers and loss are the same, bit by bit, on 1, 2 
       INFO(ranks);
       CHECK((everything(evaluation) == alone));
     }
+}
+
+TEST_CASE("evaluation: head, answers and loss are the same, bit by bit, for 1, 2 and 3 threads",
+          "[unit]") {
+  const auto with_threads = [](int threads) {
+    return Bench({"eval.from=both", "data.answer=json", "loss.lm=1", "batch.max_tokens=4096",
+                  "eval.max_answer_tokens=24", "batch.max_samples=1",
+                  "data.val=" + (test::TinyData::instance().folder() / "train.h5").string(),
+                  "data.limit=5", fmt::format("run.threads_per_rank={}", threads)});
+  };
+  const auto self = sharding::make_self();
+  const std::string alone = everything(with_threads(1).run(*self));
+  CHECK(alone.find("\"loss.lm\"") != std::string::npos);
+  for (const int threads : {2, 3}) {
+    INFO(threads);
+    CHECK((everything(with_threads(threads).run(*self)) == alone));
+  }
+  // Ranks of several threads, too.
+  for (const Evaluation& evaluation : with_threads(2).run_ranks(2))
+    CHECK((everything(evaluation) == alone));
+}
+
+// Products of several samples together may differ from each one's in the last digits.
+TEST_CASE("evaluation: other batches change no more than the last digits", "[unit]") {
+  const auto loss_of = [](int max_samples) {
+    const Bench bench({"data.answer=labels", "loss.lm=1", "batch.max_tokens=4096",
+                       fmt::format("batch.max_samples={}", max_samples)});
+    const auto self = sharding::make_self();
+    return bench.run(*self).loss->loss.total;
+  };
+  const double one = loss_of(1);
+  CHECK(loss_of(2) == Approx(one).epsilon(1e-5));
+  CHECK(loss_of(4) == Approx(one).epsilon(1e-5));
+}
+
+TEST_CASE("evaluation: what fails in the model on one thread ends all of them", "[unit][fault]") {
+  const Bench bench({"run.threads_per_rank=3", "batch.max_samples=1"});
+  model::Detector detector = build_detector(bench.config, bench.tokenizer, bench.set.class_map());
+  detector.set_forward_gate([](std::string_view) { throw DataError("no such weight"); });
+  const auto self = sharding::make_self();
+  std::optional<EvalBatches> kept;
+  CHECK_THROWS_AS(evaluate_all(detector, bench.tokenizer, bench.set, bench.encoder(), bench.config,
+                               *self, kept),
+                  DataError);
+  CHECK(detector.training());  // as it was
 }
 
 TEST_CASE("evaluation: the loss on data.val is training's, over all samples", "[unit]") {

@@ -1,4 +1,6 @@
 // The real program: exit codes that need it, and what it leaves for `status`.
+#include <fmt/core.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
@@ -101,7 +103,7 @@ TEST_CASE("program: two ranks to the end, with code 0 and a status; a numeric ab
   CHECK(sick.exit_code == 77);
 }
 
-TEST_CASE("program: eval and predict on two ranks leave what one rank leaves, byte for byte",
+TEST_CASE("program: eval and predict leave the same bytes for every number of ranks and threads",
           "[ranks]") {
   const Program program({"schedule.max_steps=3", "checkpoint.every_steps=3"});
   const auto run = program.launch("1", {"--color", "never"});
@@ -117,30 +119,35 @@ TEST_CASE("program: eval and predict on two ranks leave what one rank leaves, by
     words.insert(words.end(), arguments.begin(), arguments.end());
     return run_captured(words, 120s);
   };
-  for (const char* ranks : {"1", "2"}) {
-    const fs::path out = program.dir.path() / ranks;
-    const auto eval =
-        on_ranks(ranks, {"eval", run_dir, "--data", val.string(), "--record",
-                         (out.string() + ".json"), "-o", out.string() + ".coco", "--loss"});
+  const auto measure = [&](const char* ranks, const char* threads) {
+    const fs::path out = program.dir.path() / fmt::format("{}x{}", ranks, threads);
+    const auto eval = on_ranks(
+        ranks, {"eval", run_dir, "--data", val.string(), "--record", out.string() + ".json", "-o",
+                out.string() + ".coco", "--loss", "--threads", threads});
     INFO(eval.output);
     REQUIRE(eval.exit_code == 0);
     const auto predict =
         on_ranks(ranks, {"predict", run_dir, val.string(), "-o", out.string(), "--threshold",
-                         "0.01", "--batch", "1", "--format", "jsonl"});
+                         "0.01", "--batch", "1", "--format", "jsonl", "--threads", threads});
     INFO(predict.output);
     REQUIRE(predict.exit_code == 0);
+    return out;
+  };
+  const fs::path one = measure("1", "1");
+  for (const auto& [ranks, threads] :
+       {std::pair("2", "1"), std::pair("1", "3"), std::pair("2", "0")}) {
+    INFO(ranks << " ranks, --threads " << threads);
+    const fs::path other = measure(ranks, threads);
+    CHECK((read_text(one.string() + ".json") == read_text(other.string() + ".json")));
+    CHECK((read_text(one.string() + ".coco") == read_text(other.string() + ".coco")));
+    std::size_t files = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(one)) {
+      if (!entry.is_regular_file()) continue;
+      ++files;
+      CHECK((read_text(entry.path()) == read_text(other / fs::relative(entry.path(), one))));
+    }
+    CHECK(files == 4 + 2);  // four pictures, detections.json, detections.jsonl
   }
-  const fs::path one = program.dir.path() / "1";
-  const fs::path two = program.dir.path() / "2";
-  CHECK((read_text(one.string() + ".json") == read_text(two.string() + ".json")));
-  CHECK((read_text(one.string() + ".coco") == read_text(two.string() + ".coco")));
-  std::size_t files = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(one)) {
-    if (!entry.is_regular_file()) continue;
-    ++files;
-    CHECK((read_text(entry.path()) == read_text(two / fs::relative(entry.path(), one))));
-  }
-  CHECK(files == 4 + 2);  // four pictures, detections.json, detections.jsonl
   // One rank's fault ends both, with its code.
   const auto missing = on_ranks("2", {"eval", run_dir, "--data", "/no/such/pack.h5"});
   INFO(missing.output);

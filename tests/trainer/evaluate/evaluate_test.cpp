@@ -73,6 +73,28 @@ TEST_CASE("evaluation: of each pack the first so many samples", "[unit]") {
   CHECK(eval_images(set, 0).sample == std::vector<std::int64_t>{0, 1, 3, 4, 5, 7});
 }
 
+TEST_CASE("evaluation: what nobody annotated is in the batches of the loss alone", "[unit]") {
+  const Referring data;
+  const data::SampleSet set = data.set();
+  const TempDir dir;
+  const configs::Config config = test::tiny_config(dir.path());
+  const data::Tokenizer tokenizer(config.tokens.tokenizer);
+  const data::SampleEncoder encoder(
+      tokenizer, encode_options(config, model::read_config(find_model(config.model))));
+  const auto in = [](const SampleBatches& batches) {
+    std::set<std::int64_t> samples;
+    for (const std::vector<std::int64_t>& batch : batches)
+      samples.insert(batch.begin(), batch.end());
+    return samples;
+  };
+  const EvalBatches all = eval_batches(set, encoder, {.limits = {100000, 100000, 2}}, 2);
+  CHECK(in(all.boxes) == std::set<std::int64_t>{0, 1, 3});
+  CHECK(all.boxes.size() == 2);
+  CHECK(in(all.all) == std::set<std::int64_t>{0, 1, 2, 3});
+  CHECK(all.all.size() == 2);
+  CHECK(in(eval_batches(set, encoder, {.max_samples = 1}, 1).all) == std::set<std::int64_t>{0});
+}
+
 TEST_CASE("evaluation: several packs together and each by itself", "[unit]") {
   const TempDir dir;
   const configs::Config config = test::tiny_config(dir.path());
@@ -83,8 +105,12 @@ TEST_CASE("evaluation: several packs together and each by itself", "[unit]") {
       tokenizer, encode_options(config, model::read_config(find_model(config.model))));
   model::Detector detector = build_detector(config, tokenizer, {});
   const auto self = sharding::make_self();
+  // One sample a batch: then its bits do not depend on which others there are.
+  const EvalOptions options{.max_samples = 4, .limits = {100000, 100000, 1}};
   const auto evaluated = [&](const std::vector<fs::path>& packs) {
-    return evaluate(detector, tokenizer, data::open_set(packs), encoder, {4, 2}, *self);
+    const data::SampleSet set = data::open_set(packs);
+    return evaluate(detector, tokenizer, set, encoder, eval_batches(set, encoder, options, 1), {},
+                    *self);
   };
   const EvalResult both = evaluated({val, train, val});
   REQUIRE(both.packs.size() == 3);

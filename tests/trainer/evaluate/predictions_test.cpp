@@ -32,6 +32,11 @@ TEST_CASE("a histogram's quantiles are those of the scores, to 5 %", "[unit]") {
     CHECK(histogram.reached_by(share) < exact * 1.01);
     CHECK(histogram.reached_by(share) > exact * 0.94);
   }
+  ScoreHistogram twice = histogram;
+  twice.add(histogram);
+  CHECK(twice.count() == 2000);
+  CHECK(twice.best() == 0.1);
+  CHECK(twice.reached_by(0.5) == histogram.reached_by(0.5));
   histogram.add(0);
   histogram.add(1);
   CHECK(histogram.best() == 1);
@@ -102,6 +107,41 @@ TEST_CASE("pictures in one batch have the detections each has alone", "[unit]") 
       CHECK(std::abs(alone.kept[d].score - batched[i].kept[d].score) < 1e-4f);
   }
   CHECK(together.count() == apart.count());
+}
+
+TEST_CASE("predictions on several threads are those of one, bit by bit", "[unit]") {
+  struct Part {
+    std::string bytes;
+    ScoreHistogram scores;
+  };
+  const TinyPredictor tiny;
+  const Predictor predictor = tiny.predictor();
+  const auto predicted = [&](int threads) {
+    Passes passes({.model = threads, .beside = 1}, predictor.device());
+    Part all;
+    passes.run(
+        8,
+        [&](std::int64_t i) {
+          const std::vector<Shown> samples{tiny.shown(i % 4), tiny.shown((i + 1) % 4)};
+          Part part;
+          part.bytes = detections_to_bytes(predictor.predict(samples, {}, part.scores, passes));
+          return part;
+        },
+        [&](std::int64_t, const Part& part) {
+          all.bytes += part.bytes;
+          all.scores.add(part.scores);
+        });
+    return all;
+  };
+  const Part one = predicted(1);
+  CHECK(one.scores.count() > 0);
+  for (const int threads : {2, 3}) {
+    INFO(threads);
+    const Part several = predicted(threads);
+    CHECK((several.bytes == one.bytes));
+    CHECK(several.scores.count() == one.scores.count());
+    CHECK(several.scores.reached_by(0.1) == one.scores.reached_by(0.1));
+  }
 }
 
 TEST_CASE("memory does not grow with the number of pictures", "[unit]") {
