@@ -41,10 +41,10 @@ cost() {
 processor_of_server() {
   awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$server/stat"
 }
-# predict's rate without its start: the difference of two sizes.
+# predict's rate without its start: the difference of two sizes. One batch is in the model at a time, as in the server.
 echo "predict: $count pictures" >&2
-cost "$build/muster" predict "$checkpoint" "$work/few" -o "$work/out" --no-overlay >"$work/few.cost"
-cost "$build/muster" predict "$checkpoint" "$work/many" -o "$work/out" --no-overlay >"$work/many.cost"
+cost "$build/muster" predict "$checkpoint" "$work/few" -o "$work/out" --no-overlay --threads 1 >"$work/few.cost"
+cost "$build/muster" predict "$checkpoint" "$work/many" -o "$work/out" --no-overlay --threads 1 >"$work/many.cost"
 
 "$build/muster" serve runs --try "$checkpoint" --port 0 --token bench >"$work/address" 2>"$work/serve.log" &
 server=$!
