@@ -3,7 +3,8 @@
 // master live only in shards; one integer consensus per step. Same bits for any bucket size,
 // overlap and world size (law 9). Knows tensors and ranks, nothing about models.
 //
-// Threading: every member is called by the rank's main thread. Calls marked [C] must be reached by
+// Threading: every member is called by the rank's main thread, but for await(), which other threads
+// may call one at a time while that one waits for them. Calls marked [C] must be reached by
 // every rank in the same order; the number of collectives they issue depends on the layout alone,
 // never on data.
 #pragma once

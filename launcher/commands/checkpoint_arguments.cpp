@@ -15,7 +15,7 @@ void add_threads(CLI::App& command, int& threads) {
   command
       .add_option("--threads", threads,
                   "batches in the model at a time, each on one thread; on a GPU, threads that "
-                  "prepare for it. 0: this process's part of the machine's cores")
+                  "prepare for it; 0: this process's part of the machine's cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }

@@ -1,5 +1,6 @@
 #include "base/in_order.h"
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>

@@ -47,8 +47,6 @@ class Passes {
     return forward();
   }
 
-  const PassThreads& threads() const { return threads_; }
-
  private:
   // A std::counting_semaphore would do, but for g++ before 13, with which it may sleep forever.
   class Place {

@@ -41,7 +41,7 @@ TEST_CASE("evaluation: a batch begins where a sample does not fit the one before
 TEST_CASE("evaluation: batches hold all samples, the costliest first, each within the limits",
           "[unit]") {
   const TempDir dir;
-  const configs::Config config = test::tiny_config(dir.path(), {"data.answer=json"});
+  const configs::Config config = test::tiny_config(dir.path(), {"data.answer=json", "loss.lm=1"});
   const data::Tokenizer tokenizer(config.tokens.tokenizer);
   const data::SampleEncoder encoder(
       tokenizer, encode_options(config, model::read_config(find_model(config.model))));
