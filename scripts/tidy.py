@@ -20,7 +20,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -163,8 +164,14 @@ def main() -> int:
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         found: dict[tuple[str, str, str], str] = {}
-        for output in pool.map(lambda batch: check(tools, batch), batches(units)):
-            found |= findings(output, repo)
+        start, done, told = time.monotonic(), 0, 0
+        futures = {pool.submit(check, tools, batch): len(batch) for batch in batches(units)}
+        for future in as_completed(futures):
+            found |= findings(future.result(), repo)
+            done += futures[future]
+            if done - told >= len(units) / 10:
+                print(f"tidy: {done} of {len(units)} files, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+                told = done
     print("".join(found[key] for key in sorted(found)), end="")
     print(f"{tidy}: {len(units)} files, {len(found)} findings", file=sys.stderr)
     return 1 if found else 0

@@ -11,7 +11,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Zeros that cost memory only where they are written: the system maps one page of zeros for what is
-// read.
+// read. Without huge pages, which many systems give to all memory: one row would cost 2 MiB.
 at::Tensor untouched_zeros(at::IntArrayRef sizes, const at::TensorOptions& options) {
   const std::size_t bytes =
       static_cast<std::size_t>(c10::multiply_integers(sizes)) * options.dtype().itemsize();
@@ -19,6 +19,7 @@ at::Tensor untouched_zeros(at::IntArrayRef sizes, const at::TensorOptions& optio
                             : ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return at::zeros(sizes, options);
+  ::madvise(memory, bytes, MADV_NOHUGEPAGE);
   return at::from_blob(
       memory, sizes, [bytes](void* p) { ::munmap(p, bytes); }, options);
 }
