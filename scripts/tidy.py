@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Runs clang-tidy over many files at once. `./run lint` calls it.
 
-    scripts/tidy.py BUILD_DIR [FILE...]
+    scripts/tidy.py [--minutes N] BUILD_DIR [FILE...]
 
 BUILD_DIR holds a compile_commands.json made without unity builds and without a precompiled header. Without FILEs every
 source in it that git tracks is checked.
 
 Nearly all the time of a file goes into LibTorch's headers: 4.2 s of processor time for a file of 200 lines. So files
 with equal flags are checked together, a batch of them included by one source: 1.0 s a file over the whole tree. A batch
-that does not compile (two files may name two things alike) is checked again as two halves. Files of rooms that see
-LibTorch expect <ATen/ATen.h> to be there, as it is in the build: it comes as a header precompiled by clang.
+that does not compile (two files may name two things alike) is checked again as two halves. Batches with what changed
+last come first, and with --minutes none is begun after so many: on a slow machine what is left out is said.
+
+Files of rooms that see LibTorch expect <ATen/ATen.h> to be there, as it is in the build: it comes as a header
+precompiled by clang.
 """
 
 import argparse
@@ -84,13 +87,30 @@ def wanted(units: list[Unit], names: list[str]) -> list[Unit]:
     return units if not names else [unit for unit in units if unit.file.with_suffix("") in stems]
 
 
+def change_times() -> dict[Path, int]:
+    """When each file was last committed; a file that is not there is older."""
+    command = ["git", "log", "-n", "1000", "--name-only", "--format=%x00%ct"]
+    times: dict[Path, int] = {}
+    listing = subprocess.run(command, check=True, capture_output=True, text=True)
+    for commit in listing.stdout.split("\0")[1:]:
+        when, *names = commit.split("\n")
+        for name in filter(None, names):
+            times.setdefault(Path(name).resolve(), int(when))
+    return times
+
+
 def batches(units: list[Unit]) -> list[list[Unit]]:
-    """Largest first, so that the processors finish together."""
+    """The latest changes first, then the largest, so that the processors finish together."""
+    times = change_times()
+
+    def changed(unit: Unit) -> int:
+        return max(times.get(unit.file, 0), times.get(unit.file.with_suffix(".h"), 0))
+
     made = []
     for _, group in groupby(sorted(units, key=lambda unit: (unit.flags, unit.file)), key=lambda unit: unit.flags):
         members = list(group)
         made += [members[i : i + BATCH] for i in range(0, len(members), BATCH)]
-    return sorted(made, key=len, reverse=True)
+    return sorted(made, key=lambda batch: (max(map(changed, batch)), len(batch)), reverse=True)
 
 
 def precompile(tidy: str, unit: Unit, folder: Path) -> tuple[str, ...]:
@@ -148,6 +168,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path)
     parser.add_argument("files", nargs="*")
+    parser.add_argument("--minutes", type=int, default=0, help="begin no batch later; 0: no limit")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     repo = Path(__file__).resolve().parent.parent
@@ -162,18 +183,32 @@ def main() -> int:
     torch = [unit for unit in units if sees_libtorch(unit)]
     tools = Tools(tidy, precompile(tidy, torch[0], folder) if torch else (), folder)
 
+    start = time.monotonic()
+
+    def check_in_time(batch: list[Unit]) -> str | None:
+        late = arguments.minutes > 0 and time.monotonic() - start > 60 * arguments.minutes
+        return None if late else check(tools, batch)
+
     with ThreadPoolExecutor(arguments.jobs) as pool:
         found: dict[tuple[str, str, str], str] = {}
-        start, done, told = time.monotonic(), 0, 0
-        futures = {pool.submit(check, tools, batch): len(batch) for batch in batches(units)}
+        done, told, left_out = 0, 0, []
+        futures = {pool.submit(check_in_time, batch): batch for batch in batches(units)}
         for future in as_completed(futures):
-            found |= findings(future.result(), repo)
-            done += futures[future]
+            output = future.result()
+            if output is None:
+                left_out += futures[future]
+                continue
+            found |= findings(output, repo)
+            done += len(futures[future])
             if done - told >= len(units) / 10:
-                print(f"tidy: {done} of {len(units)} files, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+                seconds = time.monotonic() - start
+                print(f"tidy: {done} of {len(units)} files, {seconds:.0f} s", file=sys.stderr, flush=True)
                 told = done
+    if left_out:
+        what = f"{len(left_out)} files, of those that changed longest ago"
+        print(f"NOT CHECKED within {arguments.minutes} minutes: {what}", file=sys.stderr)
     print("".join(found[key] for key in sorted(found)), end="")
-    print(f"{tidy}: {len(units)} files, {len(found)} findings", file=sys.stderr)
+    print(f"{tidy}: {done} files, {len(found)} findings", file=sys.stderr)
     return 1 if found else 0
 
 

@@ -141,8 +141,8 @@ TEST_CASE("two machines of two ranks hold the parameters once each", "[ranks]") 
   MPI_Barrier(MPI_COMM_WORLD);
   if (world_rank() % 2 == 1) toy.tensor("head.weight").detach().fill_(world_rank());
   MPI_Barrier(MPI_COMM_WORLD);
-  const auto own = static_cast<float>(world_rank() / 2 * 2 + 1);
-  REQUIRE(toy.tensor("head.weight").min().item<float>() == own);
+  const int neighbour = world_rank() / 2 * 2 + 1;  // who filled it, of each pair
+  REQUIRE(toy.tensor("head.weight").min().item<float>() == static_cast<float>(neighbour));
 }
 
 TEST_CASE("checking every collective changes nothing but the time", "[ranks]") {
