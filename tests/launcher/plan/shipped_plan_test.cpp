@@ -12,7 +12,7 @@ using namespace muster::launcher;
 
 namespace {
 
-constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+constexpr std::int64_t kGibibyte = std::int64_t{1} << 30;
 
 struct Promise {
   const char* config;
@@ -53,7 +53,7 @@ TEST_CASE("plan: the shipped configs of published models fit the cards they name
     const model::QwenConfig model = model::read_config(published(promise.model));
     const RunPlan plan = make_plan(config, model, promise.ranks);
     CHECK(std::abs(published_billions(plan, config) - promise.billions) < 0.01);
-    const double gib = static_cast<double>(plan.total()) / kGiB;
+    const double gib = static_cast<double>(plan.total()) / kGibibyte;
     CAPTURE(gib);
     CHECK(gib < 0.95 * static_cast<double>(promise.gpu_gib));
     CHECK(gib > 0.4 * static_cast<double>(promise.gpu_gib));  // the name is no waste either
@@ -64,5 +64,5 @@ TEST_CASE("plan: a 7B without its eight cards does not fit one", "[golden]") {  
   const configs::Config config =
       configs::load(test::source_dir() / "configs/qwen2_5_vl_7b_8gpu.yaml");
   const RunPlan plan = make_plan(config, model::read_config(published("7b.json")), 1);
-  CHECK(plan.total() > 80 * kGiB);
+  CHECK(plan.total() > 80 * kGibibyte);
 }
