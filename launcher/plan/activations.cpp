@@ -93,14 +93,14 @@ std::int64_t captions(const configs::Config& c, const MicroBatchShape& s) {
 // A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
 // every layer; a memory token keeps two norms, projections, and keys and values of every layer, and
 // what the neck's convolutions read. Where queries read boxes, each keeps its points as
-// seen, with their own part, and as keys and values.
+// keys and values.
 std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
                         const MicroBatchShape& s) {
   const configs::Detection& d = c.detection;
   if (!d.enabled) return 0;
   constexpr std::int64_t kSide = model::BoxAttention::kPointsPerSide;
   const bool boxes = d.cross_attention == configs::CrossAttention::kBoxes;
-  const std::int64_t points = boxes ? kSide * kSide * 4 * d.hidden_size : 0;
+  const std::int64_t points = boxes ? kSide * kSide * 2 * d.hidden_size : 0;
   const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size + points);
   const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size +
                                   d.neck_layers * 6 * d.hidden_size +

@@ -61,10 +61,13 @@ at::Tensor BoxAttention::operator()(const at::Tensor& x, const MemoryView& memor
   const at::Tensor where = boxes.narrow(-1, 0, 2).unsqueeze(2) +
                            upload(grid_offsets(), boxes.device()) *
                                boxes.narrow(-1, 2, 2).unsqueeze(2);  // [images, queries, points, 2]
-  const at::Tensor seen = memory.places->at_points(memory.map, where.flatten(1, 2));
-  const at::Tensor kv = key_value(seen.view({images * queries, points, hidden}) + point)
-                            .view({images * queries, points, 2, num_heads, head_dim})
-                            .transpose(1, 3);
+  // Reading a map and projecting what was read are both linear: the map, which has fewer cells than
+  // all boxes have points, is projected instead.
+  const at::Tensor seen = memory.places->at_points(key_value(memory.map), where.flatten(1, 2));
+  const at::Tensor kv =
+      (seen.view({images * queries, points, 2 * hidden}) + at::linear(point, key_value.weight))
+          .view({images * queries, points, 2, num_heads, head_dim})
+          .transpose(1, 3);
   const at::Tensor q = query(x).view({images * queries, 1, num_heads, head_dim}).transpose(1, 2);
   const at::Tensor mixed = at::scaled_dot_product_attention(q, kv.select(2, 0), kv.select(2, 1));
   return output(mixed.reshape({images, queries, hidden}));

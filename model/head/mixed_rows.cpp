@@ -3,6 +3,8 @@
 #include <ATen/Dispatch.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "base/vectorize.h"
+
 namespace muster::model {
 namespace {
 
@@ -17,22 +19,44 @@ struct Mixing {
 };
 
 template <typename T>
-void add_scaled(T* to, const T* from, float weight, std::int64_t dim) {
+MUSTER_INLINE void add_scaled(T* to, const T* from, float weight, std::int64_t dim) {
   using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
   for (std::int64_t i = 0; i < dim; ++i)
     to[i] += static_cast<T>(Wide{weight} * static_cast<Wide>(from[i]));
 }
 
 template <typename T>
-void gather(const Mixing& m, const T* table, T* out) {
+MUSTER_INLINE void gather_rows(const Mixing& m, const T* table, T* out) {
   for (std::int64_t k = 0; k < m.points * m.per_point; ++k)
     add_scaled(out + k / m.per_point * m.dim, table + m.cells[k] * m.dim, m.weights[k], m.dim);
 }
 
 template <typename T>
-void scatter(const Mixing& m, const T* grad, T* d_table) {
+MUSTER_INLINE void scatter_rows(const Mixing& m, const T* grad, T* d_table) {
   for (std::int64_t k = 0; k < m.points * m.per_point; ++k)
     add_scaled(d_table + m.cells[k] * m.dim, grad + k / m.per_point * m.dim, m.weights[k], m.dim);
+}
+
+template <typename T>
+MUSTER_AVX2 void gather_avx2(const Mixing& m, const T* table, T* out) {
+  gather_rows(m, table, out);
+}
+
+template <typename T>
+MUSTER_AVX2 void scatter_avx2(const Mixing& m, const T* grad, T* d_table) {
+  scatter_rows(m, grad, d_table);
+}
+
+template <typename T>
+void gather(const Mixing& m, const T* table, T* out) {
+  if (cpu_has_avx2()) return gather_avx2(m, table, out);
+  gather_rows(m, table, out);
+}
+
+template <typename T>
+void scatter(const Mixing& m, const T* grad, T* d_table) {
+  if (cpu_has_avx2()) return scatter_avx2(m, grad, d_table);
+  scatter_rows(m, grad, d_table);
 }
 
 Mixing mixing_of(const at::Tensor& cells, const at::Tensor& weights, std::int64_t dim) {
