@@ -16,6 +16,7 @@ case "${1:-}" in
     ;;
 esac
 [ -e "$shared/data/qwen_tokenizer" ] || { echo "bench predict needs $shared/data/qwen_tokenizer (set MUSTER_SHARED)" >&2; exit 1; }
+threads=${MUSTER_BENCH_THREADS:-$(nproc)}  # asked before the next line, which nproc heeds
 export OMP_NUM_THREADS=1
 cmake --build build --target bench_predict muster muster-torch >&2
 
@@ -24,7 +25,7 @@ trap 'rm -rf "$work"' EXIT
 build/muster synth "$work/pictures" --images "${MUSTER_BENCH_PICTURES:-192}" --size 640 --seed 1 >&2
 build/muster pack "$work/pictures/annotations.json" -o "$work/pictures.h5" >&2
 build/bench_predict configs/bccd_small.yaml --out "$work" --rounds "${MUSTER_BENCH_ROUNDS:-3}" \
-  --set "run.dir=$work/run" --set "run.threads_per_rank=${MUSTER_BENCH_THREADS:-$(nproc)}" --set "data.train=$work/pictures.h5" \
+  --set "run.dir=$work/run" --set "run.threads_per_rank=$threads" --set "data.train=$work/pictures.h5" \
   --set 'data.val=""' --set "tokens.tokenizer=$shared/data/qwen_tokenizer" >"$work/result.json"
 python3 - "$work/result.json" "$form" <<'PYTHON'
 import json, sys
