@@ -31,7 +31,7 @@ done
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 GLOO_SOCKET_IFNAME=lo
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 cmake --build build --target bench_checkpoint >&2
-python=$(peer_venv peft-0.21 torch==2.11.0 transformers==5.17.0 peft==0.21.2 safetensors)
+python=$(distributed_peers_venv)
 
 work=$(mktemp -d -p "${MUSTER_BENCH_DIR:-$PWD/build}" bench_checkpoint.XXXXXX)
 trap 'rm -rf "$work"' EXIT

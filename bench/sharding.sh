@@ -5,9 +5,8 @@
 # since another load of the machine only ever adds time. The peers live in a throw-away environment in the cache folder.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-readonly kCache="${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}"
+source bench/peer_venv.sh
 readonly kRanks=2
-readonly kVenv="$kCache/bench_peers/venv"
 json=()
 rounds=3
 steps=8
@@ -32,8 +31,6 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DS_ACCELERATOR=cpu DS_BUILD_OPS=0 MAX_JOBS=2 GLOO_SOCKET_IFNAME=lo
-export TORCH_EXTENSIONS_DIR="$kCache/bench_peers_ops"
 say() {
   printf '[bench] %s\n' "$*" >&2
 }
@@ -44,18 +41,8 @@ if [ ! -f build/build.ninja ]; then
 fi
 cmake --build build --target bench_sharding >&2
 
-# Complete or absent. DeepSpeed is a source package: it builds against the torch that is there, with no op compiled.
-if [ ! -f "$kVenv/complete" ]; then
-  say "making the peers' environment in $kVenv (5 GB: torch needs its CUDA libraries to start, even on a CPU)"
-  rm -rf "$kVenv"
-  if ! python3 -m venv "$kVenv"; then
-    say "needs Python's venv: apt-get install python3-venv"
-    exit 69
-  fi
-  "$kVenv/bin/pip" install -q --disable-pip-version-check torch==2.11.0 numpy setuptools wheel >&2
-  "$kVenv/bin/pip" install -q --disable-pip-version-check --no-build-isolation deepspeed==0.19.8 >&2
-  touch "$kVenv/complete"
-fi
+python=$(distributed_peers_venv)
+distributed_peers_environment
 
 # Rows of earlier calls, when a file of them is named, count as further rounds.
 results=$(mktemp -d)
@@ -77,13 +64,13 @@ peer_ranks() {
   local r pids=()
   for ((r = 0; r < kRanks; ++r)); do
     RANK=$r LOCAL_RANK=$r WORLD_SIZE=$kRanks LOCAL_WORLD_SIZE=$kRanks MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 20000)) \
-      "$kVenv/bin/python" -W ignore bench/sharding_peers.py "$@" "$steps" &
+      "$python" -W ignore bench/sharding_peers.py "$@" "$steps" &
     pids+=($!)
   done
   wait "${pids[@]}"
 }
 export -f peer_ranks
-export kVenv kRanks steps
+export python kRanks steps
 
 measure() {   # ENGINE DTYPE
   local log="$results/$1-$2.log"
