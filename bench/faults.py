@@ -19,6 +19,8 @@ PHASES = ['init', 'load', 'data', 'forward', 'backward', 'reduce', 'consensus', 
 KINDS = ['sigkill', 'exit', 'throw', 'sigstop', 'nan', 'oom', 'slow', 'enospc', 'eio', 'estale', 'bitflip', 'clock']
 # Phases that a step's number does not select: they come once, before or after the steps.
 ONCE = {'init', 'load', 'shutdown'}
+# A step's number counts the steps that are done, and checkpoints come after every second; the third finds two on the disk.
+CHECKPOINT_AT = 6
 # Where another end than the same bits is right: a step with NaN is skipped by all ranks, or ends the run when too many were.
 OTHER_ENDS = {'nan': {0, 77}}
 # These wait for the next loss or file, and behind the last there is none.
@@ -131,6 +133,8 @@ def losses_of(file):
 
 def fault_text(kind, phase, ranks):
     at = STEPS - 1 if kind == 'bitflip' else AT  # with two checkpoints on the disk for sure: one alone damaged is R-028
+    if phase == 'checkpoint':
+        at = CHECKPOINT_AT
     step = '' if phase in ONCE else f'step={at},'
     return f'rank={ranks - 1},{step}phase={phase},what={kind}'
 

@@ -306,6 +306,12 @@ RunLength checked_length(const RunData& data, const configs::Config& config) {
   return {config.schedule, data.sampler};
 }
 
+// Of what the engine's observer is told; "gather done" is of the gather.
+Phase phase_of_collective(std::string_view name) {
+  if (name.starts_with("gather")) return Phase::kGather;
+  return name.starts_with("consensus") ? Phase::kConsensus : Phase::kReduce;
+}
+
 }  // namespace
 
 Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
@@ -351,8 +357,8 @@ sharding::ZeroEngine Trainer::build_engine() {
   options.micro_batches_per_rank = config_.batch.micro_batches_per_step / collective_->size();
   if (options.reduce == sharding::ReduceKind::kTree)
     options.ranks_per_node = sharding::ranks_per_node(*collective_);  // [C]
-  options.observer = [this](int bucket, std::int64_t collective_number, std::string_view) {
-    recorder_.record(Phase::kReduce, bucket, collective_number);
+  options.observer = [this](int bucket, std::int64_t number, std::string_view name) {
+    recorder_.record(phase_of_collective(name), bucket, number);
   };
   return {register_parameters(config_, detector_), collective_, options};
 }

@@ -1,10 +1,12 @@
 #include "trainer/step_timer.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <stdexcept>
 
 #include "base/files.h"
 #include "support/test_paths.h"
+#include "trainer/tiny_run.h"
 
 namespace muster::trainer {
 namespace {
@@ -32,6 +34,19 @@ TEST_CASE("a scope's phase ends with it, and the one before goes on", "[unit]") 
     CHECK(last_phase(file) == Phase::kCheckpoint);
   }
   CHECK(last_phase(file) == Phase::kIdle);
+}
+
+TEST_CASE("the black box names each collective by what it is for", "[unit]") {
+  const TempDir dir;
+  test::run_threads(test::tiny_config(dir.path(), {"schedule.max_steps=2"}), 2);
+  const auto log = read_flight_log(dir.path() / "black_box" / "rank-1.bin", 1000);
+  REQUIRE(log);
+  for (const Phase phase : {Phase::kReduce, Phase::kConsensus, Phase::kGather}) {
+    INFO(phase_name(phase));
+    CHECK(std::ranges::any_of(log->events, [&](const FlightEvent& event) {
+      return event.phase == phase && event.step == 1 && event.collective > 0;
+    }));
+  }
 }
 
 TEST_CASE("the recorder keeps the phase in which an exception was thrown", "[unit][fault]") {
