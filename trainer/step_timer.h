@@ -35,6 +35,7 @@ class StepTimer {
     recorder_.record(phase);
     sharding::TensorMeter::enter(phase);
   }
+  Phase phase() const { return phase_; }
   // A phase that interrupts the one before, which goes on where the scope ends. When an exception
   // ends it, the flight recorder's last phase stays the one that failed.
   class Scope {

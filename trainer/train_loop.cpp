@@ -306,10 +306,10 @@ RunLength checked_length(const RunData& data, const configs::Config& config) {
   return {config.schedule, data.sampler};
 }
 
-// Of what the engine's observer is told; "gather done" is of the gather.
+// Of a collective that the engine begins.
 Phase phase_of_collective(std::string_view name) {
-  if (name.starts_with("gather")) return Phase::kGather;
-  return name.starts_with("consensus") ? Phase::kConsensus : Phase::kReduce;
+  if (name == "gather") return Phase::kGather;
+  return name == "consensus" ? Phase::kConsensus : Phase::kReduce;
 }
 
 }  // namespace
@@ -358,7 +358,9 @@ sharding::ZeroEngine Trainer::build_engine() {
   if (options.reduce == sharding::ReduceKind::kTree)
     options.ranks_per_node = sharding::ranks_per_node(*collective_);  // [C]
   options.observer = [this](int bucket, std::int64_t number, std::string_view name) {
-    recorder_.record(phase_of_collective(name), bucket, number);
+    // That one is done is learned later, whatever the rank does then: it must not seem to go back.
+    const bool begins = !name.ends_with(" done");
+    recorder_.record(begins ? phase_of_collective(name) : timer_.phase(), bucket, number);
   };
   return {register_parameters(config_, detector_), collective_, options};
 }
