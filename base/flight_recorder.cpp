@@ -138,7 +138,7 @@ void FlightRecorder::set_bytes_in_use(std::int64_t bytes) { context_.bytes_in_us
 // One writer, many readers in other processes: a slot whose number is 0 or changes under the reader
 // is skipped.
 void FlightRecorder::record(Phase phase, std::int32_t bucket, std::int64_t collective) {
-  if (collective >= 0) context_.collective = collective;
+  context_.collective = std::max(context_.collective, collective);  // an older one may end now
   context_.phase = phase;
   context_.bucket = bucket;
   context_.time_ns = now_ns();

@@ -123,7 +123,7 @@ class Race:
         """When each step ended on the later rank, and its loss. The samples must have been those of the order."""
         boxes = [read_black_box(run_dir / "black_box" / f"rank-{r}.bin") for r in range(RANKS)]
         for rank, events in enumerate(boxes):
-            used = [e["samples"][:PER_RANK] for e in events if e["phase"] == FORWARD]
+            used = [e["samples"][:PER_RANK] for e in events if e["phase"] == FORWARD and e["bucket"] < 0]
             wanted = [[s["index"] for s in self.order[b * PER_RANK:(b + 1) * PER_RANK]]
                       for b in range(rank, self.steps * RANKS, RANKS)]
             if used != wanted:
@@ -144,7 +144,7 @@ def read_black_box(file):
     events = sorted(slot for slot in slots if slot[0] > 0)
     if events[0][0] != 1:
         sys.exit(f"bench peers: {file} does not hold the whole run: fewer steps, please (MUSTER_BENCH_STEPS)")
-    return [{"time": e[1] / 1e9, "step": e[2], "phase": e[7], "samples": list(e[8:])} for e in events]
+    return [{"time": e[1] / 1e9, "step": e[2], "bucket": e[6], "phase": e[7], "samples": list(e[8:])} for e in events]
 
 
 class Result:

@@ -94,6 +94,19 @@ TEST_CASE("flight recorder: set_step forgets the micro-batch", "[unit]") {
   CHECK(last.samples[0] == -1);
 }
 
+TEST_CASE("flight recorder: a collective that ends leaves the newest one's number", "[unit]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "rank-0.bin";
+  FlightRecorder recorder(file, 0, 1);
+  recorder.record(Phase::kReduce, 0, 40);
+  recorder.record(Phase::kReduce, 1, 41);
+  recorder.record(Phase::kBackward, 0, 40);  // is done
+  const auto log = read_flight_log(file, 1);
+  REQUIRE(log);
+  CHECK(log->events.back().collective == 41);
+  CHECK(log->events.back().bucket == 0);
+}
+
 TEST_CASE("flight recorder: a torn newest event is left out, foreign files are refused", "[unit]") {
   const TempDir dir;
   const fs::path file = dir.path() / "rank-0.bin";
