@@ -1,7 +1,6 @@
 """Runs tests one by one and writes down what each showed; see bench/proofs.sh."""
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import faults
 
 BUILD = pathlib.Path('build')
 # A section of the table: its title and its tests, each a program and a pattern of Catch2 for names. The names say what is
-# expected. `ranks_trainer` runs under mpirun with two ranks.
+# expected.
 SECTIONS = {
     'clocks': ('Liveness without clocks (R-025)', [
         ('test_launcher', 'clocks: *'),
@@ -23,12 +22,11 @@ SECTIONS = {
         ('test_launcher', 'beats: *'),
         ('test_launcher', 'unseen black boxes: *')]),
     'locks': ('A file system without locks (R-023)', [
-        ('test_data', 'HDF5: files open where nothing can be locked')]),
+        ('test_base', 'HDF5: files open where nothing can be locked')]),
     'owner': ('One owner of a run folder (R-026)', [
         ('test_launcher', 'owner: *')]),
     'resume': ('The resume contract (R-027)', [
-        ('test_trainer', 'resume: *'),
-        ('ranks_trainer', 'resume: *')]),
+        ('test_trainer', 'resume: *')]),
     'checkpoint': ('Checkpoints that are damaged (R-010, R-028)', [
         ('test_trainer', 'manifest: *'),
         ('test_trainer', '*damaged checkpoint*'),
@@ -48,18 +46,6 @@ SECTIONS = {
 }
 
 
-# Each rank writes a report of its own; the first one's is read.
-WRITES_REPORT = 'exec "$0" "$@" --durations yes -r "xml::out=$MUSTER_PROOF.${OMPI_COMM_WORLD_RANK:-0}"'
-
-
-def command(program, name):
-    binary = str(BUILD / program)
-    shell = ['sh', '-c', WRITES_REPORT, binary, escaped(name)]
-    if program.startswith('ranks_'):
-        return ['mpirun', '-n', '2', '--oversubscribe', '--bind-to', 'none', *shell, '--world', '2']
-    return shell
-
-
 def names_of(program, pattern):
     listed = subprocess.run([str(BUILD / program), pattern, '--list-tests', '-r', 'xml'], capture_output=True, text=True, check=False)
     names = [case.findtext('Name') for case in ElementTree.fromstring(listed.stdout).iter('TestCase')]
@@ -75,9 +61,10 @@ def prove(program, name):
     """{"test", "program", "seen", "time"} of one test."""
     with tempfile.TemporaryDirectory(prefix='muster-proof-') as folder:
         report = pathlib.Path(folder, 'report')
-        done = subprocess.run(command(program, name), env={**os.environ, 'MUSTER_PROOF': str(report)}, capture_output=True, check=False)
+        words = [str(BUILD / program), escaped(name), '--durations', 'yes', '-r', f'xml::out={report}']
+        done = subprocess.run(words, capture_output=True, check=False)
         try:
-            result = ElementTree.parse(report.with_suffix('.0')).find('.//TestCase/OverallResult')
+            result = ElementTree.parse(report).find('.//TestCase/OverallResult')
         except (OSError, ElementTree.ParseError):
             result = None  # it did not live to write it
     if result is None:
