@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -25,17 +24,13 @@
 #include "data/sources/sources.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/training_samples.h"
+#include "timing.h"
 
 namespace muster {
 namespace {
 
+using bench::seconds_of;
 using nlohmann::json;
-
-double seconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 // The least of several, so that a busy machine counts little.
 double best_of(int rounds, const std::function<void()>& work) {

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+import faults
+
 RANKS, PER_RANK, IMAGE_PX = 2, 2, 224
 WARM_UP = 2  # steps that no speed is taken from
 WORDS = ("the of and to in is that for it was on are as with his they at be this from have or by one had not but what "
@@ -27,12 +29,6 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 TARGET_SPEED = {"fp32": 3.0, "bf16": 4.0}
 TARGET_MEMORY, TARGET_START = 0.33, 0.1
 DOC = pathlib.Path("docs/benchmarks.md")
-
-
-def put_table(name, text):
-    """Into the document, between the marks of that name."""
-    marked = re.compile(rf"(<!-- bench {name} -->\n).*?(<!-- end -->)", re.S)
-    DOC.write_text(marked.sub(lambda m: m[1] + text + m[2], DOC.read_text()))
 
 
 def answer(i):
@@ -280,7 +276,7 @@ def main():
     if not report["losses_agree"]:
         print("bench peers: the losses do not agree, so nothing here counts", file=sys.stderr)
     elif options.write:
-        put_table("peers", table)
+        faults.put_table("peers", table, DOC)
     if options.json:
         print(json.dumps(report))
     return 0 if report["losses_agree"] else 1

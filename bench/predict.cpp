@@ -6,8 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -18,6 +16,7 @@
 #include "configs/config.h"
 #include "model/detector.h"
 #include "sharding/collectives/collective.h"
+#include "timing.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
@@ -29,8 +28,6 @@
 namespace muster::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 struct Options {
   std::string config;
   std::vector<std::string> settings;
@@ -38,18 +35,6 @@ struct Options {
   std::int64_t group = 8;
   int rounds = 3;
 };
-
-double seconds_of(const std::function<void()>& work) {
-  const Clock::time_point start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 // On the pictures of data.train, with random weights.
 class Bench {

@@ -23,8 +23,11 @@
 #include "base/tensors/tensor_memory.h"
 #include "sharding/cuda_library.h"
 #include "sharding/engine.h"
+#include "timing.h"
 
 using namespace muster::sharding;
+using muster::bench::median;
+using muster::bench::seconds_since;
 
 namespace {
 
@@ -147,15 +150,6 @@ class Transformer {
  private:
   Size size_;
 };
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 std::int64_t resident_bytes() {
   std::int64_t total = 0, resident = 0;

@@ -6,8 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -16,6 +14,7 @@
 #include "configs/config.h"
 #include "model/detector.h"
 #include "sharding/layout/param_registry.h"
+#include "timing.h"
 #include "trainer/assembly/detector.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
@@ -25,25 +24,11 @@
 namespace muster::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 struct Options {
   std::string config;
   std::vector<std::string> settings;
   int micro_batches = 8, rounds = 3;
 };
-
-double seconds_of(const std::function<void()>& work) {
-  const Clock::time_point start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 class Bench {
  public:

@@ -102,6 +102,10 @@ class Prediction {
     std::vector<trainer::Shown> samples;
     std::vector<std::string> overlays;  // per picture
   };
+  struct Asked {
+    AskedSamples::Loaded loaded;
+    data::SampleSize size;
+  };
   struct Group {
     PredictedBatch predicted;
     trainer::ScoreHistogram scores;
@@ -147,27 +151,28 @@ class Prediction {
     Batch batch;
     trainer::BatchRoom room(limits_);
     for (std::size_t i = first; i < std::min(first + step(), asked_.size()); ++i) {
-      std::optional<AskedSamples::Loaded> one = load(i, group.predicted);
+      std::optional<Asked> one = load(i, group.predicted);
       if (!one) continue;
-      if (room.begins(opened_.encoder.measure(one->shown.sample)))
-        finish(std::exchange(batch, {}), group, passes);
-      batch.samples.push_back(std::move(one->shown));
-      batch.overlays.insert(batch.overlays.end(), one->overlays.begin(), one->overlays.end());
+      if (room.begins(one->size)) finish(std::exchange(batch, {}), group, passes);
+      const std::vector<std::string>& overlays = one->loaded.overlays;
+      batch.overlays.insert(batch.overlays.end(), overlays.begin(), overlays.end());
+      batch.samples.push_back(std::move(one->loaded.shown));
     }
     finish(batch, group, passes);
     return group;
   }
 
   // What cannot be asked is found here, so that it does not take its batch with it.
-  std::optional<AskedSamples::Loaded> load(std::size_t i, PredictedBatch& predicted) const {
+  std::optional<Asked> load(std::size_t i, PredictedBatch& predicted) const {
     try {
-      AskedSamples::Loaded one = asked_.load(i, options_.upright);
-      if (opened_.encoder.measure(one.shown.sample).dropped)
+      AskedSamples::Loaded loaded = asked_.load(i, options_.upright);
+      const data::SampleSize size = opened_.encoder.measure(loaded.shown.sample);
+      if (size.dropped)
         throw DataError(
-            one.shown.sample.name +
+            loaded.shown.sample.name +
             ": more vision tokens than data.max_vision_tokens (data.over_budget: drop)");
-      predicted.turned.insert(predicted.turned.end(), one.turned.begin(), one.turned.end());
-      return one;
+      predicted.turned.insert(predicted.turned.end(), loaded.turned.begin(), loaded.turned.end());
+      return Asked{std::move(loaded), size};
     } catch (const Error& error) {
       predicted.bad.emplace_back(error.what());
       return std::nullopt;
