@@ -149,10 +149,27 @@ class Killer:
         self.next = step + self.distance(self.every)
 
 
+def smallest_network(folder):
+    """Writes the demo's network with one layer and block of 32: steps are what a soak needs many of."""
+    config = json.loads(pathlib.Path('configs/models/demo/config.json').read_text())
+    config['text_config'].update(hidden_size=32, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1,
+                                 num_hidden_layers=1, max_window_layers=1, layer_types=['full_attention'])
+    config['text_config']['rope_parameters']['mrope_section'] = [2, 3, 3]
+    config['vision_config'].update(depth=1, hidden_size=32, num_heads=2, intermediate_size=32, out_hidden_size=32,
+                                   fullatt_block_indexes=[0])
+    folder.mkdir(exist_ok=True)
+    (folder / 'config.json').write_text(json.dumps(config))
+    return folder
+
+
 def soak(bed, name, options, killer):
+    network = smallest_network(bed.folder / 'network')
     launch, run_dir, log = bed.start(options.ranks, name, None, [
         f'schedule.max_steps={options.steps}', f'checkpoint.every_steps={CHECKPOINT_EVERY}', 'launch.max_restarts=4',
-        'launch.step_timeout_s=60', 'logging.every_steps=1000'])
+        'launch.step_timeout_s=60', 'logging.every_steps=1000', f'model.path={network}',
+        f'batch.micro_batches_per_step={options.ranks}', 'batch.max_samples=1', 'detection.hidden_size=32', 'detection.mlp_size=32',
+        'detection.num_heads=2', 'detection.num_queries=8', 'detection.neck_layers=0', 'detection.one_to_many=0',
+        'loss.one_to_many=0'])
     start, watch = time.monotonic(), Watch(launch, run_dir)
     try:
         while launch.poll() is None:
