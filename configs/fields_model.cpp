@@ -256,7 +256,7 @@ std::vector<Field> detection_fields() {
            "learns faster",
            kNever),
       head("neck_layers", &Detection::neck_layers, at_least(0), "blocks",
-           "of two 3 x 3 convolutions over the memory; 0: none", kNever),
+           "of a 3 x 3 convolution over the memory; 0: none", kNever),
       head("one_to_many", &Detection::one_to_many, at_least(0), "tokens",
            "that each object trains beside the query it is matched with, for features that learn "
            "fast; 0: none",

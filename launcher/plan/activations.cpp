@@ -92,7 +92,7 @@ std::int64_t captions(const configs::Config& c, const MicroBatchShape& s) {
 
 // A query keeps three norms, two attentions (query, mixture, their copies), positions and MLP in
 // every layer; a memory token keeps two norms, projections, and keys and values of every layer, and
-// what the neck's convolutions read. Where queries read boxes, each keeps its points as
+// what the neck's convolutions read. Where queries read boxes on a GPU, each keeps its points as
 // keys and values.
 std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
                         const MicroBatchShape& s) {
@@ -100,10 +100,10 @@ std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
   if (!d.enabled) return 0;
   constexpr std::int64_t kSide = model::BoxAttention::kPointsPerSide;
   const bool boxes = d.cross_attention == configs::CrossAttention::kBoxes;
-  const std::int64_t points = boxes ? kSide * kSide * 2 * d.hidden_size : 0;
+  const std::int64_t points = boxes && on_gpu(c) ? kSide * kSide * 2 * d.hidden_size : 0;
   const std::int64_t per_query = d.num_layers * (24 * d.hidden_size + 2 * d.mlp_size + points);
   const std::int64_t per_memory = 5 * d.hidden_size + d.num_layers * 2 * d.hidden_size +
-                                  d.neck_layers * 6 * d.hidden_size +
+                                  d.neck_layers * 4 * d.hidden_size +
                                   (d.one_to_many > 0 ? 4 * d.hidden_size : 0);
   const std::int64_t per_caption =
       d.caption_layers * (10 * d.hidden_size + 2 * d.mlp_size) + 4 * d.hidden_size;
@@ -230,7 +230,8 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   const configs::Detection& d = c.detection;
   const std::int64_t query = d.num_layers * d.hidden_size * (10 * d.hidden_size + 2 * d.mlp_size);
   const std::int64_t memory = head_memory_tokens(c, m.vision, s);
-  const std::int64_t neck = memory * d.neck_layers * 18 * d.hidden_size * d.hidden_size;
+  const std::int64_t neck =
+      memory * d.neck_layers * 13 * d.hidden_size * d.hidden_size / 4;  // h h/2, 9 h/2 h/2, h/2 h
   ForwardFlops flops;
   flops.vision = twice(patches * work.patch + s.vision_tokens * work.merge);
   if (language_runs(c, s))

@@ -9,9 +9,13 @@ namespace {
 
 constexpr double kSmallestArea = 1e-12;  // of the unit square; below it a hull is a point or a line
 
-at::Tensor area(const at::Tensor& corners) {  // [n, 4] -> [n]
-  const at::Tensor size = (corners.narrow(-1, 2, 2) - corners.narrow(-1, 0, 2)).clamp_min(0);
+at::Tensor area(const at::Tensor& low, const at::Tensor& high) {  // [n, 2], [n, 2] -> [n]
+  const at::Tensor size = (high - low).clamp_min(0);
   return size.select(-1, 0) * size.select(-1, 1);
+}
+
+at::Tensor area(const at::Tensor& corners) {  // [n, 4] -> [n]
+  return area(corners.narrow(-1, 0, 2), corners.narrow(-1, 2, 2));
 }
 
 float area(const Box& box) {
@@ -27,7 +31,7 @@ struct Overlap {
 Overlap<at::Tensor> overlap(const at::Tensor& a, const at::Tensor& b) {  // [n, 4], [n, 4]
   const at::Tensor low = at::maximum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
   const at::Tensor high = at::minimum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
-  const at::Tensor common = area(at::cat({low, high}, -1));
+  const at::Tensor common = area(low, high);
   return {common, area(a) + area(b) - common};
 }
 
@@ -49,17 +53,13 @@ Box cxcywh_to_xyxy(const Box& box) {
   return {box[0] - half_w, box[1] - half_h, box[0] + half_w, box[1] + half_h};
 }
 
-at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b) {
+PairedOverlaps paired_overlaps(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor hull_low = at::minimum(a.narrow(-1, 0, 2), b.narrow(-1, 0, 2));
   const at::Tensor hull_high = at::maximum(a.narrow(-1, 2, 2), b.narrow(-1, 2, 2));
   const auto [common, both] = overlap(a, b);
-  const at::Tensor hull = area(at::cat({hull_low, hull_high}, -1)).clamp_min(kSmallestArea);
-  return common / both.clamp_min(kSmallestArea) - (hull - both).clamp_min(0) / hull;
-}
-
-at::Tensor paired_iou(const at::Tensor& a, const at::Tensor& b) {
-  const auto [common, both] = overlap(a, b);
-  return common / both.clamp_min(kSmallestArea);
+  const at::Tensor hull = area(hull_low, hull_high).clamp_min(kSmallestArea);
+  const at::Tensor iou = common / both.clamp_min(kSmallestArea);
+  return {iou, iou - (hull - both).clamp_min(0) / hull};
 }
 
 float giou(const Box& a, const Box& b) {

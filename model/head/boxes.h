@@ -14,14 +14,15 @@ using Box = std::array<float, 4>;
 at::Tensor cxcywh_to_xyxy(const at::Tensor& boxes);  // [..., 4]
 Box cxcywh_to_xyxy(const Box& box);
 
-// Generalised IoU (Rezatofighi et al., CVPR 2019) of xyxy boxes, in [-1, 1]: IoU - (hull - union) /
-// hull. Degenerate boxes count as area 0; the result is always finite.
-at::Tensor paired_giou(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4] -> [n]
-float giou(const Box& a, const Box& b);
-
-// Intersection over union of xyxy boxes, in [0, 1]; 0 for degenerate ones.
-at::Tensor paired_iou(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4] -> [n]
+// Of pairs of xyxy boxes: the intersection over the union, in [0, 1], and the generalised IoU
+// (Rezatofighi et al., CVPR 2019), in [-1, 1]: IoU - (hull - union) / hull. Degenerate boxes count
+// as area 0; both are always finite.
+struct PairedOverlaps {
+  at::Tensor iou, giou;  // [n]
+};
+PairedOverlaps paired_overlaps(const at::Tensor& a, const at::Tensor& b);  // [n, 4], [n, 4]
 float iou(const Box& a, const Box& b);
+float giou(const Box& a, const Box& b);
 
 float l1_distance(const Box& a, const Box& b);
 

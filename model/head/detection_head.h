@@ -84,6 +84,12 @@ class DetectionHead {
  private:
   struct Memory;
   struct Queries;
+  // States that should say the captions of the objects they are matched with.
+  struct CaptionSet {
+    const char* name;
+    at::Tensor states;  // [matches, hidden]
+    std::span<const Match> matches;
+  };
   void make_starts();
   void initialise(std::uint64_t seed, at::ScalarType dtype, at::Device device);
   Memory make_memory(const at::Tensor& vision, const at::Tensor& language,
@@ -102,12 +108,14 @@ class DetectionHead {
   at::Tensor caption_probabilities(const at::Tensor& states,
                                    const std::vector<const CaptionIds*>& captions,
                                    const at::Tensor& embedding) const;
-  at::Tensor class_loss_sum(const at::Tensor& states,
-                            const std::vector<const CaptionIds*>& captions,
-                            const at::Tensor& weight, const at::Tensor& embedding) const;
-  LossTerm caption_term(const std::string& name, const at::Tensor& states,
-                        std::span<const Match> matches, std::span<const ImageTargets> targets,
-                        const at::Tensor& embedding) const;
+  static CaptionSet chosen(const char* name, const at::Tensor& states,
+                           std::span<const Match> matches, std::int64_t first);
+  std::vector<LossTerm> caption_terms(std::span<const CaptionSet> sets,
+                                      std::span<const ImageTargets> targets,
+                                      const at::Tensor& embedding) const;
+  std::vector<LossTerm> class_terms(std::span<const CaptionSet> sets,
+                                    std::span<const ImageTargets> targets,
+                                    const at::Tensor& embedding) const;
 
   HeadConfig config_;
   Linear vision_, language_;  // to the head's size

@@ -227,11 +227,11 @@ std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const 
   const at::Tensor boxes = predictions.boxes.index_select(0, matched.rows);
   const at::Tensor corners = cxcywh_to_xyxy(boxes);
   const at::Tensor true_corners = cxcywh_to_xyxy(matched.truths);
-  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1) * matched.weights;      // [matches]
-  const at::Tensor gap = (1 - paired_giou(corners, true_corners)) * matched.weights;  // [matches]
+  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1) * matched.weights;  // [matches]
+  const PairedOverlaps overlaps = paired_overlaps(corners, true_corners);
+  const at::Tensor gap = (1 - overlaps.giou) * matched.weights;  // [matches]
   at::Tensor objectness =
-      objectness_loss(predictions, sets, matched, paired_iou(corners, true_corners).detach(),
-                      options);  // [rows]
+      objectness_loss(predictions, sets, matched, overlaps.iou.detach(), options);  // [rows]
   const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
   if (weights.defined()) objectness = objectness * upload(weights, objectness.device());
 

@@ -57,20 +57,15 @@ BoxAttention::BoxAttention(std::int64_t hidden, std::int64_t heads)
 at::Tensor BoxAttention::operator()(const at::Tensor& x, const MemoryView& memory,
                                     const at::Tensor& boxes) const {
   const std::int64_t images = x.size(0), queries = x.size(1), hidden = x.size(2);
-  const std::int64_t points = point.size(0), head_dim = hidden / num_heads;
   const at::Tensor where = boxes.narrow(-1, 0, 2).unsqueeze(2) +
                            upload(grid_offsets(), boxes.device()) *
                                boxes.narrow(-1, 2, 2).unsqueeze(2);  // [images, queries, points, 2]
   // Reading a map and projecting what was read are both linear: the map, which has fewer cells than
   // all boxes have points, is projected instead.
-  const at::Tensor seen = memory.places->at_points(key_value(memory.map), where.flatten(1, 2));
-  const at::Tensor kv =
-      (seen.view({images * queries, points, 2 * hidden}) + at::linear(point, key_value.weight))
-          .view({images * queries, points, 2, num_heads, head_dim})
-          .transpose(1, 3);
-  const at::Tensor q = query(x).view({images * queries, 1, num_heads, head_dim}).transpose(1, 2);
-  const at::Tensor mixed = at::scaled_dot_product_attention(q, kv.select(2, 0), kv.select(2, 1));
-  return output(mixed.reshape({images, queries, hidden}));
+  const at::Tensor mixed =
+      attend_to_points(query(x).flatten(0, 1), key_value(memory.map).flatten(0, 2),
+                       at::linear(point, key_value.weight), memory.places->at(where), num_heads);
+  return output(mixed.view({images, queries, hidden}));
 }
 
 void BoxAttention::visit(const std::string& prefix, const ParamVisitor& visitor) {
@@ -82,28 +77,27 @@ void BoxAttention::visit(const std::string& prefix, const ParamVisitor& visitor)
 
 ConvBlock::ConvBlock(std::int64_t hidden)
     : norm(hidden),
-      in_weight(at::empty({hidden, hidden, 3, 3})),
-      in_bias(at::zeros({hidden})),
-      out_weight(at::empty({hidden, hidden, 3, 3})),
-      out_bias(at::zeros({hidden})) {}
+      in(hidden, hidden / 2, true),
+      out(hidden / 2, hidden, true),
+      weight(at::empty({hidden / 2, hidden / 2, 3, 3})),
+      bias(at::zeros({hidden / 2})) {}
 
 at::Tensor ConvBlock::operator()(const at::Tensor& map, const MemoryMap& places) const {
   const auto kept = [&](const at::Tensor& x) {  // biases and norms fill what is beyond an edge
     return places.inside().defined() ? x * places.inside().to(x.scalar_type()) : x;
   };
-  const auto convolve = [](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-    return at::conv2d(x.permute({0, 3, 1, 2}), weight, bias, 1, 1).permute({0, 2, 3, 1});
-  };
-  const at::Tensor middle = at::silu(convolve(kept(norm(map)), in_weight, in_bias));
-  return map + kept(convolve(kept(middle), out_weight, out_bias));
+  const at::Tensor narrow = kept(at::silu(in(norm(map))));
+  const at::Tensor mixed =
+      at::conv2d(narrow.permute({0, 3, 1, 2}), weight, bias, 1, 1).permute({0, 2, 3, 1});
+  return map + kept(out(at::silu(mixed)));
 }
 
 void ConvBlock::visit(const std::string& prefix, const ParamVisitor& visitor) {
   norm.visit(prefix + "norm.", visitor);
-  visitor(prefix + "in.weight", in_weight);
-  visitor(prefix + "in.bias", in_bias);
-  visitor(prefix + "out.weight", out_weight);
-  visitor(prefix + "out.bias", out_bias);
+  in.visit(prefix + "in.", visitor);
+  visitor(prefix + "weight", weight);
+  visitor(prefix + "bias", bias);
+  out.visit(prefix + "out.", visitor);
 }
 
 Mlp::Mlp(const std::vector<std::int64_t>& sizes) {

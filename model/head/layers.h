@@ -58,11 +58,13 @@ struct BoxAttention {
   void visit(const std::string& prefix, const ParamVisitor& visitor);
 };
 
-// x + conv(silu(conv(norm(x)))) with 3 x 3 kernels over a map, as the residual blocks of the
-// projector between a ViT and its decoder (LW-DETR, Chen et al., 2024; RF-DETR).
+// x + out(silu(conv(silu(in(norm(x)))))): a 3 x 3 convolution at half the width between two linear
+// layers (ResNet's bottleneck, He et al., 2015), as the residual blocks of the projector between a
+// ViT and its decoder (LW-DETR, Chen et al., 2024; RF-DETR).
 struct ConvBlock {
   LayerNorm norm;
-  at::Tensor in_weight, in_bias, out_weight, out_bias;  // [hidden, hidden, 3, 3], [hidden]
+  Linear in, out;           // hidden to half of it and back
+  at::Tensor weight, bias;  // [half, half, 3, 3], [half]
   ConvBlock() = default;
   explicit ConvBlock(std::int64_t hidden);
   // map [images, rows, columns, hidden]; what lies beyond an image's edge stays zero.

@@ -99,12 +99,6 @@ void match_all(FlatSets& flat, const Predictions& predictions, const HeadOutput&
   }
 }
 
-std::vector<Match> rows_from_zero(const PredictionSet& set) {
-  std::vector<Match> matches = set.matches;
-  for (Match& match : matches) match.row -= set.first;
-  return matches;
-}
-
 // The weight of denoising terms does not depend on the number of groups.
 void average_over_groups(std::vector<LossTerm>& terms, std::int64_t groups) {
   for (LossTerm& term : terms) {
@@ -113,6 +107,15 @@ void average_over_groups(std::vector<LossTerm>& terms, std::int64_t groups) {
 }
 
 }  // namespace
+
+// states [images, width, hidden]; rows of the matches count from `first`.
+DetectionHead::CaptionSet DetectionHead::chosen(const char* name, const at::Tensor& states,
+                                                std::span<const Match> matches,
+                                                std::int64_t first) {
+  std::vector<std::int64_t> rows;
+  for (const Match& match : matches) rows.push_back(match.row - first);
+  return {name, states.flatten(0, 1).index_select(0, upload(rows, states.device())), matches};
+}
 
 std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           std::span<const ImageTargets> targets,
@@ -127,17 +130,19 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
   std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
-  terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries),
-                               rows_from_zero(flat.first("")), targets, embedding));
+  const PredictionSet& last = flat.first("");
+  std::vector<CaptionSet> said{
+      chosen("caption", states.narrow(1, 0, output.queries), last.matches, last.first)};
   // A token's class is cheap where the set is closed; free text of every token would not be.
   if (classes_ && shared.boxes.defined()) {
-    terms.push_back(caption_term("many_caption", norm_(output.token_states),
-                                 rows_from_zero(flat.first(kMany)), targets, embedding));
+    const PredictionSet& many = flat.first(kMany);
+    said.push_back(chosen("many_caption", output.token_states, many.matches, many.first));
+    said.back().states = norm_(said.back().states);
   }
-  if (denoising.slots() > 0) {
-    terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()),
-                                 denoising.matches, targets, embedding));
-  }
+  if (denoising.slots() > 0)
+    said.push_back(chosen("dn_caption", states.narrow(1, output.queries, denoising.slots()),
+                          denoising.matches, 0));
+  for (LossTerm& term : caption_terms(said, targets, embedding)) terms.push_back(std::move(term));
   average_over_groups(terms, denoising.groups);
   return terms;
 }
@@ -194,40 +199,52 @@ at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
   return captions_.first_log_probs(states, upload(columns, states.device()), embedding).exp();
 }
 
-// Sum of -log p of each caption's class. states [captions, hidden], weight [captions] f32.
-at::Tensor DetectionHead::class_loss_sum(const at::Tensor& states,
-                                         const std::vector<const CaptionIds*>& captions,
-                                         const at::Tensor& weight,
-                                         const at::Tensor& embedding) const {
-  if (captions.empty()) return states.to(at::kFloat).sum() * 0;
-  std::vector<std::int64_t> truth;
-  for (const CaptionIds* caption : captions) truth.push_back(classes_->index_of(*caption));
-  const at::Tensor column = upload(truth, states.device()).unsqueeze(1);
-  const at::Tensor log_p = captions_.class_log_probs(states, *classes_, embedding);
-  return -(log_p.gather(1, column).squeeze(1) * weight).sum();
+std::vector<LossTerm> DetectionHead::caption_terms(std::span<const CaptionSet> sets,
+                                                   std::span<const ImageTargets> targets,
+                                                   const at::Tensor& embedding) const {
+  if (classes_) return class_terms(sets, targets, embedding);
+  std::vector<LossTerm> terms;
+  for (const CaptionSet& set : sets) {
+    std::vector<const CaptionIds*> captions;
+    for (const Match& match : set.matches)
+      captions.push_back(&targets[match.image].captions[match.object]);
+    terms.push_back({set.name, captions_.loss_sum(set.states, captions, embedding),
+                     LossTerm::Denominator::kCaptionTokens});
+  }
+  return terms;
 }
 
-// states [images, width, hidden]; rows of the matches count from 0.
-LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& states,
-                                     std::span<const Match> matches,
-                                     std::span<const ImageTargets> targets,
-                                     const at::Tensor& embedding) const {
-  std::vector<std::int64_t> rows;
+// Of a closed set: sums of -log p of each object's class, which one pass finds for all sets.
+std::vector<LossTerm> DetectionHead::class_terms(std::span<const CaptionSet> sets,
+                                                 std::span<const ImageTargets> targets,
+                                                 const at::Tensor& embedding) const {
+  std::vector<at::Tensor> states;
+  std::vector<std::int64_t> truth;
   std::vector<float> weights;
-  std::vector<const CaptionIds*> captions;
-  for (const Match& match : matches) {
-    rows.push_back(match.row);
-    weights.push_back(match.weight);
-    captions.push_back(&targets[match.image].captions[match.object]);
+  for (const CaptionSet& set : sets) {
+    states.push_back(set.states);
+    for (const Match& match : set.matches) {
+      truth.push_back(classes_->index_of(targets[match.image].captions[match.object]));
+      weights.push_back(match.weight);
+    }
   }
-  const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
-  if (classes_) {
-    const at::Tensor weight = upload(at::tensor(weights, at::kFloat), states.device());
-    return {name, class_loss_sum(chosen, captions, weight, embedding),
-            LossTerm::Denominator::kBoxes};
+  const at::Tensor all = at::cat(states);
+  at::Tensor losses = all.to(at::kFloat).sum(1) * 0;  // of no object at all: zero, with a graph
+  if (!truth.empty()) {
+    const at::Tensor column = upload(truth, all.device()).unsqueeze(1);
+    const at::Tensor weight = upload(at::tensor(weights, at::kFloat), all.device());
+    const at::Tensor log_p = captions_.class_log_probs(all, *classes_, embedding);
+    losses = -log_p.gather(1, column).squeeze(1) * weight;
   }
-  return {name, captions_.loss_sum(chosen, captions, embedding),
-          LossTerm::Denominator::kCaptionTokens};
+  std::vector<LossTerm> terms;
+  std::int64_t first = 0;
+  for (const CaptionSet& set : sets) {
+    const auto count = static_cast<std::int64_t>(set.matches.size());
+    terms.push_back(
+        {set.name, losses.narrow(0, first, count).sum(), LossTerm::Denominator::kBoxes});
+    first += count;
+  }
+  return terms;
 }
 
 }  // namespace muster::model

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "model/head/mixed_rows.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {
@@ -66,12 +65,13 @@ at::Tensor MemoryMap::collect(const at::Tensor& map) const {
 }
 
 // The four cells around each point are (low, low), (high, low), (low, high), (high, high) in x, y.
-at::Tensor MemoryMap::at_points(const at::Tensor& map, const at::Tensor& points) const {
+MapPoints MemoryMap::at(const at::Tensor& points) const {
+  const std::vector<std::int64_t> shape{-1, points.size(2), 4};
   const at::Tensor last = sides_ - 1;
   const at::Tensor zero = at::zeros({}, points.options());
   // In cells. A box that is not a number reads some cell; its loss is not a number either (law 10).
-  const at::Tensor place =
-      at::minimum(at::maximum((points.detach() * sides_ - 0.5).nan_to_num(0), zero), last);
+  const at::Tensor place = at::minimum(
+      at::maximum((points.detach().flatten(1, 2) * sides_ - 0.5).nan_to_num(0), zero), last);
   const at::Tensor low = place.floor();
   const at::Tensor high = at::minimum(low + 1, last);
   const at::Tensor share = place - low;  // of the higher cell, for x and y
@@ -87,8 +87,7 @@ at::Tensor MemoryMap::at_points(const at::Tensor& map, const at::Tensor& points)
     return at::stack({1 - upper, upper}, -1);
   };
   const at::Tensor weights = shares(1).unsqueeze(-1) * shares(0).unsqueeze(-2);
-  return mix_rows(map.reshape({-1, map.size(3)}), cells.reshape({-1, 4}), weights.reshape({-1, 4}))
-      .view({images_, points.size(1), map.size(3)});
+  return {cells.view(shape), weights.view(shape)};
 }
 
 }  // namespace muster::model

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "model/head/point_attention.h"
 #include "model/head/token_layout.h"
 
 namespace muster::model {
@@ -21,10 +22,10 @@ class MemoryMap {
   // Zero beyond the edges: [images, rows, columns, 1]; undefined when no image is smaller.
   const at::Tensor& inside() const { return inside_; }
 
-  // The map's values at points, bilinear between the centres of cells, beyond the outermost centres
-  // the value there. `points` are x,y in [0,1] of each image, [images, n, 2], and get no gradient.
-  // map [images, rows, columns, dim] -> [images, n, dim].
-  at::Tensor at_points(const at::Tensor& map, const at::Tensor& points) const;
+  // What reads the map bilinearly between the centres of its cells, beyond the outermost centres
+  // the value there. `points` are x,y in [0,1] of each image, [images, queries, points, 2]; rows of
+  // the map are those of [images * rows * columns].
+  MapPoints at(const at::Tensor& points) const;
 
  private:
   std::int64_t images_ = 0, rows_ = 0, columns_ = 0, width_ = 0;

@@ -91,17 +91,20 @@ class BoxAttention(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """x + conv(silu(conv(norm(x)))) over a map [1, rows, columns, hidden]."""
+    """x + out(silu(conv(silu(in(norm(x)))))) over a map [1, rows, columns, hidden]; the convolution has half the width."""
 
     def __init__(self, hidden):
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.add_module("in", nn.Conv2d(hidden, hidden, 3, padding=1))
-        self.out = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.add_module("in", nn.Linear(hidden, hidden // 2))
+        self.weight = nn.Parameter(torch.empty(hidden // 2, hidden // 2, 3, 3))
+        self.bias = nn.Parameter(torch.empty(hidden // 2))
+        self.out = nn.Linear(hidden // 2, hidden)
 
     def forward(self, x):
-        middle = F.silu(getattr(self, "in")(self.norm(x).permute(0, 3, 1, 2)))
-        return x + self.out(middle).permute(0, 2, 3, 1)
+        narrow = F.silu(getattr(self, "in")(self.norm(x))).permute(0, 3, 1, 2)
+        mixed = F.conv2d(narrow, self.weight, self.bias, padding=1).permute(0, 2, 3, 1)
+        return x + self.out(F.silu(mixed))
 
 
 class QueryLayer(nn.Module):

@@ -48,8 +48,9 @@ TEST_CASE("GIoU agrees with counting cells", "[unit]") {
     const Box a = random_box(rng), b = random_box(rng);
     const double expected = counted_giou(a, b, 700);
     CHECK(giou(a, b) == Catch::Approx(expected).margin(0.02));
-    CHECK(paired_giou(tensor_of(a), tensor_of(b)).item<float>() ==
-          Catch::Approx(giou(a, b)).margin(1e-6));
+    const PairedOverlaps paired = paired_overlaps(tensor_of(a), tensor_of(b));
+    CHECK(paired.giou.item<float>() == Catch::Approx(giou(a, b)).margin(1e-6));
+    CHECK(paired.iou.item<float>() == Catch::Approx(iou(a, b)).margin(1e-6));
   }
 }
 
@@ -68,12 +69,13 @@ TEST_CASE("the gradient of GIoU is that of finite differences", "[unit]") {
     const at::Tensor a = tensor_of(random_box(rng)).to(at::kDouble),
                      b = tensor_of(random_box(rng)).to(at::kDouble);
     at::Tensor leaf = a.clone().requires_grad_(true);
-    paired_giou(leaf, b).sum().backward();
+    paired_overlaps(leaf, b).giou.sum().backward();
     for (std::int64_t i = 0; i < 4; ++i) {
       at::Tensor step = at::zeros_like(a);
       step[0][i] = 1e-6;
       const double slope =
-          (paired_giou(a + step, b) - paired_giou(a - step, b)).item<double>() / 2e-6;
+          (paired_overlaps(a + step, b).giou - paired_overlaps(a - step, b).giou).item<double>() /
+          2e-6;
       CHECK(leaf.grad()[0][i].item<double>() == Catch::Approx(slope).margin(1e-5));
     }
   }
