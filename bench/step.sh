@@ -2,9 +2,9 @@
 # ./run bench step [--json] [--only small|half]: what a training step spends on the head and its losses, the engine and the loader, of
 # two detectors on BCCD's pictures, 2 CPU ranks of one thread each: `small` is configs/bccd_small.yaml, `half` a network of half
 # a billion parameters with the head of configs/base.yaml (open captions, language, denoising). Engine and loader are phases of a run's
-# steps (communication and optimizer; data), the medians of those behind the third; the head's share is that of forward and backward
+# steps (communication and optimizer; data), the medians of those behind the first third; the head's share is that of forward and backward
 # that the network alone does not need (bench/step.cpp). With several shapes the JSON has the worst of each share, too.
-# Environment: MUSTER_SHARED, MUSTER_BENCH_STEPS (small: 30; half: 6).
+# Environment: MUSTER_SHARED, MUSTER_BENCH_STEPS (small: 30; half: 4).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 shared=$(readlink -f "${MUSTER_SHARED:-../shared}")
@@ -53,26 +53,28 @@ model: {path: $work/half, random_init: true, dtype: fp32, checkpoint_vision: fal
 tokens: {tokenizer: $shared/data/qwen_tokenizer}
 data: {train: $work/train.h5, val: "", max_pixels: 84672, loader_threads: 1, prefetch_micro_batches: 4, answer: labels}
 schedule: {max_steps: 10}
-batch: {micro_batches_per_step: 8, max_tokens: 2048, max_vision_tokens: 240, max_samples: 2}
+batch: {micro_batches_per_step: 4, max_tokens: 2048, max_vision_tokens: 240, max_samples: 2}
 sharding: {backend: mpi}
 YAML
 
-# shape NAME CONFIG STEPS SETTING...: $work/NAME.json has its three shares.
+# shape NAME CONFIG STEPS MICRO_BATCHES SETTING...: $work/NAME.json has its three shares; so many micro-batches are looked at alone.
+# No step is one that the log tells of: those measure every update.
 shape() {
-  local name=$1 config=$2 steps=$3
-  shift 3
+  local name=$1 config=$2 steps=$3 micro_batches=$4
+  shift 4
   local settings=(--set "run.dir=$work/${name}_run" --set "data.train=$work/train.h5" --set 'data.val=""'
     --set "tokens.tokenizer=$shared/data/qwen_tokenizer" --set "schedule.max_steps=$steps" --set checkpoint.every_steps=100000
-    --set eval.every_steps=0 --set logging.every_steps=1 --set logging.tensorboard=false --set launch.step_timeout_s=600)
+    --set eval.every_steps=0 --set logging.every_steps=100000 --set logging.tensorboard=false --set launch.step_timeout_s=600)
   for setting in "$@"; do settings+=(--set "$setting"); done
   echo "$name: $steps steps" >&2
   build/muster launch "$config" -n 2 --fresh "${settings[@]}" >"$work/$name.log" 2>&1 || { tail -20 "$work/$name.log" >&2; exit 1; }
   echo "$name: the network alone" >&2
-  build/bench_step "$config" --micro-batches 4 "${settings[@]}" >"$work/$name.alone.json"
+  build/bench_step "$config" --micro-batches "$micro_batches" "${settings[@]}" >"$work/$name.alone.json"
   python3 - "$work" "$name" <<'PYTHON'
 import json, statistics, sys
 work, name = sys.argv[1:]
-rows = [row for row in map(json.loads, open(f'{work}/{name}_run/metrics.jsonl')) if 'seconds' in row and row['step'] > 3]
+rows = [row for row in map(json.loads, open(f'{work}/{name}_run/metrics.jsonl')) if 'seconds' in row]
+rows = rows[len(rows) // 3:]
 alone = json.load(open(f'{work}/{name}.alone.json'))
 phase = lambda *names: statistics.median(sum(row['seconds.' + n] for n in names) / row['seconds'] for row in rows)
 passes = phase('forward', 'backward')
@@ -84,11 +86,11 @@ PYTHON
 }
 shapes=()
 if [ "$only" != half ]; then
-  shape small configs/bccd_small.yaml "${MUSTER_BENCH_STEPS:-30}"
+  shape small configs/bccd_small.yaml "${MUSTER_BENCH_STEPS:-30}" 4
   shapes+=(small)
 fi
 if [ "$only" != small ]; then
-  shape half "$work/half.yaml" "${MUSTER_BENCH_STEPS:-6}"
+  shape half "$work/half.yaml" "${MUSTER_BENCH_STEPS:-4}" 1
   shapes+=(half)
 fi
 python3 - "$work" "$form" "${shapes[@]}" <<'PYTHON'
