@@ -89,31 +89,26 @@ at::Tensor EngineCore::shared(std::int64_t elements, at::ScalarType type) const 
       memory->data(), {elements}, [memory](void*) {}, at::dtype(type));
 }
 
-CommQueue::Ticket EngineCore::post(int bucket, std::string_view phase, std::function<void()> job) {
+CommQueue::Ticket EngineCore::post(int bucket, Phase phase, std::function<void()> job) {
   report_finished();
   if (queue.idle()) issued_ = collective->sequence();  // others may have used the collective since
-  const std::int64_t number = ++issued_;
-  observe(bucket, number, std::string(phase));
-  const CommQueue::Ticket ticket =
-      queue.post(stream_.behind_caller([job = std::move(job), name = std::string(phase)] {
-        const trace::Span span("collective", name);
-        job();
-      }));
-  if (options.observer) in_flight_.push_back({ticket, bucket, number, std::string(phase)});
+  const CollectiveEvent begun{phase, bucket, ++issued_, false};
+  if (options.observer) options.observer(begun);
+  const CommQueue::Ticket ticket = queue.post(stream_.behind_caller([job = std::move(job), phase] {
+    const trace::Span span("collective", std::string(phase_name(phase)));
+    job();
+  }));
+  if (options.observer) in_flight_.push_back({ticket, begun});
   return ticket;
 }
 
 void EngineCore::report_finished() {
   while (!in_flight_.empty() && queue.done(in_flight_.front().ticket)) {
-    observe(in_flight_.front().bucket, in_flight_.front().collective,
-            in_flight_.front().phase + " done");
+    CollectiveEvent event = in_flight_.front().event;
+    event.done = true;
+    options.observer(event);
     in_flight_.pop_front();
   }
-}
-
-void EngineCore::observe(int bucket, std::int64_t collective_number,
-                         const std::string& phase) const {
-  if (options.observer) options.observer(bucket, collective_number, phase);
 }
 
 std::span<std::byte> bytes_of(const at::Tensor& tensor) {

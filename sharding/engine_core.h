@@ -48,7 +48,7 @@ class EngineCore {
 
   // Posts a job that issues one collective. The observer is told now and, once the job is known to
   // be done, again.
-  CommQueue::Ticket post(int bucket, std::string_view phase, std::function<void()> job);
+  CommQueue::Ticket post(int bucket, Phase phase, std::function<void()> job);
   void report_finished();
 
   CommQueue queue;  // last: its thread uses the members above
@@ -56,11 +56,8 @@ class EngineCore {
  private:
   struct InFlight {
     CommQueue::Ticket ticket;
-    int bucket;
-    std::int64_t collective;
-    std::string phase;
+    CollectiveEvent event;
   };
-  void observe(int bucket, std::int64_t collective_number, const std::string& phase) const;
 
   SideStream stream_;  // none where one rank alone has nothing to send
   std::deque<InFlight> in_flight_;

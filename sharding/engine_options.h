@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/phase.h"
 #include "sharding/collectives/collective.h"
 #include "sharding/plan/memory_plan.h"
 #include "sharding/state/loss_scaler.h"
@@ -36,6 +37,14 @@ struct EmaOptions {
 
   bool on() const { return decay > 0; }
   double decay_at(std::int64_t update) const;  // from 1
+};
+
+// A bucket is handed over, or the main thread has learned that it is done.
+struct CollectiveEvent {
+  Phase phase;          // kReduce, kGather or kConsensus
+  int bucket;           // -1: of none
+  std::int64_t number;  // the collective's
+  bool done;
 };
 
 struct EngineOptions {
@@ -72,10 +81,8 @@ struct EngineOptions {
   // of backward. Tied parameters always are.
   std::vector<std::string> reused;
 
-  // Flight recorder; may be empty. Called on the main thread only: `phase` is reduce, gather or
-  // consensus when a bucket is handed over (`collective`: the number it will have), and the same
-  // with " done" once the main thread knows.
-  std::function<void(int bucket, std::int64_t collective, std::string_view phase)> observer;
+  // Flight recorder; may be empty. Called on the main thread only.
+  std::function<void(const CollectiveEvent&)> observer;
 };
 
 // What all ranks agreed on, bit for bit the same on each.

@@ -213,7 +213,7 @@ void GradReducer::post(int window, StagingRing::Buffer staged) {
   if (staged != nullptr) staging_.hand_over();
   const at::Tensor& local = windows_[window].local;
   const bool final = last_ || window >= first_local_;
-  core_.post(window, "reduce", [this, window, staged = std::move(staged), &local, final] {
+  core_.post(window, Phase::kReduce, [this, window, staged = std::move(staged), &local, final] {
     reduce(window, staged != nullptr ? *staged : local, final);
   });
 }

@@ -10,7 +10,7 @@ ParamGather::ParamGather(EngineCore& core, at::Tensor flat)
 void ParamGather::start(int window, std::function<void()> before) {
   if (core_.world_size() == 1 && !before) return;
   const Window range = core_.layout.window(window);
-  tickets_[window] = core_.post(window, "gather", [this, range, before = std::move(before)] {
+  tickets_[window] = core_.post(window, Phase::kGather, [this, range, before = std::move(before)] {
     if (before) before();
     if (core_.world_size() == 1) return;
     const at::Tensor part = flat_.narrow(0, range.begin, range.elements);

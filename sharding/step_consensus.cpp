@@ -81,7 +81,7 @@ AgreedStep agree(EngineCore& core, const LocalStep& local) {
   const LedgerEntry held(*core.ledger, &TransientBytes::consensus,
                          static_cast<std::int64_t>(message.all().size_bytes()));
   core.queue.wait(  // [C]
-      core.post(-1, "consensus", [&] { core.collective->all_reduce_sum(message.all()); }));
+      core.post(-1, Phase::kConsensus, [&] { core.collective->all_reduce_sum(message.all()); }));
   core.report_finished();
   AgreedStep agreed;
   find_culprit(core, message, agreed.verdict);

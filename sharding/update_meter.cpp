@@ -33,7 +33,7 @@ std::vector<UpdateNorms> UpdateMeter::agree() {
   const at::Tensor host = sums_.cpu().contiguous();
   const std::span<std::int64_t> all(host.data_ptr<std::int64_t>(), host.numel());
   core_.queue.wait(  // [C]
-      core_.post(-1, "consensus", [&] { core_.collective->all_reduce_sum(all); }));
+      core_.post(-1, Phase::kConsensus, [&] { core_.collective->all_reduce_sum(all); }));
   core_.report_finished();
   std::vector<UpdateNorms> norms;
   constexpr std::size_t kGroup = 2 * ExactSum::kLimbs;

@@ -306,12 +306,6 @@ RunLength checked_length(const RunData& data, const configs::Config& config) {
   return {config.schedule, data.sampler};
 }
 
-// Of a collective that the engine begins.
-Phase phase_of_collective(std::string_view name) {
-  if (name == "gather") return Phase::kGather;
-  return name == "consensus" ? Phase::kConsensus : Phase::kReduce;
-}
-
 }  // namespace
 
 Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> collective,
@@ -357,10 +351,9 @@ sharding::ZeroEngine Trainer::build_engine() {
   options.micro_batches_per_rank = config_.batch.micro_batches_per_step / collective_->size();
   if (options.reduce == sharding::ReduceKind::kTree)
     options.ranks_per_node = sharding::ranks_per_node(*collective_);  // [C]
-  options.observer = [this](int bucket, std::int64_t number, std::string_view name) {
+  options.observer = [this](const sharding::CollectiveEvent& event) {
     // That one is done is learned later, whatever the rank does then: it must not seem to go back.
-    const bool begins = !name.ends_with(" done");
-    recorder_.record(begins ? phase_of_collective(name) : timer_.phase(), bucket, number);
+    recorder_.record(event.done ? timer_.phase() : event.phase, event.bucket, event.number);
   };
   return {register_parameters(config_, detector_), collective_, options};
 }

@@ -64,8 +64,8 @@ TEST_CASE("knowing which backward is the last changes no bit, and reduces local 
     EngineOptions options = toy_options(kWindow);
     options.accumulation_budget_bytes = kEverything;
     int reduced = 0;
-    options.observer = [&](int, std::int64_t, std::string_view phase) {
-      reduced += phase == "reduce" ? 1 : 0;
+    options.observer = [&](const CollectiveEvent& event) {
+      reduced += event.phase == Phase::kReduce && !event.done ? 1 : 0;
     };
     ZeroEngine engine(toy_registry(toy), collective, options);
     engine.backward(toy.loss(0));

@@ -273,10 +273,10 @@ TEST_CASE("the observer hears of every bucket on the main thread, with the colle
     std::vector<std::string> heard;
     const auto main_thread = std::this_thread::get_id();
     EngineOptions options = toy_options(9000);
-    options.observer = [&](int bucket, std::int64_t number, std::string_view phase) {
+    options.observer = [&](const CollectiveEvent& event) {
       if (std::this_thread::get_id() != main_thread) std::abort();
-      heard.push_back(std::string(phase) + " " + std::to_string(bucket) + " " +
-                      std::to_string(number));
+      heard.push_back(fmt::format("{}{} {} {}", phase_name(event.phase), event.done ? " done" : "",
+                                  event.bucket, event.number));
     };
     ZeroEngine engine(toy_registry(toy), collective, options);
     const std::int64_t first = collective->sequence() + 1;

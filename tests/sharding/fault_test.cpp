@@ -161,7 +161,7 @@ TEST_CASE("counted bytes stay within the plan at every hand-over of every micro-
         options.accumulation_budget_bytes = budget;
         std::int64_t peak = 0;
         ZeroEngine* watched = nullptr;
-        options.observer = [&](int, std::int64_t, std::string_view) {
+        options.observer = [&](const CollectiveEvent&) {
           if (watched != nullptr) peak = std::max(peak, watched->bytes().total());
         };
         ZeroEngine engine(ParamRegistry(chain, {{"model", {"model."}}}, false), collective,
