@@ -98,16 +98,16 @@ class DetectionHead {
                      const DenoisingQueries& denoising) const;
   Predictions shared_predictions(const HeadOutput& output) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
-                          const at::Tensor& embedding) const;
+                          const CaptionTable& table) const;
   at::Tensor caption_probabilities(const at::Tensor& states,
                                    const std::vector<const CaptionIds*>& captions,
-                                   const at::Tensor& embedding) const;
+                                   const CaptionTable& table) const;
   at::Tensor class_loss_sum(const at::Tensor& states,
                             const std::vector<const CaptionIds*>& captions,
                             const at::Tensor& weight, const at::Tensor& embedding) const;
   LossTerm caption_term(const std::string& name, const at::Tensor& states,
                         std::span<const Match> matches, std::span<const ImageTargets> targets,
-                        const at::Tensor& embedding) const;
+                        const CaptionTable& table) const;
 
   HeadConfig config_;
   Linear vision_, language_;  // to the head's size

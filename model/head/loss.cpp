@@ -119,24 +119,25 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           const DenoisingQueries& denoising,
                                           const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
+  const CaptionTable table = captions_.table(embedding);
   const Predictions shared = shared_predictions(output);
   FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, shared);
   const Predictions predictions = flat.predictions();
   const at::Tensor captions =
-      options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
+      options.match_caption > 0 ? caption_cost(output, targets, table) : at::Tensor();
   match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
   std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
   terms.push_back(caption_term("caption", states.narrow(1, 0, output.queries),
-                               rows_from_zero(flat.first("")), targets, embedding));
+                               rows_from_zero(flat.first("")), targets, table));
   // A token's class is cheap where the set is closed; free text of every token would not be.
   if (classes_ && shared.boxes.defined()) {
     terms.push_back(caption_term("many_caption", norm_(output.token_states),
-                                 rows_from_zero(flat.first(kMany)), targets, embedding));
+                                 rows_from_zero(flat.first(kMany)), targets, table));
   }
   if (denoising.slots() > 0) {
     terms.push_back(caption_term("dn_caption", states.narrow(1, output.queries, denoising.slots()),
-                                 denoising.matches, targets, embedding));
+                                 denoising.matches, targets, table));
   }
   average_over_groups(terms, denoising.groups);
   return terms;
@@ -154,7 +155,7 @@ Predictions DetectionHead::shared_predictions(const HeadOutput& output) const {
 // class): [images, queries, most objects] f32, CPU.
 at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
                                        std::span<const ImageTargets> targets,
-                                       const at::Tensor& embedding) const {
+                                       const CaptionTable& table) const {
   const at::NoGradGuard no_grad;
   std::vector<const CaptionIds*> captions;
   std::int64_t most = 0;
@@ -166,7 +167,7 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
   const auto images = static_cast<std::int64_t>(targets.size());
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
   const at::Tensor probability =
-      caption_probabilities(states, captions, embedding)
+      caption_probabilities(states, captions, table)
           .cpu()
           .view({images, output.queries, -1});  // [images, queries, all objects]
   at::Tensor cost = at::zeros({images, output.queries, most});
@@ -181,17 +182,17 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
 // [states, captions] f32
 at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
                                                 const std::vector<const CaptionIds*>& captions,
-                                                const at::Tensor& embedding) const {
+                                                const CaptionTable& table) const {
   std::vector<std::int64_t> columns;
   if (classes_) {
     for (const CaptionIds* caption : captions) columns.push_back(classes_->index_of(*caption));
-    return captions_.class_log_probs(states, *classes_, embedding)
+    return captions_.class_log_probs(states, *classes_, table.embedding)
         .exp()
         .index_select(1, upload(columns, states.device()));
   }
   for (const CaptionIds* caption : captions)
     columns.push_back(caption->empty() ? captions_.end_token() : caption->front());
-  return captions_.first_log_probs(states, upload(columns, states.device()), embedding).exp();
+  return captions_.first_log_probs(states, columns, table).exp();
 }
 
 // Sum of -log p of each caption's class. states [captions, hidden], weight [captions] f32.
@@ -211,7 +212,7 @@ at::Tensor DetectionHead::class_loss_sum(const at::Tensor& states,
 LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& states,
                                      std::span<const Match> matches,
                                      std::span<const ImageTargets> targets,
-                                     const at::Tensor& embedding) const {
+                                     const CaptionTable& table) const {
   std::vector<std::int64_t> rows;
   std::vector<float> weights;
   std::vector<const CaptionIds*> captions;
@@ -223,11 +224,10 @@ LossTerm DetectionHead::caption_term(const std::string& name, const at::Tensor& 
   const at::Tensor chosen = states.flatten(0, 1).index_select(0, upload(rows, states.device()));
   if (classes_) {
     const at::Tensor weight = upload(at::tensor(weights, at::kFloat), states.device());
-    return {name, class_loss_sum(chosen, captions, weight, embedding),
+    return {name, class_loss_sum(chosen, captions, weight, table.embedding),
             LossTerm::Denominator::kBoxes};
   }
-  return {name, captions_.loss_sum(chosen, captions, embedding),
-          LossTerm::Denominator::kCaptionTokens};
+  return {name, captions_.loss_sum(chosen, captions, table), LossTerm::Denominator::kCaptionTokens};
 }
 
 }  // namespace muster::model
