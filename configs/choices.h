@@ -100,6 +100,12 @@ template <>
 inline constexpr auto kNames<Labels> = std::to_array<Named<Labels>>({{Labels::kOpen, "open"},
                                                                      {Labels::kClosed, "closed"}});
 
+// What open captions can say: the words of the training packs' captions, or every token.
+enum class CaptionWords { kPack, kAll };
+template <>
+inline constexpr auto kNames<CaptionWords> = std::to_array<Named<CaptionWords>>(
+    {{CaptionWords::kPack, "pack"}, {CaptionWords::kAll, "all"}});
+
 // Where the fp32 value behind a 16-bit weight lives: beside it, as its low half beside it, nowhere.
 enum class Master { kFp32, kSplit, kNone };
 template <>

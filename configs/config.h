@@ -128,6 +128,7 @@ struct Detection {
   std::int64_t neck_layers;  // 0: none
   std::int64_t one_to_many;  // tokens per object; 0: none
   Labels labels;
+  CaptionWords caption_words;
   std::int64_t hidden_size;
   std::int64_t num_layers;
   std::int64_t num_heads;

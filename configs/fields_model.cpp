@@ -264,8 +264,12 @@ std::vector<Field> detection_fields() {
       head(
           "labels", &Detection::labels, one_of<Labels>(), "",
           "closed: captions are class names, told by the logits that tell the classes apart; open: "
-          "free text, told by the whole vocabulary",
+          "free text, told by the vocabulary that caption_words names",
           kNever),
+      head("caption_words", &Detection::caption_words, one_of<CaptionWords>(), "",
+           "what open captions can say: pack: the tokens of data.train's captions, which costs "
+           "little; all: every token of the vocabulary. Closed labels do not look at it",
+           kNever),
       head("hidden_size", &Detection::hidden_size, at_least(1), "",
            "of a query; a multiple of 4 and of num_heads", kNever),
       head("num_layers", &Detection::num_layers, at_least(1), "layers", "of the decoder", kNever),

@@ -116,9 +116,11 @@ Evaluation nothing_measured(const configs::Config& config, const std::vector<std
 }
 
 EvalOptions eval_options(const configs::Config& config, const model::Detector& detector) {
+  const std::size_t caption_words = detector.head_config().caption_tokens.size();
   return {.max_samples = config.eval.max_samples,
           .limits = fill_limits(config),
-          .cost = token_cost(config, detector.backbone().config())};
+          .cost = token_cost(config, detector.backbone().config(),
+                             static_cast<std::int64_t>(caption_words))};
 }
 
 // One of COCO's numbers of the boxes that a run is judged by.

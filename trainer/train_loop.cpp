@@ -319,7 +319,8 @@ Trainer::Trainer(configs::Config config, std::shared_ptr<sharding::Collective> c
       terms_(config_.loss, config_.detection.labels),
       data_(config_),
       length_(checked_length(data_, config_)),
-      detector_(build_detector(config_, data_.tokenizer, data_.train.class_map())),
+      detector_(
+          build_detector(config_, data_.tokenizer, data_.train.class_map(), data_.captions.words)),
       zero_(build_engine()),  // [C]
       checkpoints_({config_, data_, detector_, zero_, *collective_, timer_}),
       state_(checkpoints_.resume(resume_)),  // [C]

@@ -69,10 +69,16 @@ void check_data(const configs::Config& config) {
       epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
   const auto length = trainer::report_length(config.schedule, data.sampler, data.train);
   fmt::print("{}", length_text(config, length, std::nullopt));
+  if (!data.captions.words.empty()) {
+    fmt::print("captions        can say {} of {} token ids (detection.caption_words: pack)\n",
+               data.captions.words.size(), data.model.text.vocab_size);
+  }
   if (!data.val) return;
   trainer::check_best_metric(config, *data.val);
   print_set("data.val", *data.val, trainer::sizes_of(config, *data.val, data.encoder));
   fmt::print("\n");
+  if (data.val_captions.unsaid > 0)
+    fmt::print("warning         {}\n", trainer::unsaid_text(data.val_captions));
 }
 
 void check_all(const CheckOptions& options, const configs::Config& config) {

@@ -153,7 +153,7 @@ ExitCode check_gradients(const configs::Config& config, const std::string& repla
   const trainer::RunData data(config);
   const trainer::KeptBatch kept = batch_of(data, replay);
   model::Detector detector =
-      trainer::build_detector(config, data.tokenizer, data.train.class_map());
+      trainer::build_detector(config, data.tokenizer, data.train.class_map(), data.captions.words);
   if (!replay.empty()) load_newest(config, detector);
   const trainer::GradientReport report = trainer::report_gradients(
       config, detector, kept.batch, {.number = kept.number, .watched = watched || !replay.empty()});

@@ -112,31 +112,34 @@ std::int64_t head_bytes(const configs::Config& c, const model::VisionConfig& v,
          element_bytes(c);
 }
 
-// Each cross-entropy leaves a gradient of the vocabulary's matrix until backward, and needs a chunk
-// of logits while it runs.
+// Each cross-entropy leaves a gradient of its matrix until backward, and needs a chunk of logits
+// while it runs: over the vocabulary, or the words that captions can say.
 std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
                           const MicroBatchShape& s) {
-  const std::int64_t matrix = t.vocab_size * t.hidden_size * element_bytes(c);
   const std::int64_t per_logit =
       element_bytes(c) + (on_gpu(c) ? 8 : 0);  // in place, or twice more in fp32
   std::int64_t kept = 0, peak = 0;
-  const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, bool matrix_trained) {
+  const auto cross_entropy = [&](std::int64_t rows, std::int64_t chunk, std::int64_t words,
+                                 bool matrix_trained) {
     if (rows == 0) return;
+    const std::int64_t matrix = words * t.hidden_size * element_bytes(c);
     const bool summed =
         matrix_trained && rows > chunk && element_bytes(c) == 2;  // over chunks, in fp32
-    peak = std::max(
-        peak, kept + (summed ? 2 * matrix : 0) + std::min(rows, chunk) * t.vocab_size * per_logit);
+    peak = std::max(peak,
+                    kept + (summed ? 2 * matrix : 0) + std::min(rows, chunk) * words * per_logit);
     kept += matrix_trained ? matrix : 0;
     peak = std::max(peak, kept);
   };
   const bool embedding_trained = c.groups.model.lr > 0 && !c.lora.enabled;
   cross_entropy(
-      s.labels, c.model.logits_chunk_tokens,
+      s.labels, c.model.logits_chunk_tokens, t.vocab_size,
       t.tie_word_embeddings ? embedding_trained : c.groups.lm_head.lr > 0 && !c.lora.enabled);
   if (c.detection.enabled && c.detection.labels == configs::Labels::kOpen)
-    cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows, embedding_trained);
-  return std::max(
-      peak, kept + (embedding_trained ? matrix : 0));  // the embedding's own gradient is dense
+    cross_entropy(s.caption_tokens, model::CaptionDecoder::kLogitsRows,
+                  s.caption_words > 0 ? s.caption_words : t.vocab_size, embedding_trained);
+  // The embedding's own gradient is dense.
+  const std::int64_t embedding = t.vocab_size * t.hidden_size * element_bytes(c);
+  return std::max(peak, kept + (embedding_trained ? embedding : 0));
 }
 
 std::int64_t input_bytes(const configs::Config& c, const model::VisionConfig& v,
@@ -180,7 +183,8 @@ MicroBatchShape largest_in_pack(const configs::Config& config, const model::Qwen
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   const data::SampleSet set = trainer::open_training_set(config);
   const data::TrainingSamples samples = trainer::training_samples(config, set, encoder);
-  const data::Sampler sampler = trainer::training_sampler(config, model, samples, encoder);
+  const std::int64_t words = trainer::count_caption_words(set, tokenizer, config.detection);
+  const data::Sampler sampler = trainer::training_sampler(config, model, samples, encoder, words);
   MicroBatchShape largest;
   for (const data::MicroBatchPlan& plan : sampler.epoch(0)) {
     const MicroBatchShape shape{static_cast<std::int64_t>(plan.samples.size()),
@@ -189,7 +193,8 @@ MicroBatchShape largest_in_pack(const configs::Config& config, const model::Qwen
                                 plan.denominators.tokens,
                                 plan.denominators.boxes,
                                 plan.denominators.caption_tokens,
-                                true};
+                                true,
+                                words};
     if (activation_total(config, model, shape) > activation_total(config, model, largest))
       largest = shape;
   }
@@ -239,7 +244,9 @@ ForwardFlops forward_flops(const configs::Config& c, const model::QwenConfig& m,
   if (d.enabled) {
     flops.head = twice(queries(c, m.vision, s) * query +
                        memory * d.num_layers * 2 * d.hidden_size * d.hidden_size + neck +
-                       (d.labels == configs::Labels::kOpen ? s.caption_tokens * work.logits : 0));
+                       (d.labels == configs::Labels::kOpen
+                            ? s.caption_tokens * work.logits_over(s.caption_words)
+                            : 0));
   }
   return flops;
 }

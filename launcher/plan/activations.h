@@ -15,6 +15,8 @@ struct MicroBatchShape {
   std::int64_t labels = 0;  // tokens the LM loss is taken at
   std::int64_t objects = 0, caption_tokens = 0;
   bool from_pack = false;  // of a real micro-batch; else the config's limits
+  // Token ids that open captions can say; 0: all of the vocabulary, or the pack was not read.
+  std::int64_t caption_words = 0;
 };
 
 // The largest micro-batch the limits of `batch` and `data` allow.

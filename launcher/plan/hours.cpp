@@ -22,7 +22,9 @@ trainer::LengthReport length_in_packs(const configs::Config& config,
   const data::SampleEncoder encoder(tokenizer, trainer::encode_options(config, model));
   const data::SampleSet set = trainer::open_training_set(config);
   const data::TrainingSamples samples = trainer::training_samples(config, set, encoder);
-  const data::Sampler sampler = trainer::training_sampler(config, model, samples, encoder);
+  const data::Sampler sampler =
+      trainer::training_sampler(config, model, samples, encoder,
+                                trainer::count_caption_words(set, tokenizer, config.detection));
   return trainer::report_length(config.schedule, sampler, set);
 }
 

@@ -19,7 +19,8 @@ MultiplyAdds multiply_adds(const QwenConfig& config) {
           .window = (v.depth - whole_blocks) * 2 * v.hidden_size * side * side,
           .patch_pair = whole_blocks * 2 * v.hidden_size,
           .merge = merged * (merged + v.out_hidden_size),
-          .logits = t.vocab_size * t.hidden_size};
+          .logits = t.vocab_size * t.hidden_size,
+          .logit = t.hidden_size};
 }
 
 }  // namespace muster::model

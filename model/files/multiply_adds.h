@@ -15,7 +15,11 @@ struct MultiplyAdds {
   std::int64_t window = 0;      // a patch in the attention of its windows
   std::int64_t patch_pair = 0;  // times patches^2 of a picture: attention over all of it
   std::int64_t merge = 0;       // a vision token through the merger
-  std::int64_t logits = 0;      // one row of them
+  std::int64_t logits = 0;      // one row of them, over the vocabulary
+  std::int64_t logit = 0;       // one of them
+
+  // A row over so many words; 0: over the vocabulary.
+  std::int64_t logits_over(std::int64_t words) const { return words > 0 ? words * logit : logits; }
 };
 MultiplyAdds multiply_adds(const QwenConfig& config);
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -20,13 +21,15 @@ at::Tensor logits_of(const at::Tensor& states, const at::Tensor& embedding) {
 
 // What the decoder is shown and what it should say.
 struct Teacher {
-  at::Tensor inputs;     // [captions, length]: ids before each position; the end token pads
-  at::Tensor positions;  // [predictions]: each one's row in [captions, length + 1]
-  at::Tensor labels;     // [predictions]: its id
+  std::int64_t length = 0;  // of the longest caption
+  // [captions, length]: ids before each position; the end token pads.
+  std::vector<std::int64_t> inputs;
+  std::vector<std::int64_t> positions;  // [predictions]: each one's row in [captions, length + 1]
+  std::vector<std::int64_t> labels;     // [predictions]: the row of CaptionTable::said it asks for
 };
 
 Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_token,
-              std::int64_t max_tokens) {
+              std::int64_t max_tokens, const WordList& words) {
   std::size_t longest = 0;
   for (const CaptionIds* caption : captions) longest = std::max(longest, caption->size());
   if (static_cast<std::int64_t>(longest) > max_tokens) {
@@ -35,21 +38,20 @@ Teacher teach(std::span<const CaptionIds* const> captions, std::int64_t end_toke
                     "raise it, or shorten the label",
                     longest, max_tokens));
   }
-  std::vector<std::int64_t> inputs(captions.size() * longest, end_token);
-  std::vector<std::int64_t> positions;
-  std::vector<std::int64_t> labels;
+  Teacher teacher;
+  teacher.length = static_cast<std::int64_t>(longest);
+  teacher.inputs.assign(captions.size() * longest, end_token);
   for (std::size_t i = 0; i < captions.size(); ++i) {
     const CaptionIds& ids = *captions[i];
-    std::copy(ids.begin(), ids.end(), inputs.begin() + static_cast<std::ptrdiff_t>(i * longest));
+    std::ranges::copy(ids, teacher.inputs.begin() + static_cast<std::ptrdiff_t>(i * longest));
     for (std::size_t t = 0; t <= ids.size(); ++t) {
-      positions.push_back(static_cast<std::int64_t>(i * (longest + 1) + t));
-      labels.push_back(t < ids.size() ? ids[t] : end_token);
+      const auto place = words.place_of(t < ids.size() ? ids[t] : end_token);
+      if (!place) continue;
+      teacher.positions.push_back(static_cast<std::int64_t>(i * (longest + 1) + t));
+      teacher.labels.push_back(*place);
     }
   }
-  const std::array<std::int64_t, 2> shape{static_cast<std::int64_t>(captions.size()),
-                                          static_cast<std::int64_t>(longest)};
-  return {at::tensor(inputs, at::kLong).view(shape), at::tensor(positions, at::kLong),
-          at::tensor(labels, at::kLong)};
+  return teacher;
 }
 
 }  // namespace
@@ -64,6 +66,7 @@ CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidde
                                std::int64_t end_token)
     : end_token_(end_token),
       max_tokens_(config.caption_max_tokens),
+      words_(config.caption_tokens, end_token),
       input_(text_hidden, config.hidden_size, true),
       output_(config.hidden_size, text_hidden, true),
       position_(at::zeros({config.caption_max_tokens + 1, config.hidden_size})),
@@ -73,37 +76,60 @@ CaptionDecoder::CaptionDecoder(const HeadConfig& config, std::int64_t text_hidde
   }
 }
 
-at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& ids,
-                                  const at::Tensor& embedding) const {
-  const std::int64_t length = ids.size(1) + 1;
+// From the rows that can be said, where all are among them: then they have no gradient of the whole
+// table to themselves.
+at::Tensor CaptionDecoder::read(std::span<const std::int64_t> ids,
+                                const CaptionTable& table) const {
+  const at::Device device = table.embedding.device();
+  if (const auto places = words_.places_of(ids)) return lookup(table.said, upload(*places, device));
+  return lookup(table.embedding, upload(std::vector(ids.begin(), ids.end()), device));
+}
+
+at::Tensor CaptionDecoder::states(const at::Tensor& queries, const at::Tensor& inputs) const {
+  const std::int64_t length = inputs.defined() ? inputs.size(1) + 1 : 1;
   // [n, length, hidden]: the query is everywhere
   at::Tensor x = queries.unsqueeze(1) + position_.narrow(0, 0, length);
-  if (length > 1) x = x + at::pad(input_(lookup(embedding, ids)), {0, 0, 1, 0});
+  if (length > 1) x = x + at::pad(input_(inputs), {0, 0, 1, 0});
   for (const CausalLayer& layer : layers_) x = layer(x);
   return output_(norm_(x));
 }
 
 at::Tensor CaptionDecoder::loss_sum(const at::Tensor& queries,
                                     std::span<const CaptionIds* const> captions,
-                                    const at::Tensor& embedding) const {
+                                    const CaptionTable& table) const {
   if (captions.empty()) return queries.to(at::kFloat).sum() * 0;
-  const Teacher teacher = teach(captions, end_token_, max_tokens_);
-  const at::Tensor predicted = states(queries, upload(teacher.inputs, queries.device()), embedding)
+  const Teacher teacher = teach(captions, end_token_, max_tokens_, words_);
+  const auto count = static_cast<std::int64_t>(captions.size());
+  const at::Tensor inputs = teacher.length == 0
+                                ? at::Tensor()
+                                : read(teacher.inputs, table).view({count, teacher.length, -1});
+  const at::Tensor predicted = states(queries, inputs)
                                    .flatten(0, 1)
                                    .index_select(0, upload(teacher.positions, queries.device()));
-  return cross_entropy_sum(predicted, embedding, upload(teacher.labels, queries.device()),
+  return cross_entropy_sum(predicted, table.said, upload(teacher.labels, queries.device()),
                            kLogitsRows);
 }
 
-at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries, const at::Tensor& tokens,
-                                           const at::Tensor& embedding) const {
-  const at::Tensor none = at::empty({queries.size(0), 0}, queries.options().dtype(at::kLong));
-  const at::Tensor first = states(queries, none, embedding).select(1, 0);
+at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries,
+                                           std::span<const std::int64_t> tokens,
+                                           const CaptionTable& table) const {
+  std::vector<std::int64_t> columns;
+  std::vector<std::int64_t> unsaid;  // where they are in `tokens`
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::optional<std::int64_t> place = words_.place_of(tokens[i]);
+    if (!place) unsaid.push_back(static_cast<std::int64_t>(i));
+    columns.push_back(place.value_or(0));
+  }
+  const at::Tensor chosen = upload(columns, queries.device());
+  const at::Tensor first = states(queries, {}).select(1, 0);
   std::vector<at::Tensor> parts;
   for (const at::Tensor& chunk : first.split(kLogitsRows)) {
-    parts.push_back(logits_of(chunk, embedding).log_softmax(-1).index_select(1, tokens));
+    parts.push_back(logits_of(chunk, table.said).log_softmax(-1).index_select(1, chosen));
   }
-  return at::cat(parts);
+  const at::Tensor log_probs = at::cat(parts);
+  if (unsaid.empty()) return log_probs;
+  return log_probs.index_fill(1, upload(unsaid, queries.device()),
+                              -std::numeric_limits<float>::infinity());
 }
 
 at::Tensor CaptionDecoder::states_after(const at::Tensor& queries,
@@ -117,7 +143,7 @@ at::Tensor CaptionDecoder::states_after(const at::Tensor& queries,
     ids.insert(ids.end(), branching.prefix.begin(), branching.prefix.end());
   const at::Tensor shown =
       upload(at::tensor(ids, at::kLong).view({count, length}).repeat({n, 1}), queries.device());
-  return states(queries.repeat_interleave(count, 0), shown, embedding)
+  return states(queries.repeat_interleave(count, 0), lookup(embedding, shown))
       .select(1, length)
       .view({n, count, -1});
 }
@@ -144,15 +170,15 @@ at::Tensor CaptionDecoder::class_log_probs(const at::Tensor& queries, const Clas
 }
 
 CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
-                                                 const at::Tensor& embedding) {
+                                                 const CaptionTable& table) const {
   Choice choice;
   for (const at::Tensor& chunk : states.split(kLogitsRows)) {
-    const at::Tensor logits = logits_of(chunk, embedding);
+    const at::Tensor logits = logits_of(chunk, table.said);
     const auto [largest, index] = logits.max(-1);
     const at::Tensor log_prob = (largest - logits.logsumexp(-1)).cpu();
-    const at::Tensor id = index.cpu();
-    choice.ids.insert(choice.ids.end(), id.const_data_ptr<std::int64_t>(),
-                      id.const_data_ptr<std::int64_t>() + id.numel());
+    const at::Tensor place = index.cpu();
+    for (std::int64_t i = 0; i < place.numel(); ++i)
+      choice.ids.push_back(words_.id_at(place.const_data_ptr<std::int64_t>()[i]));
     choice.log_probs.insert(choice.log_probs.end(), log_prob.const_data_ptr<float>(),
                             log_prob.const_data_ptr<float>() + log_prob.numel());
   }
@@ -160,7 +186,7 @@ CaptionDecoder::Choice CaptionDecoder::likeliest(const at::Tensor& states,
 }
 
 std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries,
-                                                   const at::Tensor& embedding) const {
+                                                   const CaptionTable& table) const {
   std::vector<DecodedCaption> captions(queries.size(0));
   std::vector<std::int64_t> active(queries.size(0));  // captions that still grow
   std::iota(active.begin(), active.end(), 0);
@@ -172,7 +198,7 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries,
   for (std::int64_t step = 0; step <= max_tokens_ && !active.empty(); ++step) {
     at::Tensor x = (input + position_[step]).unsqueeze(1);
     for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i].next(x, caches[i]);
-    const Choice choice = likeliest(output_(norm_(x.squeeze(1))), embedding);
+    const Choice choice = likeliest(output_(norm_(x.squeeze(1))), table);
     const std::vector<std::int64_t> going = extend(captions, active, choice, step == max_tokens_);
     if (going.size() < active.size()) {
       const at::Tensor keep = upload(going, queries.device());
@@ -183,7 +209,7 @@ std::vector<DecodedCaption> CaptionDecoder::decode(const at::Tensor& queries,
     }
     std::vector<std::int64_t> newest;
     for (const std::int64_t caption : active) newest.push_back(captions[caption].ids.back());
-    input = rows + input_(lookup(embedding, upload(newest, queries.device())));
+    input = rows + input_(read(newest, table));
   }
   return captions;
 }

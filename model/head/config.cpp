@@ -12,8 +12,8 @@ namespace muster::model {
 namespace {
 
 // What heads of version 0.1 do not say.
-constexpr std::array kSince0_2{"use_patches", "box_attention", "neck_layers", "one_to_many",
-                               "classes"};
+constexpr std::array kSince0_2{"use_patches", "box_attention", "neck_layers",
+                               "one_to_many", "classes",       "caption_tokens"};
 
 // One list of the fields, for both directions.
 template <typename Config, typename Field>
@@ -34,6 +34,7 @@ void each_field(Config& config, Field&& field) {
   field("denoising_groups", config.denoising_groups);
   field("denoising_box_noise", config.denoising_box_noise);
   field("classes", config.classes);
+  field("caption_tokens", config.caption_tokens);
 }
 
 }  // namespace
@@ -88,6 +89,8 @@ void check_head(const HeadConfig& config) {
        fmt::format("one_to_many {} must not be negative", config.one_to_many));
   need(config.one_to_many == 0 || config.proposals,
        "one_to_many trains tokens, which only queries: proposals look at; set it to 0");
+  need(config.classes.empty() || config.caption_tokens.empty(),
+       "caption_tokens are of open captions; this head has classes");
   need(config.denoising_groups >= 0,
        fmt::format("denoising_groups {} must not be negative", config.denoising_groups));
   need(config.denoising_box_noise >= 0,

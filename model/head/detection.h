@@ -28,6 +28,8 @@ struct HeadConfig {
   // Token ids of each class's name, in the order of the class map: captions are one of them, and a
   // class costs the logits of its trie alone. Empty: captions are free text.
   std::vector<std::vector<std::int64_t>> classes = {};
+  // Token ids that open captions can say, ascending, the end token among them. Empty: all.
+  std::vector<std::int64_t> caption_tokens = {};
 
   // The memory is one map of the tokens, to which language states are added; else vision and
   // language are attended to side by side.

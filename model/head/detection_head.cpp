@@ -310,7 +310,7 @@ void DetectionHead::visit(const std::string& prefix, const ParamVisitor& visitor
 
 std::vector<DecodedCaption> DetectionHead::likeliest_captions(const at::Tensor& states,
                                                               const at::Tensor& embedding) const {
-  if (!classes_) return captions_.decode(states, embedding);
+  if (!classes_) return captions_.decode(states, captions_.table(embedding));
   const auto [log_p, index] = captions_.class_log_probs(states, *classes_, embedding).max(1);
   const at::Tensor largest = log_p.cpu();
   const at::Tensor likeliest = index.cpu();

@@ -104,15 +104,15 @@ class DetectionHead {
                      const DenoisingQueries& denoising) const;
   Predictions shared_predictions(const HeadOutput& output) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
-                          const at::Tensor& embedding) const;
+                          const CaptionTable& table) const;
   at::Tensor caption_probabilities(const at::Tensor& states,
                                    const std::vector<const CaptionIds*>& captions,
-                                   const at::Tensor& embedding) const;
+                                   const CaptionTable& table) const;
   static CaptionSet chosen(const char* name, const at::Tensor& states,
                            std::span<const Match> matches, std::int64_t first);
   std::vector<LossTerm> caption_terms(std::span<const CaptionSet> sets,
                                       std::span<const ImageTargets> targets,
-                                      const at::Tensor& embedding) const;
+                                      const CaptionTable& table) const;
   std::vector<LossTerm> class_terms(std::span<const CaptionSet> sets,
                                     std::span<const ImageTargets> targets,
                                     const at::Tensor& embedding) const;

@@ -27,22 +27,41 @@ nlohmann::json saved_config(const SafetensorsReader& reader, const std::filesyst
   return json;
 }
 
-// Settings that shape no tensor may differ: they belong to training.
-void compare_configs(const nlohmann::json& saved, const nlohmann::json& wanted,
-                     std::vector<std::string>& problems) {
-  static const std::set<std::string> kFree{"denoising_groups", "denoising_box_noise"};
+// Settings that shape no tensor may differ: they belong to training. What captions tell apart has
+// sentences of its own.
+std::vector<std::string> differing_settings(const HeadConfig& saved_config,
+                                            const HeadConfig& wanted_config) {
+  static const std::set<std::string> kApart{"denoising_groups", "denoising_box_noise", "classes",
+                                            "caption_tokens"};
+  const nlohmann::json saved = head_to_json(saved_config);
+  const nlohmann::json wanted = head_to_json(wanted_config);
+  std::vector<std::string> problems;
   for (const auto& [key, value] : wanted.items()) {
-    if (kFree.contains(key) || saved.at(key) == value) continue;
-    if (key == "classes") {
-      problems.push_back("the class names differ (detection.labels)");
-    } else {
-      problems.push_back(
-          fmt::format("{} is {} in the file, {} here", key, saved.at(key).dump(), value.dump()));
-    }
+    if (kApart.contains(key) || saved.at(key) == value) continue;
+    problems.push_back(
+        fmt::format("{} is {} in the file, {} here", key, saved.at(key).dump(), value.dump()));
   }
+  return problems;
+}
+
+std::string words_text(const std::vector<std::int64_t>& tokens) {
+  return tokens.empty() ? "all of the vocabulary" : fmt::format("{} token ids", tokens.size());
 }
 
 }  // namespace
+
+std::vector<std::string> differing_words(const HeadConfig& saved, const HeadConfig& wanted) {
+  std::vector<std::string> problems;
+  if (saved.classes != wanted.classes)
+    problems.push_back("the class names differ (detection.labels)");
+  if (saved.caption_tokens != wanted.caption_tokens) {
+    problems.push_back(fmt::format(
+        "the words of captions differ: {} in the file, {} here (detection.caption_words; with "
+        "pack they are those of data.train)",
+        words_text(saved.caption_tokens), words_text(wanted.caption_tokens)));
+  }
+  return problems;
+}
 
 HeadConfig read_head_config(const std::filesystem::path& file) {
   return head_from_json(saved_config(SafetensorsReader(file), file));
@@ -59,9 +78,10 @@ void save_head(const std::filesystem::path& file, const std::vector<NamedParam>&
 void load_head(const std::filesystem::path& file, const std::vector<NamedParam>& parameters,
                const HeadConfig& config) {
   const SafetensorsReader reader(file);
-  std::vector<std::string> problems;
-  compare_configs(head_to_json(head_from_json(saved_config(reader, file))), head_to_json(config),
-                  problems);
+  const HeadConfig saved = head_from_json(saved_config(reader, file));
+  std::vector<std::string> problems = differing_settings(saved, config);
+  for (std::string& problem : differing_words(saved, config))
+    problems.push_back(std::move(problem));
   const std::vector<std::string> names = reader.names();
   std::set<std::string> unexpected(names.begin(), names.end());
   for (const NamedParam& param : parameters) {

@@ -122,11 +122,12 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           const DenoisingQueries& denoising,
                                           const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
+  const CaptionTable table = captions_.table(embedding);
   const Predictions shared = shared_predictions(output);
   FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, shared);
   const Predictions predictions = flat.predictions();
   const at::Tensor captions =
-      options.match_caption > 0 ? caption_cost(output, targets, embedding) : at::Tensor();
+      options.match_caption > 0 ? caption_cost(output, targets, table) : at::Tensor();
   match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
   std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
@@ -142,7 +143,7 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   if (denoising.slots() > 0)
     said.push_back(chosen("dn_caption", states.narrow(1, output.queries, denoising.slots()),
                           denoising.matches, 0));
-  for (LossTerm& term : caption_terms(said, targets, embedding)) terms.push_back(std::move(term));
+  for (LossTerm& term : caption_terms(said, targets, table)) terms.push_back(std::move(term));
   average_over_groups(terms, denoising.groups);
   return terms;
 }
@@ -159,7 +160,7 @@ Predictions DetectionHead::shared_predictions(const HeadOutput& output) const {
 // class): [images, queries, most objects] f32, CPU.
 at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
                                        std::span<const ImageTargets> targets,
-                                       const at::Tensor& embedding) const {
+                                       const CaptionTable& table) const {
   const at::NoGradGuard no_grad;
   std::vector<const CaptionIds*> captions;
   std::int64_t most = 0;
@@ -171,7 +172,7 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
   const auto images = static_cast<std::int64_t>(targets.size());
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
   const at::Tensor probability =
-      caption_probabilities(states, captions, embedding)
+      caption_probabilities(states, captions, table)
           .cpu()
           .view({images, output.queries, -1});  // [images, queries, all objects]
   at::Tensor cost = at::zeros({images, output.queries, most});
@@ -186,29 +187,29 @@ at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
 // [states, captions] f32
 at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
                                                 const std::vector<const CaptionIds*>& captions,
-                                                const at::Tensor& embedding) const {
+                                                const CaptionTable& table) const {
   std::vector<std::int64_t> columns;
   if (classes_) {
     for (const CaptionIds* caption : captions) columns.push_back(classes_->index_of(*caption));
-    return captions_.class_log_probs(states, *classes_, embedding)
+    return captions_.class_log_probs(states, *classes_, table.embedding)
         .exp()
         .index_select(1, upload(columns, states.device()));
   }
   for (const CaptionIds* caption : captions)
     columns.push_back(caption->empty() ? captions_.end_token() : caption->front());
-  return captions_.first_log_probs(states, upload(columns, states.device()), embedding).exp();
+  return captions_.first_log_probs(states, columns, table).exp();
 }
 
 std::vector<LossTerm> DetectionHead::caption_terms(std::span<const CaptionSet> sets,
                                                    std::span<const ImageTargets> targets,
-                                                   const at::Tensor& embedding) const {
-  if (classes_) return class_terms(sets, targets, embedding);
+                                                   const CaptionTable& table) const {
+  if (classes_) return class_terms(sets, targets, table.embedding);
   std::vector<LossTerm> terms;
   for (const CaptionSet& set : sets) {
     std::vector<const CaptionIds*> captions;
     for (const Match& match : set.matches)
       captions.push_back(&targets[match.image].captions[match.object]);
-    terms.push_back({set.name, captions_.loss_sum(set.states, captions, embedding),
+    terms.push_back({set.name, captions_.loss_sum(set.states, captions, table),
                      LossTerm::Denominator::kCaptionTokens});
   }
   return terms;

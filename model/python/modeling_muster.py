@@ -156,6 +156,7 @@ class CaptionDecoder(nn.Module):
                                     for _ in range(config["caption_layers"]))
         self.norm = nn.LayerNorm(hidden)
         self.classes = [tuple(name) for name in config.get("classes", [])]   # of a closed set
+        self.tokens = config.get("caption_tokens", [])   # that can be said; none: all of the vocabulary
 
     def forward(self, queries, embedding, end_token):
         """queries [n, hidden]: ids and the log probability of each one's caption."""
@@ -194,12 +195,14 @@ class CaptionDecoder(nn.Module):
         captions, log_probs = [[] for _ in queries], [0.0] * len(queries)
         active = list(range(len(queries)))   # captions that still grow
         rows, inputs, caches = queries, queries, [None] * len(self.layers)
+        said = embedding[self.tokens] if self.tokens else embedding
         last = len(self.position) - 1
         for step in range(last + 1):
             x = (inputs + self.position[step]).unsqueeze(1)
             for i, layer in enumerate(self.layers):
                 x, caches[i] = layer(x, caches[i])
-            ids, probs = likeliest(self.output(self.norm(x.squeeze(1))), embedding)
+            ids, probs = likeliest(self.output(self.norm(x.squeeze(1))), said)
+            ids = [self.tokens[i] for i in ids] if self.tokens else ids
             going = []
             for row, (caption, token, log_prob) in enumerate(zip(active, ids, probs)):
                 if step == last and token != end_token:
@@ -219,7 +222,8 @@ class CaptionDecoder(nn.Module):
 
 
 def likeliest(states, embedding, rows=512):
-    """The best token of each state [n, text hidden] and its log probability; `rows` at a time."""
+    """The best row of the embedding for each state [n, text hidden], and its log probability; `rows`
+    states at a time."""
     ids, log_probs = [], []
     for chunk in states.split(rows):
         logits = F.linear(chunk, embedding).float()

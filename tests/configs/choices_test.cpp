@@ -27,6 +27,7 @@ const std::map<std::string, Lines> kWords = {
     {"detection.cross_attention", {"memory", "boxes"}},
     {"loss.objectness_target", {"one", "iou"}},
     {"detection.labels", {"open", "closed"}},
+    {"detection.caption_words", {"pack", "all"}},
     {"optimizer.master", {"fp32", "split", "none"}},
     {"optimizer.moments", {"fp32", "bf16"}},
     {"optimizer.rounding", {"nearest", "stochastic"}},

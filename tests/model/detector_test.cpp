@@ -257,5 +257,29 @@ TEST_CASE("a saved head loads, another does not", "[unit]") {
   CHECK_THROWS_AS(third.load_head(file), CheckpointError);
 }
 
+TEST_CASE("a head of other caption words does not load", "[unit]") {
+  const TempDir dir;
+  const fs::path file = dir.path() / "detection_head.safetensors";
+  HeadConfig some = tiny_head();
+  some.caption_tokens = {test::kCaptionEnd, 11, 12};
+  make(some).save_head(file);
+  CHECK(read_head_config(file).caption_tokens == some.caption_tokens);
+  Detector same = make(some, 99);
+  CHECK_NOTHROW(same.load_head(file));
+  HeadConfig others = some;
+  others.caption_tokens.push_back(13);
+  Detector other = make(others);
+  CHECK_THROWS_WITH(other.load_head(file),
+                    ContainsSubstring("the words of captions differ: 3 token ids in the file, 4 "
+                                      "token ids here (detection.caption_words"));
+  CHECK_THROWS_AS(other.load_head(file), CheckpointError);
+  Detector whole = make();
+  CHECK_THROWS_WITH(whole.load_head(file), ContainsSubstring("all of the vocabulary here"));
+  HeadConfig closed = tiny_head();
+  closed.classes = {{11}, {12}};
+  Detector named = make(closed);
+  CHECK_THROWS_WITH(named.load_head(file), ContainsSubstring("the class names differ"));
+}
+
 }  // namespace
 }  // namespace muster::model

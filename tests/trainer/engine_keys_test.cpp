@@ -17,7 +17,7 @@ using Keys = std::vector<std::string>;
 
 const std::string kTen = "schedule.max_steps=10", kConstant = "schedule.kind=constant";
 
-Keys joined(Keys first, const Keys& second) {
+Keys with_more(Keys first, const Keys& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
@@ -28,7 +28,7 @@ RunResult run_in(const fs::path& dir, int ranks, const Keys& keys) {
 
 RunResult ten_steps(int ranks, const Keys& keys) {
   const TempDir dir;
-  return run_in(dir.path(), ranks, joined(keys, {kTen, kConstant}));
+  return run_in(dir.path(), ranks, with_more(keys, {kTen, kConstant}));
 }
 
 std::vector<double> logged(const fs::path& dir, const std::string& name) {
@@ -45,8 +45,8 @@ void require_same_after_resume(const Keys& keys, const Keys& resumed_with) {
   const TempDir dir;
   const RunResult whole = ten_steps(2, keys);
   run_in(dir.path(), 2,
-         joined(keys, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
-  const RunResult rest = run_in(dir.path(), 4, joined(resumed_with, {kTen, kConstant}));
+         with_more(keys, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
+  const RunResult rest = run_in(dir.path(), 4, with_more(resumed_with, {kTen, kConstant}));
   CHECK(rest.losses == std::vector<double>(whole.losses.begin() + 5, whole.losses.end()));
   CHECK(rest.parameters == whole.parameters);
 }
@@ -86,8 +86,8 @@ TEST_CASE("bf16 moments and no master: bits that depend on the seed alone, also 
   CHECK(one.losses.back() < one.losses.front());
   const TempDir dir;
   run_in(dir.path(), 2,
-         joined(small, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
-  CHECK(run_in(dir.path(), 1, joined(small, {kTen, kConstant})).parameters == one.parameters);
+         with_more(small, {"schedule.max_steps=5", "checkpoint.every_steps=5", kConstant}));
+  CHECK(run_in(dir.path(), 1, with_more(small, {kTen, kConstant})).parameters == one.parameters);
 }
 
 TEST_CASE(
@@ -111,7 +111,7 @@ TEST_CASE(
   CHECK(std::adjacent_find(scales.begin(), scales.end(), std::less<>()) !=
         scales.end());  // and grows again at least once
   CHECK(whole.losses.back() < whole.losses.front());
-  run_in(parts_dir.path(), 2, joined(fp16, {"schedule.max_steps=20"}));
+  run_in(parts_dir.path(), 2, with_more(fp16, {"schedule.max_steps=20"}));
   const RunResult rest = run_in(parts_dir.path(), 1, fp16);
   CHECK(rest.losses == std::vector<double>(whole.losses.begin() + 20, whole.losses.end()));
   CHECK(logged(parts_dir.path(), "loss_scale") == scales);
@@ -125,7 +125,7 @@ TEST_CASE("the backend's reduction and local accumulation: other orders of addit
   const std::string everything = "sharding.accumulation_budget_bytes=1073741824";
   const TempDir local_dir, sharded_dir;
   const Keys ten{kTen, kConstant, "logging.every_steps=1"};
-  const RunResult local = run_in(local_dir.path(), 2, joined(ten, {everything}));
+  const RunResult local = run_in(local_dir.path(), 2, with_more(ten, {everything}));
   CHECK(largest_gap(local, ordered) < 1e-3);
   CHECK(ten_steps(2, {everything, "sharding.overlap=false"}) == local);
   run_in(sharded_dir.path(), 2, ten);

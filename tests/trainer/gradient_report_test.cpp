@@ -22,7 +22,8 @@ struct ReportedGradients {
   explicit ReportedGradients(const std::vector<std::string>& overrides = {})
       : config(test::tiny_config(dir.path(), overrides)),
         data(config),
-        detector(trainer::build_detector(config, data.tokenizer, data.train.class_map())) {}
+        detector(trainer::build_detector(config, data.tokenizer, data.train.class_map(),
+                                         data.captions.words)) {}
   trainer::GradientReport report() {
     return trainer::report_gradients(config, detector, trainer::first_micro_batch(data));
   }

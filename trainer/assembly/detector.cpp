@@ -8,6 +8,7 @@
 #include "model/adapters/peft_folder.h"
 #include "model/files/config.h"
 #include "model/head/files.h"
+#include "trainer/assembly/captions.h"
 #include "trainer/assembly/finite_weights.h"
 #include "trainer/assembly/options.h"
 #include "trainer/checkpoint/files.h"
@@ -17,19 +18,14 @@
 namespace muster::trainer {
 namespace {
 
-// Captions end with the token that ends a turn.
-std::int64_t caption_end_token(const data::Tokenizer& tokenizer) {
-  const auto id = tokenizer.token_id("<|im_end|>");
-  if (!id)
-    throw ConfigError(
-        "the tokenizer has no <|im_end|>, which ends captions: tokens.tokenizer is not Qwen's");
-  return *id;
-}
-
 model::HeadConfig head_of(const configs::Detection& detection, const data::Tokenizer& tokenizer,
-                          const data::ClassMap& classes) {
+                          const data::ClassMap& classes,
+                          const std::vector<std::int64_t>& caption_words) {
   model::HeadConfig head = head_config(detection);
-  if (detection.labels == configs::Labels::kOpen) return head;
+  if (detection.labels == configs::Labels::kOpen) {
+    head.caption_tokens = caption_words;
+    return head;
+  }
   if (classes.size() == 0)
     throw ConfigError("detection.labels: closed needs classes, and data.train has none");
   for (std::int64_t i = 0; i < classes.size(); ++i) {
@@ -61,7 +57,8 @@ void start_from_adapter(const configs::Config& config, model::Detector& detector
 }  // namespace
 
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer,
-                               const data::ClassMap& classes) {
+                               const data::ClassMap& classes,
+                               const std::vector<std::int64_t>& caption_words) {
   const fs::path path = find_model(config.model);
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
   model::QwenOptions options = qwen_options(config);
@@ -73,9 +70,9 @@ model::Detector build_detector(const configs::Config& config, const data::Tokeni
               path.string());
     return model::QwenVL::random(model::read_config(path), options, seed);
   };
-  model::Detector detector =
-      model::Detector::create(backbone(), head_of(config.detection, tokenizer, classes),
-                              caption_end_token(tokenizer), seed);
+  model::Detector detector = model::Detector::create(
+      backbone(), head_of(config.detection, tokenizer, classes, caption_words),
+      caption_end_token(tokenizer), seed);
   if (!config.model.adapter.empty()) start_from_adapter(config, detector);
   if (!config.model.random_init)
     require_finite(detector.parameters(), fmt::format("model.path: {}", path.string()));

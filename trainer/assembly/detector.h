@@ -1,7 +1,9 @@
 // The detector that a config asks for, made or loaded.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "configs/config.h"
 #include "data/pack/class_map.h"
@@ -15,8 +17,11 @@ namespace muster::trainer {
 // initialisation"), else from the Hugging Face folder. Throws ConfigError, and
 // DataError for weights that are not those of config.json.
 // `classes`: of the training set; with detection.labels: closed they are what can be detected.
+// `caption_words`: token ids that open captions can say, as check_captions() finds them in the
+// training set; none: the whole vocabulary.
 model::Detector build_detector(const configs::Config& config, const data::Tokenizer& tokenizer,
-                               const data::ClassMap& classes);
+                               const data::ClassMap& classes,
+                               const std::vector<std::int64_t>& caption_words = {});
 
 // The language model of a checkpoint folder or a Hugging Face folder; of a folder of adapters the
 // model they stand beside, with them. Throws CheckpointError.

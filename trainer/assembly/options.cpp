@@ -159,7 +159,8 @@ data::AugmentOptions augment_options(const configs::Config& config) {
   return options;
 }
 
-data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model) {
+data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model,
+                           std::int64_t caption_words) {
   const model::MultiplyAdds work = model::multiply_adds(model);
   const std::int64_t patches = model.vision.merge_unit();
   const configs::Detection& head = config.detection;
@@ -171,7 +172,7 @@ data::TokenCost token_cost(const configs::Config& config, const model::QwenConfi
           .vision_token = 2 * (patches * (work.patch + work.window) + (merged ? work.merge : 0)),
           .vision_pair = 2 * patches * patches * work.patch_pair,
           .label = config.loss.lm > 0 ? 2 * work.logits : 0,
-          .caption = captions && config.loss.caption > 0 ? 2 * work.logits : 0,
+          .caption = captions && config.loss.caption > 0 ? 2 * work.logits_over(caption_words) : 0,
           .answers_alone = answers_alone};
 }
 
@@ -202,14 +203,14 @@ std::vector<std::int64_t> categories_of(const data::Sample& sample) {
 }  // namespace
 
 data::SamplerOptions sampler_options(const configs::Config& config, const model::QwenConfig& model,
-                                     const data::SampleSet& set) {
+                                     const data::SampleSet& set, std::int64_t caption_words) {
   const configs::Batch& b = config.batch;
   data::SamplerOptions options{.micro_batches_per_step = b.micro_batches_per_step,
                                .max_tokens = b.max_tokens,
                                .max_vision_tokens = b.max_vision_tokens,
                                .max_samples = b.max_samples,
                                .seed = static_cast<std::uint64_t>(config.run.seed),
-                               .cost = token_cost(config, model),
+                               .cost = token_cost(config, model, caption_words),
                                .close_step = close_at(config, config.schedule.max_steps),
                                .close_epoch = close_at(config, config.schedule.epochs)};
   for (std::size_t p = 0; p < set.packs().size(); ++p)

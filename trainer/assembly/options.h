@@ -24,11 +24,13 @@ model::HeadLossOptions head_loss_options(const configs::Config& config);
 // patch size.
 data::EncodeOptions encode_options(const configs::Config& config, const model::QwenConfig& model);
 data::AugmentOptions augment_options(const configs::Config& config);
-data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model);
+// `caption_words`: token ids that open captions can say; 0: all of the vocabulary.
+data::TokenCost token_cost(const configs::Config& config, const model::QwenConfig& model,
+                           std::int64_t caption_words = 0);
 data::FillLimits fill_limits(const configs::Config& config);
 // Of an epoch over `set`, opened from data.train.
 data::SamplerOptions sampler_options(const configs::Config& config, const model::QwenConfig& model,
-                                     const data::SampleSet& set);
+                                     const data::SampleSet& set, std::int64_t caption_words);
 // One rank of the world takes its share of the micro-batches from `start` on, which is the step
 // number `step` of the run, from 0.
 data::LoaderOptions loader_options(const configs::Config& config, int rank, int world_size,

@@ -3,11 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -33,70 +30,6 @@ struct MeasuredEpoch {
   std::vector<data::SampleSize> sizes;
 };
 
-// One caption of a set: most are class names, which repeat.
-struct UsedCaption {
-  std::string text;
-  std::string first_sample;
-  std::int64_t count = 0;
-};
-
-// In the order in which they are met first. A deque: its texts stay where they are.
-std::deque<UsedCaption> used_captions(const data::SampleSet& set) {
-  std::deque<UsedCaption> captions;
-  std::unordered_map<std::string_view, UsedCaption*> known;
-  for (std::int64_t i = 0; i < set.size(); ++i) {
-    const data::Sample sample = set.sample(i);
-    for (const data::Object& object : sample.objects) {
-      auto found = known.find(object.caption);
-      if (found == known.end()) {
-        UsedCaption& added = captions.emplace_back(UsedCaption{object.caption, sample.name});
-        found = known.emplace(added.text, &added).first;
-      }
-      ++found->second->count;
-    }
-  }
-  return captions;
-}
-
-void check_lengths(const char* key, const std::deque<UsedCaption>& captions,
-                   const data::Tokenizer& tokenizer, std::int64_t most) {
-  std::int64_t too_long = 0;
-  std::int64_t longest = most;
-  std::string worst;
-  for (const UsedCaption& caption : captions) {
-    const auto tokens = static_cast<std::int64_t>(
-        tokenizer.encode_user_text(caption.text, caption.first_sample).size());
-    if (tokens > most) too_long += caption.count;
-    if (tokens <= longest) continue;
-    longest = tokens;
-    worst = fmt::format("\"{}\" of {}", caption.text, caption.first_sample);
-  }
-  if (too_long == 0) return;
-  throw ConfigError(fmt::format(
-      "{}: {} of its captions are longer than detection.caption_max_tokens {}; the longest has {} "
-      "tokens: {}. Set detection.caption_max_tokens: {}, or shorten the labels",
-      key, too_long, most, longest, worst, longest));
-}
-
-void check_names(const char* key, const std::deque<UsedCaption>& captions,
-                 const data::ClassMap& classes) {
-  std::unordered_set<std::string> names;
-  for (std::int64_t i = 0; i < classes.size(); ++i) names.insert(classes.category(i).name);
-  std::int64_t others = 0;
-  std::string first;
-  for (const UsedCaption& caption : captions) {
-    if (names.contains(caption.text)) continue;
-    if (others == 0) first = fmt::format("\"{}\" of {}", caption.text, caption.first_sample);
-    others += caption.count;
-  }
-  if (others == 0) return;
-  throw ConfigError(
-      fmt::format("{}: {} captions are no class name of data.train, the first is {}: with "
-                  "detection.labels: closed every caption must be one. Set detection.labels: open "
-                  "to train captions as they are",
-                  key, others, first));
-}
-
 }  // namespace
 
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model) {
@@ -117,14 +50,6 @@ data::Tokenizer checked_tokenizer(const configs::Config& config, const model::Qw
                     config.tokens.tokenizer, tokenizer.size() - 1, model.text.vocab_size - 1));
   }
   return tokenizer;
-}
-
-void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
-                    const data::ClassMap& classes, const configs::Detection& detection) {
-  if (!detection.enabled) return;
-  const std::deque<UsedCaption> captions = used_captions(set);
-  check_lengths(key, captions, tokenizer, detection.caption_max_tokens);
-  if (detection.labels == configs::Labels::kClosed) check_names(key, captions, classes);
 }
 
 data::SampleSet open_training_set(const configs::Config& config) {
@@ -154,7 +79,7 @@ std::vector<data::SampleSize> sizes_of(const configs::Config& config, const data
 
 data::Sampler training_sampler(const configs::Config& config, const model::QwenConfig& model,
                                const data::TrainingSamples& samples,
-                               const data::SampleEncoder& encoder) {
+                               const data::SampleEncoder& encoder, std::int64_t caption_words) {
   const data::SizesOptions options = sizes_options(config);
   data::SizesOfEpoch augmented;
   if (samples.resizes()) {
@@ -167,7 +92,7 @@ data::Sampler training_sampler(const configs::Config& config, const model::QwenC
     };
   }
   return {data::measured_sizes(samples.set(), encoder, options),
-          sampler_options(config, model, samples.set()), std::move(augmented)};
+          sampler_options(config, model, samples.set(), caption_words), std::move(augmented)};
 }
 
 RunData::RunData(const configs::Config& config)
@@ -177,10 +102,12 @@ RunData::RunData(const configs::Config& config)
       val(open_validation_set(config)),
       encoder(tokenizer, encode_options(config, model)),
       samples(training_samples(config, train, encoder)),
-      sampler(training_sampler(config, model, samples, encoder)) {
-  const data::ClassMap& classes = train.class_map();
-  check_captions("data.train", train, tokenizer, classes, config.detection);
-  if (val) check_captions("data.val", *val, tokenizer, classes, config.detection);
+      captions(check_captions("data.train", train, tokenizer, train.class_map(), config.detection)),
+      sampler(training_sampler(config, model, samples, encoder,
+                               static_cast<std::int64_t>(captions.words.size()))) {
+  if (!val) return;
+  val_captions = check_captions("data.val", *val, tokenizer, train.class_map(), config.detection,
+                                captions.words);
 }
 
 void RunData::log_summary() const {
@@ -193,6 +120,11 @@ void RunData::log_summary() const {
   }
   log::info("{} training samples, {} resized to fit the vision-token budget", train.size(),
             resized);
+  if (!captions.words.empty()) {
+    log::info("captions can say {} of {} token ids (detection.caption_words: pack)",
+              captions.words.size(), model.text.vocab_size);
+  }
+  if (val_captions.unsaid > 0) log::warn("{}", unsaid_text(val_captions));
   if (dropped.empty()) return;
   log::warn("{} samples are over data.max_vision_tokens {} and dropped (data.over_budget: drop):",
             dropped.size(), encoder.options().max_vision_tokens);

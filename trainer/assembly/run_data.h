@@ -1,8 +1,9 @@
 // The data side of a run: tokenizer, packs, encoder, sampler, built and checked in one place.
 #pragma once
 
+#include <cstdint>
 #include <optional>
-#include <string>
+#include <vector>
 
 #include "configs/config.h"
 #include "data/encoder.h"
@@ -11,6 +12,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "data/training_samples.h"
 #include "model/files/config.h"
+#include "trainer/assembly/captions.h"
 
 namespace muster::trainer {
 
@@ -18,7 +20,7 @@ struct RunData {
   explicit RunData(const configs::Config& config);  // asserts special tokens (law 2)
   RunData(const RunData&) = delete;                 // members refer to each other
   RunData& operator=(const RunData&) = delete;
-  void log_summary() const;  // samples, dropped, resized
+  void log_summary() const;  // samples, dropped, resized; captions that cannot be said
 
   data::Tokenizer tokenizer;
   model::QwenConfig model;
@@ -26,6 +28,8 @@ struct RunData {
   std::optional<data::SampleSet> val;
   data::SampleEncoder encoder;
   data::TrainingSamples samples;  // of train, as trained
+  CaptionUse captions;            // of train
+  CaptionUse val_captions;
   data::Sampler sampler;
 };
 
@@ -36,20 +40,14 @@ data::TrainingSamples training_samples(const configs::Config& config, const data
 // Sizes as stored of any set of the run, kept beside its packs.
 std::vector<data::SampleSize> sizes_of(const configs::Config& config, const data::SampleSet& set,
                                        const data::SampleEncoder& encoder);
-// Keeps a reference to the samples, whose set is open_training_set()'s.
+// Keeps a reference to the samples, whose set is open_training_set()'s. `caption_words`: as of
+// token_cost().
 data::Sampler training_sampler(const configs::Config& config, const model::QwenConfig& model,
                                const data::TrainingSamples& samples,
-                               const data::SampleEncoder& encoder);
+                               const data::SampleEncoder& encoder, std::int64_t caption_words);
 
 // Tokenizer with its special tokens asserted against the config's list and the model's ids. Throws
 // ConfigError.
 data::Tokenizer checked_tokenizer(const configs::Config& config, const model::QwenConfig& model);
-
-// Every caption of a set must fit the decoder, and with detection.labels: closed be a name of
-// `classes`, the training set's: known here, not at the step that meets one. Throws ConfigError
-// naming the longest, or the first that is no class, with its sample and what would do. `key`: of
-// the config, e.g. "data.train".
-void check_captions(const char* key, const data::SampleSet& set, const data::Tokenizer& tokenizer,
-                    const data::ClassMap& classes, const configs::Detection& detection);
 
 }  // namespace muster::trainer

@@ -13,6 +13,7 @@
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
 #include "model/head/detection_head.h"
+#include "model/head/files.h"
 #include "model/qwen/weights.h"
 #include "sharding/state/shard_store.h"
 #include "trainer/checkpoint/lora_run.h"
@@ -167,6 +168,9 @@ void load_parameters(model::Detector& detector, const fs::path& checkpoint,
   const model::SafetensorsReader head(checkpoint / kHeadFile),
       backbone(lora ? checkpoint / kHeadFile : checkpoint);
   std::string problems;
+  for (const std::string& problem : model::differing_words(
+           model::read_head_config(checkpoint / kHeadFile), detector.head_config()))
+    problems += "\n  " + problem;
   for (const model::NamedParam& p : detector.parameters()) {
     if (lora && !in_head(p.name)) continue;
     const model::SafetensorsReader& reader = in_head(p.name) ? head : backbone;

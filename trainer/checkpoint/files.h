@@ -34,8 +34,9 @@ CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::
                                     const std::optional<BaseModel>& base);
 
 // Copies the parameters of a checkpoint into the detector, in place: of a LoRA run's those of
-// adapters and head. Strict: all must be there with their shapes. Those of `mastered` that train
-// are not read, since the engine's load() writes them from their masters: the same bits.
+// adapters and head. Strict: all must be there with their shapes, and the head must tell captions
+// apart by the same words. Those of `mastered` that train are not read, since the engine's load()
+// writes them from their masters: the same bits.
 void load_parameters(model::Detector& detector, const std::filesystem::path& checkpoint,
                      const std::set<std::string>& mastered = {});
 

@@ -1,5 +1,6 @@
 #include "launcher/plan/plan.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <nlohmann/json.hpp>
@@ -299,6 +300,26 @@ TEST_CASE("plan: the first advice, applied as told, gives the total it promised"
       base_config({"model.checkpoint_language=false", advice.changes[0].settings[0]});
   CHECK(make_plan(changed, model, 1, largest_allowed(changed)).total() ==
         advice.changes[0].total_after);
+}
+
+TEST_CASE("plan: captions of a pack's words take their rows of logits and no others", "[unit]") {
+  const model::QwenConfig model = small_model();
+  const configs::Config config = base_config({"detection.labels=open", "model.dtype=fp32"});
+  MicroBatchShape shape = largest_allowed(config);
+  shape.labels = 0;  // no answers: the captions' logits are the largest
+  MicroBatchShape some = shape;
+  some.caption_words = 1000;
+  const std::int64_t fewer = model.text.vocab_size - 1000;
+  const std::int64_t rows = std::min<std::int64_t>(shape.caption_tokens, 512);
+  const std::int64_t dim = model.text.hidden_size;
+  // A chunk of logits, or the gradients of their rows and of the embedding.
+  const std::int64_t matrix = model.text.vocab_size * dim * 4;
+  CHECK(estimate_activations(config, model, shape).logits ==
+        std::max(rows * model.text.vocab_size * 4, 2 * matrix));
+  CHECK(estimate_activations(config, model, some).logits ==
+        std::max(rows * 1000 * 4, 1000 * dim * 4 + matrix));
+  CHECK(forward_flops(config, model, shape).head - forward_flops(config, model, some).head ==
+        2.0 * static_cast<double>(shape.caption_tokens * fewer * dim));
 }
 
 TEST_CASE("plan: the simulated message of a step has the slots that the loop fills", "[unit]") {

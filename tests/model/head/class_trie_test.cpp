@@ -44,14 +44,13 @@ DetectionHead closed_set_head(const HeadConfig& config) {
 // log p(id | prefix) over the whole vocabulary: what teacher forcing of both captions differs in.
 double full_log_prob(const DetectionHead& head, const at::Tensor& query, const CaptionIds& prefix,
                      std::int64_t id, const at::Tensor& embedding) {
+  const CaptionTable table = head.captions().table(embedding);
   const auto loss = [&](const CaptionIds& ids) {
     const CaptionIds* caption = &ids;
-    return head.captions().loss_sum(query, {&caption, 1}, embedding).item<double>();
+    return head.captions().loss_sum(query, {&caption, 1}, table).item<double>();
   };
   const auto first = [&](std::int64_t token) {
-    return head.captions()
-        .first_log_probs(query, at::tensor({token}, at::kLong), embedding)
-        .item<double>();
+    return head.captions().first_log_probs(query, {&token, 1}, table).item<double>();
   };
   if (prefix.empty()) return first(id);
   return -loss(prefix) - first(prefix.front());  // of one id: what is left is the end token's

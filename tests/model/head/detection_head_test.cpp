@@ -276,28 +276,25 @@ TEST_CASE("a caption's loss is that of its tokens, one after another", "[unit]")
   const at::Tensor queries = noise(8, {2, 16});
   const CaptionIds shorter{4}, longer{7, 2, 9};
   const std::vector<const CaptionIds*> both{&shorter, &longer};
-  const double together = head.captions().loss_sum(queries, both, batch.embedding).item<double>();
+  const CaptionTable table = head.captions().table(batch.embedding);
+  const double together = head.captions().loss_sum(queries, both, table).item<double>();
   double apart = 0;
   for (std::size_t i = 0; i < 2; ++i) {
     apart += head.captions()
-                 .loss_sum(queries.narrow(0, static_cast<std::int64_t>(i), 1), {&both[i], 1},
-                           batch.embedding)
+                 .loss_sum(queries.narrow(0, static_cast<std::int64_t>(i), 1), {&both[i], 1}, table)
                  .item<double>();
   }
   CHECK(together == Catch::Approx(apart));
-  const at::Tensor first =
-      head.captions().first_log_probs(queries, at::tensor({4, 7}, at::kLong), batch.embedding);
+  const at::Tensor first = head.captions().first_log_probs(queries, CaptionIds{4, 7}, table);
   const CaptionIds empty;
   const std::vector<const CaptionIds*> ends{&empty};
-  const at::Tensor end =
-      head.captions().first_log_probs(queries, at::tensor({kEnd}, at::kLong), batch.embedding);
-  CHECK(head.captions().loss_sum(queries.narrow(0, 0, 1), ends, batch.embedding).item<double>() ==
+  const at::Tensor end = head.captions().first_log_probs(queries, CaptionIds{kEnd}, table);
+  CHECK(head.captions().loss_sum(queries.narrow(0, 0, 1), ends, table).item<double>() ==
         Catch::Approx(-end[0][0].item<double>()));
   CHECK(first.exp().max().item<float>() < 1);
   const CaptionIds endless{1, 2, 3, 4, 5};
   const std::vector<const CaptionIds*> one{&endless};
-  CHECK_THROWS_AS(head.captions().loss_sum(queries.narrow(0, 0, 1), one, batch.embedding),
-                  DataError);
+  CHECK_THROWS_AS(head.captions().loss_sum(queries.narrow(0, 0, 1), one, table), DataError);
 }
 
 // Teacher forcing over what was decoded must give back the decoder's own probability.
@@ -308,12 +305,11 @@ TEST_CASE("decoding agrees with the loss", "[unit]") {
     config.caption_layers = layers;
     const at::NoGradGuard no_grad;
     const at::Tensor queries = noise(9, {30, 16}) * 2;
-    const std::int64_t end = awake_head(config)
-                                 .captions()
-                                 .decode(queries, batch.embedding)[0]
-                                 .ids[1];  // one that comes up
+    const CaptionTable table = awake_head(config).captions().table(batch.embedding);
+    const std::int64_t end =
+        awake_head(config).captions().decode(queries, table)[0].ids[1];  // one that comes up
     const DetectionHead head = awake_head(config, end);
-    const std::vector<DecodedCaption> decoded = head.captions().decode(queries, batch.embedding);
+    const std::vector<DecodedCaption> decoded = head.captions().decode(queries, table);
     std::int64_t ended = 0;
     for (std::int64_t i = 0; i < 30; ++i) {
       CHECK(decoded[i].ids.size() <= 4);
@@ -321,9 +317,8 @@ TEST_CASE("decoding agrees with the loss", "[unit]") {
         continue;  // may have stopped for want of room: its end was not counted
       ++ended;
       const CaptionIds* ids = &decoded[i].ids;
-      const double nll = head.captions()
-                             .loss_sum(queries.narrow(0, i, 1), {&ids, 1}, batch.embedding)
-                             .item<double>();
+      const double nll =
+          head.captions().loss_sum(queries.narrow(0, i, 1), {&ids, 1}, table).item<double>();
       CHECK(decoded[i].log_probability == Catch::Approx(-nll).epsilon(1e-3));
     }
     CHECK(ended > 0);

@@ -77,5 +77,13 @@ TEST_CASE("token cost: rows of logits are those of open captions", "[unit]") {
   CHECK(open.of(sample(0)) == closed.of(sample(0)) + 7 * row);
 }
 
+TEST_CASE("token cost: captions of a pack's words cost rows of these alone", "[unit]") {
+  const model::QwenConfig model = small_model();
+  const configs::Config config = detector(configs::Memory::kPatches, configs::Labels::kOpen);
+  const std::int64_t whole = token_cost(config, model).of(sample(0));
+  const std::int64_t some = token_cost(config, model, 30).of(sample(0));
+  CHECK(whole - some == 7 * 2 * (model.text.vocab_size - 30) * model.text.hidden_size);
+}
+
 }  // namespace
 }  // namespace muster::trainer
