@@ -43,12 +43,15 @@ class Bench {
       : config_(config),
         options_(options),
         data_(config),
-        detector_(trainer::build_detector(config, data_.tokenizer, data_.train.class_map())),
+        detector_(trainer::build_detector(config, data_.tokenizer, data_.train.class_map(),
+                                          data_.captions.words)),
         limits_(trainer::fill_limits(config)),
         threads_(trainer::pass_threads(config.run)),
         plan_(trainer::eval_batches(
             data_.train, data_.encoder,
-            {.limits = limits_, .cost = trainer::token_cost(config, data_.model)},
+            {.limits = limits_,
+             .cost = trainer::token_cost(config, data_.model,
+                                         static_cast<std::int64_t>(data_.captions.words.size()))},
             threads_.all())) {
     detector_.set_training(false);
   }

@@ -35,7 +35,8 @@ class Bench {
   explicit Bench(const configs::Config& config)
       : config_(config),
         data_(config),
-        detector_(trainer::build_detector(config, data_.tokenizer, data_.train.class_map())),
+        detector_(trainer::build_detector(config, data_.tokenizer, data_.train.class_map(),
+                                          data_.captions.words)),
         registry_(trainer::register_parameters(config, detector_)),
         terms_(config.loss, config.detection.labels) {}
 
