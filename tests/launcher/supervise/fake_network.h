@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -59,6 +60,16 @@ class Network {
   }
   ~Network() { remove(); }
   void cut_off(int host) const { sh(fmt::format("ip -n {}h0 link set v{} down", prefix_, host)); }
+  // What a host has put on its one link so far.
+  std::int64_t sent_bytes(int host) const {
+    const CapturedRun read =
+        run_captured({"ip", "netns", "exec", fmt::format("{}h{}", prefix_, host), "cat",
+                      "/sys/class/net/eth0/statistics/tx_bytes"},
+                     std::chrono::seconds(20));
+    INFO(read.output);
+    REQUIRE(read.exit_code == 0);
+    return std::stoll(read.output);
+  }
   std::string mpirun() const { return (dir_.path() / "mpirun").string(); }
   fs::path folder() const { return dir_.path(); }  // of mpirun
   std::string agent() const { return (dir_.path() / "agent").string(); }
