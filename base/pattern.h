@@ -1,6 +1,7 @@
 // A PCRE2 expression: bounded in work, safe on bytes that are not UTF-8.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -34,6 +35,11 @@ class Pattern {
   std::optional<Match> first_in(std::string_view text, std::size_t from = 0) const;
   // All matches that do not overlap, from left to right. `text` must outlive them.
   std::vector<Match> all_in(std::string_view text) const;
+  // A string that ends with the expression does not outlive its matches.
+  template <std::same_as<std::string> Temporary>
+  std::optional<Match> first_in(Temporary&& text, std::size_t from = 0) const = delete;
+  template <std::same_as<std::string> Temporary>
+  std::vector<Match> all_in(Temporary&& text) const = delete;
 
  private:
   std::shared_ptr<const void> code_;

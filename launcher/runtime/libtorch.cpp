@@ -28,7 +28,8 @@ std::string version_at(const fs::path& root) {
   static const Pattern kAssigned(R"(__version__ = '([^']+)')", Pattern::Letters::kAsWritten);
   std::error_code ignored;
   if (fs::is_regular_file(root / "version.py", ignored)) {
-    const auto found = kAssigned.first_in(read_text(root / "version.py"));
+    const std::string text = read_text(root / "version.py");
+    const auto found = kAssigned.first_in(text);
     return found ? found->text(1) : "";
   }
   if (!fs::is_regular_file(root / "build-version", ignored)) return "";

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
@@ -9,6 +10,14 @@ namespace muster {
 namespace {
 
 using Letters = Pattern::Letters;
+
+// Matches are views into the text, which a temporary one would leave before they are read.
+template <typename Text>
+concept Searchable = requires(const Pattern& pattern, Text&& text) {
+  pattern.first_in(std::forward<Text>(text));
+  pattern.all_in(std::forward<Text>(text));
+};
+static_assert(Searchable<std::string&> && Searchable<const char*> && !Searchable<std::string>);
 
 TEST_CASE("a pattern gives its groups, and says which took no part", "[unit]") {
   const Pattern pattern(R"(rank (\d+)(?: on (\S+))?(?: at (\d+))?)");
