@@ -126,7 +126,7 @@ at::Tensor CaptionDecoder::first_log_probs(const at::Tensor& queries,
   for (const at::Tensor& chunk : first.split(kLogitsRows)) {
     parts.push_back(logits_of(chunk, table.said).log_softmax(-1).index_select(1, chosen));
   }
-  const at::Tensor log_probs = at::cat(parts);
+  at::Tensor log_probs = at::cat(parts);
   if (unsaid.empty()) return log_probs;
   return log_probs.index_fill(1, upload(unsaid, queries.device()),
                               -std::numeric_limits<float>::infinity());
