@@ -62,7 +62,7 @@ GradReducer::GradReducer(EngineCore& core, std::function<void(int window)> reduc
     if (w >= first_local_) state.local = core.zeros(window.elements, at::kFloat);
   }
   if (core_.options.reduce == ReduceKind::kTree)
-    tree_ = std::make_unique<TreeReducer>(core_, shard_);
+    tree_ = std::make_unique<TreeReducer>(core_, shard_, shared_.defined());
   hooks_ = std::make_unique<GradHooks>(leaves_of(core.registry),
                                        [this](int param) { on_gradient(param); });
 }
@@ -237,7 +237,7 @@ void GradReducer::zero_uncovered(int window, const at::Tensor& buffer,
 
 // This runs on the main thread, so that bytes can be counted while the queue works.
 void GradReducer::make_receive() {
-  if (tree_ != nullptr) return tree_->make_buffers(shared_.defined());
+  if (tree_ != nullptr) return tree_->make_buffers();
   const bool native = core_.options.reduce == ReduceKind::kNative;
   if (core_.world_size() == 1 || receive_.defined() || (shared_.defined() && !native)) return;
   const std::int64_t elements = core_.layout.window_elements() / (native ? core_.world_size() : 1);

@@ -13,11 +13,12 @@ std::vector<const std::byte*> rows_of(const at::Tensor& tensor, int rows) {
 
 }  // namespace
 
-TreeReducer::TreeReducer(EngineCore& core, const at::Tensor& shard)
+TreeReducer::TreeReducer(EngineCore& core, const at::Tensor& shard, bool shared)
     : core_(core),
       shard_(shard),
       radices_(reduce_radices(core.world_size(), core.options.ranks_per_node)),
       rows_(radices_.back()),
+      in_place_(shared && radices_[0] == core.collective->near().count),
       leaves_(core.layout.num_windows()) {
   const int most = most_partial_sums(rows_, core.options.micro_batches_per_rank);
   for (int i = 1; i < most; ++i)
@@ -28,8 +29,7 @@ at::Tensor TreeReducer::counted(std::int64_t elements, at::ScalarType type) cons
   return core_.ledger->counted(core_.empty(elements, type), &TransientBytes::receive);
 }
 
-void TreeReducer::make_buffers(bool shared) {
-  in_place_ = shared && radices_[0] == core_.collective->near().count;
+void TreeReducer::make_buffers() {
   if (core_.world_size() == 1 || !phases_.empty() || (in_place_ && whole())) return;
   std::int64_t elements = core_.layout.window_elements();
   at::ScalarType type = core_.wire_type();

@@ -14,12 +14,13 @@ namespace muster::sharding {
 
 class TreeReducer {
  public:
-  // `core` and `shard`, the gradient shard, must outlive this.
-  TreeReducer(EngineCore& core, const at::Tensor& shard);
+  // `core` and `shard`, the gradient shard, must outlive this. With `shared`, the first phase can
+  // read what near ranks send where it lies.
+  TreeReducer(EngineCore& core, const at::Tensor& shard, bool shared);
 
   // Buffers of the exchanges, made on the main thread so that bytes can be counted while the queue
-  // works. With `shared`, the first phase can read what near ranks send where it lies.
-  void make_buffers(bool shared);
+  // works; nothing is touched when they are there.
+  void make_buffers();
   void release_buffers() { phases_.clear(); }
   std::int64_t buffer_bytes() const;
   std::int64_t partial_bytes() const;
@@ -51,10 +52,10 @@ class TreeReducer {
   const at::Tensor& shard_;
   const std::vector<int> radices_;
   const int rows_;                    // that the last phase brings
+  const bool in_place_;               // the first phase reads
   std::vector<at::Tensor> partials_;  // [shard elements] f32 each, after the shard itself
   std::vector<std::int64_t> leaves_;  // per window: rows added
   std::vector<Phase> phases_;
-  bool in_place_ = false;  // the first phase reads
   std::int64_t between_ = 0;
 };
 

@@ -102,7 +102,7 @@ MUSTER_INLINE void weigh_points(Scratch<Wide>& s, std::int64_t head, std::int64_
 }
 
 template <typename T>
-MUSTER_INLINE void attend(const Reads<T>& r, T* out) {
+MUSTER_INLINE void attend_body(const Reads<T>& r, T* out) {
   using Wide = WideOf<T>;
   const std::int64_t dim = r.head_dim();
   Scratch<Wide> s(r.points, r.hidden);
@@ -143,7 +143,7 @@ MUSTER_INLINE void head_backward(Scratch<Wide>& s, const Wide* d_out, Wide* d_qu
 }
 
 template <typename T>
-MUSTER_INLINE void attend_backward(const Reads<T>& r, const Gradients<T>& d) {
+MUSTER_INLINE void attend_backward_body(const Reads<T>& r, const Gradients<T>& d) {
   using Wide = WideOf<T>;
   const std::int64_t dim = r.head_dim(), width = 2 * r.hidden;
   Scratch<Wide> s(r.points, r.hidden);
@@ -166,12 +166,24 @@ MUSTER_INLINE void attend_backward(const Reads<T>& r, const Gradients<T>& d) {
 
 template <typename T>
 MUSTER_AVX2 void attend_avx2(const Reads<T>& r, T* out) {
-  attend(r, out);
+  attend_body(r, out);
 }
 
 template <typename T>
 MUSTER_AVX2 void attend_backward_avx2(const Reads<T>& r, const Gradients<T>& d) {
-  attend_backward(r, d);
+  attend_backward_body(r, d);
+}
+
+template <typename T>
+void attend(const Reads<T>& r, T* out) {
+  if (cpu_has_avx2()) return attend_avx2(r, out);
+  attend_body(r, out);
+}
+
+template <typename T>
+void attend_backward(const Reads<T>& r, const Gradients<T>& d) {
+  if (cpu_has_avx2()) return attend_backward_avx2(r, d);
+  attend_backward_body(r, d);
 }
 
 template <typename T>
@@ -201,8 +213,7 @@ class PointAttentionFunction : public torch::autograd::Function<PointAttentionFu
     AT_DISPATCH_FLOATING_TYPES_AND2(
         at::kBFloat16, at::kHalf, query.scalar_type(), "attend_to_points", [&] {
           const auto r = reads_of<scalar_t>(query, key_values, offset, {cells, weights}, heads);
-          auto* to = out.mutable_data_ptr<scalar_t>();
-          cpu_has_avx2() ? attend_avx2(r, to) : attend(r, to);
+          attend(r, out.mutable_data_ptr<scalar_t>());
         });
     return out;
   }
@@ -224,7 +235,7 @@ class PointAttentionFunction : public torch::autograd::Function<PointAttentionFu
           const Gradients<scalar_t> d{
               grad.const_data_ptr<scalar_t>(), d_query.mutable_data_ptr<Wide>(),
               d_key_values.mutable_data_ptr<Wide>(), d_offset.mutable_data_ptr<Wide>()};
-          cpu_has_avx2() ? attend_backward_avx2(r, d) : attend_backward(r, d);
+          attend_backward(r, d);
         });
     return {d_query.to(dtype), d_key_values.to(dtype), d_offset.to(dtype), {}, {}, {}};
   }
