@@ -20,6 +20,12 @@ bool reacts(const RankStatus& status, const std::set<int>& cascades) {
   return status.consequence || status.signal == SIGTERM || cascades.contains(status.rank);
 }
 
+// A rank that aborts may be ended by mpirun, which hears of it at once, before it has left.
+bool ended_by_others(const RankStatus& status) {
+  const bool spoke_first = status.error_unix > 0 && !status.consequence;
+  return status.torn_down && !spoke_first;
+}
+
 }  // namespace
 
 bool left_early(const RankEvidence& rank) {
@@ -44,7 +50,7 @@ std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks,
   };
   const RankEvidence* first = nullptr;
   for (const RankEvidence& rank : ranks) {
-    if (!ended_badly(rank) || rank.status.torn_down) continue;
+    if (!ended_badly(rank) || ended_by_others(rank.status)) continue;
     if (first == nullptr || blame(rank.status) < blame(first->status)) first = &rank;
   }
   if (first == nullptr) return std::nullopt;
@@ -54,7 +60,9 @@ std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks,
 std::string describe_end(const RankEvidence& rank) {
   const RankStatus& s = rank.status;
   std::string text = fmt::format("rank {} on {} ", s.rank, s.host);
-  if (s.signal != 0) {
+  if (s.torn_down) {
+    text += "failed";
+  } else if (s.signal != 0) {
     const char* name = ::sigabbrev_np(s.signal);
     text += fmt::format("was killed by signal {} ({})", s.signal, name != nullptr ? name : "?");
   } else if (left_early(rank)) {

@@ -25,10 +25,10 @@ struct FirstFailure {
   std::string what;      // one sentence
 };
 
-// Ranks that somebody ended (torn_down) are never blamed. Ranks that only react are blamed when
-// nobody else can be: those that say a peer failed first, those that got signal 15, and the
-// `cascades`, whose logs the diary takes for a reaction. Of the others the earliest failed first.
-// Pure.
+// Ranks that somebody ended (torn_down) are never blamed, unless they had said before what went
+// wrong with them. Ranks that only react are blamed when nobody else can be: those that say a peer
+// failed first, those that got signal 15, and the `cascades`, whose logs the diary takes for a
+// reaction. Of the others the earliest failed first. Pure.
 std::optional<FirstFailure> first_failure(std::span<const RankEvidence> ranks,
                                           const std::set<int>& cascades = {});
 

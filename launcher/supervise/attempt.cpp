@@ -253,7 +253,7 @@ class Attempt {
       result_.failure = FirstFailure{culprit(ranks), result_.noticed_unix, result_.what};
       result_.hang = hang_;
     } else if (const auto failure = first_failure(ranks)) {
-      finish(Ending::kFailed, exit_code_for(failure->rank.status), failure->what);
+      finish(Ending::kFailed, code_of(failure->rank.status), failure->what);
       result_.failure = failure;
     } else if (stopped_on_request(ranks)) {
       finish(Ending::kStopped, kStopped, "stopped at a step boundary");
@@ -261,6 +261,12 @@ class Attempt {
       judge_starter(ranks);
     }
     if (result_.failure) list_cascade(ranks);
+  }
+
+  // A rank that was ended while it aborted has no code of its own; mpirun leaves with the abort's.
+  int code_of(RankStatus status) const {
+    if (status.torn_down) status.exit_code = result_.starter_code;
+    return exit_code_for(status);
   }
 
   static bool stopped_on_request(const std::vector<RankEvidence>& ranks) {

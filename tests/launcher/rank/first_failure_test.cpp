@@ -56,6 +56,21 @@ TEST_CASE("first failure: the earliest root wins, consequences do not", "[unit]"
   CHECK(exit_code_for(first_failure(spoke)->rank.status) == 77);
 }
 
+TEST_CASE("first failure: a rank that said what is wrong and was ended while it aborted",
+          "[unit]") {
+  std::vector ranks{torn_down(0, 10.0), torn_down(1, 10.1)};
+  ranks[0].status.error = "a peer is gone";
+  ranks[0].status.error_unix = 9.8;
+  ranks[0].status.consequence = true;
+  CHECK_FALSE(first_failure(ranks));
+  ranks[1].status.error = "NaN";
+  ranks[1].status.error_unix = 9.9;
+  const auto first = first_failure(ranks);
+  REQUIRE(first);
+  CHECK(first->rank.status.rank == 1);
+  CHECK(first->what == "rank 1 on node failed in phase reduce of step 12: NaN");
+}
+
 TEST_CASE("first failure: those that only react are blamed when nobody else can be", "[unit]") {
   std::vector ranks{ended(0, 70, 0, 9.0), ended(1, 143, SIGTERM, 9.5), ended(2, 139, SIGSEGV, 10)};
   CHECK(first_failure(ranks)->rank.status.rank == 0);
