@@ -69,10 +69,9 @@ void check_data(const configs::Config& config) {
       epoch.steps, 100 * epoch.fill, 100 * epoch.balance);
   const auto length = trainer::report_length(config.schedule, data.sampler, data.train);
   fmt::print("{}", length_text(config, length, std::nullopt));
-  if (!data.captions.words.empty()) {
-    fmt::print("captions        can say {} of {} token ids (detection.caption_words: pack)\n",
-               data.captions.words.size(), data.model.text.vocab_size);
-  }
+  if (!data.captions.words.empty())
+    fmt::print("captions        {}\n",
+               trainer::words_text(data.captions, data.model.text.vocab_size));
   if (!data.val) return;
   trainer::check_best_metric(config, *data.val);
   print_set("data.val", *data.val, trainer::sizes_of(config, *data.val, data.encoder));

@@ -139,19 +139,20 @@ CaptionUse check_captions(const char* key, const data::SampleSet& set,
   if (!detection.enabled) return {};
   const std::deque<UsedCaption> captions = used_captions(set);
   LengthCheck lengths(detection.caption_max_tokens);
+  const bool lists = lists_words(detection) && sayable.empty();  // of the training set alone
   WordsUsed words(tokenizer);
   CaptionUse use;
   for (const UsedCaption& caption : captions) {
     const std::vector<std::int64_t> tokens =
         tokenizer.encode_user_text(caption.text, caption.first_sample);
     lengths.add(caption, static_cast<std::int64_t>(tokens.size()));
-    words.add(caption, tokens);
+    if (lists) words.add(caption, tokens);
     use.captions += caption.count;
     if (!sayable.empty()) note_unsaid(use, caption, tokens, sayable);
   }
   lengths.refuse(key);
   if (detection.labels == configs::Labels::kClosed) check_names(key, captions, classes);
-  if (lists_words(detection)) use.words = words.sorted();
+  if (lists) use.words = words.sorted();
   return use;
 }
 
@@ -162,6 +163,12 @@ std::int64_t count_caption_words(const data::SampleSet& set, const data::Tokeniz
   for (const UsedCaption& caption : used_captions(set))
     words.add(caption, tokenizer.encode_user_text(caption.text, caption.first_sample));
   return static_cast<std::int64_t>(words.sorted().size());
+}
+
+std::string words_text(const CaptionUse& train, std::int64_t vocab_size) {
+  if (train.words.empty()) return "";
+  return fmt::format("can say {} of {} token ids (detection.caption_words: pack)",
+                     train.words.size(), vocab_size);
 }
 
 std::string unsaid_text(const CaptionUse& val) {

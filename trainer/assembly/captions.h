@@ -40,6 +40,8 @@ CaptionUse check_captions(const char* key, const data::SampleSet& set,
 std::int64_t count_caption_words(const data::SampleSet& set, const data::Tokenizer& tokenizer,
                                  const configs::Detection& detection);
 
+// How much of the vocabulary captions of a run on data.train can say; "" where that is all.
+std::string words_text(const CaptionUse& train, std::int64_t vocab_size);
 // What a run should know about captions of data.val that cannot be said; "" where all can.
 std::string unsaid_text(const CaptionUse& val);
 

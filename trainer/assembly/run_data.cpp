@@ -120,10 +120,8 @@ void RunData::log_summary() const {
   }
   log::info("{} training samples, {} resized to fit the vision-token budget", train.size(),
             resized);
-  if (!captions.words.empty()) {
-    log::info("captions can say {} of {} token ids (detection.caption_words: pack)",
-              captions.words.size(), model.text.vocab_size);
-  }
+  if (!captions.words.empty())
+    log::info("captions {}", words_text(captions, model.text.vocab_size));
   if (val_captions.unsaid > 0) log::warn("{}", unsaid_text(val_captions));
   if (dropped.empty()) return;
   log::warn("{} samples are over data.max_vision_tokens {} and dropped (data.over_budget: drop):",
