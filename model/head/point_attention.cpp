@@ -97,7 +97,10 @@ MUSTER_INLINE void weigh_points(Scratch<Wide>& s, std::int64_t head, std::int64_
         scale * dot(query, s.key_values.data() + p * 2 * hidden + head * head_dim, head_dim);
   const Wide largest = *std::max_element(s.share.begin(), s.share.end());
   Wide sum = 0;
-  for (Wide& share : s.share) sum += share = std::exp(share - largest);
+  for (Wide& share : s.share) {
+    share = std::exp(share - largest);
+    sum += share;
+  }
   for (Wide& share : s.share) share /= sum;
 }
 
