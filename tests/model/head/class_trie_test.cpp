@@ -25,14 +25,7 @@ constexpr std::int64_t kTrieText = 24, kTrieVocab = 40, kTrieEnd = 39;
 const std::vector<CaptionIds> kTrieNames{{4}, {7, 2}, {7, 9, 1}, {7}, {5, 6}};
 
 HeadConfig closed_head(std::vector<CaptionIds> classes = kTrieNames) {
-  HeadConfig config;
-  config.num_queries = 5;
-  config.hidden_size = 16;
-  config.num_layers = 1;
-  config.num_heads = 2;
-  config.mlp_size = 32;
-  config.caption_layers = 1;
-  config.caption_max_tokens = 4;
+  HeadConfig config = test::one_layer_head();
   config.classes = std::move(classes);
   return config;
 }

@@ -21,14 +21,8 @@ using test::loss_options, test::noise, test::values;
 constexpr std::int64_t kText = 24, kVocab = 40, kEnd = 39;
 
 HeadConfig small_head() {
-  HeadConfig config;
-  config.num_queries = 5;
-  config.hidden_size = 16;
+  HeadConfig config = test::one_layer_head();
   config.num_layers = 2;
-  config.num_heads = 2;
-  config.mlp_size = 32;
-  config.caption_layers = 1;
-  config.caption_max_tokens = 4;
   config.denoising_groups = 2;
   config.denoising_box_noise = 0.4;
   return config;

@@ -16,6 +16,19 @@ constexpr model::HeadLossOptions loss_options(double match_caption) {
   return {0.25, 2, 5, 2, 2, match_caption};
 }
 
+// A head that a test can look at as a whole.
+inline model::HeadConfig one_layer_head() {
+  model::HeadConfig config;
+  config.num_queries = 5;
+  config.hidden_size = 16;
+  config.num_layers = 1;
+  config.num_heads = 2;
+  config.mlp_size = 32;
+  config.caption_layers = 1;
+  config.caption_max_tokens = 4;
+  return config;
+}
+
 inline std::map<std::string, double> values(const std::vector<model::LossTerm>& terms) {
   std::map<std::string, double> result;
   for (const model::LossTerm& term : terms) result[term.name] = term.sum.item<double>();

@@ -36,14 +36,7 @@ CaptionIds every_word() {
 }
 
 HeadConfig config_saying(CaptionIds tokens) {
-  HeadConfig config;
-  config.num_queries = 5;
-  config.hidden_size = 16;
-  config.num_layers = 1;
-  config.num_heads = 2;
-  config.mlp_size = 32;
-  config.caption_layers = 1;
-  config.caption_max_tokens = 4;
+  HeadConfig config = test::one_layer_head();
   config.denoising_groups = 2;
   config.denoising_box_noise = 0.4;
   config.caption_tokens = std::move(tokens);
