@@ -38,9 +38,7 @@ struct Bed {
         test::tiny_config(folder.path(), {"schedule.max_steps=10", "checkpoint.every_steps=2",
                                           "logging.level=info", "sharding.backend=mpi",
                                           "launch.hosts=[h1:1, h2:1]", "launch.max_restarts=1"});
-    settings.launch.environment["OMPI_MCA_plm_rsh_agent"] = network.agent();
-    settings.launch.environment["PRTE_MCA_plm_ssh_agent"] = network.agent();
-    settings.launch.environment["OMPI_MCA_btl"] = "tcp,self";
+    settings.launch.environment = network.environment();
     write_text(config, configs::to_yaml(settings));
   }
 

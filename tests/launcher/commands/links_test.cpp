@@ -37,9 +37,7 @@ struct LinkedHosts {
         run, {fmt::format("schedule.max_steps={}", steps), "checkpoint.every_steps=100000",
               "eval.every_steps=0", "sharding.backend=mpi", "sharding.reduce=" + reduce,
               "launch.hosts=" + hosts, "launch.max_restarts=0"});
-    settings.launch.environment["OMPI_MCA_plm_rsh_agent"] = network.agent();
-    settings.launch.environment["PRTE_MCA_plm_ssh_agent"] = network.agent();
-    settings.launch.environment["OMPI_MCA_btl"] = "tcp,self";
+    settings.launch.environment = network.environment();
     const fs::path file = run.string() + ".yaml";
     write_text(file, configs::to_yaml(settings));
     return file;

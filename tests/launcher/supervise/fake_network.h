@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <string>
 
 #include "base/files.h"
@@ -72,7 +73,13 @@ class Network {
   }
   std::string mpirun() const { return (dir_.path() / "mpirun").string(); }
   fs::path folder() const { return dir_.path(); }  // of mpirun
-  std::string agent() const { return (dir_.path() / "agent").string(); }
+  // For mpirun and its daemons, of Open MPI 4 and 5.
+  std::map<std::string, std::string> environment() const {
+    const std::string agent = (dir_.path() / "agent").string();
+    return {{"OMPI_MCA_plm_rsh_agent", agent},
+            {"PRTE_MCA_plm_ssh_agent", agent},
+            {"OMPI_MCA_btl", "tcp,self"}};
+  }
 
  private:
   void remove() const {
@@ -94,9 +101,7 @@ inline void spread(World& world, const Network& network) {
   world.spec.starter.program = network.mpirun();  // of the same version
   world.spec.placement.hosts = {{"h1", 2}, {"h2", 2}};
   world.spec.restart.micro_batches = 4;
-  world.spec.environment = {{"OMPI_MCA_plm_rsh_agent", network.agent()},
-                            {"PRTE_MCA_plm_ssh_agent", network.agent()},
-                            {"OMPI_MCA_btl", "tcp,self"}};
+  world.spec.environment = network.environment();
 }
 
 }  // namespace muster::launcher::fake
