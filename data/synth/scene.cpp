@@ -7,10 +7,9 @@
 namespace muster::data {
 namespace {
 
-constexpr std::int64_t kDemoSize =
-    168;                          // extents are meant for this side; smaller scenes scale them down
-constexpr std::int64_t kSub = 4;  // sub-samples per pixel and axis
-constexpr int kTries = 20;        // placements tried per shape
+constexpr std::int64_t kDemoSize = 168;  // extents are told for this side, and scale with it
+constexpr std::int64_t kSub = 4;         // sub-samples per pixel and axis
+constexpr int kTries = 20;               // placements tried per shape
 
 using Colour = std::array<std::int64_t, 3>;
 constexpr std::array<Colour, 3> kColours{
@@ -70,11 +69,10 @@ void draw_background(Image& image, Rng& rng) {
 }
 
 Shape random_shape(const SynthOptions& options, Rng& rng) {
-  const std::int64_t scale = std::min(options.size, kDemoSize);
   const std::int64_t high =
-      std::clamp<std::int64_t>(options.max_extent * scale / kDemoSize, 1, options.size);
+      std::clamp<std::int64_t>(options.max_extent * options.size / kDemoSize, 1, options.size);
   const std::int64_t low =
-      std::clamp<std::int64_t>(options.min_extent * scale / kDemoSize, 1, high);
+      std::clamp<std::int64_t>(options.min_extent * options.size / kDemoSize, 1, high);
   Shape shape;
   shape.width = between(rng, low, high);
   shape.height = between(rng, low, high);

@@ -80,6 +80,18 @@ TEST_CASE("boxes are the bounds of what is drawn, and at least half of each shap
   CHECK((counts.contains(1) && counts.contains(4) && !counts.contains(0)));
 }
 
+TEST_CASE("extents are those of a side of 168 and scale with the scene's", "[unit]") {
+  SynthOptions options = demo(40);
+  options.size = 336;
+  options.min_extent = 3;  // --small
+  options.max_extent = 10;
+  std::int64_t most = 0;
+  for (std::int64_t i = 0; i < options.images; ++i)
+    for (const SceneObject& object : render_scene(options, i).objects)
+      most = std::max({most, object.box[2] - object.box[0], object.box[3] - object.box[1]});
+  CHECK(most == 20);
+}
+
 TEST_CASE("a synthetic set validates and reads as COCO with captions", "[unit]") {
   const test::SmallSet set(12, 40);
   CHECK(set.source.format == "coco");
