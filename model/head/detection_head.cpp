@@ -1,5 +1,7 @@
 #include "model/head/detection_head.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -65,6 +67,10 @@ struct DetectionHead::Queries {
   // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned.
   at::Tensor reference;
 };
+
+at::Tensor token_boxes(const Mlp& box, const at::Tensor& fused, const at::Tensor& anchors) {
+  return anchors + box(fused).to(at::kFloat);
+}
 
 HeadSizes head_sizes(const HeadConfig& config, const QwenConfig& model) {
   return {config.use_patches ? model.vision.hidden_size : model.text.hidden_size,
@@ -230,9 +236,13 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     return {learned_query_.expand({images, -1, -1}),
             learned_box_.to(at::kFloat).expand({images, -1, -1})};
   }
-  const at::Tensor anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
-  const at::Tensor boxes =
-      anchors + proposal_box_(fused).to(at::kFloat);  // [images, width, 4] logits
+  output.fused = fused;
+  output.anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
+  at::Tensor boxes;  // [images, width, 4] logits
+  {
+    const at::NoGradGuard no_grad;
+    boxes = token_boxes(proposal_box_, fused, output.anchors);
+  }
   output.proposal_boxes = boxes.sigmoid();
   output.proposal_logits = proposal_score_(fused).squeeze(-1).to(at::kFloat);
   output.queries = std::min(config_.num_queries, layout.width);
@@ -240,17 +250,15 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.counts.push_back(std::min(config_.num_queries, count));
   const at::Tensor states = query_(fused);
   if (config_.one_to_many > 0) {
-    output.fused = fused;
     output.token_states = states;
-    output.anchors = anchors;
     output.token_centres = layout.centres();
   }
-  if (output.queries == layout.width) return {states, boxes.detach()};
+  if (output.queries == layout.width) return {states, boxes};
   const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };
-  return {pick(states), pick(boxes.detach())};
+  return {pick(states), pick(boxes)};
 }
 
 // A slot starts as the token its noised centre falls on would, so refinement learns on what it will

@@ -42,14 +42,20 @@ struct HeadOutput {
   std::int64_t queries = 0;          // per image, padded
   std::vector<std::int64_t> counts;  // real ones per image, the first
   std::vector<std::int64_t> token_counts;
-  at::Tensor proposal_boxes;   // [images, width, 4] f32; undefined for learned queries
-  at::Tensor proposal_logits;  // [images, width] f32; likewise
-  // What proposals are made of, for tokens that share an object; undefined without one_to_many.
-  at::Tensor fused, token_states;  // [images, width, hidden]: features, and as queries
-  at::Tensor anchors;              // [images, width, 4] f32, logits: boxes they start from
-  at::Tensor token_centres;        // [images, width, 2] f32, CPU
+  // Proposals, undefined for learned queries. Their boxes have no graph: the loss makes those of
+  // matched tokens once more.
+  at::Tensor proposal_boxes;   // [images, width, 4] f32
+  at::Tensor proposal_logits;  // [images, width] f32
+  at::Tensor fused;            // [images, width, hidden]: what they are made of
+  at::Tensor anchors;          // [images, width, 4] f32, logits: boxes they start from
+  // For tokens that share an object; undefined without one_to_many.
+  at::Tensor token_states;   // [images, width, hidden]: as queries
+  at::Tensor token_centres;  // [images, width, 2] f32, CPU
   std::vector<LayerOutput> layers;
 };
+
+// Box logits of tokens: f32, as `anchors` [..., 4], from what they are made of, [..., hidden].
+at::Tensor token_boxes(const Mlp& box, const at::Tensor& fused, const at::Tensor& anchors);
 
 // Sizes of what a head reads.
 struct HeadSizes {
@@ -102,7 +108,7 @@ class DetectionHead {
                        HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
                      const DenoisingQueries& denoising) const;
-  Predictions shared_predictions(const HeadOutput& output) const;
+  at::Tensor shared_boxes(const HeadOutput& output) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
                           const CaptionTable& table) const;
   at::Tensor caption_probabilities(const at::Tensor& states,

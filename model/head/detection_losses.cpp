@@ -161,10 +161,9 @@ at::Tensor shared_rows(std::span<const PredictionSet> sets, const at::Tensor& lo
 
 // [rows]: what each prediction's objectness is charged. It learns a quality where objects are
 // shared, and everywhere with objectness_is_iou; elsewhere whether there is an object.
-at::Tensor objectness_loss(const Predictions& predictions, std::span<const PredictionSet> sets,
+at::Tensor objectness_loss(const at::Tensor& logits, std::span<const PredictionSet> sets,
                            const Matched& matched, const at::Tensor& iou,
                            const HeadLossOptions& options) {
-  const at::Tensor& logits = predictions.logits;
   const bool any_shared = std::ranges::any_of(sets, &PredictionSet::shared);
   at::Tensor plain;  // undefined where no row learns it
   if (!options.objectness_is_iou) {
@@ -220,19 +219,20 @@ at::Tensor varifocal_loss(const at::Tensor& logits, const at::Tensor& quality, d
          at::binary_cross_entropy_with_logits(logits, quality, {}, {}, at::Reduction::None);
 }
 
-std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
+std::vector<LossTerm> box_terms(const at::Tensor& matched_boxes, const at::Tensor& logits,
+                                std::span<const PredictionSet> sets,
                                 std::span<const ImageTargets> targets,
                                 const HeadLossOptions& options) {
-  const Matched matched = gather_matches(sets, targets, predictions.boxes);
-  const at::Tensor boxes = predictions.boxes.index_select(0, matched.rows);
-  const at::Tensor corners = cxcywh_to_xyxy(boxes);
+  const Matched matched = gather_matches(sets, targets, logits);
+  const at::Tensor corners = cxcywh_to_xyxy(matched_boxes);
   const at::Tensor true_corners = cxcywh_to_xyxy(matched.truths);
-  const at::Tensor l1 = (boxes - matched.truths).abs().sum(1) * matched.weights;  // [matches]
+  const at::Tensor l1 =
+      (matched_boxes - matched.truths).abs().sum(1) * matched.weights;  // [matches]
   const PairedOverlaps overlaps = paired_overlaps(corners, true_corners);
   const at::Tensor gap = (1 - overlaps.giou) * matched.weights;  // [matches]
   at::Tensor objectness =
-      objectness_loss(predictions, sets, matched, overlaps.iou.detach(), options);  // [rows]
-  const at::Tensor weights = row_weights(sets, predictions.logits.size(0));
+      objectness_loss(logits, sets, matched, overlaps.iou.detach(), options);  // [rows]
+  const at::Tensor weights = row_weights(sets, logits.size(0));
   if (weights.defined()) objectness = objectness * upload(weights, objectness.device());
 
   std::vector<LossTerm> terms;

@@ -63,8 +63,10 @@ at::Tensor focal_loss(const at::Tensor& logits, const at::Tensor& targets, doubl
 at::Tensor varifocal_loss(const at::Tensor& logits, const at::Tensor& quality, double alpha,
                           double gamma);
 
-// <prefix>box_l1, <prefix>giou, <prefix>objectness for each prefix.
-std::vector<LossTerm> box_terms(const Predictions& predictions, std::span<const PredictionSet> sets,
+// <prefix>box_l1, <prefix>giou, <prefix>objectness for each prefix. matched_boxes [matches, 4]: of
+// each set's matches in turn; logits [rows].
+std::vector<LossTerm> box_terms(const at::Tensor& matched_boxes, const at::Tensor& logits,
+                                std::span<const PredictionSet> sets,
                                 std::span<const ImageTargets> targets,
                                 const HeadLossOptions& options);
 

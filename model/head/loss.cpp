@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "model/head/detection_head.h"
 #include "model/head/one_to_many.h"
@@ -14,17 +15,22 @@ constexpr const char* kAux = "aux_";
 constexpr const char* kMany = "many_";
 constexpr const char* kDenoising = "dn_";
 
+// Boxes of some rows of [images * width], with a graph: [n] -> [n, 4].
+using BoxesOf = std::function<at::Tensor(const at::Tensor& rows)>;
+
 // Holds sets in the order their terms are grouped: aux_ (proposals, all layers but the last), the
 // last layer, many_, dn_ (all layers).
 class FlatSets {
  public:
   explicit FlatSets(std::int64_t images) : images_(images) {}
 
-  // boxes [images, width, 4], logits [images, width]
+  // boxes [images, width, 4], logits [images, width]. Where boxes have no graph, `remade` makes
+  // those of some rows of [images * width] once more, with one: [n, 4].
   PredictionSet& add(const char* prefix, const at::Tensor& boxes, const at::Tensor& logits,
-                     std::vector<std::int64_t> counts) {
+                     std::vector<std::int64_t> counts, BoxesOf remade = {}) {
     boxes_.push_back(boxes.reshape({-1, 4}));
     logits_.push_back(logits.reshape({-1}));
+    remade_.push_back(std::move(remade));
     PredictionSet& set = sets_.emplace_back();
     set.prefix = prefix;
     set.first = rows_;
@@ -34,7 +40,18 @@ class FlatSets {
     return set;
   }
 
-  Predictions predictions() const { return {at::cat(boxes_), at::cat(logits_)}; }
+  Predictions predictions() const { return {at::cat(boxes_).detach(), at::cat(logits_)}; }
+  // Of each set's matches in turn, with a graph: [matches, 4].
+  at::Tensor matched_boxes() const {
+    std::vector<at::Tensor> found;
+    for (std::size_t i = 0; i < sets_.size(); ++i) {
+      std::vector<std::int64_t> rows;
+      for (const Match& match : sets_[i].matches) rows.push_back(match.row - sets_[i].first);
+      const at::Tensor which = upload(rows, boxes_[i].device());
+      found.push_back(remade_[i] ? remade_[i](which) : boxes_[i].index_select(0, which));
+    }
+    return at::cat(found);
+  }
   std::vector<PredictionSet>& sets() { return sets_; }
   // The first of that prefix.
   const PredictionSet& first(const char* prefix) const {
@@ -45,6 +62,7 @@ class FlatSets {
   std::int64_t images_;
   std::int64_t rows_ = 0;
   std::vector<at::Tensor> boxes_, logits_;
+  std::vector<BoxesOf> remade_;
   std::vector<PredictionSet> sets_;
 };
 
@@ -59,17 +77,31 @@ void add_denoising_set(FlatSets& flat, const LayerOutput& layer, std::int64_t qu
   for (Match& match : set.matches) match.row += set.first;
 }
 
+// What is said of every token. `boxes` have no graph: few of them are matched, and those are made
+// once more, which is cheaper than to go back through all. Undefined where tokens say nothing.
+struct TokenPredictions {
+  at::Tensor boxes, logits;  // [images, width, 4], [images, width]
+  BoxesOf remade;
+};
+
+BoxesOf remade_with(const Mlp& box, const HeadOutput& output) {
+  return [&box, &output](const at::Tensor& rows) {
+    const auto of = [&](const at::Tensor& x) { return x.flatten(0, 1).index_select(0, rows); };
+    return token_boxes(box, of(output.fused), of(output.anchors)).sigmoid();
+  };
+}
+
 FlatSets lay_out(const HeadOutput& output, std::int64_t images, const DenoisingQueries& denoising,
-                 const Predictions& shared) {
+                 const TokenPredictions& proposals, const TokenPredictions& shared) {
   FlatSets flat(images);
-  if (output.proposal_boxes.defined())
-    flat.add(kAux, output.proposal_boxes, output.proposal_logits, output.token_counts);
+  if (proposals.boxes.defined())
+    flat.add(kAux, proposals.boxes, proposals.logits, output.token_counts, proposals.remade);
   for (const LayerOutput& layer : output.layers) {
     flat.add(&layer == &output.layers.back() ? "" : kAux, layer.boxes.narrow(1, 0, output.queries),
              layer.logits.narrow(1, 0, output.queries), output.counts);
   }
   if (shared.boxes.defined())
-    flat.add(kMany, shared.boxes, shared.logits, output.token_counts).shared = true;
+    flat.add(kMany, shared.boxes, shared.logits, output.token_counts, shared.remade).shared = true;
   if (denoising.slots() == 0) return flat;
   for (const LayerOutput& layer : output.layers)
     add_denoising_set(flat, layer, output.queries, denoising);
@@ -123,19 +155,26 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           const HeadLossOptions& options,
                                           const at::Tensor& embedding) const {
   const CaptionTable table = captions_.table(embedding);
-  const Predictions shared = shared_predictions(output);
-  FlatSets flat = lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, shared);
+  TokenPredictions proposals, shared;
+  if (config_.proposals)
+    proposals = {output.proposal_boxes, output.proposal_logits, remade_with(proposal_box_, output)};
+  if (config_.one_to_many > 0)
+    shared = {shared_boxes(output), many_score_(output.fused).squeeze(-1).to(at::kFloat),
+              remade_with(many_box_, output)};
+  FlatSets flat =
+      lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, proposals, shared);
   const Predictions predictions = flat.predictions();
   const at::Tensor captions =
       options.match_caption > 0 ? caption_cost(output, targets, table) : at::Tensor();
   match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
-  std::vector<LossTerm> terms = box_terms(predictions, flat.sets(), targets, options);
+  std::vector<LossTerm> terms =
+      box_terms(flat.matched_boxes(), predictions.logits, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
   const PredictionSet& last = flat.first("");
   std::vector<CaptionSet> said{
       chosen("caption", states.narrow(1, 0, output.queries), last.matches, last.first)};
   // A token's class is cheap where the set is closed; free text of every token would not be.
-  if (classes_ && shared.boxes.defined()) {
+  if (classes_ && config_.one_to_many > 0) {
     const PredictionSet& many = flat.first(kMany);
     said.push_back(chosen("many_caption", output.token_states, many.matches, many.first));
     said.back().states = norm_(said.back().states);
@@ -148,12 +187,11 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   return terms;
 }
 
-// What tokens say where several share an object, [images, width, 4] and [images, width]; undefined
-// without one_to_many. The loss alone asks for it: detections are of queries.
-Predictions DetectionHead::shared_predictions(const HeadOutput& output) const {
-  if (!output.fused.defined()) return {};
-  return {(output.anchors + many_box_(output.fused).to(at::kFloat)).sigmoid(),
-          many_score_(output.fused).squeeze(-1).to(at::kFloat)};
+// Of tokens, where several share an object: [images, width, 4]. The loss alone asks for them:
+// detections are of queries.
+at::Tensor DetectionHead::shared_boxes(const HeadOutput& output) const {
+  const at::NoGradGuard no_grad;
+  return token_boxes(many_box_, output.fused, output.anchors).sigmoid();
 }
 
 // The cost of a query and an object is -p(first id of the object's caption), of a closed set -p(its

@@ -264,6 +264,47 @@ TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
   }
 }
 
+TEST_CASE("proposals' boxes learn from the matched tokens as from the graph of all", "[unit]") {
+  HeadConfig config = small_head();
+  config.num_layers = 1;  // aux_ has proposals alone
+  config.denoising_groups = 0;
+  DetectionHead head = awake_head(config);
+  const Batch batch;
+  const HeadOutput output = head.forward(batch.vision, batch.language, batch.layout, {});
+  CHECK_FALSE(output.proposal_boxes.requires_grad());
+  for (const LossTerm& term :
+       head.loss(output, batch.targets, {}, loss_options(0), batch.embedding))
+    if (term.name == "aux_box_l1" || term.name == "aux_giou")
+      term.sum.backward({}, /*retain_graph=*/true);
+
+  std::map<std::string, at::Tensor> named, grads;
+  head.visit("", [&](const std::string& name, at::Tensor& tensor) {
+    named[name] = tensor;
+    grads[name] = tensor.grad();
+  });
+  Mlp whole({config.hidden_size, config.hidden_size, 4});
+  whole.visit("proposal_box.", [&](const std::string& name, at::Tensor& tensor) {
+    tensor = named.at(name).detach().clone().requires_grad_(true);
+  });
+  const at::Tensor boxes =
+      token_boxes(whole, output.fused.detach(), output.anchors).sigmoid().flatten(0, 1);
+  const Predictions all{boxes, output.proposal_logits.detach().flatten()};
+  PredictionSet set{"", 0, batch.layout.width, batch.layout.counts, {}, {}};
+  set.matches = match_set({boxes.detach(), all.logits}, set, batch.targets, loss_options(0), {});
+  std::vector<std::int64_t> rows;
+  for (const Match& match : set.matches) rows.push_back(match.row);
+  REQUIRE(rows.size() == 3);
+  const std::vector<LossTerm> terms =
+      box_terms(boxes.index_select(0, at::tensor(rows, at::kLong)), all.logits, {&set, 1},
+                batch.targets, loss_options(0));
+  (terms[0].sum + terms[1].sum).backward();
+  whole.visit("proposal_box.", [&](const std::string& name, at::Tensor& tensor) {
+    INFO(name);
+    CHECK(tensor.grad().abs().max().item<float>() > 0);
+    CHECK(at::allclose(grads.at(name), tensor.grad(), 1e-4, 1e-6));
+  });
+}
+
 TEST_CASE("a caption's loss is that of its tokens, one after another", "[unit]") {
   const Batch batch;
   const DetectionHead head = awake_head(small_head());

@@ -61,6 +61,17 @@ TEST_CASE("focal loss is its formula, and its gradient that of finite difference
       focal_loss(at::scalar_tensor(-200.0f), at::scalar_tensor(1.0f), 0.25, 2).item<double>()));
 }
 
+// The terms of flat predictions.
+std::vector<LossTerm> terms_of(const Predictions& predictions, std::span<const PredictionSet> sets,
+                               std::span<const ImageTargets> targets,
+                               const HeadLossOptions& options) {
+  std::vector<std::int64_t> rows;
+  for (const PredictionSet& set : sets)
+    for (const Match& match : set.matches) rows.push_back(match.row);
+  return box_terms(predictions.boxes.index_select(0, at::tensor(rows, at::kLong)),
+                   predictions.logits, sets, targets, options);
+}
+
 TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[unit]") {
   const Box truth{0.5f, 0.5f, 0.2f, 0.2f};
   CHECK(match_cost(truth, 0, truth, loss_options(0)) <
@@ -89,7 +100,7 @@ TEST_CASE("box terms are sums over matched pairs, objectness over every row but 
           "[unit]") {
   const Scene scene;
   const std::map<std::string, double> got =
-      values(box_terms(scene.predictions, scene.sets, scene.targets, loss_options(0)));
+      values(terms_of(scene.predictions, scene.sets, scene.targets, loss_options(0)));
   for (const PredictionSet& set : scene.sets) {
     double l1 = 0, gap = 0, focal = 0;
     std::set<std::int64_t> hits;
@@ -147,12 +158,12 @@ TEST_CASE("objectness learns the IoU of its box, a shared object's the match's w
   HeadLossOptions options = loss_options(0);
   options.objectness_is_iou = true;
   const double background = 0.75 * std::pow(1 / (1 + std::exp(-0.3)), 2) * cross_entropy(0.3, 0);
-  CHECK(values(box_terms(two, sets, targets, options)).at("objectness") ==
+  CHECK(values(terms_of(two, sets, targets, options)).at("objectness") ==
         Approx(background + 0.5 * cross_entropy(-0.4, 0.5)));  // half the box: IoU 1/2
 
   sets[0].shared = true;
   sets[0].matches = {{0, 0, 0, 0.8f}, {1, 0, 0, 0.4f}};
-  const auto shared = values(box_terms(two, sets, targets, loss_options(0)));
+  const auto shared = values(terms_of(two, sets, targets, loss_options(0)));
   CHECK(shared.at("objectness") ==
         Approx(0.8 * cross_entropy(0.3, 0.8) + 0.4 * cross_entropy(-0.4, 0.4)));
   CHECK(shared.at("box_l1") == Approx(0.4 * 0.1));
@@ -167,7 +178,7 @@ TEST_CASE("objectness beside shared objects learns whether there is one", "[unit
   std::vector<PredictionSet> sets{{"", 0, 3, {3}, {}, {{1, 0, 0}}},
                                   {"many_", 3, 3, {3}, {}, {{3, 0, 0, 0.7f}, {5, 0, 0, 0.2f}}}};
   sets[1].shared = true;
-  const std::vector<LossTerm> terms = box_terms(both, sets, targets, loss_options(0));
+  const std::vector<LossTerm> terms = terms_of(both, sets, targets, loss_options(0));
   const at::Tensor own = logits.detach().narrow(0, 0, 3).clone().requires_grad_(true),
                    many = logits.detach().narrow(0, 3, 3).clone().requires_grad_(true);
   const at::Tensor focal = focal_loss(own, at::tensor({0.0f, 1.0f, 0.0f}), 0.25, 2).sum(),
@@ -190,8 +201,8 @@ TEST_CASE("the order of the queries does not matter", "[unit]") {
   moved.matches = match_set(b, moved, targets, loss_options(0), {});
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(order[moved.matches[i].row].item<std::int64_t>() == set.matches[i].row);
-  const auto first = values(box_terms(a, {&set, 1}, targets, loss_options(0))),
-             second = values(box_terms(b, {&moved, 1}, targets, loss_options(0)));
+  const auto first = values(terms_of(a, {&set, 1}, targets, loss_options(0))),
+             second = values(terms_of(b, {&moved, 1}, targets, loss_options(0)));
   for (const auto& [name, value] : first) CHECK(second.at(name) == Approx(value));
 }
 
@@ -204,7 +215,7 @@ TEST_CASE("an image without objects trains objectness only", "[unit]") {
   set.matches = match_set({boxes.detach(), logits.detach()}, set, targets, loss_options(0), {});
   CHECK(set.matches.empty());
   const std::vector<LossTerm> terms =
-      box_terms({boxes, logits}, {&set, 1}, targets, loss_options(0));
+      terms_of({boxes, logits}, {&set, 1}, targets, loss_options(0));
   const auto got = values(terms);
   CHECK(got.at("box_l1") == 0);
   CHECK(got.at("giou") == 0);
@@ -246,8 +257,8 @@ TEST_CASE("predictions that are not finite reach the loss, not an exception", "[
   const std::vector<ImageTargets> targets{targets_of(random_boxes(rng, 2))};
   set.matches = match_set({boxes, at::zeros({3})}, set, targets, loss_options(0), {});
   CHECK(set.matches.size() == 2);
-  CHECK(std::isnan(values(box_terms({boxes, at::zeros({3})}, {&set, 1}, targets, loss_options(0)))
-                       .at("box_l1")));
+  CHECK(std::isnan(
+      values(terms_of({boxes, at::zeros({3})}, {&set, 1}, targets, loss_options(0))).at("box_l1")));
 }
 
 TEST_CASE("denoising noise is bounded, keyed and reproducible", "[unit]") {
