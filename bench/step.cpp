@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/tensors/tensor_memory.h"
 #include "configs/config.h"
 #include "model/detector.h"
 #include "sharding/layout/param_registry.h"
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
   app.add_option("--micro-batches", options.micro_batches);
   app.add_option("--rounds", options.rounds);
   CLI11_PARSE(app, argc, argv);
+  muster::use_tensor_memory();  // as a training process does
   try {
     fmt::print("{}\n", muster::bench::measure(options).dump());
   } catch (const muster::Error& error) {

@@ -10,7 +10,7 @@
 
 namespace muster {
 
-// From now on, in this process, for every tensor of at least 1 MiB that LibTorch allocates on the
+// From now on, in this process, for every tensor of at least 128 KiB that LibTorch allocates on the
 // CPU. Call it before the first large one; more than once does nothing.
 void use_tensor_memory();
 
