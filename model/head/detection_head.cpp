@@ -64,8 +64,10 @@ at::Tensor best_rows(at::Tensor scores, const TokenLayout& layout, std::int64_t 
 // What enters the decoder, denoising slots last.
 struct DetectionHead::Queries {
   at::Tensor states;  // [images, queries + slots, hidden]
-  // [images, queries + slots, 4] f32, box logits; with a graph only where they are learned.
+  // [images, queries + slots, 4] f32, box logits: where the next layer looks. With a graph only
+  // where they are learned.
   at::Tensor reference;
+  at::Tensor start;  // the same values, which the next layer's boxes are the change of
 };
 
 at::Tensor token_boxes(const Mlp& box, const at::Tensor& fused, const at::Tensor& anchors) {
@@ -161,6 +163,7 @@ HeadOutput DetectionHead::forward(const at::Tensor& vision, const at::Tensor& la
   if (denoising.slots() > 0) add_denoising(queries, memory.fused, layout, denoising);
   const at::Tensor self_mask =
       on_device(self_attention_mask(output.queries, output.counts, denoising), memory.fused);
+  queries.start = queries.reference;
   for (const QueryLayer& layer : layers_)
     output.layers.push_back(decode(layer, queries, self_mask, memory));
   return output;
@@ -212,8 +215,9 @@ at::Tensor DetectionHead::positions(const TokenLayout& layout, const at::Tensor&
       .to(like.scalar_type());
 }
 
-// At its entry `queries` holds the states of the layer before and the boxes that it left, without a
-// graph: each layer refines the last one's boxes and is trained for that alone.
+// At its entry `queries` holds the states of the layer before and the boxes that it left: each
+// layer refines the last one's. Its boxes train that one's change, too, and none further back:
+// "look forward twice" (DINO, Zhang et al., ICLR 2023, section 3.4).
 LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
                                   const at::Tensor& self_mask, const Memory& memory) const {
   const at::Tensor boxes_before = queries.reference.sigmoid();
@@ -221,8 +225,10 @@ LayerOutput DetectionHead::decode(const QueryLayer& layer, Queries& queries,
       sine_features(boxes_before, config_.hidden_size / 2).to(queries.states.scalar_type());
   queries.states = layer(queries.states, position_(near), boxes_before, self_mask, memory.view);
   const at::Tensor states = norm_(queries.states);
-  const at::Tensor boxes = queries.reference + box_(states).to(at::kFloat);
-  queries.reference = boxes.detach();
+  const at::Tensor change = box_(states).to(at::kFloat);
+  const at::Tensor boxes = queries.start + change;
+  queries.start = queries.reference.detach() + change;
+  queries.reference = queries.start.detach();
   return {states, boxes.sigmoid(), score_(states).squeeze(-1).to(at::kFloat)};
 }
 
@@ -234,7 +240,8 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.queries = config_.num_queries;
     output.counts.assign(images, config_.num_queries);
     return {learned_query_.expand({images, -1, -1}),
-            learned_box_.to(at::kFloat).expand({images, -1, -1})};
+            learned_box_.to(at::kFloat).expand({images, -1, -1}),
+            {}};
   }
   output.fused = fused;
   output.anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
@@ -253,12 +260,12 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.token_states = states;
     output.token_centres = layout.centres();
   }
-  if (output.queries == layout.width) return {states, boxes};
+  if (output.queries == layout.width) return {states, boxes, {}};
   const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };
-  return {pick(states), pick(boxes)};
+  return {pick(states), pick(boxes), {}};
 }
 
 // A slot starts as the token its noised centre falls on would, so refinement learns on what it will

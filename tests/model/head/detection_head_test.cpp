@@ -264,6 +264,31 @@ TEST_CASE("the head's gradient is that of finite differences", "[unit]") {
   }
 }
 
+TEST_CASE("a layer's boxes train its change and that of the layer before, no further back",
+          "[unit]") {
+  for (const bool proposals : {true, false}) {
+    HeadConfig config = small_head();
+    config.proposals = proposals;
+    config.num_layers = 4;
+    DetectionHead head = awake_head(config);
+    const Batch batch;
+    const HeadOutput output = head.forward(batch.vision, batch.language, batch.layout, {});
+    at::Tensor bias;  // every layer's change has it as a summand
+    head.visit("", [&](const std::string& name, at::Tensor& tensor) {
+      if (name == "box.2.bias") bias = tensor;
+    });
+    const std::vector<double> wanted{1, 2, 2, 2};
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      bias.mutable_grad().reset();
+      at::logit(output.layers[i].boxes).sum().backward({}, /*retain_graph=*/true);
+      const auto boxes = static_cast<double>(output.layers[i].boxes.numel() / 4);
+      CAPTURE(proposals, i);
+      CHECK(bias.grad().select(0, 0).item<double>() ==
+            Catch::Approx(wanted[i] * boxes).epsilon(1e-3));
+    }
+  }
+}
+
 TEST_CASE("proposals' boxes learn from the matched tokens as from the graph of all", "[unit]") {
   HeadConfig config = small_head();
   config.num_layers = 1;  // aux_ has proposals alone
