@@ -16,15 +16,16 @@ DOC = pathlib.Path('docs/recipes.md')
 PROBE_STEPS, PROBE_FIRST = 30, 11  # of a run that tells the seconds of a step; those before it warm up
 SHAPES = ['--size', '336', '--small']
 SETS = {
-    'small': SHAPES,
+    'small': [*SHAPES, '--min-shapes', '8', '--max-shapes', '16'],
     'crowded': [*SHAPES, '--min-shapes', '50', '--max-shapes', '80'],
     'bccd': None,
 }
-PICTURES = {'train': 400, 'val': 100}
-# What a set needs beside the config: shapes are square, and 144 vision tokens each.
+PICTURES = {'train': 1600, 'val': 100}
+# What a set needs beside the config: shapes are square, 144 vision tokens each, two pictures a micro-batch as of BCCD.
+OF_SHAPES = ['data.prompt=Find every shape.', 'data.max_pixels=112896', 'batch.max_vision_tokens=300']
 OF_SET = {
-    'small': ['data.prompt=Find every shape.', 'data.max_pixels=112896'],
-    'crowded': ['data.prompt=Find every shape.', 'data.max_pixels=112896', 'detection.num_queries=128'],
+    'small': OF_SHAPES,
+    'crowded': [*OF_SHAPES, 'detection.num_queries=128'],
     'bccd': [],
 }
 CHOICES = {
