@@ -112,8 +112,8 @@ struct Detector::Impl {
     const QwenOutput seen = run_backbone(batch);
     std::vector<LossTerm> terms;
     if (batch.labels.defined() && seen.hidden.defined())
-      terms.push_back(
-          {"lm", backbone.lm_loss_sum(seen.hidden, batch), LossTerm::Denominator::kTokens});
+      terms.push_back({"lm", backbone.lm_loss_sum(seen.hidden, batch, seen.tied),
+                       LossTerm::Denominator::kTokens});
     if (!batch.pixel_values.defined() || !options.detection) return terms;
     TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
                 "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "model/qwen/layers.h"
 #include "model/qwen/softmax_rows.h"
@@ -18,6 +19,7 @@ using torch::autograd::variable_list;
 // engine can keep the [vocab, dim] one without a copy.
 struct Pending : torch::CustomClassHolder {
   at::Tensor d_hidden, d_weight;
+  std::shared_ptr<TiedGradient> tied;
 };
 
 struct Chunk {
@@ -48,8 +50,10 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
                             const at::Tensor& weight, const at::Tensor& labels,
-                            std::int64_t chunk_rows, bool want_hidden, bool want_weight) {
+                            std::int64_t chunk_rows, bool want_hidden, bool want_weight,
+                            std::shared_ptr<TiedGradient> tied) {
     const auto pending = c10::make_intrusive<Pending>();
+    pending->tied = std::move(tied);
     const std::int64_t rows = hidden.size(0);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
     // Every chunk's logits lie here.
@@ -90,7 +94,8 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     pending->d_hidden.reset();
     at::Tensor d_weight = scaled(pending->d_weight);
     pending->d_weight.reset();
-    return {d_hidden, std::move(d_weight), {}, {}, {}, {}};
+    if (pending->tied) pending->tied->waiting = std::exchange(d_weight, at::Tensor());
+    return {d_hidden, std::move(d_weight), {}, {}, {}, {}, {}};
   }
 
  private:
@@ -128,13 +133,14 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 }  // namespace
 
 at::Tensor cross_entropy_sum(const at::Tensor& hidden, const at::Tensor& weight,
-                             const at::Tensor& labels, std::int64_t chunk_rows) {
+                             const at::Tensor& labels, std::int64_t chunk_rows,
+                             std::shared_ptr<TiedGradient> tied) {
   TORCH_CHECK(chunk_rows > 0 && hidden.size(0) > 0 && labels.size(0) == hidden.size(0),
               "cross_entropy_sum: bad sizes");
   const bool graph = at::GradMode::is_enabled();
   return CrossEntropyFunction::apply(hidden, weight, labels, chunk_rows,
                                      graph && hidden.requires_grad(),
-                                     graph && weight.requires_grad());
+                                     graph && weight.requires_grad(), std::move(tied));
 }
 
 }  // namespace muster::model

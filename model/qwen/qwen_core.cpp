@@ -74,9 +74,9 @@ VisionOutput QwenCore::vision(const at::Tensor& pixel_values, const at::Tensor& 
                     {options.checkpoint_vision, options.keep_patches, merge}, gate);
 }
 
-at::Tensor QwenCore::embed(const at::Tensor& input_ids) const {
+at::Tensor QwenCore::embed(const at::Tensor& input_ids, std::shared_ptr<TiedGradient> tied) const {
   enter("model.embed_tokens.");
-  return lookup(net.language.embed_tokens, upload(input_ids, options.device));
+  return lookup(net.language.embed_tokens, upload(input_ids, options.device), std::move(tied));
 }
 
 QwenOutput QwenCore::forward(const MicroBatch& batch, const RopeIndex& rope, KvCache* cache) {
@@ -89,7 +89,10 @@ QwenOutput QwenCore::forward(const MicroBatch& batch, const RopeIndex& rope, KvC
     deepstack.levels = seen.deepstack;
     out.deepstack = std::move(seen.deepstack);
   }
-  at::Tensor embeds = embed(batch.input_ids);
+  const at::Tensor& table = net.language.embed_tokens;
+  if (net.tied && table.is_cpu() && table.requires_grad() && at::GradMode::is_enabled())
+    out.tied = std::make_shared<TiedGradient>();
+  at::Tensor embeds = embed(batch.input_ids, out.tied);
   if (out.image_embeds.defined()) {  // rope_index has matched image tokens and grids one to one
     deepstack.rows = upload(image_rows(batch.input_ids, config), options.device);
     embeds = embeds.index_copy(0, deepstack.rows, out.image_embeds);

@@ -34,7 +34,8 @@ class QwenCore {
 
  private:
   bool vision_trained();  // some parameter of the tower wants a gradient
-  at::Tensor embed(const at::Tensor& input_ids) const;  // [tokens] -> [tokens, hidden]
+  // [tokens] -> [tokens, hidden]
+  at::Tensor embed(const at::Tensor& input_ids, std::shared_ptr<TiedGradient> tied) const;
 };
 
 // Throws DataError unless the batch's vision tensors are both there or both absent, and its offsets

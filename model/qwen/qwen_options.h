@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "model/qwen/embedding.h"
 #include "model/qwen/lora.h"
 #include "model/qwen/sampling.h"
 
@@ -30,6 +32,8 @@ struct QwenOutput {
   at::Tensor image_patches = {};
   // Per level [merged tokens, hidden], where the family has them.
   std::vector<at::Tensor> deepstack = {};
+  // For lm_loss_sum() of this `hidden`; null unless the head is tied, trained and on the CPU.
+  std::shared_ptr<TiedGradient> tied = nullptr;
 };
 
 struct GenerateOptions {

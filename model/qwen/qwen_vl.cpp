@@ -87,7 +87,8 @@ at::Tensor QwenVL::logits(const at::Tensor& hidden) const {
   return core_->net.lm_head(hidden);
 }
 
-at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch) const {
+at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch,
+                               std::shared_ptr<TiedGradient> tied) const {
   core_->enter("lm_head.");
   const LabelRows wanted = label_rows(batch, core_->config.text.vocab_size);
   if (wanted.rows.empty())
@@ -95,7 +96,7 @@ at::Tensor QwenVL::lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch
     return hidden.narrow(0, 0, 0).sum(wide_dtype(hidden.scalar_type()));
   return cross_entropy_sum(hidden.index_select(0, upload(wanted.rows, hidden.device())),
                            core_->net.lm_head.weight, upload(wanted.labels, hidden.device()),
-                           core_->options.logits_chunk_tokens);
+                           core_->options.logits_chunk_tokens, std::move(tied));
 }
 
 std::vector<NamedParam> QwenVL::parameters() const {

@@ -45,8 +45,10 @@ class QwenVL {
   at::Tensor logits(const at::Tensor& hidden) const;  // [tokens, vocab]
   // Sum over labels of -log p(label[t] | tokens < t), fp32 scalar; shifts inside each sample, in
   // chunks, so that [tokens, vocab] is never held. Zero (with a graph where possible) when there is
-  // no label.
-  at::Tensor lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch) const;
+  // no label. `tied`: that of the output whose `hidden` this is, to add gradients of a tied head
+  // where they are.
+  at::Tensor lm_loss_sum(const at::Tensor& hidden, const MicroBatch& batch,
+                         std::shared_ptr<TiedGradient> tied = nullptr) const;
 
   // The new ids of one prompt, the stop token included. Vision enters once, at pre-fill (law 4); a
   // step then costs one token. step_logits, when given, receives [steps, vocab].

@@ -10,7 +10,7 @@
 #include "model/memory_meter.h"
 #include "model/qwen/cross_entropy.h"
 
-using muster::model::lookup;
+using muster::model::lookup, muster::model::TiedGradient;
 
 namespace {
 
@@ -51,21 +51,34 @@ TEST_CASE("the gradient is in memory only where rows were looked up", "[unit]") 
 TEST_CASE("a tied table's gradient is one dense tensor, of both uses", "[unit]") {
   const at::Tensor ids = at::tensor({7, 3, 7}, at::kLong),
                    labels = at::tensor({1, 2, 7}, at::kLong);
-  const auto gradient = [&](auto look_up, std::int64_t& peak) {
+  const auto gradient = [&](auto look_up, std::int64_t& peak, auto waiting) {
     at::manual_seed(2);
     const at::Tensor tied = table();
     const muster::test::MemoryMeter meter;
-    muster::model::cross_entropy_sum(look_up(tied), tied, labels, 1)
+    muster::model::cross_entropy_sum(look_up(tied), tied, labels, 1, waiting)
         .backward();  // lookups and logits share the table
     peak = meter.peak();
     return tied.grad();
   };
-  std::int64_t lean = 0, dense = 0;
-  const at::Tensor ours = gradient([&](const at::Tensor& t) { return lookup(t, ids); }, lean);
-  CHECK(at::allclose(ours,
-                     gradient([&](const at::Tensor& t) { return at::embedding(t, ids); }, dense)));
+  std::int64_t lean = 0, dense = 0, joined = 0;
+  const auto waiting = std::make_shared<TiedGradient>();
+  const at::Tensor ours =
+      gradient([&](const at::Tensor& t) { return lookup(t, ids); }, lean, nullptr);
+  CHECK(at::allclose(
+      ours, gradient([&](const at::Tensor& t) { return at::embedding(t, ids); }, dense, nullptr)));
+  CHECK(at::equal(ours, gradient([&](const at::Tensor& t) { return lookup(t, ids, waiting); },
+                                 joined, waiting)));
+  CHECK_FALSE(waiting->waiting.defined());
   CHECK(dense > 2 * kTableBytes);
   CHECK(lean < 2 * kTableBytes);
+  CHECK(joined < 2 * kTableBytes);
+}
+
+TEST_CASE("lookups of a tied table without a loss of its logits have their own gradient",
+          "[unit]") {
+  const at::Tensor tied = table(), ids = at::tensor({7, 3, 7}, at::kLong);
+  lookup(tied, ids, std::make_shared<TiedGradient>()).sum().backward();
+  CHECK(tied.grad().sum().item<float>() == 3 * kDim);
 }
 
 TEST_CASE("a table that is no leaf, or frozen, works too", "[unit]") {
