@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kLarge = 1 << 17;    // bytes; smaller tensors stay where they were
 constexpr std::size_t kGranule = 1 << 14;  // sizes are multiples of this
 constexpr std::size_t kHugePage = 2 << 20;
-constexpr std::int64_t kAlwaysKept = 16 << 20, kKeptPart = 16;
+constexpr std::int64_t kAlwaysKept = 4 << 20, kKeptPart = 64;
 
 class LargeTensors final : public c10::Allocator {
  public:

@@ -17,7 +17,7 @@ void use_tensor_memory();
 struct TensorMemoryBytes {
   std::int64_t used = 0;  // by large tensors, rounded up to pages
   // Freed, and not yet given back: with what is used at most the most ever used since it was
-  // trimmed, or 16 MiB more, or 1/16 of it more.
+  // trimmed, or 4 MiB more, or 1/64 of it more.
   std::int64_t waiting = 0;
 };
 TensorMemoryBytes tensor_memory_bytes();
