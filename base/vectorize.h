@@ -9,13 +9,16 @@
 #pragma GCC optimize("O3", "fp-contract=off")
 #endif
 
-// A function compiled twice, for AVX2 and for the baseline, from one always-inlined body.
+// A function compiled again, for AVX2 or AVX-512 beside the baseline, from one always-inlined body.
 #if defined(__x86_64__)
 #define MUSTER_AVX2 __attribute__((target("avx2")))
 #define MUSTER_AVX512 __attribute__((target("avx512f")))
 inline bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
+inline bool cpu_has_avx512() { return __builtin_cpu_supports("avx512f") != 0; }
 #else
 #define MUSTER_AVX2
+#define MUSTER_AVX512
 inline bool cpu_has_avx2() { return false; }
+inline bool cpu_has_avx512() { return false; }
 #endif
 #define MUSTER_INLINE __attribute__((always_inline)) inline

@@ -118,12 +118,19 @@ double row_plain(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
 MUSTER_AVX2 double row_avx2(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
   return row_body(x, n, label, want_grad);
 }
+MUSTER_AVX512 double row_avx512(float* x, std::int64_t n, std::int64_t label, bool want_grad) {
+  return row_body(x, n, label, want_grad);
+}
 double bf16_plain(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
                   bool want_grad) {
   return bf16_body(x, wide, n, label, want_grad);
 }
 MUSTER_AVX2 double bf16_avx2(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
                              bool want_grad) {
+  return bf16_body(x, wide, n, label, want_grad);
+}
+MUSTER_AVX512 double bf16_avx512(std::uint16_t* x, float* wide, std::int64_t n, std::int64_t label,
+                                 bool want_grad) {
   return bf16_body(x, wide, n, label, want_grad);
 }
 
@@ -140,19 +147,19 @@ double softmax_rows_(at::Tensor& logits, const at::Tensor& labels, bool want_gra
               "softmax_rows_: needs contiguous fp32 or bf16 logits and labels on the CPU");
   const std::int64_t rows = logits.size(0), vocab = logits.size(1);
   const std::int64_t* label = labels.const_data_ptr<std::int64_t>();
-  const bool avx2 = cpu_has_avx2(), narrow = logits.scalar_type() == at::kBFloat16;
+  const bool narrow = logits.scalar_type() == at::kBFloat16;
+  const auto row_of = cpu_has_avx512() ? row_avx512 : cpu_has_avx2() ? row_avx2 : row_plain;
+  const auto bf16_of = cpu_has_avx512() ? bf16_avx512 : cpu_has_avx2() ? bf16_avx2 : bf16_plain;
   void* data = logits.mutable_data_ptr();
   std::vector<double> losses(rows);
   at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> wide(narrow ? vocab : 0);
     for (std::int64_t row = begin; row < end; ++row) {
       if (narrow) {
-        losses[row] =
-            (avx2 ? bf16_avx2 : bf16_plain)(static_cast<std::uint16_t*>(data) + row * vocab,
-                                            wide.data(), vocab, label[row], want_grad);
+        losses[row] = bf16_of(static_cast<std::uint16_t*>(data) + row * vocab, wide.data(), vocab,
+                              label[row], want_grad);
       } else {
-        losses[row] = (avx2 ? row_avx2 : row_plain)(static_cast<float*>(data) + row * vocab, vocab,
-                                                    label[row], want_grad);
+        losses[row] = row_of(static_cast<float*>(data) + row * vocab, vocab, label[row], want_grad);
       }
     }
   });

@@ -225,9 +225,7 @@ AdamWSpans adamw_spans(const AdamWRun& run) {
 }
 
 bool cpu_has(CpuIsa isa) {
-#if defined(__x86_64__)
-  if (isa == CpuIsa::kAvx512) return __builtin_cpu_supports("avx512f") != 0;
-#endif
+  if (isa == CpuIsa::kAvx512) return cpu_has_avx512();
   if (isa == CpuIsa::kAvx2) return cpu_has_avx2();
   return isa == CpuIsa::kBaseline;
 }
