@@ -84,9 +84,10 @@ Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
   for (auto& param : qwen.parameters()) param.tensor.mutable_grad().reset();
   const auto start = Clock::now();
   const double begin = cpu_now();
-  const at::Tensor hidden = qwen.forward(batch).hidden;
+  const QwenOutput seen = qwen.forward(batch);
   const double forward = cpu_now();
-  const at::Tensor loss = qwen.lm_loss_sum(hidden, batch) / static_cast<double>(labels);
+  const at::Tensor loss =
+      qwen.lm_loss_sum(seen.hidden, batch, seen.tied) / static_cast<double>(labels);
   const double cross_entropy = cpu_now();
   loss.backward();
   const double end = cpu_now();
