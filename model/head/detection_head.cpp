@@ -255,17 +255,13 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
   output.queries = std::min(config_.num_queries, layout.width);
   for (const std::int64_t count : layout.counts)
     output.counts.push_back(std::min(config_.num_queries, count));
-  const at::Tensor states = query_(fused);
-  if (config_.one_to_many > 0) {
-    output.token_states = states;
-    output.token_centres = layout.centres();
-  }
-  if (output.queries == layout.width) return {states, boxes, {}};
+  output.token_centres = layout.centres();
+  if (output.queries == layout.width) return {query_(fused), boxes, {}};
   const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };
-  return {pick(states), pick(boxes), {}};
+  return {query_(pick(fused)), pick(boxes), {}};
 }
 
 // A slot starts as the token its noised centre falls on would, so refinement learns on what it will

@@ -48,9 +48,7 @@ struct HeadOutput {
   at::Tensor proposal_logits;  // [images, width] f32
   at::Tensor fused;            // [images, width, hidden]: what they are made of
   at::Tensor anchors;          // [images, width, 4] f32, logits: boxes they start from
-  // For tokens that share an object; undefined without one_to_many.
-  at::Tensor token_states;   // [images, width, hidden]: as queries
-  at::Tensor token_centres;  // [images, width, 2] f32, CPU
+  at::Tensor token_centres;    // [images, width, 2] f32, CPU
   std::vector<LayerOutput> layers;
 };
 

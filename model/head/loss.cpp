@@ -176,8 +176,8 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   // A token's class is cheap where the set is closed; free text of every token would not be.
   if (classes_ && config_.one_to_many > 0) {
     const PredictionSet& many = flat.first(kMany);
-    said.push_back(chosen("many_caption", output.token_states, many.matches, many.first));
-    said.back().states = norm_(said.back().states);
+    said.push_back(chosen("many_caption", output.fused, many.matches, many.first));
+    said.back().states = norm_(query_(said.back().states));
   }
   if (denoising.slots() > 0)
     said.push_back(chosen("dn_caption", states.narrow(1, output.queries, denoising.slots()),
