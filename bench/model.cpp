@@ -84,7 +84,7 @@ Step step(const QwenVL& qwen, const MicroBatch& batch, std::int64_t labels) {
   for (auto& param : qwen.parameters()) param.tensor.mutable_grad().reset();
   const auto start = Clock::now();
   const double begin = cpu_now();
-  const QwenOutput seen = qwen.forward(batch);
+  const model::QwenOutput seen = qwen.forward(batch);
   const double forward = cpu_now();
   const at::Tensor loss =
       qwen.lm_loss_sum(seen.hidden, batch, seen.tied) / static_cast<double>(labels);

@@ -134,6 +134,13 @@ MUSTER_AVX512 double bf16_avx512(std::uint16_t* x, float* wide, std::int64_t n, 
   return bf16_body(x, wide, n, label, want_grad);
 }
 
+// The one of the widest vectors that this processor has.
+template <typename Function>
+Function* widest(Function* avx512, Function* avx2, Function* plain) {
+  if (cpu_has_avx512()) return avx512;
+  return cpu_has_avx2() ? avx2 : plain;
+}
+
 }  // namespace
 
 bool softmax_rows_fit(const at::Tensor& logits) {
@@ -148,8 +155,8 @@ double softmax_rows_(at::Tensor& logits, const at::Tensor& labels, bool want_gra
   const std::int64_t rows = logits.size(0), vocab = logits.size(1);
   const std::int64_t* label = labels.const_data_ptr<std::int64_t>();
   const bool narrow = logits.scalar_type() == at::kBFloat16;
-  const auto row_of = cpu_has_avx512() ? row_avx512 : cpu_has_avx2() ? row_avx2 : row_plain;
-  const auto bf16_of = cpu_has_avx512() ? bf16_avx512 : cpu_has_avx2() ? bf16_avx2 : bf16_plain;
+  const auto row_of = widest(row_avx512, row_avx2, row_plain);
+  const auto bf16_of = widest(bf16_avx512, bf16_avx2, bf16_plain);
   void* data = logits.mutable_data_ptr();
   std::vector<double> losses(rows);
   at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -281,7 +281,7 @@ TEST_CASE("a layer's boxes train its change and that of the layer before, no fur
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       bias.mutable_grad().reset();
       at::logit(output.layers[i].boxes).sum().backward({}, /*retain_graph=*/true);
-      const auto boxes = static_cast<double>(output.layers[i].boxes.numel() / 4);
+      const auto boxes = static_cast<double>(output.layers[i].boxes.numel()) / 4;
       CAPTURE(proposals, i);
       CHECK(bias.grad().select(0, 0).item<double>() ==
             Catch::Approx(wanted[i] * boxes).epsilon(1e-3));
