@@ -21,15 +21,16 @@ using nlohmann::json;
 
 constexpr int kJpegQuality = 92;
 constexpr int kLeastExtent = 3;  // 6 pixels of 336
+constexpr int kMostShapes = 256;
 
 void check_options(const SynthOptions& o) {
   if (o.images < 1)
     throw UsageError(fmt::format("synth: {} images; at least 1 is needed", o.images));
   if (o.size < 16 || o.size > 8192)
     throw UsageError(fmt::format("synth: size is {} pixels; 16 to 8192 are possible", o.size));
-  if (o.min_shapes < 1 || o.max_shapes < o.min_shapes || o.max_shapes > 64)
-    throw UsageError(fmt::format("synth: {} to {} shapes; 1 <= min <= max <= 64 is needed",
-                                 o.min_shapes, o.max_shapes));
+  if (o.min_shapes < 1 || o.max_shapes < o.min_shapes || o.max_shapes > kMostShapes)
+    throw UsageError(fmt::format("synth: {} to {} shapes; 1 <= min <= max <= {} is needed",
+                                 o.min_shapes, o.max_shapes, kMostShapes));
   if (o.min_extent < kLeastExtent || o.max_extent < o.min_extent)
     throw UsageError(fmt::format("synth: shapes of {} to {} pixels; {} <= min <= max is needed",
                                  o.min_extent, o.max_extent, kLeastExtent));

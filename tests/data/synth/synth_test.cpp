@@ -92,6 +92,19 @@ TEST_CASE("extents are those of a side of 168 and scale with the scene's", "[uni
   CHECK(most == 20);
 }
 
+TEST_CASE("a crowd of small shapes is drawn whole", "[unit]") {  // bench head's `crowded`
+  SynthOptions options = demo(2);
+  options.size = 336;
+  options.min_shapes = 50;
+  options.max_shapes = 80;
+  options.min_extent = 3;
+  options.max_extent = 10;
+  const TempDir dir;
+  synthesise(dir.path(), options);
+  for (std::int64_t i = 0; i < options.images; ++i)
+    CHECK(render_scene(options, i).objects.size() >= 50);
+}
+
 TEST_CASE("a synthetic set validates and reads as COCO with captions", "[unit]") {
   const test::SmallSet set(12, 40);
   CHECK(set.source.format == "coco");
