@@ -67,11 +67,16 @@ struct DetectionHead::Queries {
   // [images, queries + slots, 4] f32, box logits: where the next layer looks. With a graph only
   // where they are learned.
   at::Tensor reference;
-  at::Tensor start;  // the same values, which the next layer's boxes are the change of
+  at::Tensor start = {};  // the same values, which the next layer's boxes are the change of
 };
 
 at::Tensor token_boxes(const Mlp& box, const at::Tensor& fused, const at::Tensor& anchors) {
   return anchors + box(fused).to(at::kFloat);
+}
+
+at::Tensor all_token_boxes(const Mlp& box, const HeadOutput& output) {
+  const at::NoGradGuard no_grad;
+  return token_boxes(box, output.fused, output.anchors);
 }
 
 HeadSizes head_sizes(const HeadConfig& config, const QwenConfig& model) {
@@ -240,28 +245,23 @@ DetectionHead::Queries DetectionHead::make_queries(const at::Tensor& fused,
     output.queries = config_.num_queries;
     output.counts.assign(images, config_.num_queries);
     return {learned_query_.expand({images, -1, -1}),
-            learned_box_.to(at::kFloat).expand({images, -1, -1}),
-            {}};
+            learned_box_.to(at::kFloat).expand({images, -1, -1})};
   }
   output.fused = fused;
   output.anchors = upload(inverse_sigmoid(layout.anchors()), fused.device());
-  at::Tensor boxes;  // [images, width, 4] logits
-  {
-    const at::NoGradGuard no_grad;
-    boxes = token_boxes(proposal_box_, fused, output.anchors);
-  }
+  const at::Tensor boxes = all_token_boxes(proposal_box_, output);
   output.proposal_boxes = boxes.sigmoid();
   output.proposal_logits = proposal_score_(fused).squeeze(-1).to(at::kFloat);
   output.queries = std::min(config_.num_queries, layout.width);
   for (const std::int64_t count : layout.counts)
     output.counts.push_back(std::min(config_.num_queries, count));
   output.token_centres = layout.centres();
-  if (output.queries == layout.width) return {query_(fused), boxes, {}};
+  if (output.queries == layout.width) return {query_(fused), boxes};
   const at::Tensor rows = best_rows(output.proposal_logits.detach(), layout, output.queries);
   const auto pick = [&](const at::Tensor& x) {
     return x.flatten(0, 1).index_select(0, rows).view({images, output.queries, x.size(2)});
   };
-  return {query_(pick(fused)), pick(boxes), {}};
+  return {query_(pick(fused)), pick(boxes)};
 }
 
 // A slot starts as the token its noised centre falls on would, so refinement learns on what it will

@@ -54,6 +54,8 @@ struct HeadOutput {
 
 // Box logits of tokens: f32, as `anchors` [..., 4], from what they are made of, [..., hidden].
 at::Tensor token_boxes(const Mlp& box, const at::Tensor& fused, const at::Tensor& anchors);
+// The same of every token of `output`, [images, width, 4], without a graph.
+at::Tensor all_token_boxes(const Mlp& box, const HeadOutput& output);
 
 // Sizes of what a head reads.
 struct HeadSizes {
@@ -106,7 +108,6 @@ class DetectionHead {
                        HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
                      const DenoisingQueries& denoising) const;
-  at::Tensor shared_boxes(const HeadOutput& output) const;
   at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
                           const CaptionTable& table) const;
   at::Tensor caption_probabilities(const at::Tensor& states,

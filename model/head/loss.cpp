@@ -159,8 +159,8 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   if (config_.proposals)
     proposals = {output.proposal_boxes, output.proposal_logits, remade_with(proposal_box_, output)};
   if (config_.one_to_many > 0)
-    shared = {shared_boxes(output), many_score_(output.fused).squeeze(-1).to(at::kFloat),
-              remade_with(many_box_, output)};
+    shared = {all_token_boxes(many_box_, output).sigmoid(),
+              many_score_(output.fused).squeeze(-1).to(at::kFloat), remade_with(many_box_, output)};
   FlatSets flat =
       lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, proposals, shared);
   const Predictions predictions = flat.predictions();
@@ -185,13 +185,6 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   for (LossTerm& term : caption_terms(said, targets, table)) terms.push_back(std::move(term));
   average_over_groups(terms, denoising.groups);
   return terms;
-}
-
-// Of tokens, where several share an object: [images, width, 4]. The loss alone asks for them:
-// detections are of queries.
-at::Tensor DetectionHead::shared_boxes(const HeadOutput& output) const {
-  const at::NoGradGuard no_grad;
-  return token_boxes(many_box_, output.fused, output.anchors).sigmoid();
 }
 
 // The cost of a query and an object is -p(first id of the object's caption), of a closed set -p(its

@@ -32,7 +32,7 @@ struct Held : torch::CustomClassHolder {
   std::shared_ptr<TiedGradient> tied;
 };
 
-// Rows of one id are summed before they are added, as they are where the gradients stand alone.
+// Rows of one id are summed before they are added, so that bits do not depend on what is there.
 void add_rows(at::Tensor& table, const at::Tensor& ids, const at::Tensor& rows) {
   const auto [unique, place] = at::_unique(ids, /*sorted=*/true, /*return_inverse=*/true);
   const at::Tensor sums = at::zeros({unique.size(0), rows.size(1)}, rows.options());
@@ -57,12 +57,8 @@ class LookupFunction : public torch::autograd::Function<LookupFunction> {
     const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["held"].toCapsule());
     at::Tensor d_table =
         held->tied ? std::exchange(held->tied->waiting, at::Tensor()) : at::Tensor();
-    if (d_table.defined()) {
-      add_rows(d_table, ids, rows);
-    } else {
-      d_table = untouched_zeros(sizes, grads[0].options());
-      d_table.index_add_(0, ids, rows);
-    }
+    if (!d_table.defined()) d_table = untouched_zeros(sizes, grads[0].options());
+    add_rows(d_table, ids, rows);
     return {d_table, {}, {}};
   }
 };

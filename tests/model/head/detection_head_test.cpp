@@ -16,7 +16,7 @@
 namespace muster::model {
 namespace {
 
-using test::loss_options, test::noise, test::values;
+using test::loss_options, test::noise, test::terms_of, test::values;
 
 constexpr std::int64_t kText = 24, kVocab = 40, kEnd = 39;
 
@@ -316,12 +316,8 @@ TEST_CASE("proposals' boxes learn from the matched tokens as from the graph of a
   const Predictions all{boxes, output.proposal_logits.detach().flatten()};
   PredictionSet set{"", 0, batch.layout.width, batch.layout.counts, {}, {}};
   set.matches = match_set({boxes.detach(), all.logits}, set, batch.targets, loss_options(0), {});
-  std::vector<std::int64_t> rows;
-  for (const Match& match : set.matches) rows.push_back(match.row);
-  REQUIRE(rows.size() == 3);
-  const std::vector<LossTerm> terms =
-      box_terms(boxes.index_select(0, at::tensor(rows, at::kLong)), all.logits, {&set, 1},
-                batch.targets, loss_options(0));
+  REQUIRE(set.matches.size() == 3);
+  const std::vector<LossTerm> terms = terms_of(all, {&set, 1}, batch.targets, loss_options(0));
   (terms[0].sum + terms[1].sum).backward();
   whole.visit("proposal_box.", [&](const std::string& name, at::Tensor& tensor) {
     INFO(name);

@@ -14,7 +14,7 @@
 namespace muster::model {
 namespace {
 
-using test::loss_options, test::values;
+using test::loss_options, test::terms_of, test::values;
 
 using Catch::Approx;
 
@@ -59,17 +59,6 @@ TEST_CASE("focal loss is its formula, and its gradient that of finite difference
   }
   CHECK(std::isfinite(
       focal_loss(at::scalar_tensor(-200.0f), at::scalar_tensor(1.0f), 0.25, 2).item<double>()));
-}
-
-// The terms of flat predictions.
-std::vector<LossTerm> terms_of(const Predictions& predictions, std::span<const PredictionSet> sets,
-                               std::span<const ImageTargets> targets,
-                               const HeadLossOptions& options) {
-  std::vector<std::int64_t> rows;
-  for (const PredictionSet& set : sets)
-    for (const Match& match : set.matches) rows.push_back(match.row);
-  return box_terms(predictions.boxes.index_select(0, at::tensor(rows, at::kLong)),
-                   predictions.logits, sets, targets, options);
 }
 
 TEST_CASE("the matcher prefers the near, the overlapping and the confident", "[unit]") {

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/rng.h"
 #include "model/detector.h"
+#include "model/head/detection_losses.h"
 
 namespace muster::test {
 
@@ -27,6 +29,18 @@ inline model::HeadConfig one_layer_head() {
   config.caption_layers = 1;
   config.caption_max_tokens = 4;
   return config;
+}
+
+// The terms of flat predictions.
+inline std::vector<model::LossTerm> terms_of(const model::Predictions& predictions,
+                                             std::span<const model::PredictionSet> sets,
+                                             std::span<const ImageTargets> targets,
+                                             const model::HeadLossOptions& options) {
+  std::vector<std::int64_t> rows;
+  for (const model::PredictionSet& set : sets)
+    for (const model::Match& match : set.matches) rows.push_back(match.row);
+  return model::box_terms(predictions.boxes.index_select(0, at::tensor(rows, at::kLong)),
+                          predictions.logits, sets, targets, options);
 }
 
 inline std::map<std::string, double> values(const std::vector<model::LossTerm>& terms) {
