@@ -38,7 +38,8 @@ CHOICES = {
 LEFT_OUT = {f'without {name}': settings for name, settings in CHOICES.items()}
 MADE_MORE = {
     'denoising': ['detection.denoising_groups=2'],
-    'learned queries': ['detection.queries=learned'],
+    # One-to-many matching trains the tokens that are proposals.
+    'learned queries': ['detection.queries=learned', *CHOICES['one_to_many']],
 }
 HEADS = {'before': sum(CHOICES.values(), []), 'all': [], **LEFT_OUT, **MADE_MORE}
 
