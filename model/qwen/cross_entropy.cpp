@@ -40,6 +40,13 @@ Chunk general_chunk(const at::Tensor& logits, const at::Tensor& labels, bool wan
   return {loss, probability.to(logits.scalar_type())};
 }
 
+// Rows of a chunk, when all are about as long: as many passes over [vocab, dim] as with full ones
+// and a short last one, and less memory.
+std::int64_t even_chunk(std::int64_t rows, std::int64_t most) {
+  const std::int64_t chunks = (rows + most - 1) / most;
+  return (rows + chunks - 1) / chunks;
+}
+
 Chunk chunk_loss(at::Tensor logits, const at::Tensor& labels, bool want_grad) {
   if (!softmax_rows_fit(logits)) return general_chunk(logits, labels, want_grad);
   const double loss = softmax_rows_(logits, labels, want_grad);
@@ -50,14 +57,14 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
                             const at::Tensor& weight, const at::Tensor& labels,
-                            std::int64_t chunk_rows, bool want_hidden, bool want_weight,
+                            std::int64_t most_rows, bool want_hidden, bool want_weight,
                             std::shared_ptr<TiedGradient> tied) {
     const auto pending = c10::make_intrusive<Pending>();
     pending->tied = std::move(tied);
-    const std::int64_t rows = hidden.size(0);
+    const std::int64_t rows = hidden.size(0), chunk_rows = even_chunk(rows, most_rows);
     if (want_hidden) pending->d_hidden = at::empty_like(hidden);
     // Every chunk's logits lie here.
-    at::Tensor logits = at::empty({std::min(chunk_rows, rows), weight.size(0)}, hidden.options());
+    at::Tensor logits = at::empty({chunk_rows, weight.size(0)}, hidden.options());
     at::Tensor total = at::zeros({}, hidden.options().dtype(wide_dtype(hidden.scalar_type())));
     // At the loop's entry the total and both gradients are those of the rows before `start`.
     for (std::int64_t start = 0; start < rows; start += chunk_rows) {
@@ -74,6 +81,7 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
       }
       if (want_weight) add_weight_grad(pending->d_weight, chunk.d_logits, part, rows > chunk_rows);
     }
+    logits.reset();  // before the gradient is there twice for a moment, wide and as the weight is
     if (want_weight) pending->d_weight = pending->d_weight.to(weight.scalar_type());
     ctx->saved_data["pending"] = c10::IValue::make_capsule(pending);
     return total;

@@ -94,6 +94,27 @@ TEST_CASE("[rows, vocab] logits are never held", "[unit]") {
   CHECK(meter.peak() > kLogits);  // negative control
 }
 
+TEST_CASE("rows that fill no whole number of chunks make chunks of equal length", "[unit]") {
+  constexpr std::int64_t kRows = 33, kDim = 8, kWords = 6000, kChunk = 32, kFloat = 4;
+  const at::Tensor hidden = at::randn({kRows, kDim}).requires_grad_();
+  const at::Tensor weight = at::randn({kWords, kDim}).requires_grad_();
+  const at::Tensor labels = at::randint(0, kWords, {kRows}, at::kLong);
+  const muster::test::MemoryMeter meter;
+  cross_entropy_sum(hidden, weight, labels, kChunk).backward();
+  CHECK(meter.peak() < (kRows / 2 + 2) * kWords * kFloat + 2 * kWords * kDim * kFloat);
+}
+
+TEST_CASE("logits are gone when a wide gradient becomes narrow", "[unit]") {
+  constexpr std::int64_t kRows = 64, kDim = 16, kWords = 40000, kChunk = 32;
+  constexpr std::int64_t kWide = kWords * kDim * 4, kLogits = kChunk * kWords * 2;
+  const at::Tensor hidden = at::randn({kRows, kDim}).to(at::kBFloat16).requires_grad_();
+  const at::Tensor weight = at::randn({kWords, kDim}).to(at::kBFloat16).requires_grad_();
+  const at::Tensor labels = at::randint(0, kWords, {kRows}, at::kLong);
+  const muster::test::MemoryMeter meter;
+  cross_entropy_sum(hidden, weight, labels, kChunk).backward();
+  CHECK(meter.peak() < kWide + kLogits + 2 * kWide / 5);
+}
+
 TEST_CASE("cross-entropy: speed per row of 151,936 logits", "[.speed]") {
   constexpr std::int64_t kRows = 128, kWords = 151936;
   const at::Tensor labels = at::randint(0, kWords, {kRows}, at::kLong);
