@@ -466,6 +466,10 @@ void ZeroEngine::fill_snapshot(ShardSnapshot& snapshot) const {
   if (ema.defined()) ema = impl_->core.ledger->counted(ema, &TransientBytes::snapshot);
 }
 
+void ZeroEngine::lend_snapshot(ShardSnapshot& snapshot) const {
+  snapshot.tensors = impl_->state.lend_shard();
+}
+
 void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::path& file) {
   write_shard(snapshot.header, snapshot.tensors, file);
 }

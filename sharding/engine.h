@@ -106,6 +106,10 @@ class ZeroEngine {
   // load() or set_full() of any rank.
   std::shared_ptr<ShardSnapshot> begin_snapshot() const;
   void fill_snapshot(ShardSnapshot& snapshot) const;
+  // Instead of fill_snapshot(), where nothing follows: what can be written as it lies is the
+  // engine's own memory. REQUIRES that the snapshot is gone before the next step(), load(),
+  // set_full() or show_ema() of any rank, and before the engine.
+  void lend_snapshot(ShardSnapshot& snapshot) const;
   // Writes one HDF5 file; throws IoError.
   static void write(const ShardSnapshot& snapshot, const std::filesystem::path& file);
   // [C] Reads any set of files written at any world size, bucket size or group layout that covers

@@ -147,6 +147,16 @@ ShardTensors OptimizerState::export_shard() const {
   return tensors;
 }
 
+ShardTensors OptimizerState::lend_shard() const {
+  const auto lend = [](const at::Tensor& t) { return t.to(at::kCPU, at::kFloat); };
+  ShardTensors tensors{.master = master_.defined() ? lend(master_) : export_master(),
+                       .exp_avg = lend(exp_avg_),
+                       .exp_avg_sq = lend(exp_avg_sq_),
+                       .ema = {}};
+  if (ema_.defined()) tensors.ema = lend(ema_);
+  return tensors;
+}
+
 ShardTensors OptimizerState::begin_import() {
   const auto emptied = [](const at::Tensor& moment) {
     const bool fits = moment.is_cpu() && moment.scalar_type() == at::kFloat;

@@ -93,7 +93,7 @@ RunState CheckpointSchedule::resume(Resume& from) {
   return {};
 }
 
-void CheckpointSchedule::begin(const RunState& state) {
+void CheckpointSchedule::begin(const RunState& state, Afterwards afterwards) {
   const StepTimer::Scope phase(my_.timer, Phase::kCheckpoint);
   finish();  // [C] at most one is in flight
   my_.engine.await_all();
@@ -103,8 +103,10 @@ void CheckpointSchedule::begin(const RunState& state) {
   manifest.data_fingerprint = my_.data.train.fingerprint();
   manifest.muster_version = kVersion;
   manifest.base = base_;
+  const bool mean = my_.config.ema.decay > 0;  // shown while it is copied, so nothing is lent
   CheckpointStore::Job job =
-      checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map(), base_);
+      checkpoint_job(my_.config, my_.detector, my_.engine, my_.data.train.class_map(), base_,
+                     mean ? Afterwards::kTrains : afterwards);
   if (first_rank_ && !evaluation_.empty()) {
     job.write = [write = std::move(job.write), evaluation = evaluation_](const fs::path& folder) {
       std::vector<std::string> names = write(folder);
@@ -113,12 +115,16 @@ void CheckpointSchedule::begin(const RunState& state) {
       return names;
     };
   }
-  const bool mean = my_.config.ema.decay > 0;
   if (mean) my_.engine.show_ema();         // [C] its weights are the ones people use
   store_.begin(manifest, std::move(job));  // [C]
   if (!mean) return;
   store_.settle();
   my_.engine.hide_ema();  // [C]
+}
+
+void CheckpointSchedule::write_last(const RunState& state) {
+  begin(state, Afterwards::kEnds);  // [C]
+  finish();                         // [C]
 }
 
 void CheckpointSchedule::settle() {

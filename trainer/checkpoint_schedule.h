@@ -12,6 +12,7 @@
 #include "sharding/engine.h"
 #include "trainer/assembly/run_data.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/files.h"
 #include "trainer/checkpoint/resume.h"
 #include "trainer/show/evaluation_record.h"
 #include "trainer/step_timer.h"
@@ -39,7 +40,10 @@ class CheckpointSchedule {
 
   // [C] Copies parameters and state, and writes them, in the background. Finishes the checkpoint
   // before first.
-  void begin(const RunState& state);
+  void begin(const RunState& state) { begin(state, Afterwards::kTrains); }
+  // [C] The last one, whole when this returns. Nothing changes while it is written, so that little
+  // is copied.
+  void write_last(const RunState& state);
   // Blocks until the copies are made. Every rank calls it before the consensus, after which
   // parameters may change.
   void settle();
@@ -65,7 +69,8 @@ class CheckpointSchedule {
   // Both throw ConfigError unless the folder was written by a run of this one's kind.
   void check_data(const Resume& from, RunState& state) const;
   void check_base(const Manifest& manifest, const std::filesystem::path& folder) const;
-  std::string load(const Resume& from);  // [C]
+  std::string load(const Resume& from);                      // [C]
+  void begin(const RunState& state, Afterwards afterwards);  // [C]
 
   CheckpointParts my_;
   bool first_rank_;

@@ -181,11 +181,12 @@ void Trainer::train() {
     waits_for_new_values_ = resume_.stops_at_epoch_end() && stats.last_in_epoch && !stats.last;
     done = stats.last || evaluated.stop || waits_for_new_values_;
     const configs::Checkpoint& c = config_.checkpoint;
-    if (done || evaluated.best || is_due(c.every_steps, c.every_epochs, stats)) {
+    if (done) {
+      checkpoints_.write_last(state_);  // [C]
+    } else if (evaluated.best || is_due(c.every_steps, c.every_epochs, stats)) {
       checkpoints_.begin(state_);  // [C] the best is never lost, whenever it is found
     }
   }
-  checkpoints_.finish();  // [C]
   if (profile_) profile_->finish();
   if (waits_for_new_values_) return;
   show_ema();  // [C]
@@ -224,8 +225,7 @@ void Trainer::set_profile(const ProfiledSteps& steps) {
 
 void Trainer::stop_now() {
   if (profile_) profile_->finish();
-  checkpoints_.begin(state_);  // [C]
-  checkpoints_.finish();       // [C]
+  checkpoints_.write_last(state_);  // [C]
   throw StopRequested(
       fmt::format("stopped on request after step {}, checkpoint committed", state_.step));
 }

@@ -135,11 +135,15 @@ const std::vector<std::string>& companion_files() {
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine,
                                     const data::ClassMap& classes,
-                                    const std::optional<BaseModel>& base) {
+                                    const std::optional<BaseModel>& base, Afterwards afterwards) {
   const bool first = engine.collective().rank() == 0;
   const auto part = std::make_shared<Part>(make_part(detector, engine, base.has_value()));
   return {.copy =
-              [part, &engine] {
+              [part, &engine, afterwards] {
+                if (afterwards == Afterwards::kEnds) {
+                  engine.lend_snapshot(*part->shard);
+                  return;  // the writer of safetensors takes tensors from where they lie
+                }
                 engine.fill_snapshot(*part->shard);
                 if (part->weights) part->weights->copy();
                 copy_to_host(part->adapters);

@@ -27,11 +27,13 @@ const std::vector<std::string>& companion_files();
 // Hugging Face's sharded form; where the weights of all ranks fit no second rank, model.safetensors
 // alone. Rank 0 writes the index and the small files as well. Of a LoRA run, whose `base` is given,
 // rank 0 writes adapters and head in place of weights. The job's copy() must return before any
-// parameter changes on any rank. REQUIRES all gathers awaited; detector and engine outlive the job.
+// parameter changes on any rank; with kEnds that must not happen before write() has returned, and
+// little is copied. REQUIRES all gathers awaited; detector and engine outlive the job.
+enum class Afterwards { kTrains, kEnds };
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine,
                                     const data::ClassMap& classes,
-                                    const std::optional<BaseModel>& base);
+                                    const std::optional<BaseModel>& base, Afterwards afterwards);
 
 // Copies the parameters of a checkpoint into the detector, in place: of a LoRA run's those of
 // adapters and head. Strict: all must be there with their shapes, and the head must tell captions

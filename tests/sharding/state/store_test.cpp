@@ -157,6 +157,26 @@ TEST_CASE("a flipped bit is an error or was in a byte nobody reads; most are, an
   REQUIRE(named > flips / 2);
 }
 
+TEST_CASE("what is lent to a last checkpoint is written as a copy is, and is no copy", "[unit]") {
+  const TempDir dir;
+  for (const MasterKind master : {MasterKind::kFloat32, MasterKind::kSplit}) {
+    const Toy toy(at::kBFloat16);
+    EngineOptions options = toy_options();
+    options.master = master;
+    ZeroEngine engine(toy_registry(toy), make_self(), options);
+    toy_step(engine, toy, 0, kPerStep);
+    ZeroEngine::write(*engine.snapshot(), dir.path() / "copied.h5");
+    const auto lent = engine.begin_snapshot(), again = engine.begin_snapshot();
+    engine.lend_snapshot(*lent);
+    engine.lend_snapshot(*again);
+    ZeroEngine::write(*lent, dir.path() / "lent.h5");
+    CHECK(read_text(dir.path() / "lent.h5") == read_text(dir.path() / "copied.h5"));
+    CHECK(lent->tensors.exp_avg.is_alias_of(again->tensors.exp_avg));
+    CHECK(lent->tensors.exp_avg_sq.is_alias_of(again->tensors.exp_avg_sq));
+    CHECK(lent->tensors.master.is_alias_of(again->tensors.master) == (master == MasterKind::kFloat32));
+  }
+}
+
 TEST_CASE("a full disk is an error, and the shard that was there before stays", "[unit][fault]") {
   const TempDir dir;
   const fs::path file = dir.path() / "optimizer-0.h5";
