@@ -173,7 +173,8 @@ TEST_CASE("what is lent to a last checkpoint is written as a copy is, and is no 
     CHECK(read_text(dir.path() / "lent.h5") == read_text(dir.path() / "copied.h5"));
     CHECK(lent->tensors.exp_avg.is_alias_of(again->tensors.exp_avg));
     CHECK(lent->tensors.exp_avg_sq.is_alias_of(again->tensors.exp_avg_sq));
-    CHECK(lent->tensors.master.is_alias_of(again->tensors.master) == (master == MasterKind::kFloat32));
+    CHECK(lent->tensors.master.is_alias_of(again->tensors.master) ==
+          (master == MasterKind::kFloat32));
   }
 }
 
