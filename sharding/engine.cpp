@@ -457,7 +457,7 @@ std::shared_ptr<ShardSnapshot> ZeroEngine::begin_snapshot() const {
 }
 
 void ZeroEngine::fill_snapshot(ShardSnapshot& snapshot) const {
-  snapshot.tensors = impl_->state.export_shard();
+  snapshot.tensors = impl_->state.export_shard(OptimizerState::Export::kCopy);
   for (at::Tensor* tensor :
        {&snapshot.tensors.master, &snapshot.tensors.exp_avg, &snapshot.tensors.exp_avg_sq}) {
     *tensor = impl_->core.ledger->counted(*tensor, &TransientBytes::snapshot);
@@ -467,7 +467,7 @@ void ZeroEngine::fill_snapshot(ShardSnapshot& snapshot) const {
 }
 
 void ZeroEngine::lend_snapshot(ShardSnapshot& snapshot) const {
-  snapshot.tensors = impl_->state.lend_shard();
+  snapshot.tensors = impl_->state.export_shard(OptimizerState::Export::kLend);
 }
 
 void ZeroEngine::write(const ShardSnapshot& snapshot, const std::filesystem::path& file) {

@@ -138,22 +138,16 @@ at::Tensor OptimizerState::export_master() const {
   return master;
 }
 
-ShardTensors OptimizerState::export_shard() const {
-  ShardTensors tensors{.master = export_master(),
-                       .exp_avg = host_copy(exp_avg_),
-                       .exp_avg_sq = host_copy(exp_avg_sq_),
+ShardTensors OptimizerState::export_shard(Export how) const {
+  const bool lend = how == Export::kLend;
+  const auto shard = [lend](const at::Tensor& t) {
+    return lend ? t.to(at::kCPU, at::kFloat) : host_copy(t);
+  };
+  ShardTensors tensors{.master = lend && master_.defined() ? shard(master_) : export_master(),
+                       .exp_avg = shard(exp_avg_),
+                       .exp_avg_sq = shard(exp_avg_sq_),
                        .ema = {}};
-  if (ema_.defined()) tensors.ema = host_copy(ema_);
-  return tensors;
-}
-
-ShardTensors OptimizerState::lend_shard() const {
-  const auto lend = [](const at::Tensor& t) { return t.to(at::kCPU, at::kFloat); };
-  ShardTensors tensors{.master = master_.defined() ? lend(master_) : export_master(),
-                       .exp_avg = lend(exp_avg_),
-                       .exp_avg_sq = lend(exp_avg_sq_),
-                       .ema = {}};
-  if (ema_.defined()) tensors.ema = lend(ema_);
+  if (ema_.defined()) tensors.ema = shard(ema_);
   return tensors;
 }
 

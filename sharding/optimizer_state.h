@@ -27,10 +27,9 @@ class OptimizerState {
   // The tensors of one segment; the caller adds gradient and factors.
   AdamWRun run(const Segment& segment) const;
 
-  ShardTensors export_shard() const;
-  // The same values; those that lie on the host in fp32, in a shard of their own, are this state's
-  // memory and no copies.
-  ShardTensors lend_shard() const;
+  // With kLend, what lies on the host in fp32, in a shard of its own, is this state's memory.
+  enum class Export { kCopy, kLend };
+  ShardTensors export_shard(Export how) const;
   // What a load fills, for import_shard(): masters as they are, means of the weights like them,
   // moments at 0. Moments of fp32 on the host are this state's own, so that a load needs no second
   // copy: after a load that failed they are of no use until another succeeds.

@@ -23,13 +23,15 @@ inline constexpr const char* kConfigFile = "config.yaml";  // as the run resolve
 // generation settings.
 const std::vector<std::string>& companion_files();
 
+// What follows a checkpoint: with kEnds nothing changes until it is written.
+enum class Afterwards { kTrains, kEnds };
+
 // What this rank writes: its optimizer shard and its share of the weights, whole tensors, in
 // Hugging Face's sharded form; where the weights of all ranks fit no second rank, model.safetensors
 // alone. Rank 0 writes the index and the small files as well. Of a LoRA run, whose `base` is given,
 // rank 0 writes adapters and head in place of weights. The job's copy() must return before any
 // parameter changes on any rank; with kEnds that must not happen before write() has returned, and
 // little is copied. REQUIRES all gathers awaited; detector and engine outlive the job.
-enum class Afterwards { kTrains, kEnds };
 CheckpointStore::Job checkpoint_job(const configs::Config& config, const model::Detector& detector,
                                     const sharding::ZeroEngine& engine,
                                     const data::ClassMap& classes,
