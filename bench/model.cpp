@@ -9,11 +9,11 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/tensors/micro_batch.h"
+#include "base/tensors/process_memory.h"
 #include "model/adapters/peft_folder.h"
 #include "model/files/safetensors_reader.h"
 #include "model/files/safetensors_writer.h"
@@ -50,18 +50,10 @@ MicroBatch packed(const std::string& path) {
   return batch;
 }
 
-// VmHWM or VmRSS, in bytes.
-std::int64_t process_memory(const std::string& key) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
-  return 0;
-}
-
 // What tensors take on the device that computes, at the most so far.
 std::int64_t peak_bytes(const Options& o) {
   return o.on_gpu() ? sharding::load_cuda_library().device_memory().peak_held
-                    : process_memory("VmHWM");
+                    : peak_resident_bytes();
 }
 
 // Weights of a folder that has only their shapes.
@@ -153,7 +145,7 @@ void run(const Options& o) {
                                .logits_chunk_tokens = o.chunk});
   const MicroBatch batch = packed(o.batch);
   const std::int64_t labels = batch.labels.ne(kIgnoreLabel).sum().item<std::int64_t>();
-  const std::int64_t loaded = process_memory("VmRSS");
+  const std::int64_t loaded = resident_bytes();
 
   nlohmann::json seconds = nlohmann::json::array(), cpu_seconds = nlohmann::json::array();
   Step last;

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <string>
+#include <string_view>
 
 #include "base/tensors/tensor_memory.h"
 
@@ -17,6 +19,11 @@ std::int64_t resident_bytes() {
 }
 
 std::int64_t peak_resident_bytes() {
+  constexpr std::string_view kKey = "VmHWM:";
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(kKey)) return std::stoll(line.substr(kKey.size())) * 1024;
+  // Not every sandbox tells that. This one includes what the process was before it became us.
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * 1024;  // Linux counts KiB

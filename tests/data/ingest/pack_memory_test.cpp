@@ -1,15 +1,18 @@
 // What `pack` holds in memory does not grow with the rows of a source, but for some numbers of
 // each.
 #include <fmt/core.h>
-#include <malloc.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
+#include "base/process/process_tree.h"
+#include "base/source_files.h"
+#include "base/tensors/process_memory.h"
 #include "data/ingest/pack_source.h"
 #include "data/sources/source_folder.h"
 
@@ -51,28 +54,32 @@ void make_sources(const SourceFolder& folder, int rows) {
                   images, annotations));
 }
 
-// The most memory of a process of its own that packs, in bytes.
-std::int64_t peak_of_pack(const fs::path& source, const fs::path& out) {
-  ::malloc_trim(0);  // what this process has free would serve the other one
-  const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      ReadOptions read;
-      read.scratch = out.parent_path();
-      pack_source(read_source(source, read), out, PackOptions{});
-      ::_exit(0);
-    } catch (...) {
-      ::_exit(1);
-    }
-  }
-  int status = 0;
-  rusage usage{};
-  REQUIRE(::wait4(child, &status, 0, &usage) == child);
-  REQUIRE(status == 0);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+constexpr const char* kSource = "MUSTER_TEST_SOURCE";  // set for the process that packs
+
+// The most memory of a new process that packs `source`, in bytes.
+std::int64_t peak_of_pack(const fs::path& source) {
+  const CapturedRun run = run_captured({executable_path().string(), "[.packs]"},
+                                       std::chrono::seconds(60), {{kSource, source.string()}});
+  INFO(run.output);
+  REQUIRE(run.exit_code == 0);
+  constexpr std::string_view kKey = "peak bytes: ";
+  const std::size_t at = run.output.find(kKey);
+  REQUIRE(at != std::string::npos);
+  return std::stoll(run.output.substr(at + kKey.size()));
 }
 
 }  // namespace
+
+// In a process of its own: memory that other tests have left free would serve it.
+TEST_CASE("packs what its environment names", "[.packs]") {
+  const char* source = std::getenv(kSource);
+  if (source == nullptr) SKIP(kSource << " is not set");
+  const TempDir out;
+  ReadOptions read;
+  read.scratch = out.path();
+  pack_source(read_source(source, read), out.path() / "out.h5", PackOptions{});
+  std::printf("peak bytes: %lld\n", static_cast<long long>(peak_resident_bytes()));
+}
 
 TEST_CASE("pack's memory grows by some numbers a row", "[unit]") {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -88,10 +95,8 @@ TEST_CASE("pack's memory grows by some numbers a row", "[unit]") {
   make_sources(many, kMany);
   for (const char* source : {"set/rows.jsonl", "set/coco.json", "set"}) {
     INFO(source);
-    const auto peak = [&](const SourceFolder& folder) {
-      return peak_of_pack(folder.dir.path() / source, folder.dir.path() / "out.h5");
-    };
-    const std::int64_t growth = (peak(many) - peak(few)) / (kMany - kFew);
+    const std::int64_t peak = peak_of_pack(many.dir.path() / source);
+    const std::int64_t growth = (peak - peak_of_pack(few.dir.path() / source)) / (kMany - kFew);
     INFO("bytes a row: " << growth);
     CHECK(growth < kBytesPerRow);
   }

@@ -6,10 +6,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 
 #include "base/files.h"
+#include "base/tensors/process_memory.h"
 #include "model/files/safetensors_writer.h"
 #include "model/qwen/shapes.h"
 #include "model/qwen/small_model.h"
@@ -57,13 +57,6 @@ void hash_all(const Weights& weights) {
             static_cast<std::size_t>(tensor.nbytes())});
 }
 
-std::int64_t resident_bytes(const char* field) {  // of /proc/self/status
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(field)) return std::stoll(line.substr(line.find(':') + 1)) * 1024;
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE("load: speed beside cat", "[.speed][load]") {
@@ -78,12 +71,12 @@ TEST_CASE("load: speed beside cat", "[.speed][load]") {
   const auto bytes = static_cast<double>(fs::file_size(file));
   const std::string cat = "cat " + file.string() + " >/dev/null";
   const double peer = best_seconds([&] { CHECK(std::system(cat.c_str()) == 0); });
-  const std::int64_t before = resident_bytes("VmRSS");
+  const std::int64_t before = resident_bytes();
   const double ours = best_seconds([&] { load_weights(dir.path(), config, at::kBFloat16); });
   const double read =
       best_seconds([&] { hash_all(load_weights(dir.path(), config, at::kBFloat16)); });
   const Weights held = load_weights(dir.path(), config, at::kBFloat16);
-  const auto resident = static_cast<double>(resident_bytes("VmRSS") - before);
+  const auto resident = static_cast<double>(resident_bytes() - before);
   const double wider = best_seconds([&] { load_weights(dir.path(), config, at::kFloat); });
   std::printf(
       "{\"bytes\": %.0f, \"threads\": %d, \"cat_bytes_per_s\": %.4g, \"load_bytes_per_s\": %.4g, "
