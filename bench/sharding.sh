@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./run bench sharding [--json] [--rounds R] [--steps S] [--only ENGINE] [--rows FILE]
+# ./run bench sharding [--json] [--rounds R] [--steps S] [--only ENGINE] [--dtype fp32|bf16] [--rows FILE]
 # The same 60 M-parameter transformer on 2 CPU ranks of one thread each, fp32 and bf16: ZeroEngine (mpi, gloo) against
 # DeepSpeed ZeRO-2, FSDP2 and DDP + ZeroRedundancyOptimizer (Gloo). Each runs R times, in turn; the fastest round counts,
 # since another load of the machine only ever adds time. The peers live in a throw-away environment in the cache folder.
@@ -11,6 +11,7 @@ json=()
 rounds=3
 steps=8
 only=""
+dtypes=(fp32 bf16)   # a CPU without bf16 products takes minutes for a step in bf16
 rows=""
 while [ $# -gt 0 ]; do
   option=$1
@@ -23,9 +24,10 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$1 ;;
     --steps) steps=$1 ;;
     --only) only=$1 ;;
+    --dtype) dtypes=("$1") ;;
     --rows) rows=$1 ;;
     *)
-      echo "bench sharding: unknown option $option; there are --json, --rounds R, --steps S, --only ENGINE, --rows FILE" >&2
+      echo "bench sharding: unknown option $option; there are --json, --rounds R, --steps S, --only ENGINE, --dtype D, --rows FILE" >&2
       exit 64
       ;;
   esac
@@ -83,11 +85,11 @@ measure() {   # ENGINE DTYPE
 }
 
 for ((round = 0; round < rounds; ++round)); do
-  for dtype in fp32 bf16; do
+  for dtype in "${dtypes[@]}"; do
     for engine in mpi gloo deepspeed fsdp2 ddp_zero; do
       [ -z "$only" ] || [ "$only" = "$engine" ] || continue
       say "round $((round + 1)) of $rounds: $engine $dtype"
-      measure $engine $dtype
+      measure "$engine" "$dtype"
     done
   done
 done
