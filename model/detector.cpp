@@ -106,31 +106,46 @@ struct Detector::Impl {
                         config.use_patches ? 1 : backbone.config().vision.spatial_merge_size);
   }
 
+  // Pictures whose objects are known, and what they are.
+  struct Annotated {
+    std::vector<std::int64_t> images;
+    std::vector<ImageTargets> targets;
+  };
+  static Annotated annotated_pictures(const MicroBatch& batch, const HeadLossOptions& options) {
+    Annotated annotated;
+    if (!batch.pixel_values.defined() || !options.detection) return annotated;
+    TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
+                "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
+                " images");
+    for (std::size_t image = 0; image < batch.targets.size(); ++image) {
+      if (!batch.targets[image].annotated) continue;
+      annotated.images.push_back(static_cast<std::int64_t>(image));
+      annotated.targets.push_back(batch.targets[image]);
+    }
+    return annotated;
+  }
+
   std::vector<LossTerm> loss(
       const MicroBatch& batch, const HeadLossOptions& options,
       const std::function<DenoisingQueries(const std::vector<ImageTargets>&)>& denoise) const {
     const QwenOutput seen = run_backbone(batch);
     std::vector<LossTerm> terms;
-    if (batch.labels.defined() && seen.hidden.defined())
-      terms.push_back({"lm", backbone.lm_loss_sum(seen.hidden, batch, seen.tied),
-                       LossTerm::Denominator::kTokens});
-    if (!batch.pixel_values.defined() || !options.detection) return terms;
-    TORCH_CHECK(static_cast<std::int64_t>(batch.targets.size()) == batch.grid_thw.size(0),
-                "Detector::loss: ", batch.targets.size(), " targets for ", batch.grid_thw.size(0),
-                " images");
-    std::vector<std::int64_t> annotated;
-    std::vector<ImageTargets> targets;
-    for (std::size_t image = 0; image < batch.targets.size(); ++image) {
-      if (!batch.targets[image].annotated) continue;
-      annotated.push_back(static_cast<std::int64_t>(image));
-      targets.push_back(batch.targets[image]);
+    const auto add_language = [&, graph = at::GradMode::is_enabled()] {
+      const at::AutoGradMode as_before(graph);  // a head at rest has none
+      if (batch.labels.defined() && seen.hidden.defined())
+        terms.push_back({"lm", backbone.lm_loss_sum(seen.hidden, batch, seen.tied),
+                         LossTerm::Denominator::kTokens});
+    };
+    const Annotated annotated = annotated_pictures(batch, options);
+    if (annotated.targets.empty()) {
+      add_language();
+      return terms;
     }
-    if (annotated.empty()) return terms;
-    const DenoisingQueries denoising = denoise(targets);
+    const DenoisingQueries denoising = denoise(annotated.targets);
     const at::AutoGradMode with_graph(!options.frozen && at::GradMode::is_enabled());
-    const HeadOutput output = run_head(some_pictures(batch, seen, annotated), denoising);
-    for (LossTerm& term :
-         head.loss(output, targets, denoising, options, backbone.token_embedding()))
+    const HeadOutput output = run_head(some_pictures(batch, seen, annotated.images), denoising);
+    for (LossTerm& term : head.loss(output, annotated.targets, denoising, options,
+                                    backbone.token_embedding(), add_language))
       terms.push_back(std::move(term));
     return terms;
   }

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
@@ -77,9 +78,11 @@ class DetectionHead {
   // patches with use_patches. language is undefined without use_language.
   HeadOutput forward(const at::Tensor& vision, const at::Tensor& language,
                      const TokenLayout& layout, const DenoisingQueries& denoising) const;
+  // `meanwhile` queues work that needs no match: a GPU does it while the host matches.
   std::vector<LossTerm> loss(const HeadOutput& output, std::span<const ImageTargets> targets,
                              const DenoisingQueries& denoising, const HeadLossOptions& options,
-                             const at::Tensor& embedding) const;
+                             const at::Tensor& embedding,
+                             const std::function<void()>& meanwhile = {}) const;
   // The likeliest caption of each query: of a closed set a class's name, else decoded greedily, all
   // queries at once. states [n, hidden], as LayerOutput has them.
   std::vector<DecodedCaption> likeliest_captions(const at::Tensor& states,
@@ -108,11 +111,9 @@ class DetectionHead {
                        HeadOutput& output) const;
   void add_denoising(Queries& queries, const at::Tensor& fused, const TokenLayout& layout,
                      const DenoisingQueries& denoising) const;
-  at::Tensor caption_cost(const HeadOutput& output, std::span<const ImageTargets> targets,
-                          const CaptionTable& table) const;
-  at::Tensor caption_probabilities(const at::Tensor& states,
-                                   const std::vector<const CaptionIds*>& captions,
+  at::Tensor caption_probabilities(const HeadOutput& output, std::span<const ImageTargets> targets,
                                    const CaptionTable& table) const;
+  std::int64_t column_of(const CaptionIds& caption) const;
   static CaptionSet chosen(const char* name, const at::Tensor& states,
                            std::span<const Match> matches, std::int64_t first);
   std::vector<LossTerm> caption_terms(std::span<const CaptionSet> sets,

@@ -1,4 +1,5 @@
 // The head's predictions become loss terms: sets are laid out flat, matched and compared.
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 
 #include "model/head/detection_head.h"
 #include "model/head/one_to_many.h"
+#include "model/qwen/download.h"
 #include "model/qwen/upload.h"
 
 namespace muster::model {
@@ -114,21 +116,43 @@ struct Matching {
   std::int64_t one_to_many = 0;  // tokens per object
 };
 
-// Denoising sets know their matches. Captions decide in the last layer alone.
-void match_all(FlatSets& flat, const Predictions& predictions, const HeadOutput& output,
+// Denoising sets know their matches. Captions decide in the last layer alone. Sets are matched side
+// by side, each by one thread.
+void match_all(FlatSets& flat, const Predictions& cpu, const HeadOutput& output,
                std::span<const ImageTargets> targets, const HeadLossOptions& options,
                const Matching& matching) {
-  const Predictions cpu{predictions.boxes.detach().cpu(),
-                        predictions.logits.detach().cpu()};  // one copy a micro-batch
-  for (PredictionSet& set : flat.sets()) {
-    if (set.prefix == kDenoising) continue;
+  std::vector<PredictionSet>& sets = flat.sets();
+  const auto match = [&](PredictionSet& set) {
+    if (set.prefix == kDenoising) return;
     if (set.prefix == kMany) {
       set.matches = match_many(cpu, set, targets, output.token_centres, matching.one_to_many);
     } else {
       set.matches = match_set(cpu, set, targets, options,
                               set.prefix.empty() ? matching.caption_cost : at::Tensor());
     }
+  };
+  at::parallel_for(0, static_cast<std::int64_t>(sets.size()), 1,
+                   [&](std::int64_t first, std::int64_t end) {
+                     for (std::int64_t i = first; i < end; ++i) match(sets[i]);
+                   });
+}
+
+// The cost of a query and an object is less the more probable its caption: [images, queries, most
+// objects] f32, from the probabilities of all objects, on the CPU.
+at::Tensor caption_cost(const at::Tensor& probabilities, const HeadOutput& output,
+                        std::span<const ImageTargets> targets) {
+  const auto images = static_cast<std::int64_t>(targets.size());
+  std::int64_t most = 0;
+  for (const ImageTargets& target : targets)
+    most = std::max(most, static_cast<std::int64_t>(target.captions.size()));
+  const at::Tensor of_image = probabilities.view({images, output.queries, probabilities.size(1)});
+  const at::Tensor cost = at::zeros({images, output.queries, most});
+  for (std::int64_t image = 0, object = 0; image < images; ++image) {
+    const auto count = static_cast<std::int64_t>(targets[image].captions.size());
+    cost[image].narrow(1, 0, count).sub_(of_image[image].narrow(1, object, count));
+    object += count;
   }
+  return cost;
 }
 
 // The weight of denoising terms does not depend on the number of groups.
@@ -153,7 +177,8 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
                                           std::span<const ImageTargets> targets,
                                           const DenoisingQueries& denoising,
                                           const HeadLossOptions& options,
-                                          const at::Tensor& embedding) const {
+                                          const at::Tensor& embedding,
+                                          const std::function<void()>& meanwhile) const {
   const CaptionTable table = captions_.table(embedding);
   TokenPredictions proposals, shared;
   if (config_.proposals)
@@ -164,9 +189,15 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   FlatSets flat =
       lay_out(output, static_cast<std::int64_t>(targets.size()), denoising, proposals, shared);
   const Predictions predictions = flat.predictions();
+  std::vector<at::Tensor> asked{predictions.boxes.detach(), predictions.logits.detach()};
+  if (options.match_caption > 0) asked.push_back(caption_probabilities(output, targets, table));
+  Download download(std::move(asked));
+  if (meanwhile) meanwhile();
+  const std::vector<at::Tensor>& on_host = download.wait();
   const at::Tensor captions =
-      options.match_caption > 0 ? caption_cost(output, targets, table) : at::Tensor();
-  match_all(flat, predictions, output, targets, options, {captions, config_.one_to_many});
+      options.match_caption > 0 ? caption_cost(on_host[2], output, targets) : at::Tensor();
+  match_all(flat, {on_host[0], on_host[1]}, output, targets, options,
+            {captions, config_.one_to_many});
   std::vector<LossTerm> terms =
       box_terms(flat.matched_boxes(), predictions.logits, flat.sets(), targets, options);
   const at::Tensor& states = output.layers.back().states;
@@ -187,48 +218,27 @@ std::vector<LossTerm> DetectionHead::loss(const HeadOutput& output,
   return terms;
 }
 
-// The cost of a query and an object is -p(first id of the object's caption), of a closed set -p(its
-// class): [images, queries, most objects] f32, CPU.
-at::Tensor DetectionHead::caption_cost(const HeadOutput& output,
-                                       std::span<const ImageTargets> targets,
-                                       const CaptionTable& table) const {
+// What the last layer's queries say of all objects' captions, one image's after the other's: the
+// probability of its first id, of a closed set of its class, [images * queries, objects] f32.
+at::Tensor DetectionHead::caption_probabilities(const HeadOutput& output,
+                                                std::span<const ImageTargets> targets,
+                                                const CaptionTable& table) const {
   const at::NoGradGuard no_grad;
-  std::vector<const CaptionIds*> captions;
-  std::int64_t most = 0;
-  for (const ImageTargets& target : targets) {
-    for (const CaptionIds& caption : target.captions) captions.push_back(&caption);
-    most = std::max(most, static_cast<std::int64_t>(target.captions.size()));
-  }
-  if (captions.empty()) return {};
-  const auto images = static_cast<std::int64_t>(targets.size());
+  std::vector<std::int64_t> columns;
+  for (const ImageTargets& target : targets)
+    for (const CaptionIds& caption : target.captions) columns.push_back(column_of(caption));
   const at::Tensor states = output.layers.back().states.narrow(1, 0, output.queries).flatten(0, 1);
-  const at::Tensor probability =
-      caption_probabilities(states, captions, table)
-          .cpu()
-          .view({images, output.queries, -1});  // [images, queries, all objects]
-  at::Tensor cost = at::zeros({images, output.queries, most});
-  for (std::int64_t image = 0, object = 0; image < images; ++image) {
-    const auto count = static_cast<std::int64_t>(targets[image].captions.size());
-    cost[image].narrow(1, 0, count).sub_(probability[image].narrow(1, object, count));
-    object += count;
-  }
-  return cost;
+  if (columns.empty()) return at::zeros({states.size(0), 0}, states.options().dtype(at::kFloat));
+  if (!classes_) return captions_.first_log_probs(states, columns, table).exp();
+  return captions_.class_log_probs(states, *classes_, table.embedding)
+      .exp()
+      .index_select(1, upload(columns, states.device()));
 }
 
-// [states, captions] f32
-at::Tensor DetectionHead::caption_probabilities(const at::Tensor& states,
-                                                const std::vector<const CaptionIds*>& captions,
-                                                const CaptionTable& table) const {
-  std::vector<std::int64_t> columns;
-  if (classes_) {
-    for (const CaptionIds* caption : captions) columns.push_back(classes_->index_of(*caption));
-    return captions_.class_log_probs(states, *classes_, table.embedding)
-        .exp()
-        .index_select(1, upload(columns, states.device()));
-  }
-  for (const CaptionIds* caption : captions)
-    columns.push_back(caption->empty() ? captions_.end_token() : caption->front());
-  return captions_.first_log_probs(states, columns, table).exp();
+// A closed set's class, or the id that free text begins with.
+std::int64_t DetectionHead::column_of(const CaptionIds& caption) const {
+  if (classes_) return classes_->index_of(caption);
+  return caption.empty() ? captions_.end_token() : caption.front();
 }
 
 std::vector<LossTerm> DetectionHead::caption_terms(std::span<const CaptionSet> sets,

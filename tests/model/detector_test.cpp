@@ -55,6 +55,19 @@ TEST_CASE("a step's terms reach vision, language and head", "[unit]") {
   CHECK(names_seen.contains("detection_head.layers.1.cross_attention.key_value.weight"));
 }
 
+TEST_CASE("a head at rest has no graph, the language loss keeps its own", "[unit]") {
+  const Detector detector = make();
+  for (const NamedParam& param : detector.parameters()) param.tensor.set_requires_grad(true);
+  HeadLossOptions options = loss_options(1);
+  options.frozen = true;
+  const std::vector<LossTerm> terms = detector.loss(image_batch({{4, 4}}, 1), options, 5);
+  CHECK(terms.size() > 1);
+  for (const LossTerm& term : terms) {
+    INFO(term.name);
+    CHECK(term.sum.requires_grad() == (term.name == "lm"));
+  }
+}
+
 TEST_CASE("the loss depends on the noise seed only through denoising", "[unit]") {
   const Detector detector = make();
   const MicroBatch batch = image_batch({{4, 8}}, 1);

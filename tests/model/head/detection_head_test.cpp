@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/tensors/compute_threads.h"
 #include "model/head/loss_values.h"
 
 namespace muster::model {
@@ -80,6 +81,33 @@ std::vector<LossTerm> loss_of(const DetectionHead& head, const Batch& batch,
                               const DenoisingQueries& denoising) {
   return head.loss(head.forward(batch.vision, batch.language, batch.layout, denoising),
                    batch.targets, denoising, loss_options(1), batch.embedding);
+}
+
+TEST_CASE("sets are matched side by side as one after the other", "[unit]") {
+  const Batch batch;
+  HeadConfig config = small_head();
+  config.num_layers = 4;
+  config.one_to_many = 3;
+  const DetectionHead head = awake_head(config);
+  const auto with_threads = [&](int threads) {
+    const ComputeThreads some(threads);
+    return values(loss_of(head, batch, {}));
+  };
+  CHECK(with_threads(4) == with_threads(1));
+}
+
+TEST_CASE("what needs no match is queued once, whatever there is to match", "[unit]") {
+  Batch batch;
+  const DetectionHead head = awake_head(small_head());
+  const auto times_queued = [&] {
+    int times = 0;
+    head.loss(head.forward(batch.vision, batch.language, batch.layout, {}), batch.targets, {},
+              loss_options(1), batch.embedding, [&] { ++times; });
+    return times;
+  };
+  CHECK(times_queued() == 1);
+  batch.targets = {objects({}, {}), objects({}, {}), objects({}, {})};
+  CHECK(times_queued() == 1);
 }
 
 TEST_CASE("tokens know where they lie", "[unit]") {
