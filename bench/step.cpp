@@ -2,6 +2,7 @@
 // micro-batches, whole and of the network alone, in turns on one thread of one rank. Prints one
 // JSON object: seconds a micro-batch of both, of the fastest round: other work only adds.
 #include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -17,6 +18,7 @@
 #include "sharding/layout/param_registry.h"
 #include "timing.h"
 #include "trainer/assembly/detector.h"
+#include "trainer/assembly/device.h"
 #include "trainer/assembly/groups.h"
 #include "trainer/assembly/options.h"
 #include "trainer/assembly/run_data.h"
@@ -55,7 +57,7 @@ class Bench {
     const auto sums =
         detector_.loss(batch, trainer::head_loss_options(config_), seed_of(config_.run.seed, 1));
     terms_.weigh(sums, batch.denominators).backward();
-    forget_gradients();
+    finish();
   }
 
   // What of it the head reads, and the language model's own loss; the gradient that comes back
@@ -72,13 +74,16 @@ class Bench {
     if (answers && config_.loss.lm > 0)
       sum = sum + network.lm_loss_sum(seen.hidden, batch, seen.tied);
     if (sum.requires_grad()) sum.backward();
-    forget_gradients();
+    finish();
   }
 
  private:
-  void forget_gradients() const {
+  void finish() const {
     for (const sharding::Param& param : registry_.trainable())
       at::Tensor(param.tensor).mutable_grad().reset();
+    const at::Device device = registry_.trainable().front().tensor.device();
+    if (!device.is_cpu())
+      c10::impl::VirtualGuardImpl(device.type()).getStream(device).synchronize();
   }
 
   configs::Config config_;
@@ -91,6 +96,7 @@ class Bench {
 nlohmann::json measure(const Options& options) {
   const configs::Config config = configs::load(options.config, options.settings);
   at::set_num_threads(static_cast<int>(config.run.threads_per_rank));
+  trainer::open_device(config.run, /*local_rank=*/0);
   const Bench bench(config);
   const std::vector<MicroBatch> batches = bench.first(options.micro_batches);
   if (batches.empty()) throw DataError("bench step: the config's pack has no sample");
