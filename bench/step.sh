@@ -57,7 +57,7 @@ extends: $PWD/configs/base.yaml
 run: {dir: $work/half_run, threads_per_rank: 1, device: cpu}
 model: {path: $work/half, random_init: true, dtype: fp32, checkpoint_vision: false, checkpoint_language: false, logits_chunk_tokens: 256}
 tokens: {tokenizer: $shared/data/qwen_tokenizer}
-data: {train: $work/train.h5, val: "", max_pixels: 84672, loader_threads: 1, prefetch_micro_batches: 4, answer: labels}
+data: {train: $work/train.h5, val: "", max_pixels: 84672, loader_threads: 1, prefetch_bytes: 16777216, answer: labels}
 schedule: {max_steps: 10}
 batch: {micro_batches_per_step: 4, max_tokens: 2048, max_vision_tokens: 240, max_samples: 2}
 sharding: {backend: mpi}

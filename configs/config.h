@@ -96,7 +96,7 @@ struct Data {
   std::int64_t max_vision_tokens;  // per sample
   OverBudget over_budget;          // what happens to a sample above it
   std::int64_t loader_threads;
-  std::int64_t prefetch_micro_batches;
+  std::int64_t prefetch_bytes;
   Augment augment;
 };
 

@@ -152,8 +152,11 @@ std::vector<Field> data_fields() {
            kEpoch),
       data("loader_threads", &Data::loader_threads, between(1, 256), "threads",
            "decode and resize, per rank", kFree),
-      data("prefetch_micro_batches", &Data::prefetch_micro_batches, between(1, 1024),
-           "micro-batches", "how far the loader runs ahead, per rank", kFree),
+      data("prefetch_bytes", &Data::prefetch_bytes, at_least(1), "bytes",
+           "how far the loader runs ahead, per rank: it begins no micro-batch while those ahead "
+           "take "
+           "so much; 1 lets one be ahead",
+           kFree),
   };
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <future>
 #include <map>
@@ -19,6 +20,9 @@ namespace muster::data {
 namespace {
 
 using EpochPlan = std::shared_ptr<const std::vector<MicroBatchPlan>>;
+
+// Micro-batches without a picture are small, and plans of epochs wait with them.
+constexpr std::int64_t kMostAhead = 1024;
 
 // One micro-batch of this rank: the number-th it will ever consume.
 struct Job {
@@ -93,7 +97,7 @@ struct Result {
 struct Loader::Impl {
   const TrainingSamples& samples;
   const Sampler& sampler;
-  const std::int64_t group, rank, world_size, prefetch;
+  const std::int64_t group, rank, world_size, prefetch_bytes;
 
   mutable std::mutex mutex;             // guards everything below
   std::condition_variable room, ready;  // for workers; for next_step()
@@ -101,6 +105,8 @@ struct Loader::Impl {
   Cursor ahead;                         // the step jobs are handed out from
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
+  std::deque<std::int64_t> ahead_sizes;    // bytes of those handed out and not consumed
+  std::int64_t ahead_bytes = 0;            // their sum
   std::map<std::int64_t, Result> results;  // by job number
   std::int64_t end_step;                   // nothing is made ahead of it ...
   std::int64_t end_epoch;                  // ... or of this one's first
@@ -116,7 +122,7 @@ struct Loader::Impl {
         group(options.micro_batches_per_step),
         rank(options.rank),
         world_size(options.world_size),
-        prefetch(std::max<std::int64_t>(1, options.prefetch_micro_batches)),
+        prefetch_bytes(std::max<std::int64_t>(1, options.prefetch_bytes)),
         cursor(options.start),
         end_step(options.end_step),
         end_epoch(options.end_epoch),
@@ -160,10 +166,16 @@ struct Loader::Impl {
     room.notify_all();
   }
 
+  bool has_room() const {
+    return ahead_bytes < prefetch_bytes && handed_out < consumed + kMostAhead;
+  }
+
   Job take_job() {
     const EpochPlan plan = plans.get(ahead.epoch);
     Job job{handed_out++, plan, ahead.epoch,
             ahead.step_in_epoch * group + ahead_turn * world_size + rank};
+    ahead_sizes.push_back(samples.encoded_bytes((*plan)[job.index]));
+    ahead_bytes += ahead_sizes.back();
     if (++ahead_turn == turns()) {
       ahead_turn = 0;
       ++ahead.step_in_epoch;
@@ -202,7 +214,7 @@ struct Loader::Impl {
   void work() {
     trace::name_thread("loader");
     for (std::unique_lock lock(mutex);;) {
-      room.wait(lock, [&] { return stopping || (handed_out < consumed + prefetch && wanted()); });
+      room.wait(lock, [&] { return stopping || (has_room() && wanted()); });
       if (stopping) return;
       const std::optional<Job> job = next_job();
       if (!job) return;
@@ -223,6 +235,8 @@ struct Loader::Impl {
     if (result.error) std::rethrow_exception(result.error);
     MicroBatch batch = std::move(result.batch);
     results.erase(consumed++);
+    ahead_bytes -= ahead_sizes.front();
+    ahead_sizes.pop_front();
     room.notify_all();
     return batch;
   }

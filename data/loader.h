@@ -32,10 +32,12 @@ struct StepBatches {
 struct LoaderOptions {
   std::int64_t micro_batches_per_step = 0;  // G of all ranks, as the sampler has it
   int rank = 0, world_size = 1;
-  std::int64_t threads = 1;                 // workers, at least one
-  std::int64_t prefetch_micro_batches = 1;  // this rank's that may lie finished, at least one
-  Cursor start;                             // the first step
-  std::int64_t epoch_first_step = 0;        // number of step 0 of start's epoch in the whole run
+  std::int64_t threads = 1;  // workers, at least one
+  // No further micro-batch of this rank is begun while finished and begun ones take so much: at
+  // least 1, which lets one be ahead.
+  std::int64_t prefetch_bytes = 1;
+  Cursor start;                       // the first step
+  std::int64_t epoch_first_step = 0;  // number of step 0 of start's epoch in the whole run
   // Of the run: it and later ones are not made ahead, but when next_step() asks for them.
   std::int64_t end_step = std::numeric_limits<std::int64_t>::max();
   std::int64_t end_epoch = std::numeric_limits<std::int64_t>::max();  // the same in epochs

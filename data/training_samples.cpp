@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/parallel.h"
@@ -79,6 +80,15 @@ MicroBatch TrainingSamples::encode(const MicroBatchPlan& plan, std::int64_t epoc
     encoder_.add(batch, i, trained.sample, trained.pictures, set_.class_map(), set_.place(i));
   }
   return batch.finish();
+}
+
+std::int64_t TrainingSamples::encoded_bytes(const MicroBatchPlan& plan) const {
+  constexpr std::int64_t kIdAndLabel = 16;
+  const PatchOptions& patches = encoder_.options().patches;
+  const std::int64_t per_vision_token =
+      patches.merge_size * patches.merge_size * patches.patch_dim() * 4;
+  return std::max<std::int64_t>(1,
+                                plan.vision_tokens * per_vision_token + plan.tokens * kIdAndLabel);
 }
 
 }  // namespace muster::data

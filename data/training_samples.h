@@ -47,6 +47,8 @@ class TrainingSamples {
   std::vector<SampleSize> measure_all(std::int64_t epoch, int threads) const;
   // The micro-batch of a plan of this epoch, with targets.
   MicroBatch encode(const MicroBatchPlan& plan, std::int64_t epoch) const;
+  // What that takes of memory, its lists left out: at least 1.
+  std::int64_t encoded_bytes(const MicroBatchPlan& plan) const;
 
  private:
   // What happens to a sample, and what it is then.

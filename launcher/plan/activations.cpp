@@ -145,9 +145,9 @@ std::int64_t logits_bytes(const configs::Config& c, const model::TextConfig& t,
 std::int64_t input_bytes(const configs::Config& c, const model::VisionConfig& v,
                          const MicroBatchShape& s) {
   const std::int64_t pixels = s.vision_tokens * v.merge_unit() * v.patch_dim();
-  const std::int64_t waiting =
-      on_gpu(c) ? 0 : c.data.prefetch_micro_batches;  // they wait on the host
-  return pixels * (waiting + 1) * 4 + (element_bytes(c) == 4 ? 0 : pixels * element_bytes(c));
+  // Micro-batches ahead wait on the host; the last of them goes beyond the limit.
+  const std::int64_t ahead = on_gpu(c) ? 0 : c.data.prefetch_bytes + pixels * 4;
+  return ahead + pixels * 4 + (element_bytes(c) == 4 ? 0 : pixels * element_bytes(c));
 }
 
 std::int64_t activation_total(const configs::Config& c, const model::QwenConfig& m,

@@ -7,8 +7,10 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <thread>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "data/sources/small_sets.h"
 #include "data/tokenizer/tokenizer.h"
 #include "support/test_paths.h"
@@ -24,6 +26,9 @@ const SamplerOptions kSampling{.micro_batches_per_step = 4,
                                .max_vision_tokens = 40,
                                .max_samples = 3,
                                .seed = 5};
+
+// Bytes that two or three micro-batches of those take.
+constexpr std::int64_t kTwoAhead = 1 << 19;
 
 // Everything that moves boxes and changes colours, often.
 AugmentOptions strong() {
@@ -62,14 +67,14 @@ struct Rig {
     return [this](std::int64_t epoch) { return samples.measure_all(epoch, 2); };
   }
 
-  Loader loader(int rank, int world, int threads = 2, int prefetch = 3, Cursor start = {},
-                std::int64_t epoch_first_step = 0) const {
+  Loader loader(int rank, int world, int threads = 2, std::int64_t prefetch = kTwoAhead,
+                Cursor start = {}, std::int64_t epoch_first_step = 0) const {
     return Loader(samples, sampler,
                   {.micro_batches_per_step = kSampling.micro_batches_per_step,
                    .rank = rank,
                    .world_size = world,
                    .threads = threads,
-                   .prefetch_micro_batches = prefetch,
+                   .prefetch_bytes = prefetch,
                    .start = start,
                    .epoch_first_step = epoch_first_step});
   }
@@ -139,8 +144,41 @@ TEST_CASE("the union of ranks is the global list, in order, whatever the world s
 TEST_CASE("threads and prefetch change nothing", "[unit]") {
   const Rig rig;
   const int steps = static_cast<int>(2 * rig.sampler.steps(0) + 1);  // over an epoch's end
-  Loader one = rig.loader(0, 2, 1, 1), four = rig.loader(0, 2, 4, 9);
+  Loader one = rig.loader(0, 2, 1, 1), four = rig.loader(0, 2, 4, 1 << 23);
   CHECK(digests(one, steps) == digests(four, steps));
+}
+
+TEST_CASE("the loader begins no micro-batch while those ahead take so many bytes", "[unit]") {
+  const Rig rig;
+  const std::vector<MicroBatchPlan> plan = rig.sampler.epoch(0, 0);
+  for (const std::int64_t limit : {std::int64_t{1}, kTwoAhead, 2 * kTwoAhead}) {
+    std::int64_t expected = 0, bytes = 0;
+    while (bytes < limit) bytes += rig.samples.encoded_bytes(plan[expected++]);
+    REQUIRE(expected < std::ssize(plan));
+    trace::start();
+    {
+      const Loader loader = rig.loader(0, 1, 3, limit);
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it could make all of them
+    }
+    const std::string made = trace::stop("test").json;
+    std::int64_t count = 0;
+    for (std::size_t at = 0; (at = made.find("micro-batch", at)) != std::string::npos; ++at)
+      ++count;
+    CHECK(count > 0);
+    CHECK(count <= expected);
+  }
+}
+
+TEST_CASE("what an encoded micro-batch takes is known from its plan", "[unit]") {
+  const Rig rig;
+  for (const MicroBatchPlan& plan : rig.sampler.epoch(0, 0)) {
+    if (plan.samples.empty()) continue;
+    const MicroBatch batch = rig.samples.encode(plan, 0);
+    std::size_t bytes = 0;
+    for (const at::Tensor* tensor : {&batch.pixel_values, &batch.input_ids, &batch.labels})
+      bytes += tensor->nbytes();
+    CHECK(rig.samples.encoded_bytes(plan) == static_cast<std::int64_t>(bytes));
+  }
 }
 
 TEST_CASE("a loader started anywhere continues as the uninterrupted one", "[unit]") {
@@ -149,7 +187,7 @@ TEST_CASE("a loader started anywhere continues as the uninterrupted one", "[unit
   Loader whole = rig.loader(1, 2);
   const std::vector<std::string> all = digests(whole, static_cast<int>(2 * per_epoch));
   for (std::int64_t step = 0; step <= per_epoch; ++step) {
-    Loader resumed = rig.loader(1, 2, 2, 2, {0, step});
+    Loader resumed = rig.loader(1, 2, 2, kTwoAhead, {0, step});
     const auto rest = digests(resumed, static_cast<int>(2 * per_epoch - step));
     CHECK(std::equal(rest.begin(), rest.end(), all.begin() + 2 * step, all.end()));
   }
@@ -174,7 +212,7 @@ TEST_CASE("law 9 with augmentation: worlds, threads and resumes have the same bi
     }
     for (const int world : {2, 4}) {
       for (int rank = 0; rank < world; ++rank) {
-        Loader loader = rig.loader(rank, world, world, 5);
+        Loader loader = rig.loader(rank, world, world, 5 * kTwoAhead);
         const std::vector<std::string> mine = digests(loader, kSteps);
         REQUIRE(mine.size() == all.size() / static_cast<std::size_t>(world));
         for (std::size_t k = 0; k < mine.size(); ++k)
@@ -183,7 +221,7 @@ TEST_CASE("law 9 with augmentation: worlds, threads and resumes have the same bi
       }
     }
     for (std::size_t step = 0; step < cursors.size(); ++step) {
-      Loader resumed = rig.loader(0, 1, 4, 3, cursors[step], starts[step]);
+      Loader resumed = rig.loader(0, 1, 4, kTwoAhead, cursors[step], starts[step]);
       const auto rest = digests(resumed, kSteps - static_cast<int>(step));
       CHECK(std::equal(rest.begin(), rest.end(),
                        all.begin() + static_cast<std::ptrdiff_t>(4 * step), all.end()));
@@ -263,7 +301,7 @@ TEST_CASE("a worker's error comes out of next_step with the sample's name, again
                  .rank = 0,
                  .world_size = 1,
                  .threads = 3,
-                 .prefetch_micro_batches = 4,
+                 .prefetch_bytes = 1 << 20,
                  .start = {}});
   const auto epoch = [&] {
     for (std::int64_t i = 0; i < rig.sampler.steps(0); ++i) loader.next_step();
@@ -277,7 +315,7 @@ TEST_CASE("a loader that is not drained stops at once", "[unit]") {
   const Rig rig;
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 20; ++i) {
-    Loader loader = rig.loader(0, 1, 4, 2);
+    Loader loader = rig.loader(0, 1, 4, kTwoAhead);
     if (i % 2 == 0) loader.next_step();
     CHECK(loader.seconds_waited() >= 0);
   }
@@ -308,7 +346,7 @@ TEST_CASE("throughput: 640x480 -> 448x336", "[.bench]") {
                    .rank = 0,
                    .world_size = 1,
                    .threads = threads,
-                   .prefetch_micro_batches = 4,
+                   .prefetch_bytes = 1 << 20,
                    .start = {}});
     const auto begin = std::chrono::steady_clock::now();
     std::int64_t samples = 0;

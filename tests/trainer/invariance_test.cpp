@@ -36,7 +36,7 @@ TEST_CASE(
     "[ranks]") {
   const RunResult one = train(1, augmented());  // 15 of its steps are augmented
   CHECK(train(2, augmented({"data.loader_threads=3"})) == one);
-  CHECK(train(4, augmented({"data.loader_threads=2", "data.prefetch_micro_batches=9"})) == one);
+  CHECK(train(4, augmented({"data.loader_threads=2", "data.prefetch_bytes=9000000"})) == one);
   CHECK(train(1) != one);  // control: it changes what is trained
   CHECK(train(1, augmented({"data.augment.close_after=0"})) == train(1));
 }

@@ -229,7 +229,7 @@ data::LoaderOptions loader_options(const configs::Config& config, int rank, int 
           .rank = rank,
           .world_size = world_size,
           .threads = config.data.loader_threads,
-          .prefetch_micro_batches = config.data.prefetch_micro_batches,
+          .prefetch_bytes = config.data.prefetch_bytes,
           .start = start,
           .epoch_first_step = step - start.step_in_epoch,
           .end_step = config.schedule.max_steps.value_or(kNever),
