@@ -11,15 +11,14 @@
 #include <c10/core/GradMode.h>
 #include <fmt/core.h>
 #include <mpi.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <fstream>
 
 #include "base/error.h"
+#include "base/tensors/process_memory.h"
 #include "base/tensors/tensor_memory.h"
 #include "sharding/cuda_library.h"
 #include "sharding/engine.h"
@@ -151,18 +150,6 @@ class Transformer {
   Size size_;
 };
 
-std::int64_t resident_bytes() {
-  std::int64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
-
-std::int64_t peak_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
-
 double largest(double value) {
   MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
   return value;
@@ -234,7 +221,8 @@ Measured measure(const Place& place, at::ScalarType type, const std::shared_ptr<
     m.engine_bytes = engine.bytes().total();
   }
   m.step_s = median(times);
-  m.peak = place.device.is_cuda() ? load_cuda_library().device_memory().peak_held : peak_bytes();
+  m.peak = place.device.is_cuda() ? load_cuda_library().device_memory().peak_held
+                                  : muster::peak_resident_bytes();
   times.clear();
   for (std::int64_t step = 0; step < kWarmUp + steps; ++step)
     times.push_back(alone(model, step, ranks->rank()));
@@ -272,7 +260,7 @@ void run(const std::string& dtype, const std::string& backend, int steps) {
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   at::set_num_threads(1);
   muster::use_tensor_memory();
-  const std::int64_t before = resident_bytes();
+  const std::int64_t before = muster::resident_bytes();
   Measured m = measure({}, type_of(dtype), connect(backend, rank, size), steps);
   const auto most = [](std::int64_t bytes) {
     return static_cast<std::int64_t>(largest(static_cast<double>(bytes)));

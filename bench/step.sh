@@ -40,18 +40,24 @@ work=$(mktemp -d -p build bench_step.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 build/muster pack "$shared/data/bccd" --split train --skip-bad -o "$work/train.h5" >&2
 
-# Half a billion parameters: 24 layers of 896 as Qwen2.5-0.5B's, a tower of 12 blocks of 768.
-mkdir "$work/half"
-python3 - configs/models/bccd_small/config.json "$work/half/config.json" <<'PYTHON'
+# network NAME TEXT VISION MROPE: $work/NAME/config.json, that of configs/bccd_small.yaml with other sizes (JSON).
+network() {
+  mkdir "$work/$1"
+  python3 - configs/models/bccd_small/config.json "$work/$1/config.json" "${@:2}" <<'PYTHON'
 import json, sys
 config = json.load(open(sys.argv[1]))
-config['text_config'].update(hidden_size=896, intermediate_size=4864, num_attention_heads=14, num_key_value_heads=2,
-                             num_hidden_layers=24, max_window_layers=24, layer_types=['full_attention'] * 24)
-config['text_config']['rope_parameters']['mrope_section'] = [8, 12, 12]
-config['vision_config'].update(depth=12, hidden_size=768, num_heads=12, intermediate_size=3072, out_hidden_size=896,
-                               fullatt_block_indexes=[2, 5, 8, 11])
+text, vision, mrope = map(json.loads, sys.argv[3:])
+layers = text['num_hidden_layers']
+config['text_config'].update(text, max_window_layers=layers, layer_types=['full_attention'] * layers)
+config['text_config']['rope_parameters']['mrope_section'] = mrope
+config['vision_config'].update(vision, out_hidden_size=text['hidden_size'])
 json.dump(config, open(sys.argv[2], 'w'))
 PYTHON
+}
+# Half a billion parameters: 24 layers of 896 as Qwen2.5-0.5B's, a tower of 12 blocks of 768.
+network half '{"hidden_size": 896, "intermediate_size": 4864, "num_attention_heads": 14, "num_key_value_heads": 2,
+  "num_hidden_layers": 24}' \
+  '{"depth": 12, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3072, "fullatt_block_indexes": [2, 5, 8, 11]}' '[8, 12, 12]'
 cat >"$work/half.yaml" <<YAML
 extends: $PWD/configs/base.yaml
 run: {dir: $work/half_run, threads_per_rank: 1, device: cpu}
@@ -62,21 +68,6 @@ schedule: {max_steps: 10}
 batch: {micro_batches_per_step: 4, max_tokens: 2048, max_vision_tokens: 240, max_samples: 2}
 sharding: {backend: mpi}
 YAML
-
-# Qwen2.5-VL-3B's sizes, as Qwen publishes them.
-make_3b() {
-  mkdir "$work/3b"
-  python3 - configs/models/bccd_small/config.json "$work/3b/config.json" <<'PYTHON'
-import json, sys
-config = json.load(open(sys.argv[1]))
-config['text_config'].update(hidden_size=2048, intermediate_size=11008, num_attention_heads=16, num_key_value_heads=2, num_hidden_layers=36,
-                             max_window_layers=36, layer_types=['full_attention'] * 36, max_position_embeddings=128000)
-config['text_config']['rope_parameters']['mrope_section'] = [16, 24, 24]
-config['vision_config'].update(depth=32, hidden_size=1280, num_heads=16, intermediate_size=3420, out_hidden_size=2048,
-                               fullatt_block_indexes=[7, 15, 23, 31])
-json.dump(config, open(sys.argv[2], 'w'))
-PYTHON
-}
 
 # gpu_shape NAME SIDE PICTURES TOKENS: scenes of SIDE pixels, PICTURES a micro-batch, two micro-batches a step.
 gpu_shape() {
@@ -139,7 +130,11 @@ if [ -z "$only" ] || [ "$only" = half ]; then
   shapes+=(half)
 fi
 if [ "$only" = gpu ]; then
-  make_3b
+  # Qwen2.5-VL-3B's sizes, as Qwen publishes them.
+  network 3b '{"hidden_size": 2048, "intermediate_size": 11008, "num_attention_heads": 16, "num_key_value_heads": 2,
+               "num_hidden_layers": 36, "max_position_embeddings": 128000}' \
+    '{"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420, "fullatt_block_indexes": [7, 15, 23, 31]}' \
+    '[16, 24, 24]'
   gpu_shape gpu 448 8 256
   gpu_shape gpu8k 2520 1 8100
   shapes+=(gpu gpu8k)
@@ -154,5 +149,6 @@ if form == 'json':
 else:
     for name, s in shapes.items():
         print(f"{name:6} step {s['step_s']:.3f} s: network {s['network_share']:.3f}, head {s['head_share']:.3f}, "
-              f"engine {s['engine_share']:.3f}, loader {s['loader_share']:.3f}; a micro-batch {s['whole_s']:.3f} s, the network alone {s['network_s']:.3f} s")
+              f"engine {s['engine_share']:.3f}, loader {s['loader_share']:.3f}; a micro-batch {s['whole_s']:.3f} s, "
+              f"the network alone {s['network_s']:.3f} s")
 PYTHON

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <future>
 #include <map>
@@ -105,8 +104,7 @@ struct Loader::Impl {
   Cursor ahead;                         // the step jobs are handed out from
   std::int64_t ahead_turn = 0;          // and this rank's micro-batch within it
   std::int64_t handed_out = 0, consumed = 0;
-  std::deque<std::int64_t> ahead_sizes;    // bytes of those handed out and not consumed
-  std::int64_t ahead_bytes = 0;            // their sum
+  std::int64_t ahead_bytes = 0;            // of those handed out and not consumed
   std::map<std::int64_t, Result> results;  // by job number
   std::int64_t end_step;                   // nothing is made ahead of it ...
   std::int64_t end_epoch;                  // ... or of this one's first
@@ -174,8 +172,7 @@ struct Loader::Impl {
     const EpochPlan plan = plans.get(ahead.epoch);
     Job job{handed_out++, plan, ahead.epoch,
             ahead.step_in_epoch * group + ahead_turn * world_size + rank};
-    ahead_sizes.push_back(samples.encoded_bytes((*plan)[job.index]));
-    ahead_bytes += ahead_sizes.back();
+    ahead_bytes += samples.encoded_bytes((*plan)[job.index]);
     if (++ahead_turn == turns()) {
       ahead_turn = 0;
       ++ahead.step_in_epoch;
@@ -226,8 +223,9 @@ struct Loader::Impl {
     }
   }
 
-  // The next result in order. A failed one stays, so that asking again fails again.
-  MicroBatch next(std::unique_lock<std::mutex>& lock) {
+  // The next result in order, whose plan is given. A failed one stays, so that asking again fails
+  // again.
+  MicroBatch next(const MicroBatchPlan& plan_entry, std::unique_lock<std::mutex>& lock) {
     const auto begin = std::chrono::steady_clock::now();
     ready.wait(lock, [&] { return results.contains(consumed); });
     waited_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -235,8 +233,7 @@ struct Loader::Impl {
     if (result.error) std::rethrow_exception(result.error);
     MicroBatch batch = std::move(result.batch);
     results.erase(consumed++);
-    ahead_bytes -= ahead_sizes.front();
-    ahead_sizes.pop_front();
+    ahead_bytes -= samples.encoded_bytes(plan_entry);
     room.notify_all();
     return batch;
   }
@@ -270,8 +267,9 @@ StepBatches Loader::next_step() {
     step.denominators += (*plan)[first + slot].denominators;
   for (std::int64_t slot = 0; slot < impl_->group; ++slot) step.cost += (*plan)[first + slot].cost;
   for (std::int64_t turn = 0; turn < impl_->turns(); ++turn) {
-    step.indices.push_back(turn * impl_->world_size + impl_->rank);
-    step.micro_batches.push_back(impl_->next(lock));
+    const std::int64_t index = turn * impl_->world_size + impl_->rank;
+    step.indices.push_back(index);
+    step.micro_batches.push_back(impl_->next((*plan)[first + index], lock));
   }
   step.steps_in_epoch = impl_->steps(step.cursor.epoch);
   step.last_in_epoch = first + impl_->group == static_cast<std::int64_t>(plan->size());
